@@ -1,0 +1,14 @@
+//! Leaf crate: source spans, diagnostics as plain data, diagnostic codes, limits, and the type of our own bugs.
+//!
+//! Every other crate speaks of user mistakes as [`Diagnostic`] and of our own mistakes as [`Bug`]; the two never convert
+//! into each other.
+
+pub mod codes;
+mod diagnostic;
+mod limits;
+mod span;
+
+pub use codes::{Code, lookup};
+pub use diagnostic::{Bug, Diagnostic, Fix, Label, Level, has_errors};
+pub use limits::Limits;
+pub use span::{FileId, Span};

@@ -1,0 +1,17 @@
+//! Runs kernels of the loop IR on this machine: translation to CLIF, machine code in memory, threads.
+//!
+//! Unsafe code is confined to this crate. Compiled code is trusted to stay inside its buffers because the same kernel,
+//! run by the interpreter of the loop IR, checks every access; the tests run both.
+
+mod buffer;
+mod clif;
+mod host;
+mod jit;
+mod math;
+mod pool;
+
+pub use buffer::{ALIGN, AlignedBuf};
+pub use clif::clif_text;
+pub use host::Features;
+pub use jit::{JitModule, Split, assembly, compile, compile_for};
+pub use pool::Pool;

@@ -1,0 +1,158 @@
+//! How a layout maps to a kernel: the family of its template and the constants that specialise it.
+use crate::Grid;
+use spc_formats::Layout;
+
+pub(crate) const THREADS: u32 = 128;
+const WARPS: u64 = THREADS as u64 / 32;
+/// Columns that a step stages, where the layout does not ask for another number.
+const STEP: u32 = 32;
+/// Tokens of a block.
+const TOKENS: u32 = 64;
+/// Outputs of a block of the dense kernel.
+const DENSE_OUTPUTS: u64 = 64;
+/// Rows that a warp accumulates at once, at most.
+const MAX_ROWS: u32 = 32;
+
+/// The templates, each with the text that it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Family {
+    Dense,
+    Blocks,
+    Nm,
+}
+
+impl Family {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Family::Dense => "dense",
+            Family::Blocks => "blocks",
+            Family::Nm => "nm",
+        }
+    }
+
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Family::Dense => include_str!("device/dense.cuh"),
+            Family::Blocks => include_str!("device/blocks.cuh"),
+            Family::Nm => include_str!("device/nm.cuh"),
+        }
+    }
+
+    pub(crate) fn stores_rows(self) -> bool {
+        self != Family::Dense
+    }
+}
+
+/// One kernel's constants. `constants` are those of the family, in addition to O, K, TOKENS, STEP and TILES.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub family: Family,
+    pub outputs: u64,
+    pub inputs: u64,
+    pub step: u32,
+    pub grid: Grid,
+    pub constants: Vec<(&'static str, u32)>,
+    /// Dynamic shared memory of a block, in bytes; at most 48 KiB, which every device gives without being asked.
+    pub shared_bytes: u32,
+}
+
+impl Shape {
+    /// # Errors
+    /// Why no kernel can be made, in words.
+    pub(crate) fn new(layout: Layout, outputs: u64, inputs: u64) -> Result<Shape, String> {
+        // Row and column numbers are `int`, and may run past the last by less than a block.
+        const LIMIT: u64 = i32::MAX as u64 - 4096;
+        if outputs > LIMIT || inputs > LIMIT {
+            return Err(format!("{outputs} x {inputs} weights are too large for 32-bit row and column numbers"));
+        }
+        if outputs == 0 {
+            return Err("there are no outputs".into());
+        }
+        Ok(match layout {
+            Layout::Dense { panel } => {
+                let floats = STEP * (TOKENS + 1) + STEP * DENSE_OUTPUTS as u32;
+                let (constants, tiles) = (vec![("P", panel)], outputs.div_ceil(DENSE_OUTPUTS));
+                Shape::build(Family::Dense, outputs, inputs, (TOKENS, STEP), tiles, constants, floats)
+            }
+            Layout::Vx1 { v } => Shape::blocks(outputs, inputs, v, 1),
+            Layout::Bsr { r, c } => Shape::blocks(outputs, inputs, r, c),
+            Layout::Csr => Shape::blocks(outputs, inputs, 1, 1),
+            Layout::Nm { n, m } => {
+                let step = if m <= STEP { STEP / m * m } else { m };
+                let tokens = if m <= 128 { TOKENS } else { TOKENS / 2 };
+                let constants = vec![("NN", n), ("M", m), ("R", 1), ("ROWS", 1), ("UNITS", 8)];
+                Shape::rows(Family::Nm, outputs, inputs, (tokens, step), outputs, constants, 8)
+            }
+        })
+    }
+
+    fn blocks(outputs: u64, inputs: u64, r: u32, c: u32) -> Shape {
+        let parts = r.div_ceil(MAX_ROWS);
+        let rows = r.div_ceil(parts);
+        let units = (16 / rows).clamp(1, 8);
+        let total = outputs.div_ceil(u64::from(r)) * u64::from(parts);
+        let constants = vec![("R", r), ("C", c), ("ROWS", rows), ("UNITS", units)];
+        Shape::rows(Family::Blocks, outputs, inputs, (TOKENS, STEP), total, constants, rows * units)
+    }
+
+    /// A family of warps over rows: `total` units in all, `rows_of_warp` outputs a warp.
+    fn rows(
+        family: Family,
+        outputs: u64,
+        inputs: u64,
+        (tokens, step): (u32, u32),
+        total: u64,
+        constants: Vec<(&'static str, u32)>,
+        rows_of_warp: u32,
+    ) -> Shape {
+        let units = constants.iter().find(|(n, _)| *n == "UNITS").map_or(1, |(_, u)| u64::from(*u));
+        let width = WARPS as u32 * rows_of_warp;
+        let floats = (step * (tokens + 1)).max(tokens * (width + 1));
+        Shape::build(family, outputs, inputs, (tokens, step), total.div_ceil(WARPS * units), constants, floats)
+    }
+
+    fn build(
+        family: Family,
+        outputs: u64,
+        inputs: u64,
+        (tokens, step): (u32, u32),
+        tiles: u64,
+        constants: Vec<(&'static str, u32)>,
+        floats: u32,
+    ) -> Shape {
+        // `tiles` is at most `outputs`, which is in range.
+        let grid = Grid { tokens, tiles: u32::try_from(tiles).unwrap_or(u32::MAX) };
+        Shape { family, outputs, inputs, step, grid, constants, shared_bytes: floats * 4 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_memory_fits_every_layout() {
+        let sizes = || (1..=256u32).step_by(5).chain([2, 4, 8, 16, 32, 33, 64, 128, 256]);
+        let mut layouts = vec![Layout::Csr];
+        for a in sizes() {
+            layouts.extend([Layout::Dense { panel: a }, Layout::Vx1 { v: a }]);
+            layouts.extend(sizes().map(|c| Layout::Bsr { r: a, c }));
+            layouts.extend(sizes().filter(|m| *m >= a).map(|m| Layout::Nm { n: a, m }));
+        }
+        for layout in layouts {
+            let s = Shape::new(layout, 1000, 1000).unwrap();
+            assert!(s.shared_bytes <= 48 << 10, "{layout}: {} bytes", s.shared_bytes);
+            assert!(s.grid.tokens.is_multiple_of(32) && s.grid.tiles > 0, "{layout}");
+            if let Layout::Nm { m, .. } = layout {
+                assert_eq!(s.step % m, 0, "{layout}: a step stages whole groups");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused() {
+        assert!(Shape::new(Layout::Csr, 0, 4).is_err());
+        assert!(Shape::new(Layout::Csr, 1 << 31, 4).is_err());
+        assert!(Shape::new(Layout::Csr, 4, u64::MAX).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! Every family of kernels on odd shapes, run by the emulator under all its schedules, against loops in f64.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[path = "support/cases.rs"]
+mod cases;
+mod support;
+
+use cases::{Act, Case, Linear, Pattern, Random, graph};
+use spc_cuda::emit;
+use support::{Program, have_gxx};
+
+fn case(layout: &str, outputs: usize, inputs: usize, pattern: Pattern, act: Act, bias: bool, tokens: &[usize]) -> Case {
+    let layout = layout.parse().unwrap();
+    Case { layout, outputs, inputs, pattern, bias, act, separate: outputs % 2 == 1, tokens: tokens.to_vec() }
+}
+
+/// Emits the cases as one module, compiles it once, and runs each case on finite activations for all its numbers of
+/// tokens, and once with NaN and infinities among them.
+fn run(cases: Vec<Case>) {
+    if !have_gxx() {
+        return;
+    }
+    let linears: Vec<Linear> = cases.into_iter().zip(1..).map(|(c, seed)| Linear::new(c, seed)).collect();
+    let (graph, plan) = graph(&linears);
+    let module = emit(&graph, &plan).unwrap();
+    assert_eq!(module.kernels.len(), linears.len());
+    let program = Program::of_module(&module);
+    let mut random = Random::new(99);
+    let (mut jobs, mut inputs) = (Vec::new(), Vec::new());
+    for (l, kernel) in linears.iter().zip(&module.kernels) {
+        for (i, tokens) in l.case.tokens.iter().enumerate() {
+            let mut x: Vec<f32> = (0..tokens * l.case.inputs).map(|_| random.value()).collect();
+            if i + 1 == l.case.tokens.len() {
+                for _ in 0..tokens / 2 {
+                    let at = random.below(x.len());
+                    x[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][random.below(3)];
+                }
+            }
+            jobs.push(l.job(kernel, &x, *tokens));
+            inputs.push((l, x, *tokens));
+        }
+    }
+    for ((l, x, tokens), y) in inputs.iter().zip(program.run(&jobs)) {
+        l.check(x, *tokens, &y);
+    }
+}
+
+#[test]
+fn dense_panels() {
+    use Act::*;
+    use Pattern::*;
+    run(vec![
+        case("dense(16)", 1, 1, Full, None, false, &[1, 2]),
+        case("dense(16)", 16, 32, Random(0.5), None, true, &[64, 64]),
+        case("dense(16)", 67, 70, Bands, Gelu, true, &[1, 65, 5]),
+        case("dense(8)", 130, 33, Full, Relu, false, &[3, 64]),
+        case("dense(5)", 13, 7, Random(0.7), Gelu, true, &[130, 31]),
+        case("dense(4)", 6, 64, Empty, Relu, true, &[4, 4]),
+    ]);
+}
+
+#[test]
+fn column_vectors_and_csr() {
+    use Act::*;
+    use Pattern::*;
+    run(vec![
+        case("vx1(1)", 5, 5, Random(0.5), None, false, &[1, 3]),
+        case("vx1(4)", 7, 33, Random(0.3), Gelu, true, &[5, 64, 9]),
+        case("vx1(8)", 64, 64, Bands, Relu, false, &[64, 65]),
+        case("vx1(16)", 50, 70, Random(0.2), Gelu, true, &[1, 130, 33]),
+        case("vx1(3)", 10, 5, Full, Relu, true, &[2, 31]),
+        case("vx1(33)", 70, 35, Bands, None, true, &[31, 6]),
+        case("vx1(40)", 90, 40, Random(0.1), Relu, false, &[3, 66]),
+        case("vx1(16)", 17, 32, Empty, Gelu, true, &[7, 7]),
+        case("csr", 1, 1, Full, None, false, &[1, 2]),
+        case("csr", 33, 70, Bands, Relu, true, &[65, 12]),
+        case("csr", 100, 65, Random(0.1), Gelu, false, &[1, 40]),
+        case("csr", 9, 31, Empty, None, true, &[3, 3]),
+        case("csr", 32, 96, Full, None, false, &[32, 8]),
+    ]);
+}
+
+#[test]
+fn blocks() {
+    use Act::*;
+    use Pattern::*;
+    run(vec![
+        case("bsr(4,4)", 12, 64, Random(0.1), None, false, &[64, 3]),
+        case("bsr(4,4)", 10, 39, Bands, Gelu, true, &[1, 65, 30]),
+        case("bsr(8,8)", 20, 70, Full, Relu, true, &[5, 33]),
+        case("bsr(16,16)", 40, 96, Bands, Relu, false, &[63, 16]),
+        case("bsr(16,4)", 33, 36, Random(0.05), Gelu, true, &[2, 70]),
+        case("bsr(1,7)", 9, 50, Random(0.2), None, true, &[31, 11]),
+        case("bsr(64,64)", 70, 100, Full, Relu, true, &[6, 5]),
+        case("bsr(2,40)", 6, 45, Bands, None, false, &[64, 9]),
+        case("bsr(3,40)", 7, 130, Bands, None, false, &[8, 9]),
+        case("bsr(5,5)", 5, 5, Full, Gelu, false, &[1, 4]),
+        case("bsr(4,8)", 8, 40, Empty, Relu, true, &[3, 3]),
+    ]);
+}
+
+#[test]
+fn n_of_m() {
+    use Act::*;
+    use Pattern::*;
+    run(vec![
+        case("nm(2,4)", 9, 33, Full, None, true, &[1, 65, 20]),
+        case("nm(2,4)", 32, 64, Full, Relu, false, &[64, 6]),
+        case("nm(1,4)", 65, 30, Bands, Gelu, true, &[3, 32]),
+        case("nm(4,8)", 40, 70, Random(0.4), Gelu, true, &[31, 66]),
+        case("nm(3,5)", 11, 43, Full, Relu, true, &[7, 5]),
+        case("nm(4,4)", 3, 7, Bands, None, false, &[2, 3]),
+        case("nm(2,64)", 9, 130, Full, None, true, &[33, 8]),
+        case("nm(4,200)", 5, 410, Full, Gelu, true, &[1, 34, 4]),
+        case("nm(1,1)", 4, 3, Random(0.5), None, false, &[9, 9]),
+        case("nm(2,4)", 8, 12, Empty, Relu, true, &[4, 4]),
+    ]);
+}

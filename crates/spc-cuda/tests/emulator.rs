@@ -1,0 +1,120 @@
+//! The emulator notices what a device would not forgive.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod support;
+
+use support::{Argument, Job, Program, f32_bytes, have_gxx};
+
+const PRELUDE: &str = include_str!("../src/device/prelude.cuh");
+const FAULTS: &str = r#"
+#define KERNEL(name) extern "C" __global__ void name(const float* x, float* y, int n)
+KERNEL(fine) {
+  SPC_SMEM(smem);
+  float* s = (float*)smem;
+  const int t = threadIdx.x;
+  s[t] = spc_ldg(x + t);
+  spc_sync();
+  if (t < n) y[t] = s[127 - t];
+}
+KERNEL(reads_before_the_barrier) {
+  SPC_SMEM(smem);
+  float* s = (float*)smem;
+  const int t = threadIdx.x;
+  s[t] = spc_ldg(x + t);
+  if (t < n) y[t] = s[127 - t];
+}
+KERNEL(overwrites_before_the_barrier) {
+  SPC_SMEM(smem);
+  float* s = (float*)smem;
+  const int t = threadIdx.x;
+  s[t] = spc_ldg(x + t);
+  spc_sync();
+  const float v = s[127 - t];
+  s[t] = 0.0f;
+  spc_sync();
+  if (t < n) y[t] = v;
+}
+KERNEL(leaves_before_the_barrier) {
+  if (threadIdx.x == 77) return;
+  spc_sync();
+  if (threadIdx.x < n) y[threadIdx.x] = spc_ldg(x);
+}
+KERNEL(two_barriers) {
+  if (threadIdx.x < 64) {
+    spc_sync();
+  } else {
+    spc_sync();
+  }
+  if (threadIdx.x < n) y[threadIdx.x] = spc_ldg(x);
+}
+KERNEL(reads_past_the_end) { if (threadIdx.x < n) y[threadIdx.x] = spc_ldg(x + threadIdx.x + 28); }
+KERNEL(reads_before_the_start) { if (threadIdx.x < n) y[threadIdx.x] = spc_ldg(x - 1); }
+KERNEL(reads_misaligned_quads) { if (threadIdx.x < n) y[threadIdx.x] = spc_ldg4(x + 2).x; }
+KERNEL(reads_misaligned) { if (threadIdx.x < n) y[threadIdx.x] = spc_ldg((const float*)((const u8*)x + 1)); }
+KERNEL(writes_past_the_end) { if ((int)threadIdx.x <= n) y[threadIdx.x] = spc_ldg(x); }
+KERNEL(writes_before_the_start) { if ((int)threadIdx.x < n) y[(int)threadIdx.x - 1] = spc_ldg(x); }
+KERNEL(writes_far_away) { if ((int)threadIdx.x < n) y[threadIdx.x + 4096] = spc_ldg(x); }
+KERNEL(writes_past_shared_memory) {
+  SPC_SMEM(smem);
+  ((float*)smem)[threadIdx.x + 1] = spc_ldg(x);
+  if (threadIdx.x < n) y[threadIdx.x] = 0.0f;
+}
+KERNEL(depends_on_the_order) { y[0] = (float)threadIdx.x + 0 * n * spc_ldg(x); }
+KERNEL(overflows) { if ((int)threadIdx.x < n) y[threadIdx.x] = (float)(n * (n + (int)threadIdx.x) * 1000000) + spc_ldg(x); }
+KERNEL(leaves_register_array) {
+  float a[4] = {};
+  a[n / 25] = spc_ldg(x);
+  if ((int)threadIdx.x < n) y[threadIdx.x] = a[0] + a[3];
+}
+KERNEL(leaves_shared_memory_unset) {
+  SPC_SMEM(smem);
+  if (threadIdx.x < n) y[threadIdx.x] = ((float*)smem)[threadIdx.x] + spc_ldg(x);
+}
+"#;
+
+fn job(kernel: &str) -> Job {
+    let x: Vec<f32> = (0..128).map(|i| i as f32).collect();
+    let n = 101;
+    Job {
+        kernel: kernel.into(),
+        grid: 2,
+        block: 128,
+        shared_bytes: 512,
+        arguments: vec![Argument::In(f32_bytes(&x)), Argument::Out(n * 4), Argument::Int(n as i32)],
+    }
+}
+
+#[test]
+fn faults_are_named() {
+    if !have_gxx() {
+        return;
+    }
+    let faults = [
+        ("overwrites_before_the_barrier", "the result depends on the schedule"),
+        ("leaves_before_the_barrier", "some threads wait at a barrier while others returned"),
+        ("two_barriers", "threads wait at different barriers"),
+        ("reads_past_the_end", "a load lies outside every buffer"),
+        ("reads_before_the_start", "a load lies outside every buffer"),
+        ("reads_misaligned_quads", "a load is misaligned"),
+        ("reads_misaligned", "a load is misaligned"),
+        ("writes_past_the_end", "a store lies outside its buffer"),
+        ("writes_before_the_start", "a store lies outside its buffer"),
+        ("writes_far_away", "an access lies outside its memory"),
+        ("writes_past_shared_memory", "a store lies outside shared memory"),
+        ("depends_on_the_order", "the result depends on the schedule"),
+        ("reads_before_the_barrier", "the result depends on the schedule"),
+        ("overflows", "undefined arithmetic"),
+        ("leaves_register_array", "register array out of bounds"),
+        ("no_such_kernel", "no kernel no_such_kernel"),
+    ];
+    let names = FAULTS.lines().filter_map(|l| l.strip_prefix("KERNEL(")?.split(')').next());
+    let kernels: Vec<_> = names.map(|n| (n.to_string(), vec!["const float*", "float*", "int"])).collect();
+    let program = Program::new(&format!("{PRELUDE}{FAULTS}"), &kernels);
+    let y = &program.run(&[job("fine")])[0];
+    assert!(y.iter().enumerate().all(|(i, v)| *v == 127.0 - i as f32));
+    let y = &program.run(&[job("leaves_shared_memory_unset")])[0];
+    assert!(y.iter().all(|v| v.is_nan()), "shared memory starts as NaN");
+    for (kernel, words) in faults {
+        let said = program.run_to_fault(job(kernel));
+        assert!(said.contains(words), "{kernel}: {said}");
+    }
+}

@@ -1,0 +1,264 @@
+//! Linears of many shapes in one graph, with weights of many patterns, and their reference in f64.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use super::support::{Argument, Job, f32_bytes, u32_bytes};
+use spc_cuda::KernelInfo;
+use spc_formats::{Array, Layout, Packed, pack, validate};
+use spc_ir::{DType, Dim, Graph, Op, Plan, ScalarExpr, Sym, SymId, Type};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pattern {
+    Random(f64),
+    /// Every third row (or block of rows) is empty, the next is full, the others are half full.
+    Bands,
+    Full,
+    Empty,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Act {
+    None,
+    Relu,
+    Gelu,
+}
+
+impl Act {
+    fn expr(self) -> Option<ScalarExpr> {
+        let text = match self {
+            Act::None => return None,
+            Act::Relu => "(max a0 0)",
+            Act::Gelu => "(mul (mul 0.5 a0) (add 1 (erf (div a0 1.4142135623730951))))",
+        };
+        Some(ScalarExpr::parse(text).unwrap())
+    }
+
+    fn at(self, a: f64) -> f64 {
+        match self {
+            Act::None => a,
+            Act::Relu => {
+                if a.is_nan() {
+                    a
+                } else {
+                    a.max(0.0)
+                }
+            }
+            Act::Gelu => 0.5 * a * (1.0 + erf(a / std::f64::consts::SQRT_2)),
+        }
+    }
+}
+
+/// The error function from its series with positive terms only; 1 from 6 on.
+fn erf(x: f64) -> f64 {
+    if x.is_nan() || x.abs() >= 6.0 {
+        return if x.is_nan() { x } else { x.signum() };
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..300 {
+        term *= 2.0 * x * x / f64::from(2 * n + 1);
+        sum += term;
+    }
+    std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
+/// xorshift64*: the cases are the same in every run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn unit(&mut self) -> f64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.unit() * n as f64) as usize
+    }
+
+    /// In -1..1, never zero.
+    pub fn value(&mut self) -> f32 {
+        let v = (self.unit() * 2.0 - 1.0) as f32;
+        if v == 0.0 { 0.5 } else { v }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub layout: Layout,
+    pub outputs: usize,
+    pub inputs: usize,
+    pub pattern: Pattern,
+    pub bias: bool,
+    pub act: Act,
+    /// The activation is a map of its own that the plan fuses.
+    pub separate: bool,
+    pub tokens: Vec<usize>,
+}
+
+/// A case with its data.
+pub struct Linear {
+    pub case: Case,
+    pub weights: Vec<f32>,
+    pub bias: Vec<f32>,
+    pub packed: Packed,
+}
+
+impl Linear {
+    pub fn new(case: Case, seed: u64) -> Linear {
+        let mut random = Random::new(seed);
+        let (o, k) = (case.outputs, case.inputs);
+        let mut weights: Vec<f32> = (0..o * k).map(|_| random.value()).collect();
+        for (i, w) in weights.iter_mut().enumerate() {
+            let block = match case.layout {
+                Layout::Vx1 { v } => v as usize,
+                Layout::Bsr { r, .. } => r as usize,
+                _ => 1,
+            };
+            let density = match case.pattern {
+                Pattern::Random(d) => d,
+                Pattern::Full => 1.0,
+                Pattern::Empty => 0.0,
+                Pattern::Bands => [0.0, 1.0, 0.5][i / k / block % 3],
+            };
+            if random.unit() >= density {
+                *w = if random.unit() < 0.5 { 0.0 } else { -0.0 };
+            }
+        }
+        fit(case.layout, o, k, &mut weights, &mut random);
+        let bias = (0..o).map(|_| random.value()).collect();
+        let packed = pack(&case.layout, o, k, &weights).unwrap_or_else(|e| panic!("{case:?}: {e}"));
+        let packed = validate(packed).unwrap().into_packed();
+        Linear { case, weights, bias, packed }
+    }
+
+    /// A launch of `kernel` on `x`, with its arguments in the order that the kernel's parameters say.
+    pub fn job(&self, kernel: &KernelInfo, x: &[f32], tokens: usize) -> Job {
+        let argument = |name: &str| match name {
+            "bias" => Argument::In(f32_bytes(&self.bias)),
+            "x" => Argument::In(f32_bytes(x)),
+            "y" => Argument::Out((tokens * self.case.outputs * 4) as u64),
+            "n" => Argument::Int(tokens as i32),
+            name => Argument::In(match self.packed.array(name).unwrap() {
+                Array::F32(a) => f32_bytes(a),
+                Array::U32(a) => u32_bytes(a),
+                Array::U8(a) => a.clone(),
+            }),
+        };
+        Job {
+            kernel: kernel.name.clone(),
+            grid: kernel.grid.blocks(tokens as u64).unwrap(),
+            block: kernel.block,
+            shared_bytes: kernel.shared_bytes,
+            arguments: kernel.params.iter().map(|p| argument(&p.name)).collect(),
+        }
+    }
+
+    /// Fails unless `y` is the reference's result within the bound of reassociation: gamma(K + 1) times the sum of
+    /// magnitudes, and a few roundings for the activation. Where an absent weight meets NaN or an infinity, NaN passes.
+    pub fn check(&self, x: &[f32], tokens: usize, y: &[f32]) {
+        let (o, k) = (self.case.outputs, self.case.inputs);
+        let unit = 0.5 * f64::from(f32::EPSILON);
+        let gamma = |n: usize| n as f64 * unit / (1.0 - n as f64 * unit);
+        for t in 0..tokens {
+            let x = &x[t * k..(t + 1) * k];
+            for row in 0..o {
+                let w = &self.weights[row * k..(row + 1) * k];
+                let (mut sum, mut magnitude, mut met) = (0.0f64, 0.0f64, false);
+                for (w, x) in w.iter().zip(x) {
+                    if *w == 0.0 {
+                        met |= !x.is_finite();
+                    } else {
+                        sum += f64::from(*w) * f64::from(*x);
+                        magnitude += (f64::from(*w) * f64::from(*x)).abs();
+                    }
+                }
+                if self.case.bias {
+                    sum += f64::from(self.bias[row]);
+                    magnitude += f64::from(self.bias[row]).abs();
+                }
+                let (want, got) = (self.case.act.at(sum), f64::from(y[t * o + row]));
+                // The activations grow by at most 1.13 per unit; each is a few roundings of its argument and its value.
+                let bound = 1.13 * gamma(k + 1) * magnitude + 16.0 * unit * (sum.abs() + want.abs());
+                let agrees = if want.is_finite() {
+                    (got - want).abs() <= bound
+                } else {
+                    got == want || (got.is_nan() && want.is_nan())
+                };
+                assert!(
+                    agrees || (met && got.is_nan()),
+                    "{:?}: y[{t}][{row}] of {tokens} tokens is {got}, not {want} within {bound:e}",
+                    self.case
+                );
+            }
+        }
+    }
+}
+
+/// Takes away weights that the layout cannot hold.
+fn fit(layout: Layout, o: usize, k: usize, weights: &mut [f32], random: &mut Random) {
+    match layout {
+        Layout::Nm { n, m } => {
+            let (n, m) = (n as usize, m as usize);
+            for row in weights.chunks_mut(k) {
+                for group in row.chunks_mut(m) {
+                    let most = if group.len() < n { group.len() - 1 } else { n };
+                    while group.iter().filter(|w| **w != 0.0).count() > most {
+                        let i = random.below(group.len());
+                        group[i] = 0.0;
+                    }
+                }
+            }
+        }
+        // The last two block columns overlap when C does not divide K: one of them must be empty.
+        Layout::Bsr { r, c } if !k.is_multiple_of(c as usize) => {
+            let (r, c) = (r as usize, c as usize);
+            for first in (0..o).step_by(r) {
+                let drop = if random.unit() < 0.5 { k / c * c..k } else { (k / c - 1) * c..k / c * c };
+                for row in first..(first + r).min(o) {
+                    weights[row * k..][drop.clone()].fill(0.0);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// One graph that computes every case from an input of its own, and its plan.
+pub fn graph(linears: &[Linear]) -> (Graph, Plan) {
+    let mut g = Graph::new("cases");
+    g.syms.push(Sym { name: "B".into(), lo: 1, hi: 4096 });
+    let mut fused = Vec::new();
+    for (i, l) in linears.iter().enumerate() {
+        let case = &l.case;
+        let (o, k) = (Dim::fixed("O", case.outputs as u64), Dim::fixed("K", case.inputs as u64));
+        let batch = Dim::free("B", SymId(0));
+        let input = |name: String, dims| Op::Input { name, ty: Type::new(DType::F32, dims) };
+        let weight = |name: String, dims| Op::Weight { name, ty: Type::new(DType::F32, dims) };
+        let mut operands = vec![
+            g.add(input(format!("x{i}"), vec![batch, k.clone()]), &[]).unwrap(),
+            g.add(weight(format!("layer.{i}.w"), vec![o.clone(), k]), &[]).unwrap(),
+        ];
+        if case.bias {
+            operands.push(g.add(weight(format!("layer.{i}.b"), vec![o]), &[]).unwrap());
+        }
+        let act = if case.separate { None } else { case.act.expr() };
+        let mut y = g.add(Op::Linear { bias: case.bias, act }, &operands).unwrap();
+        let mut epilogue = None;
+        if let (true, Some(expr)) = (case.separate, case.act.expr()) {
+            y = g.add(Op::Map { expr, at: vec![vec![0, 1]] }, &[y]).unwrap();
+            epilogue = Some(y);
+        }
+        g.outputs.push((format!("y{i}"), y));
+        fused.push(epilogue);
+    }
+    g.requires.clear();
+    let mut plan = Plan::all_dense(&g, "cuda", "dense(16)").unwrap();
+    for ((planned, l), epilogue) in plan.linears.iter_mut().zip(linears).zip(fused) {
+        planned.layout = l.case.layout.to_string();
+        planned.epilogue = epilogue;
+    }
+    (g, plan)
+}

@@ -1,0 +1,40 @@
+//! The layouts that are tried for every matrix.
+use crate::{CostFacts, Layout, Pattern, Refusal};
+
+/// Tried for every matrix, in this order.
+pub const DEFAULT_CANDIDATES: &[Layout] = &[
+    Layout::DENSE,
+    Layout::Vx1 { v: 4 },
+    Layout::Vx1 { v: 8 },
+    Layout::Vx1 { v: 16 },
+    Layout::Bsr { r: 4, c: 4 },
+    Layout::Bsr { r: 8, c: 8 },
+    Layout::Bsr { r: 16, c: 16 },
+    Layout::Bsr { r: 16, c: 4 },
+    Layout::Nm { n: 1, m: 4 },
+    Layout::Nm { n: 2, m: 4 },
+    Layout::Nm { n: 4, m: 8 },
+    Layout::Csr,
+];
+
+/// Cost facts or refusal of every default layout, then of each of `extra` (those that a declared constraint suggests)
+/// that is not among them. The order is that of the two lists.
+///
+/// # Errors
+/// When `weights` is not `[rows, cols]` (then no layout applies).
+#[expect(clippy::type_complexity, reason = "a list of layouts, each with facts or a refusal")]
+pub fn candidates(
+    rows: usize,
+    cols: usize,
+    weights: &[f32],
+    extra: &[Layout],
+) -> Result<Vec<(Layout, Result<CostFacts, Refusal>)>, Refusal> {
+    let pattern = Pattern::new(rows, cols, weights)?;
+    let mut layouts = DEFAULT_CANDIDATES.to_vec();
+    for layout in extra {
+        if !layouts.contains(layout) {
+            layouts.push(*layout);
+        }
+    }
+    Ok(layouts.into_iter().map(|layout| (layout, pattern.stats(&layout))).collect())
+}

@@ -1,0 +1,122 @@
+//! The names of the storage layouts and their text form.
+use crate::Refusal;
+use crate::bsr::Bsr;
+use crate::csr::Csr;
+use crate::dense::Dense;
+use crate::format::Format;
+use crate::nm::Nm;
+use crate::vx1::Vx1;
+use std::fmt;
+use std::str::FromStr;
+
+/// A storage layout with its parameters. Text form: `dense(16)`, `vx1(8)`, `bsr(4,4)`, `nm(2,4)`, `csr`; the two
+/// round trip. `dense` alone reads as `dense(16)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layout {
+    /// Packed panels of `panel` rows, every weight stored.
+    Dense { panel: u32 },
+    /// Column vectors: `v` consecutive rows share their list of columns.
+    Vx1 { v: u32 },
+    /// Blocks of `r` rows by `c` columns.
+    Bsr { r: u32, c: u32 },
+    /// At most `n` present weights in each group of `m` consecutive columns of a row.
+    Nm { n: u32, m: u32 },
+    /// One list of columns for each row.
+    Csr,
+}
+
+/// Element type of a stored array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ArrayKind {
+    F32,
+    U32,
+    U8,
+}
+
+/// Largest parameter of any layout: an `nm` position is one byte.
+const MAX_PARAMETER: u32 = 256;
+
+impl Layout {
+    /// The baseline layout.
+    pub const DENSE: Layout = Layout::Dense { panel: 16 };
+
+    /// Word before the parameters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Layout::Dense { .. } => "dense",
+            Layout::Vx1 { .. } => "vx1",
+            Layout::Bsr { .. } => "bsr",
+            Layout::Nm { .. } => "nm",
+            Layout::Csr => "csr",
+        }
+    }
+
+    /// Names and element types of the arrays that this layout stores, in order.
+    pub fn schema(&self) -> &'static [(&'static str, ArrayKind)] {
+        self.with(|f| f.schema())
+    }
+
+    /// Whether the parameters are usable: each in `1..=256`, and `n <= m`.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let ok = |x: u32| (1..=MAX_PARAMETER).contains(&x);
+        let fine = match *self {
+            Layout::Dense { panel } => ok(panel),
+            Layout::Vx1 { v } => ok(v),
+            Layout::Bsr { r, c } => ok(r) && ok(c),
+            Layout::Nm { n, m } => ok(n) && ok(m) && n <= m,
+            Layout::Csr => true,
+        };
+        if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
+    }
+
+    /// The one registry of formats.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&dyn Format) -> T) -> T {
+        let size = |x: u32| x as usize;
+        match *self {
+            Layout::Dense { panel } => f(&Dense { panel: size(panel) }),
+            Layout::Vx1 { v } => f(&Vx1 { v: size(v) }),
+            Layout::Bsr { r, c } => f(&Bsr { r: size(r), c: size(c) }),
+            Layout::Nm { n, m } => f(&Nm { n: size(n), m: size(m) }),
+            Layout::Csr => f(&Csr),
+        }
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Layout::Dense { panel } => write!(f, "dense({panel})"),
+            Layout::Vx1 { v } => write!(f, "vx1({v})"),
+            Layout::Bsr { r, c } => write!(f, "bsr({r},{c})"),
+            Layout::Nm { n, m } => write!(f, "nm({n},{m})"),
+            Layout::Csr => f.write_str("csr"),
+        }
+    }
+}
+
+impl FromStr for Layout {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Layout, Refusal> {
+        let bad = || Refusal(format!("`{text}` is not a storage layout"));
+        let (word, numbers) = match text.split_once('(') {
+            None => (text, Vec::new()),
+            Some((word, rest)) => {
+                let inner = rest.strip_suffix(')').ok_or_else(bad)?;
+                let numbers: Result<Vec<u32>, _> = inner.split(',').map(|n| n.trim().parse()).collect();
+                (word, numbers.map_err(|_| bad())?)
+            }
+        };
+        let layout = match (word, numbers.as_slice()) {
+            ("dense", []) => Layout::DENSE,
+            ("dense", [panel]) => Layout::Dense { panel: *panel },
+            ("vx1", [v]) => Layout::Vx1 { v: *v },
+            ("bsr", [r, c]) => Layout::Bsr { r: *r, c: *c },
+            ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
+            ("csr", []) if !text.contains('(') => Layout::Csr,
+            _ => return Err(bad()),
+        };
+        layout.check()?;
+        Ok(layout)
+    }
+}

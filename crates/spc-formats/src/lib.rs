@@ -1,0 +1,57 @@
+//! Storage layouts of weight matrices: one file a layout, each with the same functions: stats, pack, validate, get and
+//! iterate (`unpack` is the iteration written into zeros).
+//!
+//! A weight matrix is row-major `[rows, cols]` = `[O, K]` (outputs, inputs) of `f32`. A weight that equals zero (of
+//! either sign) is *absent*; every other one, NaN and infinities included, is *present* and survives packing bit for
+//! bit. Sparse layouts may store zeros of their own (fill inside a block, padding), but never so that such a zero meets
+//! the activation of a present weight: `0 * inf` would then spoil a sum that no absent weight touches. Matrices for which
+//! a layout cannot promise this are refused.
+//!
+//! ```text
+//! dense(P)  values[ceil(O/P)][K][P]; rows padded with zeros
+//! vx1(V)    ptr u32[nb+1], idx u32[n] (column), values f32[n][V]; nb = ceil(O/V), last block padded with zeros
+//! bsr(R,C)  ptr u32[nb+1], idx u32[n] (first column), values f32[n][C][R]; a partial last block column starts at K-C
+//! nm(N,M)   idx u8[O][G][N] (position inside the group), values f32[O][G][N]; G = ceil(K/M)
+//! csr       ptr u32[O+1], idx u32[nnz], values f32[nnz]
+//! ```
+//!
+//! [`Packed`] is raw data and may come from an untrusted file; [`validate`] turns it into [`Validated`], the only form
+//! with which a kernel may be fed. Nothing here panics or overflows on any input.
+
+mod bsr;
+mod candidates;
+mod csr;
+mod dense;
+mod facts;
+mod format;
+mod layout;
+mod nm;
+mod packed;
+mod pattern;
+mod vx1;
+
+pub use candidates::{DEFAULT_CANDIDATES, candidates};
+pub use facts::CostFacts;
+pub use layout::{ArrayKind, Layout};
+pub use packed::{Array, Packed, Validated, pack, validate};
+pub use pattern::Pattern;
+
+/// Why a layout cannot hold a matrix, in words for a person: "row 3, group 2 keeps 3 of 4".
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Refusal(pub String);
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Cost facts of `weights` (`[rows, cols]`, row-major) in `layout`, without packing.
+///
+/// # Errors
+/// The refusal that [`pack`] would give.
+pub fn stats(layout: &Layout, rows: usize, cols: usize, weights: &[f32]) -> Result<CostFacts, Refusal> {
+    Pattern::new(rows, cols, weights)?.stats(layout)
+}

@@ -1,0 +1,30 @@
+//! The meaning of a graph, as code: a reference interpreter on `ndarray` for f32 and f64, and the reference projection
+//! of weights onto their constraints with its checker.
+//!
+//! This crate is the oracle of the differential tests. It sees graphs and constraints only: no passes, no layouts, no
+//! back ends. Every operator does what `docs/ir.md` says, in the plainest way, with every sum in index order.
+
+mod bind;
+mod check;
+mod erf;
+mod error;
+mod groups;
+mod map;
+mod ops;
+mod product;
+mod project;
+mod real;
+mod run;
+mod scalar;
+mod select;
+pub mod testing;
+mod value;
+
+pub use bind::bind_syms;
+pub use check::{Broken, CheckError, verify_requires};
+pub use error::RunError;
+pub use product::{gamma, linear_alternatives, sum_abs};
+pub use project::{ProjectError, Projected, project};
+pub use real::Real;
+pub use run::{Absent, Both, run, run_all, run_both};
+pub use value::{Value, Weights};

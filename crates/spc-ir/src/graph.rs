@@ -1,0 +1,216 @@
+//! The graph of one entry function: operators over petgraph, free axes, named outputs, and the constraints that hold on
+//! its weights.
+use crate::{Op, Require, Sym, SymId, Type, infer};
+use petgraph::Direction;
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::visit::EdgeRef;
+use spc_base::Bug;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Dense id of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.0)
+    }
+}
+
+impl NodeId {
+    fn index(self) -> NodeIndex<u32> {
+        NodeIndex::new(self.0 as usize)
+    }
+}
+
+/// An operator and the type of its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub op: Op,
+    pub ty: Type,
+}
+
+/// One entry function as a graph. An edge carries the operand position.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// Name of the function.
+    pub name: String,
+    /// Free axes, indexed by [`SymId`].
+    pub syms: Vec<Sym>,
+    /// Named results, in declared order.
+    pub outputs: Vec<(String, NodeId)>,
+    /// Constraints on weights, in file order.
+    pub requires: Vec<Require>,
+    g: StableDiGraph<Node, u32, u32>,
+}
+
+impl Graph {
+    pub fn new(name: impl Into<String>) -> Graph {
+        Graph { name: name.into(), ..Graph::default() }
+    }
+
+    /// Adds a node; its type follows from the operator and the operands.
+    pub fn add(&mut self, op: Op, inputs: &[NodeId]) -> Result<NodeId, Bug> {
+        let types = inputs.iter().map(|i| self.node(*i).map(|n| &n.ty)).collect::<Result<Vec<_>, _>>()?;
+        let ty = infer(&op, &types).map_err(|e| Bug::new(format!("{}: {e}", op.name())))?;
+        let id = self.g.add_node(Node { op, ty });
+        for (slot, i) in (0u32..).zip(inputs) {
+            self.g.add_edge(i.index(), id, slot);
+        }
+        Ok(NodeId(id.index() as u32))
+    }
+
+    pub fn node(&self, id: NodeId) -> Result<&Node, Bug> {
+        self.g.node_weight(id.index()).ok_or_else(|| Bug::new(format!("no node {id}")))
+    }
+
+    pub fn ty(&self, id: NodeId) -> Result<&Type, Bug> {
+        self.node(id).map(|n| &n.ty)
+    }
+
+    /// Operands, in order of position.
+    pub fn inputs(&self, id: NodeId) -> Vec<NodeId> {
+        let mut v: Vec<(u32, NodeId)> = self
+            .g
+            .edges_directed(id.index(), Direction::Incoming)
+            .map(|e| (*e.weight(), NodeId(e.source().index() as u32)))
+            .collect();
+        v.sort_unstable();
+        v.into_iter().map(|(_, n)| n).collect()
+    }
+
+    /// Readers, ascending; a node that reads a value twice is listed twice.
+    pub fn readers(&self, id: NodeId) -> Vec<NodeId> {
+        let mut v: Vec<NodeId> =
+            self.g.neighbors_directed(id.index(), Direction::Outgoing).map(|n| NodeId(n.index() as u32)).collect();
+        v.sort_unstable();
+        v
+    }
+
+    pub fn is_output(&self, id: NodeId) -> bool {
+        self.outputs.iter().any(|(_, o)| *o == id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.g.node_count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All nodes, operands before readers, smallest id first among those that are ready.
+    pub fn order(&self) -> Result<Vec<NodeId>, Bug> {
+        let mut missing: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut ready = std::collections::BTreeSet::new();
+        for n in self.g.node_indices() {
+            let id = NodeId(n.index() as u32);
+            let count = self.g.edges_directed(n, Direction::Incoming).count();
+            if count == 0 {
+                ready.insert(id);
+            } else {
+                missing.insert(id, count);
+            }
+        }
+        let mut out = Vec::with_capacity(self.len());
+        while let Some(id) = ready.pop_first() {
+            out.push(id);
+            for r in self.readers(id) {
+                if let Some(m) = missing.get_mut(&r) {
+                    *m -= 1;
+                    if *m == 0 {
+                        missing.remove(&r);
+                        ready.insert(r);
+                    }
+                }
+            }
+        }
+        if out.len() == self.len() { Ok(out) } else { Err(Bug::new("the graph has a cycle")) }
+    }
+
+    /// Nodes by id, ascending.
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.g.node_indices().map(|n| NodeId(n.index() as u32)).collect()
+    }
+
+    /// Named inputs with their types, in order of id.
+    pub fn named_inputs(&self) -> Vec<(String, NodeId)> {
+        self.pick(|op| if let Op::Input { name, .. } = op { Some(name.clone()) } else { None })
+    }
+
+    /// Named weights, in order of id.
+    pub fn weights(&self) -> Vec<(String, NodeId)> {
+        self.pick(|op| if let Op::Weight { name, .. } = op { Some(name.clone()) } else { None })
+    }
+
+    fn pick(&self, f: impl Fn(&Op) -> Option<String>) -> Vec<(String, NodeId)> {
+        let all = self.g.node_indices();
+        all.filter_map(|n| Some((f(&self.g.node_weight(n)?.op)?, NodeId(n.index() as u32)))).collect()
+    }
+
+    pub fn sym(&self, id: SymId) -> Result<&Sym, Bug> {
+        self.syms.get(id.0 as usize).ok_or_else(|| Bug::new(format!("no free axis {}", id.0)))
+    }
+
+    /// Makes every reader of `old` (and every output that is `old`) read `new` instead.
+    pub(crate) fn redirect(&mut self, old: NodeId, new: NodeId) {
+        let edges: Vec<_> = self
+            .g
+            .edges_directed(old.index(), Direction::Outgoing)
+            .map(|e| (e.id(), e.target(), *e.weight()))
+            .collect();
+        for (e, target, slot) in edges {
+            self.g.remove_edge(e);
+            self.g.add_edge(new.index(), target, slot);
+        }
+        for (_, o) in &mut self.outputs {
+            if *o == old {
+                *o = new;
+            }
+        }
+    }
+
+    /// Drops nodes that no output needs (named inputs stay, they are the signature) and renumbers the rest densely in
+    /// [`Graph::order`].
+    pub fn compact(&self) -> Result<Graph, Bug> {
+        let mut live = std::collections::BTreeSet::new();
+        let mut stack: Vec<NodeId> = self.outputs.iter().map(|(_, o)| *o).collect();
+        stack.extend(self.named_inputs().into_iter().map(|(_, n)| n));
+        while let Some(n) = stack.pop() {
+            if live.insert(n) {
+                stack.extend(self.inputs(n));
+            }
+        }
+        let mut out = Graph {
+            name: self.name.clone(),
+            syms: self.syms.clone(),
+            requires: self.requires.clone(),
+            ..Graph::default()
+        };
+        let mut map = BTreeMap::new();
+        for id in self.order()?.into_iter().filter(|n| live.contains(n)) {
+            let inputs: Vec<NodeId> = self.inputs(id).into_iter().filter_map(|i| map.get(&i).copied()).collect();
+            map.insert(id, out.add(self.node(id)?.op.clone(), &inputs)?);
+        }
+        for (name, o) in &self.outputs {
+            let new = map.get(o).ok_or_else(|| Bug::new(format!("output {name} has no node")))?;
+            out.outputs.push((name.clone(), *new));
+        }
+        Ok(out)
+    }
+}
+
+impl PartialEq for Graph {
+    /// Equal when the numbered nodes, operands, outputs, free axes and constraints are equal.
+    fn eq(&self, other: &Graph) -> bool {
+        let rows = |g: &Graph| -> Vec<_> {
+            g.ids().into_iter().map(|n| (n, g.node(n).ok().cloned(), g.inputs(n))).collect::<Vec<_>>()
+        };
+        self.name == other.name
+            && self.syms == other.syms
+            && self.outputs == other.outputs
+            && self.requires == other.requires
+            && rows(self) == rows(other)
+    }
+}

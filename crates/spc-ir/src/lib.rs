@@ -1,0 +1,28 @@
+//! The data that every later stage shares: [`Graph`] over petgraph, [`ScalarExpr`] for pointwise maths, resolved
+//! sparsity constraints, [`Patch`]es and the passes that propose them, and the data of a [`Plan`].
+//!
+//! Everything here is plain data: `Clone + PartialEq + Send`, dense ids instead of pointers, a text form that parses
+//! back to itself ([`Graph::parse`], `Display`), and a [`Graph::verify`]. The meaning of each operator is in
+//! `docs/ir.md`; the reference interpreter (`spc-interp`) is that text as code.
+
+mod constraint;
+mod expr;
+mod graph;
+mod infer;
+mod op;
+pub mod passes;
+mod patch;
+mod plan;
+mod text;
+mod ty;
+mod verify;
+pub mod view;
+
+pub use constraint::{Amount, Floor, Keep, Member, Require, Scope, Score, Tail};
+pub use expr::{BinFn, ScalarExpr, UnFn};
+pub use graph::{Graph, Node, NodeId};
+pub use infer::infer;
+pub use op::{Op, ReduceFn};
+pub use patch::{Patch, PatchRef};
+pub use plan::{Act, Candidate, Convert, CostTableRef, LinearPlan, Plan, Why};
+pub use ty::{DType, Dim, Size, Sym, SymId, Type};

@@ -1,0 +1,70 @@
+//! Turns a `contract` of a weight with an activation into `linear`, with views around it.
+//! Needs: one operand is a stored weight (possibly split) whose summed dimensions are its last ones, in stored order.
+//! Keeps: the value, up to the order of summation. Never changes: types, names.
+use super::{PassCx, Rule};
+use crate::view::trace;
+use crate::{Graph, NodeId, Op, Patch, PatchRef};
+use spc_base::Bug;
+
+pub const LINEAR_FORM: Rule = Rule { name: "linear-form", apply };
+
+fn apply(g: &Graph, n: NodeId, _: &PassCx) -> Result<Option<Patch>, Bug> {
+    let Op::Contract { lhs, rhs, out } = &g.node(n)?.op else { return Ok(None) };
+    let [a, b] = g.inputs(n)[..] else { return Ok(None) };
+    for (w, wl, x, xl) in [(a, lhs, b, rhs), (b, rhs, a, lhs)] {
+        if let Some(p) = try_side(g, n, (w, wl), (x, xl), out)? {
+            return Ok(Some(p));
+        }
+    }
+    Ok(None)
+}
+
+fn try_side(
+    g: &Graph,
+    n: NodeId,
+    (w, wl): (NodeId, &[u32]),
+    (x, xl): (NodeId, &[u32]),
+    out: &[u32],
+) -> Result<Option<Patch>, Bug> {
+    let (base, dims) = trace(g, w)?;
+    if !matches!(g.node(base)?.op, Op::Weight { .. }) || g.ty(base)?.rank() != 2 {
+        return Ok(None);
+    }
+    // The view must show the weight in stored order: no transpose between it and the product.
+    let stored = dims.windows(2).all(|p| (p[0].base, p[0].part) < (p[1].base, p[1].part));
+    let kept: Vec<u32> = wl.iter().copied().filter(|l| out.contains(l)).collect();
+    let summed: Vec<u32> = wl.iter().copied().filter(|l| !out.contains(l)).collect();
+    let kept_is_rows = dims.iter().zip(wl).all(|(d, l)| (d.base == 0) == kept.contains(l));
+    if !stored || !kept_is_rows || summed.is_empty() || kept.is_empty() || xl.iter().any(|l| kept.contains(l)) {
+        return Ok(None);
+    }
+    let mut p = Patch::new(LINEAR_FORM.name);
+    let outer: Vec<u32> = xl.iter().copied().filter(|l| !summed.contains(l)).collect();
+    // x with the summed labels last, in the weight's order, merged into one.
+    let wanted: Vec<u32> = outer.iter().chain(&summed).copied().collect();
+    let mut xv = transpose(&mut p, g, PatchRef::Old(x), xl, &wanted)?;
+    if summed.len() > 1 {
+        let op = Op::Merge { dim: outer.len() as u32, count: summed.len() as u32 };
+        xv = p.add(g, op, &[xv])?;
+    }
+    let mut y = p.add(g, Op::Linear { bias: false, act: None }, &[xv, PatchRef::Old(base)])?;
+    if kept.len() > 1 {
+        let wt = g.ty(w)?;
+        let into = wl.iter().zip(&wt.dims).filter(|(l, _)| kept.contains(l)).map(|(_, d)| d.clone()).collect();
+        y = p.add(g, Op::Split { dim: outer.len() as u32, into }, &[y])?;
+    }
+    let have: Vec<u32> = outer.iter().chain(&kept).copied().collect();
+    let y = transpose(&mut p, g, y, &have, out)?;
+    p.replace(g, n, y)?;
+    Ok(Some(p))
+}
+
+/// Reorders dimensions labelled `have` to `want`; nothing is added when they are in order.
+fn transpose(p: &mut Patch, g: &Graph, v: PatchRef, have: &[u32], want: &[u32]) -> Result<PatchRef, Bug> {
+    if have == want {
+        return Ok(v);
+    }
+    let find = |l: &u32| have.iter().position(|h| h == l).map(|i| i as u32);
+    let perm = want.iter().map(find).collect::<Option<Vec<u32>>>().ok_or_else(|| Bug::new("label lost"))?;
+    p.add(g, Op::Transpose { perm }, &[v])
+}

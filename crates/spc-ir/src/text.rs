@@ -1,0 +1,364 @@
+//! Text form of a graph. `Graph::parse(&g.to_string())` equals `g` for every graph whose ids are dense.
+use crate::{
+    Amount, DType, Dim, Floor, Graph, Keep, Member, NodeId, Op, ReduceFn, Require, ScalarExpr, Scope, Score, Size, Sym,
+    SymId, Tail, Type,
+};
+use std::fmt::{self, Write};
+
+fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>, sep: &str) -> String {
+    items.into_iter().map(|i| i.to_string()).collect::<Vec<_>>().join(sep)
+}
+
+impl Graph {
+    fn dim_text(&self, d: &Dim) -> String {
+        match d.size {
+            Size::Fixed(n) => format!("{}={n}", d.axis),
+            Size::Free(s) => match self.syms.get(s.0 as usize) {
+                Some(sym) => format!("{}=?{}", d.axis, sym.name),
+                None => format!("{}=?{}", d.axis, s.0),
+            },
+        }
+    }
+
+    /// `f32[B=?B, I=64]`.
+    pub fn type_text(&self, t: &Type) -> String {
+        format!("{}[{}]", t.dtype, list(t.dims.iter().map(|d| self.dim_text(d)), ", "))
+    }
+
+    fn op_text(&self, op: &Op) -> String {
+        let places = |at: &[Vec<u32>]| list(at.iter().map(|p| format!("[{}]", list(p, " "))), " ");
+        match op {
+            Op::Input { name, .. } | Op::Weight { name, .. } => format!("{} {name:?}", op.name()),
+            Op::Const { value, dtype } => format!("const {dtype} {value:?}"),
+            Op::Iota { dim } => format!("iota [{}]", self.dim_text(dim)),
+            Op::Map { expr, at } => format!("map {expr} at {}", places(at)),
+            Op::Broadcast { dims, at } => {
+                let dims = list(dims.iter().map(|d| self.dim_text(d)), ", ");
+                format!("broadcast [{dims}] at [{}]", list(at, " "))
+            }
+            Op::Contract { lhs, rhs, out } => {
+                format!("contract [{}] [{}] -> [{}]", list(lhs, " "), list(rhs, " "), list(out, " "))
+            }
+            Op::Reduce { f, dims } => format!("reduce {} [{}]", f.name(), list(dims, " ")),
+            Op::Gather { dim } => format!("gather {dim}"),
+            Op::Transpose { perm } => format!("transpose [{}]", list(perm, " ")),
+            Op::Split { dim, into } => {
+                format!("split {dim} [{}]", list(into.iter().map(|d| self.dim_text(d)), ", "))
+            }
+            Op::Merge { dim, count } => format!("merge {dim} {count}"),
+            Op::Linear { bias, act } => {
+                let act = act.as_ref().map(|e| format!(" act {e}")).unwrap_or_default();
+                format!("linear{}{act}", if *bias { " bias" } else { "" })
+            }
+        }
+    }
+
+    /// Hash of the text form, 16 hexadecimal digits (FNV-1a, 64 bits). A check against mix-ups, not against attackers.
+    pub fn fingerprint(&self) -> String {
+        let h = self
+            .to_string()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+        format!("{h:016x}")
+    }
+
+    /// Reads the text form back.
+    pub fn parse(text: &str) -> Result<Graph, String> {
+        let mut g: Option<Graph> = None;
+        let mut done = false;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
+            let at = |e: String| format!("line {}: {e}", number + 1);
+            if let Some(rest) = line.strip_prefix("graph ") {
+                let name = rest.strip_suffix('{').ok_or_else(|| at("`{` expected".into()))?.trim();
+                let name = unquote(name).map_err(at)?;
+                if g.replace(Graph::new(name)).is_some() {
+                    return Err(at("a second graph".into()));
+                }
+                continue;
+            }
+            let graph = g.as_mut().ok_or_else(|| at("`graph` expected".into()))?;
+            if done {
+                return Err(at("text after the graph".into()));
+            }
+            if line == "}" {
+                done = true;
+            } else {
+                parse_line(graph, line).map_err(at)?;
+            }
+        }
+        if done { g.ok_or_else(|| "no graph".into()) } else { Err("the graph is not closed".into()) }
+    }
+}
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "graph {:?} {{", self.name)?;
+        for s in &self.syms {
+            writeln!(f, "  sym {} = {}..{}", s.name, s.lo, s.hi)?;
+        }
+        for id in self.ids() {
+            let Ok(node) = self.node(id) else { continue };
+            let mut line = format!("{id} = {}", self.op_text(&node.op));
+            let inputs = self.inputs(id);
+            if !inputs.is_empty() {
+                write!(line, " ({})", list(inputs, ", "))?;
+            }
+            writeln!(f, "  {line} : {}", self.type_text(&node.ty))?;
+        }
+        for (name, o) in &self.outputs {
+            writeln!(f, "  output {name:?} = {o}")?;
+        }
+        for r in &self.requires {
+            for k in &r.keeps {
+                write!(f, "  keep {:?} {} per {} by {}", r.name, k.amount, k.scope, k.score)?;
+                if let Some(fl) = &k.floor {
+                    write!(f, " min {} per {}", fl.count, fl.scope)?;
+                }
+                writeln!(f, " multiple {} {}", k.multiple, k.tail)?;
+                for m in &k.members {
+                    let n = |v: &[u64]| list(v, " ");
+                    writeln!(
+                        f,
+                        "    on {:?} [{}] group [{}] scope [{}] layer {:?}",
+                        m.weight,
+                        n(&m.shape),
+                        n(&m.group),
+                        n(&m.scope),
+                        m.layer
+                    )?;
+                }
+            }
+        }
+        writeln!(f, "}}")
+    }
+}
+
+/// Splits a line into words; brackets and quoted strings stay whole.
+fn words(line: &str) -> Result<Vec<String>, String> {
+    let mut out: Vec<String> = Vec::new();
+    let mut word = String::new();
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for c in line.chars() {
+        if quoted {
+            word.push(c);
+            if escaped {
+                escaped = false;
+            } else if c == '\\' {
+                escaped = true;
+            } else if c == '"' {
+                quoted = false;
+            }
+            continue;
+        }
+        match c {
+            '"' => quoted = true,
+            '[' | '(' => depth += 1,
+            ']' | ')' => depth = depth.checked_sub(1).ok_or("a bracket is closed that is not open")?,
+            _ => {}
+        }
+        if c.is_whitespace() && depth == 0 {
+            if !word.is_empty() {
+                out.push(std::mem::take(&mut word));
+            }
+        } else {
+            word.push(c);
+        }
+    }
+    if depth > 0 || quoted {
+        return Err("a bracket or a quote is not closed".into());
+    }
+    if !word.is_empty() {
+        out.push(word);
+    }
+    Ok(out)
+}
+
+fn unquote(word: &str) -> Result<String, String> {
+    serde_json::from_str::<String>(word).map_err(|_| format!("`{word}` is not a quoted name"))
+}
+
+fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|_| format!("`{word}` is not a number in range"))
+}
+
+fn inside(word: &str, open: char, close: char) -> Result<&str, String> {
+    word.strip_prefix(open).and_then(|w| w.strip_suffix(close)).ok_or_else(|| format!("`{open}..{close}` expected"))
+}
+
+fn numbers<T: std::str::FromStr>(word: &str) -> Result<Vec<T>, String> {
+    inside(word, '[', ']')?.split_whitespace().map(number).collect()
+}
+
+fn node_id(word: &str) -> Result<NodeId, String> {
+    word.strip_prefix('%').ok_or_else(|| format!("`{word}` is not a node")).and_then(number).map(NodeId)
+}
+
+fn parse_dim(g: &Graph, text: &str) -> Result<Dim, String> {
+    let (axis, size) = text.trim().rsplit_once('=').ok_or_else(|| format!("`{text}` is not a dimension"))?;
+    let size = match size.strip_prefix('?') {
+        Some(name) => {
+            let i = g.syms.iter().position(|s| s.name == name).ok_or_else(|| format!("no free axis {name}"))?;
+            Size::Free(SymId(i as u32))
+        }
+        None => Size::Fixed(number(size)?),
+    };
+    Ok(Dim { axis: axis.to_string(), size })
+}
+
+fn parse_dims(g: &Graph, word: &str) -> Result<Vec<Dim>, String> {
+    let body = inside(word, '[', ']')?;
+    if body.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    body.split(',').map(|d| parse_dim(g, d)).collect()
+}
+
+fn parse_type(g: &Graph, word: &str) -> Result<Type, String> {
+    let open = word.find('[').ok_or("`[` expected in a type")?;
+    let dtype = DType::from_name(&word[..open]).ok_or_else(|| format!("unknown type `{word}`"))?;
+    Ok(Type::new(dtype, parse_dims(g, &word[open..])?))
+}
+
+fn parse_line(g: &mut Graph, line: &str) -> Result<(), String> {
+    let w = words(line)?;
+    let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the line ends early".to_string());
+    match get(0)? {
+        "sym" => {
+            let (lo, hi) = get(3)?.split_once("..").ok_or("`lo..hi` expected")?;
+            g.syms.push(Sym { name: get(1)?.to_string(), lo: number(lo)?, hi: number(hi)? });
+            Ok(())
+        }
+        "output" => {
+            let id = node_id(get(3)?)?;
+            g.node(id).map_err(|e| e.0)?;
+            g.outputs.push((unquote(get(1)?)?, id));
+            Ok(())
+        }
+        "keep" => parse_keep(g, &w),
+        "on" => parse_member(g, &w),
+        first => {
+            let id = node_id(first)?;
+            let colon = w.iter().rposition(|x| x == ":").ok_or("`:` and a type expected")?;
+            let ty = parse_type(g, &w[colon + 1..].join(" "))?;
+            let mut end = colon;
+            let mut inputs = Vec::new();
+            let takes = !matches!(get(2)?, "input" | "weight" | "const" | "iota");
+            if takes {
+                end = end.checked_sub(1).ok_or("operands expected")?;
+                let text = inside(get(end)?, '(', ')')?;
+                inputs = text.split(',').map(|x| node_id(x.trim())).collect::<Result<_, _>>()?;
+            }
+            let body = w.get(2..end).ok_or("an operator expected")?;
+            let op = parse_op(g, body, &ty)?;
+            for i in &inputs {
+                g.node(*i).map_err(|e| e.0)?;
+            }
+            let new = g.add(op, &inputs).map_err(|e| e.0)?;
+            if new != id {
+                return Err(format!("node {id} stands where {new} is expected"));
+            }
+            if g.node(new).map_err(|e| e.0)?.ty != ty {
+                return Err(format!("the type of {id} does not follow from its operands"));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn parse_op(g: &Graph, w: &[String], ty: &Type) -> Result<Op, String> {
+    let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the operator ends early".to_string());
+    Ok(match get(0)? {
+        "input" => Op::Input { name: unquote(get(1)?)?, ty: ty.clone() },
+        "weight" => Op::Weight { name: unquote(get(1)?)?, ty: ty.clone() },
+        "const" => Op::Const { dtype: DType::from_name(get(1)?).ok_or("unknown type")?, value: number(get(2)?)? },
+        "iota" => {
+            let mut dims = parse_dims(g, get(1)?)?;
+            Op::Iota { dim: dims.pop().filter(|_| dims.is_empty()).ok_or("one dimension expected")? }
+        }
+        "map" => {
+            let at = w.get(3..).ok_or("positions expected")?.iter().map(|p| numbers(p)).collect::<Result<_, _>>()?;
+            Op::Map { expr: ScalarExpr::parse(get(1)?)?, at }
+        }
+        "broadcast" => Op::Broadcast { dims: parse_dims(g, get(1)?)?, at: numbers(get(3)?)? },
+        "contract" => Op::Contract { lhs: numbers(get(1)?)?, rhs: numbers(get(2)?)?, out: numbers(get(4)?)? },
+        "reduce" => Op::Reduce { f: ReduceFn::from_name(get(1)?).ok_or("unknown reduction")?, dims: numbers(get(2)?)? },
+        "gather" => Op::Gather { dim: number(get(1)?)? },
+        "transpose" => Op::Transpose { perm: numbers(get(1)?)? },
+        "split" => Op::Split { dim: number(get(1)?)?, into: parse_dims(g, get(2)?)? },
+        "merge" => Op::Merge { dim: number(get(1)?)?, count: number(get(2)?)? },
+        "linear" => {
+            let bias = w.iter().any(|x| x == "bias");
+            let act = w.iter().position(|x| x == "act").map(|i| get(i + 1)).transpose()?;
+            Op::Linear { bias, act: act.map(ScalarExpr::parse).transpose()? }
+        }
+        other => return Err(format!("unknown operator `{other}`")),
+    })
+}
+
+fn scope(word: &str) -> Result<Scope, String> {
+    let all = [Scope::Tile, Scope::Tensor, Scope::Layer, Scope::Model];
+    all.into_iter().find(|s| s.to_string() == word).ok_or_else(|| format!("unknown scope `{word}`"))
+}
+
+fn parse_keep(g: &mut Graph, w: &[String]) -> Result<(), String> {
+    let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the sentence ends early".to_string());
+    let name = unquote(get(1)?)?;
+    let per = w.iter().position(|x| x == "per").ok_or("`per` expected")?;
+    let amount = match (get(2)?, per) {
+        ("above", _) => Amount::Above(number(get(3)?)?),
+        (n, 5) if get(3)? == "of" => Amount::OutOf { n: number(n)?, m: number(get(4)?)? },
+        (n, _) => match n.split_once('/') {
+            Some((a, b)) => Amount::Share { num: number(a)?, den: number(b)? },
+            None => Amount::Count(number(n)?),
+        },
+    };
+    let find = |word: &str| w.iter().position(|x| x == word);
+    let score = match get(find("by").ok_or("`by` expected")? + 1)? {
+        "abs" => Score::Abs,
+        "norm1" => Score::Norm1,
+        "norm2" => Score::Norm2,
+        other => {
+            let seed = other.strip_prefix("random").ok_or_else(|| format!("unknown score `{other}`"))?;
+            Score::Random(number(inside(seed, '(', ')')?)?)
+        }
+    };
+    let floor = match find("min") {
+        Some(i) => Some(Floor { count: number(get(i + 1)?)?, scope: scope(get(i + 3)?)? }),
+        None => None,
+    };
+    let m = find("multiple").ok_or("`multiple` expected")?;
+    let tails = [Tail::Exact, Tail::Pad, Tail::Ragged];
+    let tail = get(m + 2)?;
+    let keep = Keep {
+        amount,
+        scope: scope(get(per + 1)?)?,
+        score,
+        floor,
+        multiple: number(get(m + 1)?)?,
+        tail: tails.into_iter().find(|t| t.to_string() == tail).ok_or("unknown tail")?,
+        members: Vec::new(),
+    };
+    match g.requires.last_mut() {
+        Some(r) if r.name == name => r.keeps.push(keep),
+        _ => g.requires.push(Require { name, keeps: vec![keep] }),
+    }
+    Ok(())
+}
+
+fn parse_member(g: &mut Graph, w: &[String]) -> Result<(), String> {
+    let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the line ends early".to_string());
+    let member = Member {
+        weight: unquote(get(1)?)?,
+        shape: numbers(get(2)?)?,
+        group: numbers(get(4)?)?,
+        scope: numbers(get(6)?)?,
+        layer: unquote(get(8)?)?,
+    };
+    let keep = g.requires.last_mut().and_then(|r| r.keeps.last_mut()).ok_or("a member before its sentence")?;
+    keep.members.push(member);
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The verifier of graphs. It runs after every pass, in all builds.
+use crate::{Graph, Op, Size, infer};
+use spc_base::Bug;
+use std::collections::BTreeSet;
+
+impl Graph {
+    /// Checks that every node's type is the one its operator and operands give, that there is no cycle, that names are
+    /// unique, that free axes exist, and that constraints fit the weights they name.
+    pub fn verify(&self) -> Result<(), Bug> {
+        let mut names = BTreeSet::new();
+        for id in self.order()? {
+            let node = self.node(id)?;
+            let inputs = self.inputs(id);
+            let types = inputs.iter().map(|i| self.node(*i).map(|n| &n.ty)).collect::<Result<Vec<_>, _>>()?;
+            let ty = infer(&node.op, &types).map_err(|e| Bug::new(format!("{id}: {e}")))?;
+            if ty != node.ty {
+                return Err(Bug::new(format!("{id}: the type does not follow from the operands")));
+            }
+            for d in &ty.dims {
+                if let Size::Free(s) = d.size {
+                    self.sym(s)?;
+                }
+            }
+            if let Op::Input { name, .. } | Op::Weight { name, .. } = &node.op {
+                let kind = node.op.name();
+                if !names.insert((kind, name.clone())) {
+                    return Err(Bug::new(format!("{id}: there are two {kind}s of the name {name}")));
+                }
+            }
+        }
+        let mut results = BTreeSet::new();
+        for (name, o) in &self.outputs {
+            self.node(*o)?;
+            if !results.insert(name) {
+                return Err(Bug::new(format!("two outputs of the name {name}")));
+            }
+        }
+        if self.outputs.is_empty() {
+            return Err(Bug::new("the graph has no output"));
+        }
+        for r in &self.requires {
+            for m in r.keeps.iter().flat_map(|k| &k.members) {
+                let ranks = [m.group.len(), m.scope.len()];
+                if ranks.iter().any(|n| *n != m.shape.len()) || m.group.iter().chain(&m.scope).any(|t| *t == 0) {
+                    return Err(Bug::new(format!("constraint {}: tiles do not fit {}", r.name, m.weight)));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,350 @@
+//! The meaning of the loop IR: an interpreter in which a pointer is a buffer and an offset, and every access is checked.
+use super::{Addr, Cmp, FBin, FUn, IBin, Kernel, LBin, LoadKind, Op, RedFn, Stmt, StoreKind, Ty, Val};
+use crate::math;
+use spc_base::Bug;
+
+/// An argument of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arg {
+    Int(i64),
+    /// The byte `offset` of buffer number `buffer`.
+    Ptr {
+        buffer: usize,
+        offset: usize,
+    },
+}
+
+impl Arg {
+    pub fn buffer(buffer: usize) -> Arg {
+        Arg::Ptr { buffer, offset: 0 }
+    }
+}
+
+const MAX_LANES: usize = 16;
+
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    I(i64),
+    P(usize, i64),
+    F(f32),
+    VF([f32; MAX_LANES]),
+    B(bool),
+    VB([bool; MAX_LANES]),
+}
+
+struct Interp<'a> {
+    kernel: &'a Kernel,
+    values: Vec<Option<Value>>,
+    buffers: &'a mut [Vec<u8>],
+}
+
+/// Runs a kernel on `buffers`.
+///
+/// Errors: a kernel that does not verify, arguments that do not fit, a buffer passed as `cptr` and as `ptr` at once, and
+/// any load or store outside its buffer.
+pub fn run(kernel: &Kernel, args: &[Arg], buffers: &mut [Vec<u8>]) -> Result<(), Bug> {
+    let fail = |e: String| Bug::new(format!("kernel {}: {e}", kernel.name));
+    kernel.verify().map_err(fail)?;
+    if args.len() != kernel.params.len() {
+        return Err(fail(format!("{} arguments for {} parameters", args.len(), kernel.params.len())));
+    }
+    let mut it = Interp { kernel, values: vec![None; kernel.tys.len()], buffers };
+    let (mut read, mut written) = (Vec::new(), Vec::new());
+    for (i, (p, a)) in kernel.params.iter().zip(args).enumerate() {
+        it.values[i] = Some(match (*a, p.ty) {
+            (Arg::Int(x), Ty::I64) => Value::I(x),
+            (Arg::Ptr { buffer, offset }, t) if t.is_pointer() && buffer < it.buffers.len() => {
+                if t == Ty::CPtr {
+                    read.push(buffer)
+                } else {
+                    written.push(buffer)
+                }
+                Value::P(buffer, i64::try_from(offset).map_err(|_| fail("offset too large".into()))?)
+            }
+            _ => return Err(fail(format!("argument {} does not fit", p.name))),
+        });
+    }
+    if let Some(b) = read.iter().find(|b| written.contains(b)) {
+        return Err(fail(format!("buffer {b} is passed as cptr and as ptr")));
+    }
+    it.body(&kernel.body).map_err(fail)
+}
+
+fn compare<T: PartialOrd>(c: Cmp, a: T, b: T) -> bool {
+    match c {
+        Cmp::Lt => a < b,
+        Cmp::Le => a <= b,
+        Cmp::Gt => a > b,
+        Cmp::Ge => a >= b,
+        Cmp::Eq => a == b,
+        Cmp::Ne => a != b,
+    }
+}
+
+fn integer(f: IBin, a: i64, b: i64) -> i64 {
+    match f {
+        IBin::Add => a.wrapping_add(b),
+        IBin::Sub => a.wrapping_sub(b),
+        IBin::Mul => a.wrapping_mul(b),
+        IBin::Min => a.min(b),
+        IBin::Max => a.max(b),
+        IBin::And => a & b,
+        IBin::Or => a | b,
+        IBin::Div => a.checked_div(b).unwrap_or(if b == 0 { 0 } else { a }),
+        IBin::Rem => a.checked_rem(b).unwrap_or(if b == 0 { a } else { 0 }),
+    }
+}
+
+fn float(f: FBin, a: f32, b: f32) -> f32 {
+    match f {
+        FBin::Add => a + b,
+        FBin::Sub => a - b,
+        FBin::Mul => a * b,
+        FBin::Div => a / b,
+        FBin::Max => math::maximum(a, b),
+        FBin::Min => math::minimum(a, b),
+    }
+}
+
+fn unary(f: FUn, a: f32) -> f32 {
+    match f {
+        FUn::Neg => -a,
+        FUn::Abs => a.abs(),
+        FUn::Sqrt => a.sqrt(),
+        FUn::Floor => a.floor(),
+    }
+}
+
+fn wrong<T>(v: Val) -> Result<T, String> {
+    Err(format!("{v} has another type"))
+}
+
+impl Interp<'_> {
+    fn get(&self, v: Val) -> Result<Value, String> {
+        self.values.get(v.index()).copied().flatten().ok_or_else(|| format!("{v} has no value"))
+    }
+
+    fn set(&mut self, v: Val, x: Value) {
+        if let Some(slot) = self.values.get_mut(v.index()) {
+            *slot = Some(x);
+        }
+    }
+
+    fn int(&self, v: Val) -> Result<i64, String> {
+        if let Value::I(x) = self.get(v)? { Ok(x) } else { wrong(v) }
+    }
+
+    fn vector(&self, v: Val) -> Result<[f32; MAX_LANES], String> {
+        if let Value::VF(x) = self.get(v)? { Ok(x) } else { wrong(v) }
+    }
+
+    /// Buffer and byte range of an access of `len` bytes, checked.
+    fn range(&self, a: &Addr, len: usize) -> Result<(usize, std::ops::Range<usize>), String> {
+        let Value::P(buffer, offset) = self.get(a.base)? else { return wrong(a.base) };
+        let index = match a.index {
+            Some((i, scale)) => i128::from(self.int(i)?) * i128::from(scale),
+            None => 0,
+        };
+        let at = i128::from(offset) + index + i128::from(a.disp);
+        let size = self.buffers[buffer].len();
+        match usize::try_from(at).ok().and_then(|s| Some(s..s.checked_add(len)?)) {
+            Some(r) if r.end <= size => Ok((buffer, r)),
+            _ => Err(format!("{a} is bytes {at} to {} of buffer {buffer} of {size} bytes", at + len as i128)),
+        }
+    }
+
+    fn bytes<const N: usize>(&self, a: &Addr) -> Result<[u8; N], String> {
+        let (buffer, r) = self.range(a, N)?;
+        self.buffers[buffer][r].try_into().map_err(|_| "a range of another length".to_string())
+    }
+
+    fn write(&mut self, a: &Addr, bytes: &[u8]) -> Result<(), String> {
+        let (buffer, r) = self.range(a, bytes.len())?;
+        self.buffers[buffer][r].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Number of lanes of a tail of `n`.
+    fn tail(&self, n: Val) -> Result<usize, String> {
+        Ok(self.int(n)?.clamp(0, self.kernel.lanes as i64) as usize)
+    }
+
+    fn floats(&self, a: &Addr, count: usize) -> Result<[f32; MAX_LANES], String> {
+        let mut out = [0.0; MAX_LANES];
+        for (i, x) in out.iter_mut().enumerate().take(count) {
+            *x = f32::from_le_bytes(self.bytes(&a.plus(4 * i as i32))?);
+        }
+        Ok(out)
+    }
+
+    fn body(&mut self, body: &[Stmt]) -> Result<(), String> {
+        for s in body {
+            match s {
+                Stmt::Let(v, op) => {
+                    let x = self.op(op)?;
+                    self.set(*v, x);
+                }
+                Stmt::Store(kind, a, v) => self.store(*kind, a, *v)?,
+                Stmt::StoreTail { addr, value, n } => {
+                    let (x, n) = (self.vector(*value)?, self.tail(*n)?);
+                    for (i, x) in x.iter().enumerate().take(n) {
+                        self.write(&addr.plus(4 * i as i32), &x.to_le_bytes())?;
+                    }
+                }
+                Stmt::Loop(l) => {
+                    let count = self.int(l.count)?;
+                    let mut now = l.carried.iter().map(|c| self.get(c.init)).collect::<Result<Vec<_>, _>>()?;
+                    for i in 0..count.max(0) {
+                        self.set(l.index, Value::I(i));
+                        for (c, x) in l.carried.iter().zip(&now) {
+                            self.set(c.param, *x);
+                        }
+                        self.body(&l.body)?;
+                        now = l.carried.iter().map(|c| self.get(c.yielded)).collect::<Result<Vec<_>, _>>()?;
+                    }
+                    for (c, x) in l.carried.iter().zip(now) {
+                        self.set(c.result, x);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, kind: StoreKind, a: &Addr, v: Val) -> Result<(), String> {
+        match (kind, self.get(v)?) {
+            (StoreKind::F32, Value::F(x)) => self.write(a, &x.to_le_bytes()),
+            (StoreKind::I32, Value::I(x)) => self.write(a, &(x as i32).to_le_bytes()),
+            (StoreKind::U8, Value::I(x)) => self.write(a, &[x as u8]),
+            (StoreKind::Bool, Value::B(x)) => self.write(a, &[u8::from(x)]),
+            (StoreKind::VF32, Value::VF(x)) => {
+                let bytes: Vec<u8> = x.iter().take(self.kernel.lanes).flat_map(|x| x.to_le_bytes()).collect();
+                self.write(a, &bytes)
+            }
+            _ => wrong(v),
+        }
+    }
+
+    fn load(&self, kind: LoadKind, a: &Addr) -> Result<Value, String> {
+        Ok(match kind {
+            LoadKind::F32 => Value::F(f32::from_le_bytes(self.bytes(a)?)),
+            LoadKind::I32 => Value::I(i64::from(i32::from_le_bytes(self.bytes(a)?))),
+            LoadKind::U32 => Value::I(i64::from(u32::from_le_bytes(self.bytes(a)?))),
+            LoadKind::U8 => Value::I(i64::from(self.bytes::<1>(a)?[0])),
+            LoadKind::Bool => Value::B(self.bytes::<1>(a)?[0] != 0),
+            LoadKind::VF32 => {
+                self.range(a, 4 * self.kernel.lanes)?;
+                Value::VF(self.floats(a, self.kernel.lanes)?)
+            }
+            LoadKind::Splat => Value::VF([f32::from_le_bytes(self.bytes(a)?); MAX_LANES]),
+        })
+    }
+
+    /// Applies `f` to one float or lane by lane.
+    fn map1(&self, a: Val, f: impl Fn(f32) -> f32) -> Result<Value, String> {
+        match self.get(a)? {
+            Value::F(x) => Ok(Value::F(f(x))),
+            Value::VF(x) => Ok(Value::VF(x.map(f))),
+            _ => wrong(a),
+        }
+    }
+
+    fn map2(&self, a: Val, b: Val, f: impl Fn(f32, f32) -> f32) -> Result<Value, String> {
+        match (self.get(a)?, self.get(b)?) {
+            (Value::F(x), Value::F(y)) => Ok(Value::F(f(x, y))),
+            (Value::VF(x), Value::VF(y)) => Ok(Value::VF(std::array::from_fn(|i| f(x[i], y[i])))),
+            _ => wrong(a),
+        }
+    }
+
+    fn reduce(&self, f: RedFn, a: Val) -> Result<Value, String> {
+        let (mut x, mut n) = (self.vector(a)?, self.kernel.lanes);
+        while n > 1 {
+            n /= 2;
+            for i in 0..n {
+                x[i] = match f {
+                    RedFn::Add => x[i] + x[i + n],
+                    RedFn::Max => math::maximum(x[i], x[i + n]),
+                    RedFn::Min => math::minimum(x[i], x[i + n]),
+                };
+            }
+        }
+        Ok(Value::F(x[0]))
+    }
+
+    fn select(&self, c: Val, a: Val, b: Val) -> Result<Value, String> {
+        match (self.get(c)?, self.get(a)?, self.get(b)?) {
+            (Value::B(c), x, y) => Ok(if c { x } else { y }),
+            (Value::VB(c), Value::VF(x), Value::VF(y)) => {
+                Ok(Value::VF(std::array::from_fn(|i| if c[i] { x[i] } else { y[i] })))
+            }
+            (Value::VB(c), Value::VB(x), Value::VB(y)) => {
+                Ok(Value::VB(std::array::from_fn(|i| if c[i] { x[i] } else { y[i] })))
+            }
+            _ => wrong(c),
+        }
+    }
+
+    fn op(&self, op: &Op) -> Result<Value, String> {
+        Ok(match *op {
+            Op::Int(c) => Value::I(c),
+            Op::Float(c) => Value::F(c.get()),
+            Op::VFloat(c) => Value::VF([c.get(); MAX_LANES]),
+            Op::Bool(c) => Value::B(c),
+            Op::IBin(f, a, b) => Value::I(integer(f, self.int(a)?, self.int(b)?)),
+            Op::Shr(a, n) => Value::I(self.int(a)? >> n),
+            Op::Wrap32(a) => Value::I(i64::from(self.int(a)? as i32)),
+            Op::PtrAdd(p, n) => self.offset(p, self.int(n)?)?,
+            Op::PtrOff(p, n) => self.offset(p, i64::from(n))?,
+            Op::Load(kind, ref a) => self.load(kind, a)?,
+            Op::LoadTail(ref a, n) => Value::VF(self.floats(a, self.tail(n)?)?),
+            Op::FBin(f, a, b) => self.map2(a, b, |x, y| float(f, x, y))?,
+            Op::FUn(f, a) => self.map1(a, |x| unary(f, x))?,
+            Op::Fma(a, b, c) => match (self.get(a)?, self.get(b)?, self.get(c)?) {
+                (Value::F(x), Value::F(y), Value::F(z)) => Value::F(x.mul_add(y, z)),
+                (Value::VF(x), Value::VF(y), Value::VF(z)) => {
+                    Value::VF(std::array::from_fn(|i| x[i].mul_add(y[i], z[i])))
+                }
+                _ => return wrong(a),
+            },
+            Op::Math(f, a, Some(b)) => self.map2(a, b, |x, y| math::call(f, x, y))?,
+            Op::Math(f, a, None) => self.map1(a, |x| math::call(f, x, 0.0))?,
+            Op::Splat(a) => match self.get(a)? {
+                Value::F(x) => Value::VF([x; MAX_LANES]),
+                Value::B(x) => Value::VB([x; MAX_LANES]),
+                _ => return wrong(a),
+            },
+            Op::Reduce(f, a) => self.reduce(f, a)?,
+            Op::ICmp(c, a, b) => Value::B(compare(c, self.int(a)?, self.int(b)?)),
+            Op::FCmp(c, a, b) => match (self.get(a)?, self.get(b)?) {
+                (Value::F(x), Value::F(y)) => Value::B(compare(c, x, y)),
+                (Value::VF(x), Value::VF(y)) => Value::VB(std::array::from_fn(|i| compare(c, x[i], y[i]))),
+                _ => return wrong(a),
+            },
+            Op::Logic(f, a, b) => {
+                let both = |x: bool, y: bool| if f == LBin::And { x && y } else { x || y };
+                match (self.get(a)?, self.get(b)?) {
+                    (Value::B(x), Value::B(y)) => Value::B(both(x, y)),
+                    (Value::VB(x), Value::VB(y)) => Value::VB(std::array::from_fn(|i| both(x[i], y[i]))),
+                    _ => return wrong(a),
+                }
+            }
+            Op::Not(a) => match self.get(a)? {
+                Value::B(x) => Value::B(!x),
+                Value::VB(x) => Value::VB(x.map(|x| !x)),
+                _ => return wrong(a),
+            },
+            Op::Select(c, a, b) => self.select(c, a, b)?,
+            Op::IToF(a) => Value::F(self.int(a)? as f32),
+            Op::FToI(a) => match self.get(a)? {
+                Value::F(x) => Value::I(x as i64),
+                _ => return wrong(a),
+            },
+        })
+    }
+
+    fn offset(&self, p: Val, bytes: i64) -> Result<Value, String> {
+        let Value::P(buffer, at) = self.get(p)? else { return wrong(p) };
+        Ok(Value::P(buffer, at.wrapping_add(bytes)))
+    }
+}

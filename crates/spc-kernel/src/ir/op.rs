@@ -1,0 +1,257 @@
+//! Operations of the loop IR.
+use super::{Ty, Val};
+use crate::math::MathFn;
+
+/// A float constant by its bits, so that kernels can be compared and hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bits(pub u32);
+
+impl Bits {
+    pub fn of(x: f32) -> Bits {
+        Bits(x.to_bits())
+    }
+
+    pub fn get(self) -> f32 {
+        f32::from_bits(self.0)
+    }
+}
+
+/// Memory address `base + index * scale + disp` in bytes; scale is 1, 2, 4 or 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Addr {
+    pub base: Val,
+    pub index: Option<(Val, u8)>,
+    pub disp: i32,
+}
+
+impl Addr {
+    pub fn new(base: Val) -> Addr {
+        Addr { base, index: None, disp: 0 }
+    }
+
+    pub fn at(base: Val, disp: i32) -> Addr {
+        Addr { base, index: None, disp }
+    }
+
+    pub fn indexed(base: Val, index: Val, scale: u8) -> Addr {
+        Addr { base, index: Some((index, scale)), disp: 0 }
+    }
+
+    #[must_use]
+    pub fn plus(self, disp: i32) -> Addr {
+        Addr { disp: self.disp.saturating_add(disp), ..self }
+    }
+
+    pub fn uses(&self) -> impl Iterator<Item = Val> {
+        std::iter::once(self.base).chain(self.index.map(|(i, _)| i))
+    }
+}
+
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $var:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $var),* }
+        impl $name {
+            pub const ALL: &'static [$name] = &[$($name::$var),*];
+            pub fn name(self) -> &'static str { match self { $($name::$var => $text),* } }
+            pub fn from_name(name: &str) -> Option<$name> { match name { $($text => Some($name::$var),)* _ => None } }
+        }
+    };
+}
+
+named! {
+    /// Integer operations; all wrap.
+    IBin {
+        Add = "iadd", Sub = "isub", Mul = "imul", Min = "imin", Max = "imax", And = "iand", Or = "ior",
+        /// Truncates towards zero; by zero gives 0, and the least value by -1 gives itself.
+        Div = "idiv",
+        /// Has the sign of the dividend; by zero gives the dividend, and by -1 gives 0.
+        Rem = "irem",
+    }
+}
+named! {
+    /// Float operations on scalars or lane by lane. `Max` and `Min` are IEEE 754 maximum and minimum: NaN if either
+    /// operand is NaN, and -0 is less than +0.
+    FBin { Add = "fadd", Sub = "fsub", Mul = "fmul", Div = "fdiv", Max = "fmax", Min = "fmin" }
+}
+named! {
+    FUn { Neg = "fneg", Abs = "fabs", Sqrt = "fsqrt", Floor = "floor" }
+}
+named! {
+    /// Comparisons. On floats they are false if an operand is NaN, but for `Ne`, which is then true.
+    Cmp { Lt = "lt", Le = "le", Gt = "gt", Ge = "ge", Eq = "eq", Ne = "ne" }
+}
+named! {
+    /// Logic on truth values, scalar or lane by lane.
+    LBin { And = "and", Or = "or" }
+}
+named! {
+    /// Horizontal reductions. The order is a tree: lane i meets lane i + n/2, then n halves.
+    RedFn { Add = "radd", Max = "rmax", Min = "rmin" }
+}
+named! {
+    LoadKind {
+        /// One float.
+        F32 = "f32",
+        /// One signed 32-bit integer, extended.
+        I32 = "i32",
+        /// One unsigned 32-bit integer.
+        U32 = "u32",
+        /// One byte.
+        U8 = "u8",
+        /// One byte as a truth value: true if not zero.
+        Bool = "bool",
+        /// As many floats as there are lanes.
+        VF32 = "vf32",
+        /// One float, in every lane.
+        Splat = "splat",
+    }
+}
+named! {
+    StoreKind {
+        F32 = "f32",
+        /// The low 32 bits of an integer.
+        I32 = "i32",
+        /// The low 8 bits of an integer.
+        U8 = "u8",
+        /// A truth value as the byte 0 or 1.
+        Bool = "bool",
+        VF32 = "vf32",
+    }
+}
+
+impl LoadKind {
+    pub fn result(self) -> Ty {
+        match self {
+            LoadKind::F32 => Ty::F32,
+            LoadKind::I32 | LoadKind::U32 | LoadKind::U8 => Ty::I64,
+            LoadKind::Bool => Ty::Bool,
+            LoadKind::VF32 | LoadKind::Splat => Ty::VF32,
+        }
+    }
+
+    /// Bytes read.
+    pub fn bytes(self, lanes: usize) -> usize {
+        match self {
+            LoadKind::F32 | LoadKind::I32 | LoadKind::U32 | LoadKind::Splat => 4,
+            LoadKind::U8 | LoadKind::Bool => 1,
+            LoadKind::VF32 => 4 * lanes,
+        }
+    }
+}
+
+impl StoreKind {
+    pub fn operand(self) -> Ty {
+        match self {
+            StoreKind::F32 => Ty::F32,
+            StoreKind::I32 | StoreKind::U8 => Ty::I64,
+            StoreKind::Bool => Ty::Bool,
+            StoreKind::VF32 => Ty::VF32,
+        }
+    }
+
+    /// Bytes written.
+    pub fn bytes(self, lanes: usize) -> usize {
+        match self {
+            StoreKind::F32 | StoreKind::I32 => 4,
+            StoreKind::U8 | StoreKind::Bool => 1,
+            StoreKind::VF32 => 4 * lanes,
+        }
+    }
+}
+
+/// An operation with one result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    Int(i64),
+    Float(Bits),
+    /// The same float in every lane.
+    VFloat(Bits),
+    Bool(bool),
+    IBin(IBin, Val, Val),
+    /// Arithmetic shift right by 0..=63.
+    Shr(Val, u8),
+    /// The low 32 bits, sign-extended.
+    Wrap32(Val),
+    PtrAdd(Val, Val),
+    /// Pointer plus a number of bytes.
+    PtrOff(Val, i32),
+    Load(LoadKind, Addr),
+    /// The first `n` lanes (clamped to `0..=lanes`) from memory, the others zero; memory past them is not touched.
+    LoadTail(Addr, Val),
+    FBin(FBin, Val, Val),
+    FUn(FUn, Val),
+    /// Fused a * b + c, rounded once.
+    Fma(Val, Val, Val),
+    /// A function of one argument, or of two.
+    Math(MathFn, Val, Option<Val>),
+    Splat(Val),
+    Reduce(RedFn, Val),
+    ICmp(Cmp, Val, Val),
+    FCmp(Cmp, Val, Val),
+    Logic(LBin, Val, Val),
+    Not(Val),
+    /// `Select(c, a, b)`: a where c is true, else b. A `bool` chooses a whole value, a `vbool` chooses by lane.
+    Select(Val, Val, Val),
+    /// To the nearest float, ties to even.
+    IToF(Val),
+    /// Truncation; saturates at the ends of i64, NaN gives 0.
+    FToI(Val),
+}
+
+impl Op {
+    /// Operands, in order.
+    pub fn uses(&self) -> Vec<Val> {
+        match self {
+            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::Bool(_) => vec![],
+            Op::Shr(a, _)
+            | Op::Wrap32(a)
+            | Op::PtrOff(a, _)
+            | Op::FUn(_, a)
+            | Op::Splat(a)
+            | Op::Reduce(_, a)
+            | Op::Not(a)
+            | Op::IToF(a)
+            | Op::FToI(a) => vec![*a],
+            Op::IBin(_, a, b)
+            | Op::PtrAdd(a, b)
+            | Op::FBin(_, a, b)
+            | Op::ICmp(_, a, b)
+            | Op::FCmp(_, a, b)
+            | Op::Logic(_, a, b) => vec![*a, *b],
+            Op::Math(_, a, b) => std::iter::once(*a).chain(*b).collect(),
+            Op::Load(_, addr) => addr.uses().collect(),
+            Op::LoadTail(addr, n) => addr.uses().chain([*n]).collect(),
+            Op::Fma(a, b, c) | Op::Select(a, b, c) => vec![*a, *b, *c],
+        }
+    }
+
+    /// Type of the result, from the types of the operands; `None` where an operand is missing.
+    pub fn result(&self, ty: &dyn Fn(Val) -> Option<Ty>) -> Option<Ty> {
+        Some(match self {
+            Op::Int(_) | Op::IBin(..) | Op::Shr(..) | Op::Wrap32(_) | Op::FToI(_) => Ty::I64,
+            Op::Float(_) | Op::IToF(_) | Op::Reduce(..) => Ty::F32,
+            Op::VFloat(_) | Op::LoadTail(..) => Ty::VF32,
+            Op::Bool(_) | Op::ICmp(..) => Ty::Bool,
+            Op::Load(k, _) => k.result(),
+            Op::Splat(a) => match ty(*a)? {
+                Ty::Bool => Ty::VBool,
+                _ => Ty::VF32,
+            },
+            Op::FCmp(_, a, _) => match ty(*a)? {
+                Ty::VF32 => Ty::VBool,
+                _ => Ty::Bool,
+            },
+            Op::PtrAdd(a, _)
+            | Op::PtrOff(a, _)
+            | Op::FBin(_, a, _)
+            | Op::FUn(_, a)
+            | Op::Fma(a, _, _)
+            | Op::Math(_, a, _)
+            | Op::Logic(_, a, _)
+            | Op::Not(a)
+            | Op::Select(_, a, _) => ty(*a)?,
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! Random linear kernels.
+use super::{Binder, Case, U, f32_bytes};
+use crate::ir::random::Rng;
+use crate::math::erf;
+use crate::templates::{LinearSpec, TOKEN_PAD, panel, rowblock, to_feature_major, to_row_major};
+use spc_base::Bug;
+use spc_formats::{Array, Layout, pack};
+use spc_ir::ScalarExpr;
+
+fn array_bytes(a: &Array) -> Vec<u8> {
+    match a {
+        Array::F32(v) => f32_bytes(v),
+        Array::U32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Array::U8(v) => v.clone(),
+    }
+}
+
+/// Activations with their function, its greatest slope, and the error of computing it, in units of the result.
+fn activation(rng: &mut Rng) -> Option<(ScalarExpr, fn(f64) -> f64, f64)> {
+    let gelu = "(mul (mul 0.5 a0) (add 1 (erf (mul a0 0.7071067811865476))))";
+    let all: [(&str, fn(f64) -> f64, f64); 4] = [
+        ("(max a0 0)", |x| x.max(0.0), 1.0),
+        (gelu, |x| 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)), 1.2),
+        ("(div 1 (add 1 (exp (neg a0))))", |x| 1.0 / (1.0 + (-x).exp()), 0.25),
+        ("(select (lt a0 0) (mul a0 0.25) a0)", |x| if x < 0.0 { 0.25 * x } else { x }, 1.0),
+    ];
+    let (text, f, slope) = *all.get(rng.below(8))?;
+    Some((ScalarExpr::parse(text).ok()?, f, slope))
+}
+
+/// Weights of which some fit the layout: `[rows, cols]`, row-major.
+pub fn weights(rng: &mut Rng, layout: Layout, rows: usize, cols: usize) -> Vec<f32> {
+    let density = [0, 1, 10, 25, 50, 100][rng.below(6)];
+    let mut w = vec![0.0f32; rows * cols];
+    let value = |rng: &mut Rng| (rng.below(2001) as f32 - 1000.0) / 1000.0;
+    match layout {
+        Layout::Nm { n, m } => {
+            let (n, m) = (n as usize, m as usize);
+            for row in w.chunks_mut(cols.max(1)) {
+                for group in row.chunks_mut(m) {
+                    // A short group must keep a free place for padding.
+                    let most = n.min(group.len().saturating_sub(usize::from(group.len() < m)));
+                    for _ in 0..most {
+                        let at = rng.below(group.len());
+                        group[at] = value(rng);
+                    }
+                }
+            }
+        }
+        _ => {
+            let empty_row = rng.below(rows.max(1));
+            let full_row = rng.below(rows.max(1));
+            for (r, row) in w.chunks_mut(cols.max(1)).enumerate() {
+                for x in row.iter_mut() {
+                    let keep = (rng.below(100) < density || r == full_row) && r != empty_row;
+                    *x = if keep { value(rng) } else { [0.0, -0.0][rng.below(2)] };
+                }
+            }
+        }
+    }
+    w
+}
+
+fn layout(rng: &mut Rng, lanes: usize) -> Layout {
+    match rng.below(6) {
+        0 => Layout::Dense { panel: (lanes * (1 + rng.below(5))) as u32 },
+        1 => Layout::Vx1 { v: [1, 2, 3, 4, 6, 8, 16][rng.below(7)] },
+        2 => Layout::Bsr { r: [1, 2, 4, 5, 8, 16][rng.below(6)], c: [1, 2, 3, 4, 8, 11, 16][rng.below(7)] },
+        3 => Layout::Nm { n: [1, 2, 3][rng.below(3)], m: [3, 4, 8][rng.below(3)] },
+        4 => Layout::Nm { n: 11, m: 32 },
+        _ => Layout::Csr,
+    }
+}
+
+/// A linear kernel with random shape, layout, weights, bias and activation. `None` if the layout refuses the weights.
+/// With `finite`, all inputs are finite and the case has expected values.
+pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
+    let layout = layout(rng, lanes);
+    let (rows, cols) = (1 + rng.below(40), 1 + rng.below(40));
+    let tokens: usize = [1, 2, 7, 15, 16, 17, 33, 48, 50][rng.below(9)];
+    let row_major = matches!(layout, Layout::Dense { .. }) && rng.below(2) == 0;
+    let act = activation(rng);
+    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: act.as_ref().map(|a| &a.0), lanes };
+    let w = weights(rng, layout, rows, cols);
+    let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
+    let kernel = if row_major { panel(&spec)? } else { rowblock(&spec)? };
+
+    let mut b = Binder::new();
+    for (name, a) in &packed.arrays {
+        b.buffer(name, array_bytes(a));
+    }
+    let bias: Vec<f32> = (0..rows).map(|_| rng.float().clamp(-2.0, 2.0)).collect();
+    let bias: Vec<f32> = bias.into_iter().map(|v| if v.is_nan() { 0.5 } else { v }).collect();
+    b.buffer("bias", f32_bytes(&bias));
+    let np = tokens.div_ceil(TOKEN_PAD) * TOKEN_PAD;
+    let plain = |rng: &mut Rng| (rng.below(4001) as f32 - 2000.0) / 1000.0;
+    let x: Vec<f32> = (0..tokens * cols).map(|_| if finite { plain(rng) } else { rng.float() }).collect();
+    // Token t, feature f of a matrix of `features` features.
+    let at = |t: usize, f: usize, features: usize| if row_major { t * features + f } else { f * np + t };
+    let (x_len, y_len) = if row_major { (tokens * cols, tokens * rows) } else { (np * cols, np * rows) };
+    let mut stored = vec![0.0f32; x_len];
+    for t in 0..tokens {
+        for f in 0..cols {
+            stored[at(t, f, cols)] = x[t * cols + f];
+        }
+    }
+    b.buffer("x", f32_bytes(&stored));
+    let y = b.buffer("y", f32_bytes(&vec![-77.0; y_len]));
+    b.int("np", np);
+    b.int("n", tokens);
+
+    let mut want = vec![None; y_len];
+    for t in 0..if finite { tokens } else { 0 } {
+        for o in 0..rows {
+            let terms = (0..cols).map(|k| f64::from(w[o * cols + k]) * f64::from(x[t * cols + k]));
+            let size: f64 = terms.clone().map(f64::abs).sum();
+            let c = if spec.bias { f64::from(bias[o]) } else { 0.0 };
+            let sum: f64 = terms.sum::<f64>() + c;
+            // gamma(n+1) for the sum; then the slope of the activation, and a few roundings of its own.
+            let n = (cols + 2) as f64;
+            let error = n * U / (1.0 - n * U) * (size + c.abs());
+            let (value, error) = match &act {
+                Some((_, f, slope)) => (f(sum), slope * error + 8.0 * U * (sum.abs() + 1.0)),
+                None => (sum, error),
+            };
+            want[at(t, o, rows)] = Some((value, error));
+        }
+    }
+    b.case(kernel, spec.blocks(), y, want).map(Some)
+}
+
+/// A conversion between activation layouts. The result is exact, pads included.
+pub fn converted(rng: &mut Rng) -> Result<Case, Bug> {
+    let (tokens, features) = (1 + rng.below(40), 1 + rng.below(12));
+    let np = tokens.div_ceil(TOKEN_PAD) * TOKEN_PAD;
+    let value = |t: usize, f: usize| (t * features + f) as f32;
+    let rm: Vec<f32> = (0..tokens * features).map(|i| i as f32).collect();
+    let fm: Vec<f32> = (0..features * np).map(|i| if i % np < tokens { value(i % np, i / np) } else { 0.0 }).collect();
+    let to_fm = rng.below(2) == 0;
+    let (x, y, range) = if to_fm { (rm, fm, features) } else { (fm, rm, tokens) };
+    let kernel = if to_fm { to_feature_major(features)? } else { to_row_major(features)? };
+    let mut b = Binder::new();
+    b.buffer("x", f32_bytes(&x));
+    let out = b.buffer("y", f32_bytes(&vec![-1.0; y.len()]));
+    b.int("n", tokens);
+    b.int("np", np);
+    b.case(kernel, range, out, y.iter().map(|v| Some((f64::from(*v), 0.0))).collect())
+}

@@ -1,0 +1,75 @@
+//! Kernels as Rust functions of shapes, layouts and lanes.
+//!
+//! Every kernel takes its part of the outermost loop as the parameters `lo` and `hi`; any cut of the whole range into
+//! parts gives the same bits.
+
+pub mod cases;
+mod convert;
+pub mod expr;
+mod gather;
+mod map;
+mod nest;
+mod panel;
+mod reduce;
+mod rowblock;
+mod tile;
+
+pub use convert::{to_feature_major, to_row_major};
+pub use gather::{GatherSpec, gather};
+pub use map::{MapSpec, Operand, iota, map};
+pub use nest::{contiguous, element_bytes};
+pub use panel::panel;
+pub use reduce::{Factor, ReduceSpec, reduce};
+pub use rowblock::{TOKEN_PAD, rowblock};
+
+use spc_base::Bug;
+use spc_formats::Layout;
+use spc_ir::ScalarExpr;
+
+/// A linear kernel: the shape and layout of its weight, what follows the sum, and the lanes.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearSpec<'a> {
+    pub layout: Layout,
+    /// Outputs, O.
+    pub rows: usize,
+    /// Inputs, K.
+    pub cols: usize,
+    pub bias: bool,
+    /// Of one f32 argument, giving f32.
+    pub act: Option<&'a ScalarExpr>,
+    pub lanes: usize,
+}
+
+impl LinearSpec<'_> {
+    /// Rows of one block of the layout.
+    pub fn block_rows(&self) -> usize {
+        match self.layout {
+            Layout::Dense { panel } => panel as usize,
+            Layout::Vx1 { v } => v as usize,
+            Layout::Bsr { r, .. } => r as usize,
+            Layout::Nm { .. } | Layout::Csr => 1,
+        }
+    }
+
+    /// Number of row blocks: the whole range of `lo..hi`.
+    pub fn blocks(&self) -> usize {
+        self.rows.div_ceil(self.block_rows())
+    }
+
+    fn check(&self) -> Result<(), Bug> {
+        self.layout.check().map_err(|r| Bug::new(r.0))?;
+        let bytes = self.rows.checked_add(256).and_then(|r| r.checked_mul(self.cols.checked_add(256)?));
+        match bytes.and_then(|n| i64::try_from(n).ok()?.checked_mul(8)) {
+            Some(_) => Ok(()),
+            None => Err(Bug::new(format!("a matrix of {} x {} is too large", self.rows, self.cols))),
+        }
+    }
+
+    fn name(&self, family: &str) -> String {
+        let layout: String =
+            self.layout.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let bias = if self.bias { "_b" } else { "" };
+        let act = if self.act.is_some() { "_a" } else { "" };
+        format!("{family}_{}_{}x{}{bias}{act}", layout.trim_end_matches('_'), self.rows, self.cols)
+    }
+}

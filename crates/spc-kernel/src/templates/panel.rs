@@ -1,0 +1,157 @@
+//! The dense linear kernel from row-major to row-major: lanes run over outputs.
+//!
+//! `y[t][o] = act(sum over k of w[o][k] * x[t][k] + bias[o])` for the panels `lo..hi` and all `n` tokens. Parallel over
+//! panels, so that one token can use several threads.
+//!
+//! Parameters: `values` `[ceil(O/P)][K][P]`, `x` `[n][K]`, `y` `[n][O]`, `bias` `[O]` if there is one, `n`, `lo`, `hi`.
+//! Lanes past the last output of a short panel are computed (their weights are zeros) and not stored.
+use super::LinearSpec;
+use super::tile::{Count, Epilogue, Tile, unrolled};
+use crate::ir::{Addr, Builder, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use spc_base::Bug;
+use spc_formats::Layout;
+
+/// Accumulators of a tile.
+const ACCUMULATORS: usize = 8;
+
+pub fn panel(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
+    let Layout::Dense { panel } = spec.layout else {
+        return Err(Bug::new(format!("{} has no row-major kernel", spec.layout)));
+    };
+    spec.check()?;
+    let panel = panel as usize;
+    if !panel.is_multiple_of(spec.lanes) {
+        return Err(Bug::new(format!("panels of {panel} rows do not fit {} lanes", spec.lanes)));
+    }
+    let mut b = Builder::new(spec.name("panel"), spec.lanes);
+    let values = b.param("values", Ty::CPtr);
+    let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
+    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
+    let p = Panel { spec, height: panel, values, x, y, bias, n };
+
+    let (full, left) = (spec.rows / panel, spec.rows % panel);
+    let full_end = b.int(full as i64);
+    let whole = b.ibin(IBin::Min, hi, full_end);
+    let count = b.isub(whole, lo);
+    let mut result = Ok(());
+    b.repeat(count, &[], |b, i, _| {
+        let at = b.iadd(lo, i);
+        result = p.outputs(b, at, panel);
+        Vec::new()
+    });
+    if left > 0 {
+        // `hi` is at most one more than the number of full panels.
+        let partial = b.isub(hi, full_end);
+        b.repeat(partial, &[], |b, _, _| {
+            result = result.clone().and(p.outputs(b, full_end, left));
+            Vec::new()
+        });
+    }
+    result?;
+    b.finish()
+}
+
+struct Panel<'a> {
+    spec: &'a LinearSpec<'a>,
+    height: usize,
+    values: Val,
+    x: Val,
+    y: Val,
+    bias: Option<Val>,
+    n: Val,
+}
+
+/// A strip of a panel: where its first weight, output and bias lie, and how wide it is.
+#[derive(Clone, Copy)]
+struct Strip {
+    values: Val,
+    y: Val,
+    bias: Option<Val>,
+    vectors: usize,
+    /// Outputs of the last vector, where it is not full.
+    tail: Option<usize>,
+}
+
+impl Panel<'_> {
+    /// The first `rows` outputs of panel `at`, for all tokens, a strip of a few vectors at a time.
+    fn outputs(&self, b: &mut Builder, at: Val, rows: usize) -> Result<(), Bug> {
+        let lanes = b.lanes();
+        let skip = b.scale(at, (4 * self.spec.cols * self.height) as i64);
+        let values = b.ptr_add(self.values, skip);
+        let skip = b.scale(at, 4 * self.height as i64);
+        let y = b.ptr_add(self.y, skip);
+        let bias = self.bias.map(|p| b.ptr_add(p, skip));
+        let mut done = 0;
+        while done < rows {
+            let outputs = (rows - done).min(4 * lanes);
+            let bytes = 4 * done as i32;
+            let strip = Strip {
+                values: b.ptr_off(values, bytes),
+                y: b.ptr_off(y, bytes),
+                bias: bias.map(|p| b.ptr_off(p, bytes)),
+                vectors: outputs.div_ceil(lanes),
+                tail: (outputs % lanes > 0).then_some(outputs % lanes),
+            };
+            self.tokens(b, strip)?;
+            done += outputs;
+        }
+        Ok(())
+    }
+
+    /// All tokens of a strip: full tiles, then one by one.
+    fn tokens(&self, b: &mut Builder, strip: Strip) -> Result<(), Bug> {
+        // A power of two.
+        let several = (ACCUMULATORS / strip.vectors.next_power_of_two()).max(1);
+        let (mut x, mut y, mut left, mut result) = (self.x, strip.y, self.n, Ok(()));
+        for tokens in if several > 1 { vec![several, 1] } else { vec![1] } {
+            let count = b.op(Op::Shr(left, tokens.trailing_zeros() as u8));
+            let r = b.repeat(count, &[x, y], |b, _, s| {
+                result = result.clone().and(self.tile(b, strip, s[0], s[1], tokens));
+                let (xs, ys) =
+                    (b.int((4 * tokens * self.spec.cols) as i64), b.int((4 * tokens * self.spec.rows) as i64));
+                vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
+            });
+            (x, y) = (r[0], r[1]);
+            let done = b.scale(count, tokens as i64);
+            left = b.isub(left, done);
+        }
+        result
+    }
+
+    fn tile(&self, b: &mut Builder, strip: Strip, x: Val, y: Val, tokens: usize) -> Result<(), Bug> {
+        let (cols, rows) = (self.spec.cols, self.spec.rows);
+        let lane_bytes = 4 * b.lanes() as i32;
+        let tile = Tile { splats: tokens, vectors: strip.vectors };
+        let to_i32 = |n: usize| i32::try_from(n).map_err(|_| Bug::new("a matrix is too wide for a panel kernel"));
+        let (x_row, y_row) = (to_i32(4 * cols * tokens)? / tokens as i32, to_i32(4 * rows * tokens)? / tokens as i32);
+        let acc = tile.zeros(b);
+        let state: Vec<Val> = [strip.values, x].into_iter().chain(acc).collect();
+        let state = unrolled(b, Count::Fixed(cols), 2, state, &|b, s| {
+            let (w, x) = (s[0], s[1]);
+            let acc =
+                tile.step(b, &s[2..], &|t| Addr::at(x, x_row * t as i32), &|j| Addr::at(w, lane_bytes * j as i32));
+            [b.ptr_off(w, 4 * self.height as i32), b.ptr_off(x, 4)].into_iter().chain(acc).collect()
+        });
+        let epilogue = Epilogue { act: self.spec.act };
+        let tail = strip.tail.map(|n| b.int(n as i64));
+        for j in 0..tile.vectors {
+            let at = lane_bytes * j as i32;
+            let short = tail.filter(|_| j + 1 == tile.vectors);
+            let c = strip.bias.map(|p| match short {
+                Some(n) => b.load_tail(Addr::at(p, at), n),
+                None => b.load(LoadKind::VF32, Addr::at(p, at)),
+            });
+            for t in 0..tokens {
+                let v = epilogue.value(b, state[2 + t * tile.vectors + j], c)?;
+                let addr = Addr::at(y, y_row * t as i32 + at);
+                match short {
+                    Some(n) => b.store_tail(addr, v, n),
+                    None => b.store(StoreKind::VF32, addr, v),
+                }
+            }
+        }
+        let stride = b.int(i64::from(y_row));
+        epilogue.pass(b, y, stride, tokens, tile.vectors, strip.tail)
+    }
+}

@@ -1,0 +1,168 @@
+//! Pieces that the linear kernels share: unrolled loops, the multiply-add step, bias and activation.
+use super::expr::{Emitter, calls};
+use crate::ir::{Addr, Builder, FBin, LoadKind, Op, StoreKind, Val};
+use spc_base::Bug;
+use spc_ir::{DType, ScalarExpr};
+
+/// A number of rounds: known when the kernel is built, or at run time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Count {
+    Fixed(usize),
+    Runtime(Val),
+}
+
+/// `count` rounds of `step` over carried values, `by` rounds in each round of the loop, and the rest one by one.
+/// `by` is a power of two.
+pub(super) fn unrolled(
+    b: &mut Builder,
+    count: Count,
+    by: usize,
+    mut state: Vec<Val>,
+    step: &dyn Fn(&mut Builder, &[Val]) -> Vec<Val>,
+) -> Vec<Val> {
+    let shift = by.trailing_zeros() as u8;
+    let (rounds, rest) = match count {
+        Count::Fixed(n) => {
+            if n <= by {
+                for _ in 0..n {
+                    state = step(b, &state);
+                }
+                return state;
+            }
+            let rounds = b.int((n >> shift) as i64);
+            let rest = n % by;
+            (rounds, (rest > 0).then(|| b.int(rest as i64)))
+        }
+        Count::Runtime(n) => {
+            let rounds = b.op(Op::Shr(n, shift));
+            let done = b.scale(rounds, by as i64);
+            let rest = b.isub(n, done);
+            (rounds, (by > 1).then_some(rest))
+        }
+    };
+    state = b.repeat(rounds, &state, |b, _, s| (0..by).fold(s.to_vec(), |s, _| step(b, &s)));
+    if let Some(rest) = rest {
+        state = b.repeat(rest, &state, |b, _, s| step(b, s));
+    }
+    state
+}
+
+/// A register tile: `splats` values that are broadcast against `vectors` contiguous vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    pub splats: usize,
+    pub vectors: usize,
+}
+
+impl Tile {
+    pub fn size(self) -> usize {
+        self.splats * self.vectors
+    }
+
+    /// Zero accumulators, splat-major.
+    pub fn zeros(self, b: &mut Builder) -> Vec<Val> {
+        let zero = b.vfloat(0.0);
+        vec![zero; self.size()]
+    }
+
+    /// `acc[i][j] += splat(i) * vector(j)`. The smaller side is held in registers, the other streamed.
+    pub fn step(
+        self,
+        b: &mut Builder,
+        acc: &[Val],
+        splat: &dyn Fn(usize) -> Addr,
+        vector: &dyn Fn(usize) -> Addr,
+    ) -> Vec<Val> {
+        let mut acc = acc.to_vec();
+        if self.vectors <= self.splats {
+            let held: Vec<Val> = (0..self.vectors).map(|j| b.load(LoadKind::VF32, vector(j))).collect();
+            for i in 0..self.splats {
+                let s = b.load(LoadKind::Splat, splat(i));
+                for j in 0..self.vectors {
+                    acc[i * self.vectors + j] = b.fma(held[j], s, acc[i * self.vectors + j]);
+                }
+            }
+        } else {
+            let held: Vec<Val> = (0..self.splats).map(|i| b.load(LoadKind::Splat, splat(i))).collect();
+            for j in 0..self.vectors {
+                let v = b.load(LoadKind::VF32, vector(j));
+                for i in 0..self.splats {
+                    acc[i * self.vectors + j] = b.fma(held[i], v, acc[i * self.vectors + j]);
+                }
+            }
+        }
+        acc
+    }
+}
+
+/// What happens to a sum before it is stored: `act(sum + bias)`.
+#[derive(Clone, Copy)]
+pub(super) struct Epilogue<'a> {
+    pub act: Option<&'a ScalarExpr>,
+}
+
+impl Epilogue<'_> {
+    /// True if the activation is applied by [`Epilogue::pass`] to what is stored already.
+    fn deferred(&self) -> bool {
+        self.act.is_some_and(calls)
+    }
+
+    /// The value to store for a sum. `bias` is already loaded.
+    pub fn value(&self, b: &mut Builder, sum: Val, bias: Option<Val>) -> Result<Val, Bug> {
+        let v = match bias {
+            Some(c) => b.fbin(FBin::Add, sum, c),
+            None => sum,
+        };
+        match self.act {
+            Some(e) if !self.deferred() => activate(b, e, v),
+            _ => Ok(v),
+        }
+    }
+
+    /// Applies an activation that calls functions to `rows` rows of `vectors` vectors at `base`, `stride` bytes apart.
+    /// `tail` is the number of floats of the last vector, where it is not full.
+    pub fn pass(
+        &self,
+        b: &mut Builder,
+        base: Val,
+        stride: Val,
+        rows: usize,
+        vectors: usize,
+        tail: Option<usize>,
+    ) -> Result<(), Bug> {
+        let Some(e) = self.act.filter(|_| self.deferred()) else { return Ok(()) };
+        let bytes = 4 * b.lanes() as i64;
+        let (rows, full) = (b.int(rows as i64), b.int((vectors - usize::from(tail.is_some())) as i64));
+        let mut failed = None;
+        b.repeat(rows, &[base], |b, _, s| {
+            let row = s[0];
+            b.repeat(full, &[], |b, j, _| {
+                let at = b.scale(j, bytes);
+                let addr = Addr::indexed(row, at, 1);
+                let v = b.load(LoadKind::VF32, addr);
+                match activate(b, e, v) {
+                    Ok(v) => b.store(StoreKind::VF32, addr, v),
+                    Err(e) => failed = Some(e),
+                }
+                Vec::new()
+            });
+            if let Some(n) = tail {
+                let n = b.int(n as i64);
+                let at = b.scale(full, bytes);
+                let addr = Addr::indexed(row, at, 1);
+                let v = b.load_tail(addr, n);
+                match activate(b, e, v) {
+                    Ok(v) => b.store_tail(addr, v, n),
+                    Err(e) => failed = Some(e),
+                }
+            }
+            vec![b.ptr_add(row, stride)]
+        });
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// `e` of one vector argument.
+fn activate(b: &mut Builder, e: &ScalarExpr, v: Val) -> Result<Val, Bug> {
+    Emitter { args: &[v], types: &[DType::F32], vector: true }.emit(b, e, DType::F32)
+}

@@ -1,0 +1,95 @@
+//! Templates, run by the interpreter, against plain f64 arithmetic with derived bounds.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use spc_kernel::ir::interp::{Arg, run};
+use spc_kernel::ir::parse;
+use spc_kernel::ir::random::Rng;
+use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped};
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect()
+}
+
+/// Output after running the range in the parts that begin at `cuts`.
+fn output(case: &Case, cuts: &[i64]) -> Vec<f32> {
+    let mut buffers = case.buffers.clone();
+    let ends = cuts.iter().skip(1).copied().chain([case.range]);
+    for (lo, hi) in cuts.iter().copied().zip(ends) {
+        let mut args = case.args.clone();
+        args[case.lo_param] = Arg::Int(lo);
+        args[case.hi_param] = Arg::Int(hi);
+        run(&case.kernel, &args, &mut buffers).unwrap_or_else(|e| panic!("{e}\n{}", case.kernel));
+    }
+    floats(&buffers[case.output])
+}
+
+fn check(case: &Case, rng: &mut Rng) {
+    let whole = output(case, &[0]);
+    for (i, (got, want)) in whole.iter().zip(&case.want).enumerate() {
+        if let Some((want, bound)) = want {
+            let error = (f64::from(*got) - want).abs();
+            assert!(
+                error <= *bound || (got.is_nan() && want.is_nan()) || f64::from(*got) == *want,
+                "{}: float {i} is {got}, not {want}: {error} > {bound}",
+                case.kernel.name
+            );
+        }
+    }
+    let cut = rng.below(case.range as usize + 1) as i64;
+    let parts = output(case, &[0, cut]);
+    let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&whole), bits(&parts), "{} cut at {cut}", case.kernel.name);
+    assert_eq!(parse(&case.kernel.to_string()).unwrap(), case.kernel);
+}
+
+#[test]
+fn linears_are_within_the_derived_bound() {
+    let mut rng = Rng::new(1);
+    let mut ran = 0;
+    for _ in 0..250 {
+        let lanes = [1, 4, 4, 8, 16][rng.below(5)];
+        if let Some(case) = linear(&mut rng, lanes, true).unwrap() {
+            check(&case, &mut rng);
+            ran += 1;
+        }
+    }
+    assert!(ran > 200, "only {ran} cases");
+}
+
+#[test]
+fn reductions_and_products_are_within_the_derived_bound() {
+    let mut rng = Rng::new(2);
+    for _ in 0..400 {
+        let lanes = [1, 4, 4, 8, 16][rng.below(5)];
+        let case = contract(&mut rng, lanes).unwrap();
+        check(&case, &mut rng);
+    }
+}
+
+#[test]
+fn gathers_copy_rows_and_report_ids_out_of_range() {
+    let mut rng = Rng::new(3);
+    for _ in 0..200 {
+        let lanes = [1, 4, 8, 16][rng.below(4)];
+        let case = gathered(&mut rng, lanes).unwrap();
+        check(&case, &mut rng);
+    }
+}
+
+#[test]
+fn pointwise_kernels_stay_inside_their_buffers_and_may_be_cut() {
+    let mut rng = Rng::new(4);
+    for _ in 0..400 {
+        let lanes = [1, 4, 8, 16][rng.below(4)];
+        let case = mapped(&mut rng, lanes).unwrap();
+        check(&case, &mut rng);
+    }
+}
+
+#[test]
+fn conversions_transpose_and_clear_the_pads() {
+    let mut rng = Rng::new(5);
+    for _ in 0..60 {
+        let case = converted(&mut rng).unwrap();
+        check(&case, &mut rng);
+    }
+}

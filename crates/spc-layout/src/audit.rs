@@ -1,0 +1,73 @@
+//! Checks a plan and adds up its price by walking the graph, without the e-graph: what `choose` says a plan costs is
+//! compared with this.
+use crate::cost::Prices;
+use crate::model::Kind;
+use spc_formats::Layout;
+use spc_ir::{Act, LinearPlan, NodeId, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Price of `plan` in picoseconds, or the first value that a reader does not find in the layout it needs.
+pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
+    let model = prices.model;
+    plan.verify(model.graph)?;
+    let own = |n: NodeId| plan.values.get(&n).copied().unwrap_or(Act::Rm);
+    let converted: BTreeSet<(NodeId, Act)> = plan.converts.iter().map(|c| (c.node, c.to)).collect();
+    let linears: BTreeMap<NodeId, &LinearPlan> = plan.linears.iter().map(|l| (l.node, l)).collect();
+    let fused: BTreeMap<NodeId, NodeId> = plan.linears.iter().filter_map(|l| Some((l.epilogue?, l.node))).collect();
+    let swallowed: BTreeSet<NodeId> = fused.values().copied().collect();
+    let has = |v: usize, act: Act| -> Result<(), String> {
+        let node = model.node(v).map_err(|b| b.0)?;
+        let there = !swallowed.contains(&node) && (own(node) == act || converted.contains(&(node, act)));
+        if there { Ok(()) } else { Err(format!("{node} is needed in {act:?} and is not there")) }
+    };
+    let mut total = 0u64;
+    let mut pay = |ps: Result<u64, spc_base::Bug>| -> Result<(), String> {
+        total = total.saturating_add(ps.map_err(|b| b.0)?);
+        Ok(())
+    };
+    for value in &model.values {
+        let Some(node) = value.node else {
+            if let Kind::Root { inputs } = &value.kind {
+                inputs.iter().try_for_each(|i| has(*i, Act::Rm))?;
+            }
+            continue;
+        };
+        match &value.kind {
+            Kind::Linear(l) => {
+                let p = linears.get(&node).ok_or_else(|| format!("{node} is not planned"))?;
+                let layout: Layout = p.layout.parse().map_err(|e| format!("{node}: {e}"))?;
+                let at = model.layouts.iter().position(|x| *x == layout);
+                let facts = at.and_then(|i| l.facts(i as u32)).ok_or_else(|| format!("{node} cannot be {layout}"))?;
+                let dense = matches!(layout, Layout::Dense { .. });
+                if p.x != p.y || (!dense && p.x != Act::Fm) {
+                    return Err(format!("{node}: no kernel of {layout} reads {:?} and writes {:?}", p.x, p.y));
+                }
+                has(l.x, p.x)?;
+                pay(prices.linear(node, layout, facts, p.x, p.epilogue))?;
+            }
+            Kind::Map { inputs, scalars } => {
+                if fused.contains_key(&node) {
+                    continue;
+                }
+                inputs.iter().try_for_each(|i| has(*i, own(node)))?;
+                scalars.iter().try_for_each(|i| has(*i, Act::Rm))?;
+                pay(prices.map(node, own(node)))?;
+            }
+            Kind::Opaque { inputs } | Kind::Root { inputs } => {
+                if own(node) != Act::Rm {
+                    return Err(format!("{node} can only be made row-major"));
+                }
+                inputs.iter().try_for_each(|i| has(*i, Act::Rm))?;
+                pay(prices.opaque(node))?;
+            }
+        }
+    }
+    for (node, to) in &converted {
+        let matrix = model.values.iter().any(|v| v.node == Some(*node) && v.matrix);
+        if !matrix || own(*node) == *to || swallowed.contains(node) {
+            return Err(format!("{node} cannot be converted"));
+        }
+        pay(prices.convert(*node))?;
+    }
+    Ok(total)
+}

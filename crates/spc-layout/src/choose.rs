@@ -1,0 +1,154 @@
+//! From a graph to a plan: explore, price, extract, audit, explain.
+use crate::audit::audit;
+use crate::cost::Prices;
+use crate::lang::In;
+use crate::model::Model;
+use crate::problem::Solution;
+use crate::rules::{RULES, rule};
+use crate::space::{Action, Shape, act, cost, explore, price, shape};
+use crate::{CostTable, Options, WeightFacts, why};
+use spc_base::Bug;
+use spc_ir::{Act, Convert, CostTableRef, Graph, LinearPlan, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Chooses the layout of every weight and activation of `graph`.
+///
+/// `facts` holds, by name, the facts about every weight that a linear reads; dense must be among its candidates. `tuned_for`
+/// gives the sizes of free axes for which the plan shall be fast (32, or the nearest size the axis allows, for those not
+/// named). The same arguments give the same plan, on any machine.
+///
+/// # Errors
+/// Only our own mistakes: a linear without weight or facts, facts of another shape, a rule that is wrong. Bounds that were
+/// hit are no error; they are listed in [`Plan::bounds`], and `exact` is then false.
+pub fn choose(
+    graph: &Graph,
+    facts: &BTreeMap<String, WeightFacts>,
+    table: &CostTable,
+    tuned_for: &BTreeMap<String, u64>,
+    options: &Options,
+) -> Result<Plan, Bug> {
+    let model = Model::new(graph, facts, tuned_for)?;
+    let space = explore(&model, options, false)?;
+    let shape = shape(&model, &space)?;
+    let prices = Prices { model: &model, table, syms: &model.syms };
+    let mut plan = empty(&model, table, options)?;
+    plan.bounds = space.bounds.clone();
+    let priced = price(&shape, &prices, &|_| true)?;
+    let solved = priced.as_ref().and_then(|p| Some((p, p.frontier(options.width)?)));
+    let Some((priced, best)) = solved else {
+        if plan.bounds.is_empty() {
+            return Err(Bug::new("the rules give no plan"));
+        }
+        plan.bounds.push("no plan was found within the bounds, so every weight is dense".into());
+        return all_dense(&model, &prices, plan);
+    };
+    if !best.exact {
+        plan.bounds.push(format!("extraction: more than {} states, the plan may not be the best", options.width));
+    }
+    plan.exact = plan.bounds.is_empty();
+    fill(&mut plan, &model, &prices, priced, &best)?;
+    let total = audit(&prices, &plan).map_err(|e| Bug::new(format!("the plan does not hold: {e}")))?;
+    if total != plan.total_ps {
+        return Err(Bug::new(format!("the plan costs {total} ps and not {} ps", plan.total_ps)));
+    }
+    let only_dense = |a: &Action| !matches!(a, Action::Linear { layout, .. } if !model.is_dense(*layout));
+    let dense = price(&shape, &prices, &only_dense)?.and_then(|p| p.frontier(options.width));
+    plan.dense_ps = dense.map_or(plan.total_ps, |s| s.cost);
+    plan.why =
+        why::explain(&why::Case { model: &model, facts, prices: &prices, shape: &shape, priced, options }, &plan)?;
+    Ok(plan)
+}
+
+fn empty(model: &Model<'_>, table: &CostTable, options: &Options) -> Result<Plan, Bug> {
+    let tuned = model.graph.syms.iter().zip(&model.syms).map(|(s, n)| (s.name.clone(), *n));
+    Ok(Plan {
+        cost_table: CostTableRef { name: table.name.clone(), hash: table.hash() },
+        tuned_for: tuned.collect(),
+        linears: Vec::new(),
+        ..Plan::all_dense(model.graph, &options.target, "dense(16)")?
+    })
+}
+
+/// The plan that needs no search: dense, row-major.
+fn all_dense(model: &Model<'_>, prices: &Prices<'_>, plan: Plan) -> Result<Plan, Bug> {
+    let mut out = Plan { exact: false, ..plan };
+    for (v, l) in model.linears() {
+        let dense = l.layouts.iter().find(|(i, _)| model.is_dense(*i));
+        let (layout, _) = dense.ok_or_else(|| Bug::new("a linear without a dense candidate"))?;
+        let action = Action::Linear { linear: v, layout: *layout, act: In::Rm, epilogue: None };
+        out.linears.push(linear(model, prices, &action)?);
+    }
+    out.total_ps = audit(prices, &out).map_err(|e| Bug::new(format!("the dense plan does not hold: {e}")))?;
+    out.dense_ps = out.total_ps;
+    Ok(out)
+}
+
+fn linear(model: &Model<'_>, prices: &Prices<'_>, action: &Action) -> Result<LinearPlan, Bug> {
+    let Action::Linear { linear, layout, act: l, epilogue } = *action else {
+        return Err(Bug::new("not a linear"));
+    };
+    let facts = model.as_linear(linear).ok_or_else(|| Bug::new("not a linear"))?;
+    let words = model.layouts.get(layout as usize).ok_or_else(|| Bug::new("a layout outside the table"))?;
+    Ok(LinearPlan {
+        node: model.node(linear)?,
+        weight: facts.weight.clone(),
+        layout: words.to_string(),
+        x: act(l),
+        y: act(l),
+        epilogue: epilogue.map(|e| model.node(e)).transpose()?,
+        predicted_ps: cost(prices, action)?,
+    })
+}
+
+/// Writes a solution into the plan.
+fn fill(plan: &mut Plan, model: &Model<'_>, prices: &Prices<'_>, p: &Shape, s: &Solution) -> Result<(), Bug> {
+    plan.total_ps = s.cost;
+    let mut rules: BTreeSet<&str> = BTreeSet::new();
+    for (c, i) in &s.picks {
+        let choice = &p.classes[*c as usize][*i];
+        match choice.action {
+            Action::Own | Action::Opaque { .. } => {}
+            Action::Linear { linear: v, layout, act: l, epilogue } => {
+                let made = linear(model, prices, &choice.action)?;
+                rules.insert(kernel_rule(model, layout, l));
+                if epilogue.is_some() {
+                    rules.insert("fuse-fun");
+                }
+                if l == In::Fm {
+                    plan.values.insert(model.node(epilogue.unwrap_or(v))?, Act::Fm);
+                }
+                plan.linears.push(made);
+            }
+            Action::Map { value, act: l } => {
+                rules.insert("k-map");
+                if l == In::Fm {
+                    plan.values.insert(model.node(value)?, Act::Fm);
+                }
+            }
+            Action::Convert { value, to } => {
+                rules.insert(if to == In::Rm { "cvt-rm" } else { "cvt-fm" });
+                let node = model.node(value)?;
+                plan.converts.push(Convert { node, to: act(to), predicted_ps: choice.cost });
+            }
+        }
+    }
+    plan.linears.sort_by_key(|l| l.node);
+    plan.converts.sort();
+    let used = RULES.iter().filter(|r| rules.contains(r.name));
+    plan.rules = used.map(|r| format!("{} {}", r.name, r.class.letter())).collect();
+    Ok(())
+}
+
+/// The rule that made a kernel.
+fn kernel_rule(model: &Model<'_>, layout: u32, l: In) -> &'static str {
+    let kind = model.layouts.get(layout as usize).map_or("", |x| x.kind());
+    let name = match (kind, l) {
+        ("dense", In::Rm) => "k-dense-rm",
+        ("dense", In::Fm) => "k-dense-fm",
+        ("vx1", _) => "k-vx1",
+        ("bsr", _) => "k-bsr",
+        ("nm", _) => "k-nm",
+        _ => "k-csr",
+    };
+    rule(name).map_or("", |r| r.name)
+}

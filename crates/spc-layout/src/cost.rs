@@ -1,0 +1,240 @@
+//! The roofline: `time = max(compute, weight bytes) + activation traffic + launch`, in picoseconds.
+//!
+//! Stored zeros are paid for, feature-major work is padded to whole tiles of tokens, and weights are read at the rate of the
+//! memory level that holds all weights of the graph when dense (a plan that fits a nearer level is underrated).
+use crate::model::Model;
+use crate::table::{CostTable, Rates};
+use spc_base::Bug;
+use spc_formats::{CostFacts, Layout};
+use spc_ir::{Act, BinFn, NodeId, Op, ScalarExpr, UnFn};
+
+/// Prices of everything that a plan may contain, for one table and one binding of the free axes.
+pub(crate) struct Prices<'a> {
+    pub model: &'a Model<'a>,
+    pub table: &'a CostTable,
+    /// Sizes of the free axes; those of the model or others.
+    pub syms: &'a [u64],
+}
+
+fn clamp(x: u128) -> u64 {
+    u64::try_from(x).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
+}
+
+fn bytes_ps(bytes: u128, rate: u64) -> u128 {
+    bytes.saturating_mul(1_000_000) / u128::from(rate.max(1))
+}
+
+impl Prices<'_> {
+    fn elements(&self, node: NodeId) -> Result<u128, Bug> {
+        let ty = self.model.graph.ty(node)?;
+        let size =
+            |d: &spc_ir::Dim| d.size.bind(self.syms).ok_or_else(|| Bug::new(format!("{node}: a size is not bound")));
+        ty.dims.iter().try_fold(1u128, |n, d| Ok(n.saturating_mul(u128::from(size(d)?))))
+    }
+
+    /// Tokens and features of a matrix: the product of the leading axes, and the last axis.
+    fn tokens(&self, node: NodeId) -> Result<(u128, u128), Bug> {
+        let features = self.model.graph.ty(node)?.dims.last().and_then(|d| d.size.fixed());
+        let features = u128::from(features.ok_or_else(|| Bug::new(format!("{node} is no matrix")))?);
+        let all = self.elements(node)?;
+        // A matrix without features still has its tokens, but nothing is done with them.
+        Ok((all.checked_div(features).unwrap_or(0), features))
+    }
+
+    fn padded(&self, tokens: u128, act: Act) -> u128 {
+        match act {
+            Act::Rm => tokens,
+            Act::Fm => {
+                tokens.div_ceil(u128::from(self.table.token_tile.max(1))) * u128::from(self.table.token_tile.max(1))
+            }
+        }
+    }
+
+    fn expression(&self, e: &ScalarExpr) -> u128 {
+        let own = match e {
+            ScalarExpr::Arg(_) | ScalarExpr::Const(_) => 0,
+            ScalarExpr::Un(UnFn::Neg | UnFn::Abs | UnFn::Not | UnFn::Sqrt | UnFn::Floor, _) => self.table.element_ps,
+            ScalarExpr::Un(..) | ScalarExpr::Bin(BinFn::Pow | BinFn::Div, ..) => self.table.call_ps,
+            ScalarExpr::Bin(..) | ScalarExpr::Select(..) | ScalarExpr::Cast(..) => self.table.element_ps,
+        };
+        e.children().into_iter().map(|c| self.expression(c)).fold(u128::from(own), u128::saturating_add)
+    }
+
+    fn stream(&self, elements: u128) -> u128 {
+        bytes_ps(elements.saturating_mul(4), self.table.activation_bytes_per_us) + u128::from(self.table.launch_ps)
+    }
+
+    fn rates(&self, layout: Layout, act: Act) -> Rates {
+        match (layout, act) {
+            (Layout::Dense { .. }, Act::Rm) => self.table.dense_rm,
+            (Layout::Dense { .. }, Act::Fm) => self.table.dense_fm,
+            (Layout::Vx1 { .. }, _) => self.table.vx1,
+            (Layout::Bsr { .. }, _) => self.table.bsr,
+            (Layout::Nm { .. }, _) => self.table.nm,
+            (Layout::Csr, _) => self.table.csr,
+        }
+    }
+
+    /// One linear: kernel of `layout` that reads and writes `act`, with `epilogue` (a pointwise node) fused if given.
+    pub fn linear(
+        &self,
+        linear: NodeId,
+        layout: Layout,
+        facts: &CostFacts,
+        act: Act,
+        epilogue: Option<NodeId>,
+    ) -> Result<u64, Bug> {
+        let (tokens, outputs) = self.tokens(linear)?;
+        let x = self.model.graph.inputs(linear);
+        let x = x.first().ok_or_else(|| Bug::new(format!("{linear}: a linear without an input")))?;
+        let (_, inputs) = self.tokens(*x)?;
+        let tokens = self.padded(tokens, act);
+        let tiles = tokens.div_ceil(u128::from(self.table.token_tile.max(1)));
+        let r = self.rates(layout, act);
+        let product = |a: u64, b: u64| u128::from(a).saturating_mul(u128::from(b));
+        let each = product(facts.multiplies, r.mul_fs).saturating_add(product(facts.activation_loads, r.load_fs));
+        let index = product(facts.units, r.unit_ps).saturating_add(product(facts.row_blocks, r.block_ps));
+        let compute = (tokens.saturating_mul(each) / 1000).saturating_add(tiles.saturating_mul(index));
+        let rate = self.table.weight_rate(self.model.weight_bytes);
+        let read = bytes_ps(u128::from(facts.stored_bytes), rate);
+        let traffic = self.stream(tokens.saturating_mul(inputs.saturating_add(outputs)));
+        let mut act_ps = 0u128;
+        if let Op::Linear { act: Some(e), .. } = &self.model.graph.node(linear)?.op {
+            act_ps = self.expression(e);
+        }
+        if let Some(m) = epilogue
+            && let Op::Map { expr, .. } = &self.model.graph.node(m)?.op
+        {
+            act_ps = act_ps.saturating_add(self.expression(expr));
+        }
+        let finish = act_ps.saturating_mul(tokens.saturating_mul(outputs));
+        Ok(clamp(compute.max(read).saturating_add(traffic).saturating_add(finish)))
+    }
+
+    /// A pointwise node in `act`.
+    pub fn map(&self, node: NodeId, act: Act) -> Result<u64, Bug> {
+        let Op::Map { expr, at } = &self.model.graph.node(node)?.op else {
+            return Err(Bug::new(format!("{node} is not pointwise")));
+        };
+        let (tokens, features) = self.tokens(node)?;
+        let elements = self.padded(tokens, act).saturating_mul(features);
+        let full = at.iter().filter(|p| !p.is_empty()).count() as u128 + 1;
+        let work = elements.saturating_mul(self.expression(expr));
+        Ok(clamp(self.stream(elements.saturating_mul(full)).saturating_add(work)))
+    }
+
+    /// Any other node. The same in every plan, so it only has to be of the right size.
+    pub fn opaque(&self, node: NodeId) -> Result<u64, Bug> {
+        let n = self.model.graph.node(node)?;
+        let mut elements = self.elements(node)?;
+        for i in self.model.graph.inputs(node) {
+            elements = elements.saturating_add(self.elements(i)?);
+        }
+        Ok(clamp(match &n.op {
+            Op::Input { .. } | Op::Weight { .. } | Op::Const { .. } | Op::Split { .. } | Op::Merge { .. } => 0,
+            Op::Map { expr, .. } => {
+                let work = self.elements(node)?.saturating_mul(self.expression(expr));
+                self.stream(elements).saturating_add(work)
+            }
+            Op::Gather { .. } => self.stream(self.elements(node)?.saturating_mul(2)),
+            Op::Contract { lhs, rhs, out } => {
+                let mut work = self.elements(node)?;
+                let inputs = self.model.graph.inputs(node);
+                for (labels, i) in [lhs, rhs].into_iter().zip(inputs).take(1) {
+                    for (l, d) in labels.iter().zip(&self.model.graph.ty(i)?.dims) {
+                        if !out.contains(l) {
+                            work = work.saturating_mul(u128::from(d.size.bind(self.syms).unwrap_or(1)));
+                        }
+                    }
+                }
+                let fs = work.saturating_mul(u128::from(self.table.contract_fs));
+                self.stream(elements).saturating_add(fs / 1000)
+            }
+            _ => self.stream(elements),
+        }))
+    }
+
+    /// Writing a value a second time in the other layout.
+    pub fn convert(&self, node: NodeId) -> Result<u64, Bug> {
+        let (tokens, features) = self.tokens(node)?;
+        let elements = tokens.saturating_add(self.padded(tokens, Act::Fm)).saturating_mul(features);
+        let move_ps = bytes_ps(elements.saturating_mul(4), self.table.convert_bytes_per_us);
+        Ok(clamp(move_ps + u128::from(self.table.launch_ps)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{F, Net, Zeros};
+    use std::collections::BTreeMap;
+
+    /// Table in which every price can be done in the head: 1 ps a multiply-add and token, 1 byte a nanosecond.
+    fn simple() -> CostTable {
+        let r = Rates { mul_fs: 1_000, load_fs: 0, unit_ps: 0, block_ps: 0 };
+        let mut t = CostTable::clif_x86_64_v1();
+        (t.dense_rm, t.dense_fm, t.vx1, t.bsr, t.nm, t.csr) = (r, r, r, r, r, r);
+        t.levels = vec![crate::Level { up_to_bytes: 0, bytes_per_us: 1_000_000_000 }];
+        (t.activation_bytes_per_us, t.convert_bytes_per_us) = (1_000, 1_000);
+        (t.launch_ps, t.element_ps, t.call_ps) = (7, 3, 11);
+        t
+    }
+
+    fn with<T>(b: u64, table: &CostTable, f: impl FnOnce(&Prices<'_>, &[NodeId]) -> T) -> T {
+        let mut net = Net::new();
+        let y = net.linear(net.x, Zeros::None);
+        let z = net.exp(y);
+        let x = net.x;
+        let net = net.output(z);
+        let model = Model::new(&net.g, &net.facts, &BTreeMap::from([("B".to_string(), b)])).unwrap();
+        f(&Prices { model: &model, table, syms: &model.syms }, &[x, y, z])
+    }
+
+    fn dense(multiplies: u64) -> CostFacts {
+        let (stored_bytes, present) = (4 * multiplies, multiplies);
+        CostFacts { present, stored_bytes, multiplies, activation_loads: 0, row_blocks: 0, units: 0 }
+    }
+
+    #[test]
+    fn a_linear_pays_compute_traffic_launch_and_epilogue() {
+        let table = simple();
+        with(20, &table, |p, n| {
+            let price = |act, epilogue| p.linear(n[1], Layout::DENSE, &dense(1024), act, epilogue).unwrap();
+            let bytes_ps = |tokens: u64| tokens * 2 * F * 4 * 1000;
+            assert_eq!(price(Act::Rm, None), 20 * 1024 + bytes_ps(20) + 7);
+            // Feature-major work is padded to 32 tokens.
+            assert_eq!(price(Act::Fm, None), 32 * 1024 + bytes_ps(32) + 7);
+            assert_eq!(price(Act::Rm, Some(n[2])), price(Act::Rm, None) + 20 * F * 11);
+            assert_eq!(p.map(n[2], Act::Rm).unwrap(), bytes_ps(20) + 7 + 20 * F * 11);
+            assert_eq!(p.map(n[2], Act::Fm).unwrap(), bytes_ps(32) + 7 + 32 * F * 11);
+            assert_eq!(p.convert(n[1]).unwrap(), (20 + 32) * F * 4 * 1000 + 7);
+            assert_eq!(p.opaque(n[0]).unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn few_tokens_wait_for_the_weights() {
+        let mut table = simple();
+        table.levels = vec![crate::Level { up_to_bytes: 0, bytes_per_us: 1_000 }];
+        let price = |b| {
+            with(b, &table, |p, n| p.linear(n[1], Layout::DENSE, &dense(1024), Act::Rm, None).unwrap())
+                - b * 2 * F * 4 * 1000
+                - 7
+        };
+        assert_eq!((price(1), price(2)), (4096 * 1000, 4096 * 1000), "bytes decide");
+        table.dense_rm.mul_fs = 1_000_000_000;
+        let price = with(2, &table, |p, n| p.linear(n[1], Layout::DENSE, &dense(1024), Act::Rm, None).unwrap());
+        assert_eq!(price, 2 * 1024 * 1_000_000 + 2 * 2 * F * 4 * 1000 + 7, "compute decides");
+    }
+
+    #[test]
+    fn sizes_beyond_reason_saturate() {
+        let mut table = simple();
+        table.vx1.mul_fs = u64::MAX;
+        with(1024, &table, |p, n| {
+            let huge = CostFacts { multiplies: u64::MAX, stored_bytes: u64::MAX, ..dense(1) };
+            let price = p.linear(n[1], Layout::Vx1 { v: 4 }, &huge, Act::Fm, None).unwrap();
+            assert_eq!(price, u64::MAX / 4);
+        });
+    }
+}

@@ -1,0 +1,169 @@
+//! The whole path against exhaustive search: every assignment of layouts, fusions and conversions to the graph itself, with
+//! no e-graph and no dynamic programming.
+use crate::cost::Prices;
+use crate::model::{Kind, Model};
+use crate::testing::{Net, Zeros, nets, tables};
+use crate::{CostTable, Options, choose};
+use proptest::prelude::*;
+use spc_ir::Act;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One way to make a value: in which layout, at what price, and whether the only reader is fused into it.
+#[derive(Clone, Copy)]
+struct Way {
+    act: Act,
+    price: u64,
+    fused: bool,
+}
+
+/// Cheapest plan for a batch of `b`, or `None` when there are more than `limit` assignments.
+fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool) -> Option<u64> {
+    let tuned = BTreeMap::from([("B".to_string(), b)]);
+    let model = Model::new(&net.g, &net.facts, &tuned).unwrap();
+    let prices = Prices { model: &model, table, syms: &model.syms };
+    let fused_by = |v: usize| (0..model.values.len()).find(|m| model.values[*m].fuses == Some(v));
+    let ways: Vec<Vec<Way>> = (0..model.values.len())
+        .map(|v| {
+            let value = &model.values[v];
+            let mut out = Vec::new();
+            match &value.kind {
+                Kind::Linear(l) => {
+                    for (layout, facts) in l.layouts.iter().filter(|(l, _)| !dense_only || model.is_dense(*l)) {
+                        let acts: &[Act] = if model.is_dense(*layout) { &[Act::Rm, Act::Fm] } else { &[Act::Fm] };
+                        for act in acts {
+                            for epilogue in [None, fused_by(v)] {
+                                let node = epilogue.map(|m| model.node(m).unwrap());
+                                let words = model.layouts[*layout as usize];
+                                let price = prices.linear(value.node.unwrap(), words, facts, *act, node).unwrap();
+                                out.push(Way { act: *act, price, fused: epilogue.is_some() });
+                                if fused_by(v).is_none() {
+                                    break;
+                                }
+                            }
+                        }
+                    }
+                }
+                Kind::Map { .. } => {
+                    for act in [Act::Rm, Act::Fm] {
+                        out.push(Way { act, price: prices.map(value.node.unwrap(), act).unwrap(), fused: false });
+                    }
+                }
+                Kind::Opaque { .. } => {
+                    let price = prices.opaque(value.node.unwrap()).unwrap();
+                    out.push(Way { act: Act::Rm, price, fused: false });
+                }
+                Kind::Root { .. } => out.push(Way { act: Act::Rm, price: 0, fused: false }),
+            }
+            out
+        })
+        .collect();
+    let size = ways.iter().try_fold(1usize, |n, w| n.checked_mul(w.len()).filter(|n| *n <= limit))?;
+    let mut best = u64::MAX;
+    for mut number in 0..size {
+        let mut pick: Vec<Way> = Vec::new();
+        for w in &ways {
+            pick.push(w[number % w.len()]);
+            number /= w.len();
+        }
+        // A fused map takes the layout of its linear and costs nothing of its own.
+        let mut fused = vec![false; pick.len()];
+        for (m, value) in model.values.iter().enumerate() {
+            if let Some(l) = value.fuses.filter(|l| pick[*l].fused) {
+                fused[m] = true;
+                pick[m] = Way { act: pick[l].act, price: 0, fused: false };
+            }
+        }
+        let mut needs: BTreeSet<(usize, Act)> = BTreeSet::new();
+        for (v, value) in model.values.iter().enumerate() {
+            match &value.kind {
+                Kind::Linear(l) => needs.extend([(l.x, pick[v].act)]),
+                Kind::Map { .. } if fused[v] => {}
+                Kind::Map { inputs, scalars } => {
+                    needs.extend(inputs.iter().map(|i| (*i, pick[v].act)));
+                    needs.extend(scalars.iter().map(|i| (*i, Act::Rm)));
+                }
+                Kind::Opaque { inputs } | Kind::Root { inputs } => {
+                    needs.extend(inputs.iter().map(|i| (*i, Act::Rm)));
+                }
+            }
+        }
+        let mut total: u64 = pick.iter().map(|w| w.price).sum();
+        let mut possible = true;
+        for (v, _) in needs.iter().filter(|(v, act)| pick[*v].act != *act) {
+            possible &= model.values[*v].matrix;
+            if possible {
+                total += prices.convert(model.values[*v].node.unwrap()).unwrap();
+            }
+        }
+        if possible {
+            best = best.min(total);
+        }
+    }
+    Some(best)
+}
+
+/// A value that is needed in both layouts is converted, even where computing it a second time would be cheaper: a plan has
+/// one place where each value is made.
+#[test]
+fn a_value_is_made_once() {
+    let mut net = Net::new();
+    let m = net.relu(net.x);
+    let (a, b, c) = (net.linear(net.x, Zeros::Loose), net.linear(m, Zeros::Loose), net.centre(m));
+    let net = net.output(a).output(b).output(c).only(&["dense(16)", "csr"]);
+    let mut table = CostTable::clif_x86_64_v1();
+    (table.dense_rm.mul_fs, table.dense_fm.mul_fs, table.csr.mul_fs) = (1 << 40, 1 << 40, 1);
+    (table.convert_bytes_per_us, table.activation_bytes_per_us, table.launch_ps) = (1_000, 80_000, 0);
+    let tuned = BTreeMap::from([("B".to_string(), 64)]);
+    let plan = choose(&net.g, &net.facts, &table, &tuned, &Options::default()).unwrap();
+    assert!(plan.converts.iter().any(|c| c.node == m), "{:?}", plan.converts);
+    assert_eq!(Some(plan.total_ps), cheapest(&net, &table, 64, 100_000, false));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(250))]
+    #[test]
+    fn no_plan_is_cheaper_than_the_chosen_one(net in nets(8), table in tables(), b in prop_oneof![Just(1u64), Just(24), Just(300)]) {
+        let net = net.only(&["dense(16)", "vx1(16)", "csr"]);
+        let Some(best) = cheapest(&net, &table, b, 100_000, false) else { return Ok(()) };
+        let tuned = BTreeMap::from([("B".to_string(), b)]);
+        let plan = choose(&net.g, &net.facts, &table, &tuned, &Options::default()).unwrap();
+        prop_assert!(plan.exact, "{:?}", plan.bounds);
+        prop_assert_eq!(plan.total_ps, best);
+        prop_assert_eq!(Some(plan.dense_ps), cheapest(&net, &table, b, 100_000, true));
+        prop_assert!(plan.dense_ps >= plan.total_ps);
+        // What `why` says of a layout is the price of the best plan when nothing else is allowed there.
+        for why in &plan.why {
+            for c in why.candidates.iter().filter(|c| c.refused.is_none()) {
+                let mut forced = Net { g: net.g.clone(), facts: net.facts.clone(), x: net.x };
+                let facts = forced.facts.get_mut(&why.weight).unwrap();
+                // Dense must stay a candidate; a stored size beyond reason keeps it from winning.
+                for (layout, r) in &mut facts.candidates {
+                    if layout.to_string() != c.layout && let Ok(f) = r {
+                        f.multiplies = 1 << 40;
+                    }
+                }
+                let plan = choose(&forced.g, &forced.facts, &table, &tuned, &Options { why: false, ..Options::default() }).unwrap();
+                prop_assert_eq!(c.plan_ps, Some(plan.total_ps), "{} {}", why.weight, c.layout);
+            }
+        }
+    }
+
+    #[test]
+    fn the_plan_is_the_same_every_time(net in nets(8), table in tables()) {
+        let run = |net: &Net| choose(&net.g, &net.facts, &table, &BTreeMap::new(), &Options::default()).unwrap();
+        let plan = run(&net);
+        prop_assert_eq!(&plan, &run(&net));
+        plan.verify(&net.g).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn narrow_bounds_are_reported_and_give_a_plan_that_holds(net in nets(8), table in tables(), width in 1usize..3, nodes in 0usize..6) {
+        let options = Options { width, nodes_per_value: nodes, iterations: 1 + nodes, ..Options::default() };
+        let plan = choose(&net.g, &net.facts, &table, &BTreeMap::new(), &options).unwrap();
+        let wide = choose(&net.g, &net.facts, &table, &BTreeMap::new(), &Options::default()).unwrap();
+        prop_assert!(plan.total_ps >= wide.total_ps);
+        prop_assert_eq!(plan.exact, plan.bounds.is_empty());
+        prop_assert!(!plan.exact || plan.total_ps == wide.total_ps);
+        plan.verify(&net.g).map_err(TestCaseError::fail)?;
+    }
+}

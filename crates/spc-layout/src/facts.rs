@@ -1,0 +1,112 @@
+//! The e-class analysis: what each class stands for. A class never changes its meaning; a rule that would merge two
+//! meanings is a bug and is reported as one.
+use crate::lang::{In, Nn};
+use crate::model::Model;
+use egg::{Analysis, DidMerge, Id};
+use std::sync::Arc;
+
+pub(crate) type EGraph = egg::EGraph<Nn, Facts>;
+
+/// The meaning of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fact {
+    Nothing,
+    Node(u32),
+    Layout(u32),
+    In(In),
+    /// A list of logical values.
+    List,
+    /// A list of physical values.
+    Stored,
+    /// A logical value.
+    Value(u32),
+    /// A value as bytes.
+    Bytes(u32, In),
+    /// A term that no rule and no builder makes.
+    Malformed,
+}
+
+/// What rules may ask of the model.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Known {
+    /// For each value: whether it can be feature-major.
+    pub matrix: Vec<bool>,
+    /// For each value: the linear it may be fused into.
+    pub fuses: Vec<Option<u32>>,
+    /// For each value: usable layouts, if it is a linear.
+    pub layouts: Vec<Vec<u32>>,
+    /// Kind (`dense`, `vx1`, ..) of each layout.
+    pub kinds: Vec<&'static str>,
+}
+
+impl Known {
+    pub fn new(model: &Model<'_>) -> Known {
+        let small = |n: usize| n as u32;
+        let layouts = |v: usize| model.as_linear(v).map(|l| l.layouts.iter().map(|(i, _)| *i).collect());
+        Known {
+            matrix: model.values.iter().map(|v| v.matrix).collect(),
+            fuses: model.values.iter().map(|v| v.fuses.map(small)).collect(),
+            layouts: (0..model.values.len()).map(|v| layouts(v).unwrap_or_default()).collect(),
+            kinds: model.layouts.iter().map(|l| l.kind()).collect(),
+        }
+    }
+}
+
+/// Meaning of a node from the meanings of its children.
+pub(crate) fn meaning(node: &Nn, of: &dyn Fn(Id) -> Fact) -> Fact {
+    let value = |e: Fact, n: Fact| match (e, n) {
+        (Fact::Nothing, Fact::Node(n)) | (Fact::Node(n), Fact::Node(_)) => Some(n),
+        _ => None,
+    };
+    let fact = match node {
+        Nn::Nothing => Some(Fact::Nothing),
+        Nn::V(v) => Some(Fact::Node(v.0)),
+        Nn::Lay(l) => Some(Fact::Layout(l.0)),
+        Nn::In(l) => Some(Fact::In(*l)),
+        Nn::Nil | Nn::Cons(_) => Some(Fact::List),
+        Nn::KNil | Nn::KCons(_) => Some(Fact::Stored),
+        Nn::Linear([e, n, _]) => value(of(*e), of(*n)).map(Fact::Value),
+        Nn::Map([n, ..]) | Nn::Op([n, _]) => value(Fact::Nothing, of(*n)).map(Fact::Value),
+        Nn::At([l, x]) => match (of(*l), of(*x)) {
+            (Fact::In(l), Fact::Value(v)) => Some(Fact::Bytes(v, l)),
+            (Fact::In(_), Fact::List) => Some(Fact::Stored),
+            _ => None,
+        },
+        Nn::KMm([l, _, e, n, _]) => match (of(*l), value(of(*e), of(*n))) {
+            (Fact::In(l), Some(v)) => Some(Fact::Bytes(v, l)),
+            _ => None,
+        },
+        Nn::KMap([l, n, ..]) => match (of(*l), of(*n)) {
+            (Fact::In(l), Fact::Node(v)) => Some(Fact::Bytes(v, l)),
+            _ => None,
+        },
+        Nn::KOp([n, _]) => value(Fact::Nothing, of(*n)).map(|v| Fact::Bytes(v, In::Rm)),
+        Nn::KCvt([l, x]) => match (of(*l), of(*x)) {
+            (Fact::In(l), Fact::Bytes(v, from)) if from != l => Some(Fact::Bytes(v, l)),
+            _ => None,
+        },
+    };
+    fact.unwrap_or(Fact::Malformed)
+}
+
+#[derive(Default, Clone)]
+pub(crate) struct Facts {
+    pub known: Arc<Known>,
+    /// Set when a rule merged two meanings.
+    pub conflict: Option<String>,
+}
+
+impl Analysis<Nn> for Facts {
+    type Data = Fact;
+
+    fn make(eg: &mut EGraph, node: &Nn, _: Id) -> Fact {
+        meaning(node, &|id| eg[id].data)
+    }
+
+    fn merge(&mut self, a: &mut Fact, b: Fact) -> DidMerge {
+        if *a != b {
+            self.conflict.get_or_insert_with(|| format!("{a:?} and {b:?} became one class"));
+        }
+        DidMerge(false, *a != b)
+    }
+}

@@ -1,0 +1,248 @@
+//! What the search knows of a graph: its values in order, what each one is, and which layouts its weight may have.
+use crate::WeightFacts;
+use spc_base::Bug;
+use spc_formats::{CostFacts, Layout};
+use spc_ir::{DType, Graph, NodeId, Op, Size, Type};
+use std::collections::BTreeMap;
+
+/// A linear: its weight and the layouts that can hold it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Linear {
+    pub weight: String,
+    /// Position of the input among the values.
+    pub x: usize,
+    /// Usable layouts, as indices into `Model::layouts`, in the order of the candidates.
+    pub layouts: Vec<(u32, CostFacts)>,
+}
+
+impl Linear {
+    pub fn facts(&self, layout: u32) -> Option<&CostFacts> {
+        self.layouts.iter().find(|(l, _)| *l == layout).map(|(_, f)| f)
+    }
+}
+
+/// How a value is made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Linear(Linear),
+    /// Pointwise over `inputs` of its own shape and `scalars`; runs in either activation layout.
+    Map {
+        inputs: Vec<usize>,
+        scalars: Vec<usize>,
+    },
+    /// Anything else: reads row-major, writes row-major.
+    Opaque {
+        inputs: Vec<usize>,
+    },
+    /// The end of the graph: reads every output row-major.
+    Root {
+        inputs: Vec<usize>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Value {
+    /// `None` for the root.
+    pub node: Option<NodeId>,
+    pub kind: Kind,
+    /// Whether the value is a matrix of tokens and features, so that it can be feature-major.
+    pub matrix: bool,
+    /// The linear (a value) into whose kernel this pointwise value may be fused.
+    pub fuses: Option<usize>,
+}
+
+/// A graph as the search sees it. Values stand in order, operands before readers, the root last.
+#[derive(Clone, Debug)]
+pub(crate) struct Model<'a> {
+    pub graph: &'a Graph,
+    pub values: Vec<Value>,
+    pub layouts: Vec<Layout>,
+    /// Size of each free axis that the plan is tuned for.
+    pub syms: Vec<u64>,
+    /// Bytes of all linear weights together when dense.
+    pub weight_bytes: u64,
+}
+
+/// Tuning size of a free axis about which nothing was said.
+const DEFAULT_SIZE: u64 = 32;
+
+/// Sizes of the free axes: what was asked for, else 32, always within the axis's range.
+pub(crate) fn bind(graph: &Graph, tuned_for: &BTreeMap<String, u64>) -> Vec<u64> {
+    let size = |s: &spc_ir::Sym| {
+        let wanted = tuned_for.get(&s.name).copied().unwrap_or(DEFAULT_SIZE);
+        wanted.min(s.hi).max(s.lo)
+    };
+    graph.syms.iter().map(size).collect()
+}
+
+fn is_matrix(ty: &Type) -> bool {
+    ty.dtype == DType::F32 && ty.dims.last().is_some_and(|d| matches!(d.size, Size::Fixed(_)))
+}
+
+fn is_identity(at: &[u32], rank: usize) -> bool {
+    at.iter().copied().eq(0..rank as u32)
+}
+
+impl<'a> Model<'a> {
+    pub fn new(
+        graph: &'a Graph,
+        facts: &BTreeMap<String, WeightFacts>,
+        tuned_for: &BTreeMap<String, u64>,
+    ) -> Result<Model<'a>, Bug> {
+        let syms = bind(graph, tuned_for);
+        let mut m = Model { graph, values: Vec::new(), layouts: Vec::new(), syms, weight_bytes: 0 };
+        let mut index: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut seen_weights = std::collections::BTreeSet::new();
+        let order = graph.order()?;
+        let data = |n: NodeId| graph.node(n).map(|n| matches!(n.op, Op::Weight { .. } | Op::Const { .. }));
+        for node in order.iter().copied() {
+            if data(node)? && !m.weight_is_read_as_value(node)? {
+                continue;
+            }
+            let op = &graph.node(node)?.op;
+            let kind = match op {
+                Op::Linear { .. } => {
+                    let linear = m.linear(node, facts, &index)?;
+                    if seen_weights.insert(linear.weight.clone()) {
+                        let dense = facts.get(&linear.weight).map_or(0, |f| f.dense_bytes());
+                        m.weight_bytes = m.weight_bytes.saturating_add(dense);
+                    }
+                    Kind::Linear(linear)
+                }
+                _ => m.other(node, &index)?,
+            };
+            let matrix = is_matrix(graph.ty(node)?) && !data(node)?;
+            let fuses = m.fuses(node, &kind)?;
+            index.insert(node, m.values.len());
+            m.values.push(Value { node: Some(node), kind, matrix, fuses });
+        }
+        let ends = order.iter().filter(|n| graph.is_output(**n) || graph.readers(**n).is_empty());
+        let inputs = ends.filter_map(|n| index.get(n).copied()).collect();
+        m.values.push(Value { node: None, kind: Kind::Root { inputs }, matrix: false, fuses: None });
+        Ok(m)
+    }
+
+    /// Weights and constants have no layout of their own to choose, except where one is used like an activation.
+    fn weight_is_read_as_value(&self, node: NodeId) -> Result<bool, Bug> {
+        if self.graph.is_output(node) {
+            return Ok(true);
+        }
+        for r in self.graph.readers(node) {
+            let linear = matches!(self.graph.node(r)?.op, Op::Linear { .. });
+            if linear && self.graph.inputs(r).first() == Some(&node) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn linear(
+        &mut self,
+        node: NodeId,
+        facts: &BTreeMap<String, WeightFacts>,
+        index: &BTreeMap<NodeId, usize>,
+    ) -> Result<Linear, Bug> {
+        let inputs = self.graph.inputs(node);
+        let (Some(x), Some(w)) = (inputs.first(), inputs.get(1)) else {
+            return Err(Bug::new(format!("{node}: a linear without operands")));
+        };
+        let Op::Weight { name, .. } = &self.graph.node(*w)?.op else {
+            return Err(Bug::new(format!("{node}: the second operand of a linear is no weight")));
+        };
+        let f = facts.get(name).ok_or_else(|| Bug::new(format!("no facts about weight {name}")))?;
+        let shape = self.graph.ty(*w)?.shape(&self.syms).unwrap_or_default();
+        if shape.iter().map(|n| *n as u64).ne([f.rows, f.cols]) {
+            return Err(Bug::new(format!("the facts about weight {name} are of another shape")));
+        }
+        let mut layouts = Vec::new();
+        for (layout, result) in &f.candidates {
+            if let Ok(facts) = result {
+                layouts.push((self.layout(*layout), *facts));
+            }
+        }
+        if !layouts.iter().any(|(l, _)| self.is_dense(*l)) {
+            return Err(Bug::new(format!("dense is no candidate for weight {name}")));
+        }
+        let x = index.get(x).copied().ok_or_else(|| Bug::new(format!("{node}: the input has no value")))?;
+        Ok(Linear { weight: name.clone(), x, layouts })
+    }
+
+    fn other(&self, node: NodeId, index: &BTreeMap<NodeId, usize>) -> Result<Kind, Bug> {
+        let inputs = self.graph.inputs(node);
+        let opaque = || {
+            let mut list: Vec<usize> = inputs.iter().filter_map(|i| index.get(i).copied()).collect();
+            list.sort_unstable();
+            list.dedup();
+            Kind::Opaque { inputs: list }
+        };
+        let n = self.graph.node(node)?;
+        let Op::Map { at, .. } = &n.op else { return Ok(opaque()) };
+        if !is_matrix(&n.ty) {
+            return Ok(opaque());
+        }
+        let (mut full, mut scalars) = (Vec::new(), Vec::new());
+        for (i, places) in inputs.iter().zip(at) {
+            let operand = self.graph.node(*i)?;
+            let value = index.get(i).copied();
+            if operand.ty.dtype == DType::F32 && operand.ty.rank() == 0 {
+                scalars.extend(value);
+            } else if let Some(v) = value
+                && self.values.get(v).is_some_and(|v| v.matrix)
+                && is_identity(places, n.ty.rank())
+                && operand.ty.sizes() == n.ty.sizes()
+            {
+                full.push(v);
+            } else {
+                return Ok(opaque());
+            }
+        }
+        for list in [&mut full, &mut scalars] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Ok(if full.is_empty() { opaque() } else { Kind::Map { inputs: full, scalars } })
+    }
+
+    /// A pointwise node of one operand may run as the epilogue of the linear it reads, if nothing else sees the linear.
+    fn fuses(&self, node: NodeId, kind: &Kind) -> Result<Option<usize>, Bug> {
+        let Kind::Map { inputs, .. } = kind else { return Ok(None) };
+        let ([x], &[operand]) = (inputs.as_slice(), self.graph.inputs(node).as_slice()) else { return Ok(None) };
+        let Op::Linear { act: None, .. } = self.graph.node(operand)?.op else { return Ok(None) };
+        let sole = self.graph.readers(operand) == [node] && !self.graph.is_output(operand);
+        Ok(sole.then_some(*x))
+    }
+
+    /// Index of a layout in the table of layouts.
+    fn layout(&mut self, layout: Layout) -> u32 {
+        let at = self.layouts.iter().position(|l| *l == layout).unwrap_or_else(|| {
+            self.layouts.push(layout);
+            self.layouts.len() - 1
+        });
+        at as u32
+    }
+
+    pub fn is_dense(&self, layout: u32) -> bool {
+        matches!(self.layouts.get(layout as usize), Some(Layout::Dense { .. }))
+    }
+
+    pub fn as_linear(&self, value: usize) -> Option<&Linear> {
+        match self.values.get(value).map(|v| &v.kind) {
+            Some(Kind::Linear(l)) => Some(l),
+            _ => None,
+        }
+    }
+
+    /// Values of all linears, in order.
+    pub fn linears(&self) -> impl Iterator<Item = (usize, &Linear)> {
+        (0..self.values.len()).filter_map(|v| Some((v, self.as_linear(v)?)))
+    }
+
+    pub fn root(&self) -> usize {
+        self.values.len() - 1
+    }
+
+    pub fn node(&self, value: usize) -> Result<NodeId, Bug> {
+        let node = self.values.get(value).and_then(|v| v.node);
+        node.ok_or_else(|| Bug::new(format!("value {value} has no node")))
+    }
+}

@@ -1,0 +1,400 @@
+//! Every rule: where it holds, where it does not, and that each extracted plan can be proved again from the rules, step by
+//! step, by a checker that shares nothing with egg's matching.
+use crate::facts::{Fact, Known, meaning};
+use crate::lang::{In, Lay, Nn, V};
+use crate::model::{Kind, Model};
+use crate::rules::{Exactness, RULES, rule};
+use crate::space::{Action, Space, explore, price, shape};
+use crate::testing::{F, Net, Zeros, nets, tables, with_layout};
+use crate::{CostTable, Options, choose};
+use egg::{ENodeOrVar, FlatTerm, Id, Language, Pattern, RecExpr};
+use proptest::prelude::*;
+use spc_ir::{BinFn, Op, ScalarExpr};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names of the rules whose right side occurs in the explored space, by looking at physical nodes and fused linears.
+fn applied(net: &Net) -> BTreeSet<String> {
+    let model = Model::new(&net.g, &net.facts, &BTreeMap::new()).unwrap();
+    let space = explore(&model, &Options::default(), false).unwrap();
+    assert!(space.bounds.is_empty());
+    let mut out = BTreeSet::new();
+    for class in space.eg.classes() {
+        for n in &class.nodes {
+            let fact = |id: &Id| space.eg[*id].data;
+            match n {
+                Nn::Linear([e, ..]) if fact(e) != Fact::Nothing => drop(out.insert("fuse-fun".to_string())),
+                Nn::KMm([l, w, ..]) => {
+                    let Fact::Layout(w) = fact(w) else { panic!("{n:?}") };
+                    let kind = model.layouts[w as usize].kind();
+                    let side = match (kind, fact(l)) {
+                        ("dense", Fact::In(l)) => format!("k-dense-{l}"),
+                        _ => format!("k-{kind}"),
+                    };
+                    out.insert(side);
+                }
+                Nn::KMap(_) => drop(out.insert("k-map".into())),
+                Nn::KOp(_) => drop(out.insert("k-op".into())),
+                Nn::KCons(_) => drop(out.insert("k-cons".into())),
+                Nn::KNil => drop(out.insert("k-nil".into())),
+                Nn::KCvt([l, _]) => {
+                    let Fact::In(l) = fact(l) else { panic!("{n:?}") };
+                    out.insert(format!("cvt-{l}"));
+                }
+                _ => {}
+            }
+        }
+    }
+    out
+}
+
+/// For each rule a graph where it applies and one where it does not.
+fn cases() -> Vec<(&'static str, Net, Net)> {
+    let linear = |zeros| {
+        let mut n = Net::new();
+        let y = n.linear(n.x, zeros);
+        n.output(y)
+    };
+    let relu = || {
+        let mut n = Net::new();
+        let y = n.relu(n.x);
+        n.output(y)
+    };
+    let fused = || {
+        let mut n = Net::new();
+        let y = n.linear(n.x, Zeros::None);
+        let z = n.relu(y);
+        n.output(z)
+    };
+    // Nothing but a scalar: no matrix, so no layout to choose and nothing to convert.
+    let scalar = || {
+        let mut n = Net::new();
+        let y = n.g.add(Op::Reduce { f: spc_ir::ReduceFn::Sum, dims: vec![0, 1] }, &[n.x]).unwrap();
+        let n = n.output(y);
+        let mut g = spc_ir::Graph::new("scalar");
+        let ty = spc_ir::Type::scalar(spc_ir::DType::F32);
+        let x = g.add(Op::Input { name: "s".into(), ty }, &[]).unwrap();
+        g.outputs.push(("y".into(), x));
+        Net { g, x, ..n }
+    };
+    let broadcast = || {
+        let mut n = Net::new();
+        let y = n.centre(n.x);
+        n.output(y)
+    };
+    let unused = |zeros, without: &[&str]| {
+        let mut n = linear(zeros);
+        n.facts.values_mut().for_each(|f| f.candidates.retain(|(l, _)| !without.contains(&l.kind())));
+        n
+    };
+    let empty_list = || {
+        let n = relu();
+        let mut g = spc_ir::Graph::new("nothing");
+        g.outputs.clear();
+        Net { g, ..n }
+    };
+    vec![
+        ("fuse-fun", fused(), {
+            let mut n = Net::new();
+            let y = n.linear(n.x, Zeros::None);
+            let z = n.relu(y);
+            n.output(y).output(z)
+        }),
+        ("k-dense-rm", linear(Zeros::None), relu()),
+        ("k-dense-fm", linear(Zeros::None), relu()),
+        ("k-vx1", linear(Zeros::Vectors), unused(Zeros::Vectors, &["vx1"])),
+        ("k-bsr", linear(Zeros::Vectors), unused(Zeros::Vectors, &["bsr"])),
+        ("k-nm", linear(Zeros::TwoOfFour), linear(Zeros::None)),
+        ("k-csr", linear(Zeros::Loose), unused(Zeros::Loose, &["csr"])),
+        ("k-map", relu(), broadcast()),
+        // Every graph ends in an operator that reads its outputs, and lists end in nil.
+        ("k-op", relu(), Net { facts: BTreeMap::new(), ..empty_list() }),
+        ("k-cons", relu(), empty_list()),
+        ("k-nil", relu(), empty_list()),
+        ("cvt-rm", relu(), scalar()),
+        ("cvt-fm", relu(), scalar()),
+    ]
+}
+
+#[test]
+fn each_rule_applies_where_it_should_and_only_there() {
+    let cases = cases();
+    let named: BTreeSet<&str> = cases.iter().map(|c| c.0).collect();
+    assert_eq!(named, RULES.iter().map(|r| r.name).collect::<BTreeSet<_>>(), "every rule has its case");
+    // The empty graph still has its end: operator and empty list, nothing else.
+    let bare: BTreeSet<String> = ["k-nil".to_string(), "k-op".to_string()].into();
+    for (name, positive, negative) in cases {
+        assert!(applied(&positive).contains(name), "{name} should apply");
+        let other = applied(&negative);
+        assert!(!other.contains(name) || other == bare, "{name} should not apply: {other:?}");
+    }
+}
+
+#[test]
+fn a_linear_is_fused_only_when_nothing_else_needs_its_value() {
+    let fuses = |n: &Net| applied(n).contains("fuse-fun");
+    let base = || {
+        let mut n = Net::new();
+        let y = n.linear(n.x, Zeros::None);
+        (n, y)
+    };
+    let (mut n, y) = base();
+    let z = n.exp(y);
+    assert!(fuses(&n.output(z)));
+    let (mut n, y) = base();
+    let (a, b) = (n.relu(y), n.exp(y));
+    assert!(!fuses(&n.output(a).output(b)), "two readers");
+    let (mut n, y) = base();
+    let z = n.plus(y, y);
+    assert!(!fuses(&n.output(z)), "one reader that reads twice");
+    let (mut n, y) = base();
+    let z = n.plus(y, n.x);
+    assert!(!fuses(&n.output(z)), "two operands");
+    let (mut n, y) = base();
+    let z = n.map(ScalarExpr::bin(BinFn::Gt, ScalarExpr::Arg(0), ScalarExpr::Const(0.0)), &[y]);
+    assert!(!fuses(&n.output(z)), "the result is bool");
+    let (mut n, _) = base();
+    let w = n.weight(Zeros::None);
+    let act = Some(ScalarExpr::un(spc_ir::UnFn::Tanh, ScalarExpr::Arg(0)));
+    let y = n.g.add(Op::Linear { bias: false, act }, &[n.x, w]).unwrap();
+    let z = n.relu(y);
+    assert!(!fuses(&n.output(z)), "an activation is there already");
+    // A transposing map of a square value keeps the sizes and is no epilogue.
+    let mut n = Net::new();
+    let dims = vec![spc_ir::Dim::fixed("A", F), spc_ir::Dim::fixed("F", F)];
+    let x = Op::Input { name: "square".into(), ty: spc_ir::Type::new(spc_ir::DType::F32, dims) };
+    let x = n.g.add(x, &[]).unwrap();
+    let y = n.linear(x, Zeros::None);
+    let z =
+        n.g.add(Op::Map { expr: ScalarExpr::un(spc_ir::UnFn::Exp, ScalarExpr::Arg(0)), at: vec![vec![1, 0]] }, &[y]);
+    assert!(!fuses(&n.output(z.unwrap())), "the map transposes");
+}
+
+#[test]
+fn exactness_is_what_kernels_can_keep() {
+    for r in RULES {
+        let sums = r.rhs.contains("k.mm");
+        assert_eq!(r.class == Exactness::Reassociates, sums, "{}", r.name);
+        assert!(!r.lhs.contains("?w"), "{}: the weight layout comes from the facts", r.name);
+    }
+}
+
+/// The logical term of a value, as it was before any rule.
+fn logical(model: &Model<'_>, v: usize, e: &mut RecExpr<Nn>) -> Id {
+    let list = |items: &[usize], e: &mut RecExpr<Nn>| {
+        let mut ids: Vec<Id> = items.iter().map(|i| logical(model, *i, e)).collect();
+        let mut at = e.add(Nn::Nil);
+        while let Some(head) = ids.pop() {
+            at = e.add(Nn::Cons([head, at]));
+        }
+        at
+    };
+    match &model.values[v].kind {
+        Kind::Linear(l) => {
+            let x = logical(model, l.x, e);
+            let (none, n) = (e.add(Nn::Nothing), e.add(Nn::V(V(v as u32))));
+            e.add(Nn::Linear([none, n, x]))
+        }
+        Kind::Map { inputs, scalars } => {
+            let (xs, scalars) = (list(inputs, e), list(scalars, e));
+            let n = e.add(Nn::V(V(v as u32)));
+            e.add(Nn::Map([n, xs, scalars]))
+        }
+        Kind::Opaque { inputs } | Kind::Root { inputs } => {
+            let xs = list(inputs, e);
+            let n = e.add(Nn::V(V(v as u32)));
+            e.add(Nn::Op([n, xs]))
+        }
+    }
+}
+
+/// The plan as one physical term.
+fn physical(
+    model: &Model<'_>,
+    p: &crate::space::Shape,
+    s: &crate::problem::Solution,
+    class: u32,
+    e: &mut RecExpr<Nn>,
+) -> Id {
+    let n = model.values.len();
+    let choice = &p.classes[class as usize][s.picks[&class]];
+    let wanted = |v: usize, l: In| (4 * (n - 1 - v)) as u32 + u32::from(l == In::Fm);
+    let list = |items: &[usize], l: In, e: &mut RecExpr<Nn>| {
+        let mut ids: Vec<Id> = items.iter().map(|i| physical(model, p, s, wanted(*i, l), e)).collect();
+        let mut at = e.add(Nn::KNil);
+        while let Some(head) = ids.pop() {
+            at = e.add(Nn::KCons([head, at]));
+        }
+        at
+    };
+    match choice.action {
+        Action::Own => physical(model, p, s, choice.kids[0], e),
+        Action::Convert { to, .. } => {
+            let x = physical(model, p, s, choice.kids[0], e);
+            let l = e.add(Nn::In(to));
+            e.add(Nn::KCvt([l, x]))
+        }
+        Action::Linear { linear, layout, act, epilogue } => {
+            let x = physical(model, p, s, wanted(model.as_linear(linear).unwrap().x, act), e);
+            let (l, w) = (e.add(Nn::In(act)), e.add(Nn::Lay(Lay(layout))));
+            let ep = epilogue.map_or(Nn::Nothing, |m| Nn::V(V(m as u32)));
+            let (ep, n) = (e.add(ep), e.add(Nn::V(V(linear as u32))));
+            e.add(Nn::KMm([l, w, ep, n, x]))
+        }
+        Action::Map { value, act } => {
+            let Kind::Map { inputs, scalars } = &model.values[value].kind else { panic!() };
+            let (xs, scalars) = (list(inputs, act, e), list(scalars, In::Rm, e));
+            let (l, n) = (e.add(Nn::In(act)), e.add(Nn::V(V(value as u32))));
+            e.add(Nn::KMap([l, n, xs, scalars]))
+        }
+        Action::Opaque { value } => {
+            let (Kind::Opaque { inputs } | Kind::Root { inputs }) = &model.values[value].kind else { panic!() };
+            let xs = list(inputs, In::Rm, e);
+            let n = e.add(Nn::V(V(value as u32)));
+            e.add(Nn::KOp([n, xs]))
+        }
+    }
+}
+
+type Term = FlatTerm<Nn>;
+
+fn text(t: &Term) -> String {
+    t.remove_rewrites().to_string()
+}
+
+fn fact(t: &Term) -> Fact {
+    let kids: Vec<Fact> = t.children.iter().map(fact).collect();
+    let ids = t.node.children();
+    // Children of the node are to be ignored; number them anew.
+    let mut fresh = t.node.clone();
+    fresh.children_mut().iter_mut().enumerate().for_each(|(i, id)| *id = Id::from(i));
+    assert_eq!(ids.len(), kids.len());
+    meaning(&fresh, &|id| kids[usize::from(id)])
+}
+
+/// Matches a term against a pattern; every variable stands for one term.
+fn matches(pattern: &RecExpr<ENodeOrVar<Nn>>, at: Id, t: &Term, bound: &mut BTreeMap<String, Term>) -> bool {
+    match &pattern[at] {
+        ENodeOrVar::Var(v) => match bound.get(&v.to_string()) {
+            Some(old) => text(old) == text(t),
+            None => bound.insert(v.to_string(), t.clone()).is_none(),
+        },
+        ENodeOrVar::ENode(n) => {
+            n.matches(&t.node) && n.children().iter().zip(&t.children).all(|(p, c)| matches(pattern, *p, c, bound))
+        }
+    }
+}
+
+/// One step: exactly one place differs, and there the rule named holds, with its side condition.
+fn step(known: &Known, before: &Term, after: &Term) -> bool {
+    let (name, left, right) = match (after.forward_rule, after.backward_rule) {
+        (Some(r), None) => (r, before, after),
+        (None, Some(r)) => (r, after, before),
+        (None, None) => {
+            let changed: Vec<usize> = (0..before.children.len())
+                .filter(|i| after.children[*i].has_rewrite_forward() || after.children[*i].has_rewrite_backward())
+                .collect();
+            let same = (0..before.children.len())
+                .filter(|i| !changed.contains(i))
+                .all(|i| text(&before.children[i]) == text(&after.children[i]));
+            let [i] = changed[..] else { return false };
+            return before.node.matches(&after.node) && same && step(known, &before.children[i], &after.children[i]);
+        }
+        _ => return false,
+    };
+    let Some(r) = rule(name.as_str()) else { return false };
+    let (lhs, rhs): (Pattern<Nn>, Pattern<Nn>) = (r.lhs.parse().unwrap(), r.rhs.parse().unwrap());
+    let mut bound = BTreeMap::new();
+    if !matches(&lhs.ast, lhs.ast.root(), left, &mut bound) {
+        return false;
+    }
+    let look = |n: &str| bound.get(n).map_or(Fact::Malformed, fact);
+    let ways = (r.ways)(known, &look);
+    if !matches(&rhs.ast, rhs.ast.root(), right, &mut bound) {
+        return false;
+    }
+    match bound.get("?w").map(fact) {
+        Some(Fact::Layout(l)) => ways.contains(&Some(l)),
+        _ => ways.contains(&None),
+    }
+}
+
+fn prove(model: &Model<'_>, space: &mut Space, goal: &RecExpr<Nn>, plan: &RecExpr<Nn>) -> Result<usize, String> {
+    let known = space.eg.analysis.known.clone();
+    let mut proof = space.eg.explain_equivalence(goal, plan);
+    let flat = proof.make_flat_explanation();
+    if text(&flat[0]) != goal.to_string() || text(&flat[flat.len() - 1]) != plan.to_string() {
+        return Err("the proof is of something else".into());
+    }
+    for (i, pair) in flat.windows(2).enumerate() {
+        if !step(&known, &pair[0], &pair[1]) {
+            return Err(format!("step {i} of {} does not follow:\n{}\n{}", model.values.len(), pair[0], pair[1]));
+        }
+    }
+    Ok(flat.len())
+}
+
+fn prove_plan(net: &Net, table: &CostTable) -> Result<usize, String> {
+    let model = Model::new(&net.g, &net.facts, &BTreeMap::new()).unwrap();
+    let mut space = explore(&model, &Options::default(), true).unwrap();
+    let prices = crate::cost::Prices { model: &model, table, syms: &model.syms };
+    let p = price(&shape(&model, &space).unwrap(), &prices, &|_| true).unwrap().unwrap();
+    let s = p.frontier(4096).unwrap();
+    // Explanations must not change what is found.
+    let plan = choose(&net.g, &net.facts, table, &BTreeMap::new(), &Options::default()).unwrap();
+    assert_eq!(plan.total_ps, s.cost);
+    let (mut goal, mut term) = (RecExpr::default(), RecExpr::default());
+    let root = logical(&model, model.root(), &mut goal);
+    let rm = goal.add(Nn::In(In::Rm));
+    goal.add(Nn::At([rm, root]));
+    physical(&model, &p, &s, 0, &mut term);
+    prove(&model, &mut space, &goal, &term)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn extracted_plans_are_proved_again(net in nets(5), table in tables()) {
+        let steps = prove_plan(&net, &table).map_err(TestCaseError::fail)?;
+        prop_assert!(steps > 1);
+    }
+}
+
+#[test]
+fn a_false_step_is_noticed() {
+    let (_, net, _) = cases().swap_remove(0);
+    let model = Model::new(&net.g, &net.facts, &BTreeMap::new()).unwrap();
+    let known = Known::new(&model);
+    let term = |t: &str| -> Term {
+        let e: RecExpr<Nn> = t.parse().unwrap();
+        fn go(e: &RecExpr<Nn>, at: Id) -> Term {
+            let node = e[at].clone();
+            let kids = node.children().iter().map(|c| go(e, *c)).collect();
+            FlatTerm::new(node, kids)
+        }
+        go(&e, e.root())
+    };
+    let marked = |t: &str, rule: &str| FlatTerm { forward_rule: Some(rule.into()), ..term(t) };
+    let (lin, map) = (1, 2); // values: x, the linear, the map
+    assert_eq!(known.fuses[map], Some(lin as u32));
+    let before = "(map v2 (cons (linear none v1 (op v0 nil)) nil) nil)";
+    assert!(step(&known, &term(before), &marked("(linear v2 v1 (op v0 nil))", "fuse-fun")));
+    assert!(!step(&known, &term(before), &marked("(linear v1 v1 (op v0 nil))", "fuse-fun")), "another node");
+    assert!(!step(&known, &term(before), &marked("(linear v2 v1 (op v0 nil))", "k-map")), "another rule");
+    let swapped = "(map v1 (cons (linear none v2 (op v0 nil)) nil) nil)";
+    assert!(!step(&known, &term(swapped), &marked("(linear v1 v2 (op v0 nil))", "fuse-fun")), "side condition");
+    let at = "(at fm (linear none v1 (op v0 nil)))";
+    let csr = model.layouts.iter().position(|l| l.kind() == "csr").unwrap();
+    let kernel = |w: usize| format!("(k.mm fm w{w} none v1 (at fm (op v0 nil)))");
+    assert!(step(&known, &term(at), &marked(&kernel(csr), "k-csr")));
+    assert!(!step(&known, &term(at), &marked(&kernel(0), "k-csr")), "dense is not csr");
+    assert!(!step(&known, &term(at), &marked(&kernel(999), "k-csr")), "no such layout");
+}
+
+#[test]
+fn candidates_of_the_test_matrices_are_what_their_names_say() {
+    let mut n = Net::new();
+    n.weight(Zeros::TwoOfFour);
+    n.weight(Zeros::Loose);
+    let nm = "nm(2,4)".parse().unwrap();
+    assert!(with_layout(&n.facts["w0"], nm) && !with_layout(&n.facts["w1"], nm));
+}

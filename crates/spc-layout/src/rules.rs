@@ -1,0 +1,262 @@
+//! Rewrite rules as named data: a left and a right pattern, an exactness class, and a function that decides whether the rule
+//! holds here and computes extra bindings. No rule builds terms by hand, so every union is an instance of two patterns and
+//! can be proved again.
+use crate::facts::{EGraph, Fact, Facts, Known};
+use crate::lang::{Lay, Nn};
+use egg::{Applier, Id, Pattern, PatternAst, Rewrite, Runner, SimpleScheduler, StopReason, Subst, Symbol, Var};
+use spc_base::Bug;
+use std::time::Duration;
+
+/// What a rule promises about results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exactness {
+    /// The same bits.
+    Bitwise,
+    /// The same sums in another order.
+    Reassociates,
+}
+
+impl Exactness {
+    pub fn letter(self) -> char {
+        match self {
+            Exactness::Bitwise => 'B',
+            Exactness::Reassociates => 'R',
+        }
+    }
+}
+
+/// Fusion runs before demands are seeded, lowering after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Fuse,
+    Lower,
+}
+
+/// Meaning of a pattern variable.
+pub(crate) type Look<'a> = &'a dyn Fn(&str) -> Fact;
+/// Extra bindings of `?w`, one for each way the rule applies. A rule without extra variables gives `None` once.
+pub(crate) type Ways = Vec<Option<u32>>;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Rule {
+    pub name: &'static str,
+    pub stage: Stage,
+    pub class: Exactness,
+    pub lhs: &'static str,
+    pub rhs: &'static str,
+    pub ways: fn(&Known, Look<'_>) -> Ways,
+}
+
+fn always(_: &Known, _: Look<'_>) -> Ways {
+    vec![None]
+}
+
+fn when(holds: bool) -> Ways {
+    if holds { vec![None] } else { Vec::new() }
+}
+
+/// The pointwise node may join the linear: the model found that nothing else reads it.
+fn fusable(k: &Known, look: Look<'_>) -> Ways {
+    let (Fact::Node(m), Fact::Node(n)) = (look("?m"), look("?n")) else { return Vec::new() };
+    when(k.fuses.get(m as usize).copied().flatten() == Some(n))
+}
+
+fn convertible(k: &Known, look: Look<'_>) -> Ways {
+    let Fact::Value(v) = look("?x") else { return Vec::new() };
+    when(k.matrix.get(v as usize) == Some(&true))
+}
+
+/// Every usable layout of one kind for this linear.
+fn of_kind(k: &Known, look: Look<'_>, kind: &str) -> Ways {
+    let Fact::Node(n) = look("?n") else { return Vec::new() };
+    let usable = k.layouts.get(n as usize).into_iter().flatten().copied();
+    usable.filter(|l| k.kinds.get(*l as usize) == Some(&kind)).map(Some).collect()
+}
+
+/// All rules. Kernels that exist: `dense` in both activation layouts, every sparse layout feature-major.
+pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        name: "fuse-fun",
+        stage: Stage::Fuse,
+        class: Exactness::Bitwise,
+        lhs: "(map ?m (cons (linear none ?n ?x) nil) nil)",
+        rhs: "(linear ?m ?n ?x)",
+        ways: fusable,
+    },
+    Rule {
+        name: "k-dense-rm",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: |k, look| of_kind(k, look, "dense"),
+    },
+    Rule {
+        name: "k-dense-fm",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at fm (linear ?e ?n ?x))",
+        rhs: "(k.mm fm ?w ?e ?n (at fm ?x))",
+        ways: |k, look| of_kind(k, look, "dense"),
+    },
+    Rule {
+        name: "k-vx1",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at fm (linear ?e ?n ?x))",
+        rhs: "(k.mm fm ?w ?e ?n (at fm ?x))",
+        ways: |k, look| of_kind(k, look, "vx1"),
+    },
+    Rule {
+        name: "k-bsr",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at fm (linear ?e ?n ?x))",
+        rhs: "(k.mm fm ?w ?e ?n (at fm ?x))",
+        ways: |k, look| of_kind(k, look, "bsr"),
+    },
+    Rule {
+        name: "k-nm",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at fm (linear ?e ?n ?x))",
+        rhs: "(k.mm fm ?w ?e ?n (at fm ?x))",
+        ways: |k, look| of_kind(k, look, "nm"),
+    },
+    Rule {
+        name: "k-csr",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at fm (linear ?e ?n ?x))",
+        rhs: "(k.mm fm ?w ?e ?n (at fm ?x))",
+        ways: |k, look| of_kind(k, look, "csr"),
+    },
+    Rule {
+        name: "k-map",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at ?l (map ?n ?xs ?as))",
+        rhs: "(k.map ?l ?n (at ?l ?xs) (at rm ?as))",
+        ways: always,
+    },
+    Rule {
+        name: "k-op",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at rm (op ?n ?xs))",
+        rhs: "(k.op ?n (at rm ?xs))",
+        ways: always,
+    },
+    Rule {
+        name: "k-cons",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at ?l (cons ?x ?xs))",
+        rhs: "(k.cons (at ?l ?x) (at ?l ?xs))",
+        ways: always,
+    },
+    Rule {
+        name: "k-nil",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at ?l nil)",
+        rhs: "k.nil",
+        ways: always,
+    },
+    Rule {
+        name: "cvt-rm",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at rm ?x)",
+        rhs: "(k.cvt rm (at fm ?x))",
+        ways: convertible,
+    },
+    Rule {
+        name: "cvt-fm",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at fm ?x)",
+        rhs: "(k.cvt fm (at rm ?x))",
+        ways: convertible,
+    },
+];
+
+pub(crate) fn rule(name: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|r| r.name == name)
+}
+
+struct Apply {
+    lhs: Pattern<Nn>,
+    rhs: Pattern<Nn>,
+    layout: Option<Var>,
+    ways: fn(&Known, Look<'_>) -> Ways,
+}
+
+impl Applier<Nn, Facts> for Apply {
+    fn apply_one(
+        &self,
+        eg: &mut EGraph,
+        class: Id,
+        subst: &Subst,
+        _: Option<&PatternAst<Nn>>,
+        rule: Symbol,
+    ) -> Vec<Id> {
+        let known = eg.analysis.known.clone();
+        let ways = (self.ways)(&known, &|name| {
+            let id = name.parse::<Var>().ok().and_then(|v| subst.get(v));
+            id.map_or(Fact::Malformed, |id| eg[*id].data)
+        });
+        let mut changed = Vec::new();
+        for way in ways {
+            let mut s = subst.clone();
+            if let (Some(var), Some(layout)) = (self.layout, way) {
+                s.insert(var, eg.add(Nn::Lay(Lay(layout))));
+            }
+            let (id, new) = if eg.are_explanations_enabled() {
+                eg.union_instantiations(&self.lhs.ast, &self.rhs.ast, &s, rule)
+            } else {
+                let id = eg.add_instantiation(&self.rhs.ast, &s);
+                let new = eg.union(class, id);
+                (id, new)
+            };
+            if new {
+                changed.push(id);
+            }
+        }
+        changed
+    }
+}
+
+pub(crate) type Rw = Rewrite<Nn, Facts>;
+
+/// The rules of one stage, for the e-graph.
+pub(crate) fn compile(stage: Stage) -> Result<Vec<Rw>, Bug> {
+    let bug = |r: &Rule, e: String| Bug::new(format!("rule {}: {e}", r.name));
+    let one = |r: &Rule| {
+        let parse = |text: &str| text.parse::<Pattern<Nn>>().map_err(|e| bug(r, e.to_string()));
+        let (lhs, rhs) = (parse(r.lhs)?, parse(r.rhs)?);
+        let layout = if r.rhs.contains("?w") { "?w".parse().ok() } else { None };
+        let apply = Apply { lhs: lhs.clone(), rhs, layout, ways: r.ways };
+        Rewrite::new(r.name, lhs, apply).map_err(|e| bug(r, e))
+    };
+    RULES.iter().filter(|r| r.stage == stage).map(one).collect()
+}
+
+/// Runs one stage to the end, or to a bound on nodes or iterations. Time never stops it, and every rule sees every match.
+/// The second result says which bound was hit, if one was.
+pub(crate) fn run(eg: EGraph, rules: &[Rw], nodes: usize, iterations: usize) -> (EGraph, Option<String>) {
+    let runner = Runner::<Nn, Facts, ()>::new(eg.analysis.clone())
+        .with_egraph(eg)
+        .with_scheduler(SimpleScheduler)
+        .with_node_limit(nodes)
+        .with_iter_limit(iterations)
+        .with_time_limit(Duration::MAX)
+        .run(rules);
+    let stop = match runner.stop_reason {
+        Some(StopReason::Saturated) => None,
+        Some(StopReason::NodeLimit(n)) => Some(format!("the limit of {n} nodes was reached")),
+        Some(StopReason::IterationLimit(n)) => Some(format!("the limit of {n} iterations was reached")),
+        other => Some(format!("the search stopped early: {other:?}")),
+    };
+    (runner.egraph, stop)
+}

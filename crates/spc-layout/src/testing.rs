@@ -1,0 +1,159 @@
+//! Small graphs and weights for tests.
+use crate::{CostTable, WeightFacts};
+use proptest::prelude::*;
+use spc_formats::Layout;
+use spc_ir::{BinFn, DType, Dim, Graph, NodeId, Op, ReduceFn, ScalarExpr, Sym, SymId, Type, UnFn};
+use std::collections::BTreeMap;
+
+/// Features of every value in these graphs.
+pub(crate) const F: u64 = 32;
+
+/// How the weights of a matrix lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Zeros {
+    None,
+    Vectors,
+    TwoOfFour,
+    Loose,
+}
+
+pub(crate) fn matrix(zeros: Zeros, rows: usize, cols: usize) -> Vec<f32> {
+    let keep = |i: usize| {
+        let (row, col) = (i / cols, i % cols);
+        match zeros {
+            Zeros::None => true,
+            Zeros::Vectors => (row / 16 * 7 + col * 5) % 4 == 0,
+            Zeros::TwoOfFour => (col + row) % 4 < 2,
+            Zeros::Loose => {
+                let h = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                ((h ^ (h >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40).is_multiple_of(4)
+            }
+        }
+    };
+    (0..rows * cols).map(|i| if keep(i) { 1.0 + i as f32 } else { 0.0 }).collect()
+}
+
+/// A graph under construction, with the facts about its weights.
+pub(crate) struct Net {
+    pub g: Graph,
+    pub facts: BTreeMap<String, WeightFacts>,
+    pub x: NodeId,
+}
+
+impl Net {
+    /// One input `x: f32[B, F]` with a free axis B in 1..1024.
+    pub fn new() -> Net {
+        let mut g = Graph::new("f");
+        g.syms.push(Sym { name: "B".into(), lo: 1, hi: 1024 });
+        let ty = Type::new(DType::F32, vec![Dim::free("B", SymId(0)), Dim::fixed("F", F)]);
+        let x = g.add(Op::Input { name: "x".into(), ty }, &[]).unwrap();
+        Net { g, facts: BTreeMap::new(), x }
+    }
+
+    pub fn weight(&mut self, zeros: Zeros) -> NodeId {
+        let name = format!("w{}", self.facts.len());
+        let n = F as usize;
+        self.facts.insert(name.clone(), WeightFacts::of(n, n, &matrix(zeros, n, n), &[]).unwrap());
+        let ty = Type::new(DType::F32, vec![Dim::fixed("O", F), Dim::fixed("F", F)]);
+        self.g.add(Op::Weight { name, ty }, &[]).unwrap()
+    }
+
+    pub fn linear(&mut self, x: NodeId, zeros: Zeros) -> NodeId {
+        let w = self.weight(zeros);
+        self.g.add(Op::Linear { bias: false, act: None }, &[x, w]).unwrap()
+    }
+
+    pub fn map(&mut self, expr: ScalarExpr, inputs: &[NodeId]) -> NodeId {
+        let at = vec![vec![0, 1]; inputs.len()];
+        self.g.add(Op::Map { expr, at }, inputs).unwrap()
+    }
+
+    pub fn relu(&mut self, x: NodeId) -> NodeId {
+        self.map(ScalarExpr::bin(BinFn::Max, ScalarExpr::Arg(0), ScalarExpr::Const(0.0)), &[x])
+    }
+
+    pub fn exp(&mut self, x: NodeId) -> NodeId {
+        self.map(ScalarExpr::un(UnFn::Exp, ScalarExpr::Arg(0)), &[x])
+    }
+
+    pub fn plus(&mut self, a: NodeId, b: NodeId) -> NodeId {
+        self.map(ScalarExpr::bin(BinFn::Add, ScalarExpr::Arg(0), ScalarExpr::Arg(1)), &[a, b])
+    }
+
+    /// `x - mean(x)` over features: an operator that only works row-major.
+    pub fn centre(&mut self, x: NodeId) -> NodeId {
+        let m = self.g.add(Op::Reduce { f: ReduceFn::Mean, dims: vec![1] }, &[x]).unwrap();
+        let expr = ScalarExpr::bin(BinFn::Sub, ScalarExpr::Arg(0), ScalarExpr::Arg(1));
+        self.g.add(Op::Map { expr, at: vec![vec![0, 1], vec![0]] }, &[x, m]).unwrap()
+    }
+
+    pub fn output(mut self, y: NodeId) -> Net {
+        let name = format!("y{}", self.g.outputs.len());
+        self.g.outputs.push((name, y));
+        self
+    }
+
+    /// Keeps only these kinds of candidates.
+    pub fn only(mut self, layouts: &[&str]) -> Net {
+        for f in self.facts.values_mut() {
+            f.candidates.retain(|(l, _)| layouts.contains(&l.to_string().as_str()));
+        }
+        self
+    }
+}
+
+pub(crate) fn with_layout(facts: &WeightFacts, layout: Layout) -> bool {
+    facts.candidates.iter().any(|(l, r)| *l == layout && r.is_ok())
+}
+
+/// Random graphs of up to `ops` operators; the last value and sometimes another one are outputs.
+pub(crate) fn nets(ops: usize) -> impl Strategy<Value = Net> {
+    let zeros = prop_oneof![Just(Zeros::None), Just(Zeros::Vectors), Just(Zeros::TwoOfFour), Just(Zeros::Loose)];
+    let op = (0u8..10, zeros, 0usize..3, 0usize..3);
+    (prop::collection::vec(op, 1..=ops), any::<bool>()).prop_map(|(list, second)| {
+        let mut net = Net::new();
+        let mut values = vec![net.x];
+        for (kind, zeros, a, b) in list {
+            let near = |back: usize| values[values.len() - 1 - back % values.len()];
+            let (a, b) = (near(a), near(b));
+            let v = match kind {
+                0..=4 => net.linear(a, zeros),
+                5 => net.relu(a),
+                6 => net.exp(a),
+                7 | 8 => net.plus(a, b),
+                _ => net.centre(a),
+            };
+            values.push(v);
+        }
+        let last = values[values.len() - 1];
+        let mut net = net.output(last);
+        if second && values.len() > 2 {
+            net = net.output(values[values.len() - 2]);
+        }
+        net.g = net.g.compact().unwrap();
+        net.facts.retain(|name, _| net.g.weights().iter().any(|(n, _)| n == name));
+        net
+    })
+}
+
+/// Random tables in which conversions, launches and kernels weigh about the same for these graphs.
+pub(crate) fn tables() -> impl Strategy<Value = CostTable> {
+    let rate = || 20_000u64..400_000;
+    (rate(), rate(), rate(), rate(), 0u64..400_000, 2_000u64..80_000, 2_000u64..80_000, 0u64..9_000).prop_map(
+        |(dense_rm, dense_fm, vx1, csr, launch_ps, activations, converts, call_ps)| {
+            let mut t = CostTable::clif_x86_64_v1();
+            t.name = "random".into();
+            (t.dense_rm.mul_fs, t.dense_fm.mul_fs, t.vx1.mul_fs, t.csr.mul_fs) = (dense_rm, dense_fm, vx1, csr);
+            (t.activation_bytes_per_us, t.convert_bytes_per_us) = (activations, converts);
+            (t.launch_ps, t.call_ps) = (launch_ps, call_ps);
+            t
+        },
+    )
+}
+
+/// A failing case is printed as the graph's text.
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.g)
+    }
+}

@@ -1,0 +1,15 @@
+//! What people read: diagnostics in three forms, tables, and numbers with units.
+//!
+//! Nothing here prints. Every function turns data into text; the command line writes it.
+
+mod diagnostics;
+mod human;
+mod json;
+mod source;
+mod table;
+mod units;
+
+pub use diagnostics::{Format, Renderer};
+pub use source::{Place, SourceMap};
+pub use table::{Align, Table};
+pub use units::{bytes, percent, picoseconds, seconds, times};

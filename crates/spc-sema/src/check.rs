@@ -1,0 +1,147 @@
+//! The whole of checking: names, axes, models, data, functions, constraints, jobs, in this order.
+use crate::cx::Cx;
+use crate::elab::{self, Program};
+use crate::jobs::Jobs;
+use crate::library::Library;
+use crate::module::{Module, Require};
+use crate::require::Resolver;
+use crate::roles::{self, Roles};
+use crate::scope::Names;
+use crate::{model, pattern};
+use spc_base::{Diagnostic, Limits, codes, has_errors};
+use spc_ir::Graph;
+use spc_syntax::ast::{self, Ast, ItemKind};
+use std::collections::BTreeMap;
+
+/// What checking gives: the module, the graph of every entry function that could be elaborated, and the diagnostics.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub module: Module,
+    /// By function name, before any pass. Each carries the constraints on the weights it reads.
+    pub graphs: BTreeMap<String, Graph>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Checked {
+    pub fn has_errors(&self) -> bool {
+        has_errors(&self.diagnostics)
+    }
+}
+
+/// Checks a root file against the standard library. `text` is its source, for quoting words.
+pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
+    let mut cx = Cx::default();
+    let names = Names::collect(&mut cx, ast, lib);
+    let axes = model::collect_axes(&mut cx, ast);
+    refuse_later_items(&mut cx, ast);
+
+    let (mut models, mut data) = (Vec::new(), Vec::new());
+    for item in &ast.items {
+        match &item.kind {
+            ItemKind::Model(m) => models.extend(model::model(&mut cx, &axes, m, item.span).ok()),
+            ItemKind::Data(d) => data.extend(model::data(&mut cx, &axes, d, item.span).ok()),
+            _ => {}
+        }
+    }
+
+    // A model that is broken would make every function that reads it look broken too.
+    let sound = !cx.diags.iter().any(|d| d.is_error() && d.code.0 / 100 != 0);
+    let program = Program { names: &names, axes: &axes, models: &models, limits: *limits };
+    let (mut graphs, mut entries) = (BTreeMap::new(), Vec::new());
+    let functions = ast.items.iter().filter_map(|i| if let ItemKind::Fn(f) = &i.kind { Some(f) } else { None });
+    for f in functions.filter(|f| sound && elab::is_entry(f)) {
+        entries.push(f.name.name.clone());
+        if let Ok(g) = elab::elaborate(&mut cx, &program, f) {
+            graphs.insert(f.name.name.clone(), g);
+        }
+    }
+    let complete = sound && graphs.len() == entries.len();
+
+    let mut roles = Roles::new();
+    for g in graphs.values() {
+        if let Err(bug) = roles::collect(g, &mut roles) {
+            cx.diags.push(Diagnostic::error(codes::TYPE, bug.to_string()));
+        }
+    }
+    let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles };
+    let mut core = ast.clone();
+    let mut requires = Vec::new();
+    for (item, out) in ast.items.iter().zip(&mut core.items) {
+        let ItemKind::Require(r) = &item.kind else { continue };
+        let Ok(sentence) = pattern::expand(&mut cx, &names, &r.what) else { continue };
+        out.kind = ItemKind::Require(ast::RequireItem {
+            name: r.name.clone(),
+            what: ast::Require::Sentence(sentence.clone()),
+        });
+        let name = r.name.as_ref().map_or_else(|| format!("require{}", requires.len() + 1), |n| n.name.clone());
+        if !complete {
+            continue;
+        }
+        if let Ok(keeps) = resolver.keeps(&mut cx, &sentence) {
+            requires.push(Require { name, sentence, keeps, span: item.span });
+        }
+    }
+    for g in graphs.values_mut() {
+        attach(g, &requires);
+    }
+
+    let (mut runs, mut targets, mut expects) = (Vec::new(), Vec::new(), Vec::new());
+    {
+        let jobs = Jobs { names: &names, axes: &axes, models: &models, data: &data, graphs: &graphs };
+        for item in &ast.items {
+            match &item.kind {
+                ItemKind::Run(r) if complete => runs.extend(jobs.run(&mut cx, r, item.span).ok()),
+                ItemKind::Target(t) => targets.extend(jobs.target(&mut cx, t, item.span).ok()),
+                ItemKind::Expect(e) if complete => {
+                    if let Ok(mut e) = jobs.expect(&mut cx, e, &resolver) {
+                        let words = text.get(e.span.start as usize..e.span.end as usize).unwrap_or_default();
+                        e.text = words.split_whitespace().collect::<Vec<_>>().join(" ");
+                        expects.push(e);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    cx.diags.truncate(limits.diagnostics);
+    let module = Module { axes, models, data, requires, runs, targets, expects, entries, core, ast: ast.clone() };
+    Checked { module, graphs, diagnostics: cx.diags }
+}
+
+/// Gives a graph the constraints on the weights it reads.
+fn attach(g: &mut Graph, requires: &[Require]) {
+    let weights: Vec<String> = g.weights().into_iter().map(|(n, _)| n).collect();
+    for r in requires {
+        let keeps: Vec<spc_ir::Keep> = r.keeps.clone();
+        let touches = keeps.iter().flat_map(|k| &k.members).any(|m| weights.contains(&m.weight));
+        if touches {
+            g.requires.push(spc_ir::Require { name: r.name.clone(), keeps });
+        }
+    }
+}
+
+/// Items that parse but that this version cannot check.
+fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
+    for item in &ast.items {
+        let later = matches!(
+            item.kind,
+            ItemKind::Const(_)
+                | ItemKind::Mask(_)
+                | ItemKind::Score(_)
+                | ItemKind::Schedule(_)
+                | ItemKind::Penalty(_)
+                | ItemKind::Update(_)
+                | ItemKind::Penalize(_)
+                | ItemKind::Quantize(_)
+                | ItemKind::Train(_)
+                | ItemKind::Plan(_)
+        );
+        if later {
+            let word = item.kind.word();
+            let mut span = item.span;
+            span.end = span.end.min(span.start + word.len() as u32);
+            let _ = cx.not_yet::<()>(span, &format!("`{word}`"));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Expressions.
+use super::Elab;
+use super::value::{Frame, Step, Val};
+use crate::cx::{Res, Stop};
+use crate::module::Member;
+use spc_base::{Span, codes};
+use spc_ir::{BinFn, UnFn};
+use spc_syntax::ast::{BinaryOp, Expr, ExprKind, Ident, UnaryOp};
+
+/// The operator on elements, where there is one.
+pub(super) fn bin_fn(op: BinaryOp) -> Option<BinFn> {
+    Some(match op {
+        BinaryOp::Or => BinFn::Or,
+        BinaryOp::And => BinFn::And,
+        BinaryOp::Eq => BinFn::Eq,
+        BinaryOp::Ne => BinFn::Ne,
+        BinaryOp::Lt => BinFn::Lt,
+        BinaryOp::Le => BinFn::Le,
+        BinaryOp::Gt => BinFn::Gt,
+        BinaryOp::Ge => BinFn::Ge,
+        BinaryOp::Add => BinFn::Add,
+        BinaryOp::Sub => BinFn::Sub,
+        BinaryOp::Mul => BinFn::Mul,
+        BinaryOp::Div => BinFn::Div,
+        BinaryOp::Pow => BinFn::Pow,
+        BinaryOp::Join => return None,
+    })
+}
+
+impl Elab<'_, '_> {
+    pub(super) fn expr(&mut self, frame: &mut Frame, e: &Expr) -> Res<Val> {
+        match &e.kind {
+            ExprKind::Num(n) => Ok(Val::Num(n.value)),
+            ExprKind::Pct(p) => Ok(Val::Num(p.fraction())),
+            ExprKind::Name(n) => self.name(frame, n),
+            ExprKind::Unary { op: UnaryOp::Neg, arg } => {
+                let v = self.expr(frame, arg)?;
+                self.unary(e.span, UnFn::Neg, &v)
+            }
+            ExprKind::Unary { op: UnaryOp::Not, arg } => {
+                let v = self.expr(frame, arg)?;
+                self.unary(e.span, UnFn::Not, &v)
+            }
+            ExprKind::Binary { op: BinaryOp::Mul, .. } => self.product(frame, e),
+            ExprKind::Binary { op, op_span, lhs, rhs } => {
+                let Some(f) = bin_fn(*op) else {
+                    return self.cx.err(
+                        codes::WRONG_KIND,
+                        *op_span,
+                        "`&` joins slices of a group",
+                        "not a number operator",
+                    );
+                };
+                let a = self.expr(frame, lhs);
+                let b = self.expr(frame, rhs)?;
+                self.binary(*op_span, f, &a?, &b)
+            }
+            ExprKind::If(i) => {
+                let mut value = self.expr(frame, &i.otherwise)?;
+                for arm in i.arms.iter().rev() {
+                    let c = self.expr(frame, &arm.cond)?;
+                    let a = self.expr(frame, &arm.value)?;
+                    value = self.select(arm.span, &c, &a, &value)?;
+                }
+                Ok(value)
+            }
+            ExprKind::Call { callee, args } => self.call(frame, e.span, callee, args),
+            ExprKind::Index { base, idx } => self.index(frame, e.span, base, idx),
+            ExprKind::Member { base, name } => self.member(frame, base, name),
+            ExprKind::Tuple(list) => {
+                let mut out = Vec::new();
+                for x in list {
+                    out.push(self.expr(frame, x)?);
+                }
+                Ok(Val::Tuple(out))
+            }
+            ExprKind::Lambda { .. } => self.cx.not_yet(e.span, "a function as a value"),
+            ExprKind::List(_) => self.cx.not_yet(e.span, "a list as a value"),
+            ExprKind::Qty { .. } | ExprKind::Share { .. } | ExprKind::Range { .. } | ExprKind::Arrow { .. } => {
+                self.cx.err(codes::WRONG_KIND, e.span, "this is no number", "a number or a tensor is needed here")
+            }
+            ExprKind::Str(_) => {
+                self.cx.err(codes::WRONG_KIND, e.span, "a text is no number", "a number or a tensor is needed")
+            }
+            ExprKind::Slice { .. } | ExprKind::Star { .. } | ExprKind::Pick { .. } | ExprKind::Keep(_) => {
+                self.cx.not_yet(e.span, "a selection inside a function")
+            }
+        }
+    }
+
+    fn name(&mut self, frame: &Frame, n: &Ident) -> Res<Val> {
+        if let Some(v) = frame.env.get(&n.name) {
+            return if *v == Val::Poison { Err(Stop) } else { Ok(v.clone()) };
+        }
+        match n.as_str() {
+            "inf" => return Ok(Val::Num(f64::INFINITY)),
+            "true" => return Ok(Val::Bool(true)),
+            "false" => return Ok(Val::Bool(false)),
+            _ => {}
+        }
+        if frame.origin.is_none() {
+            if let Some(m) = self.p.models.iter().position(|m| m.name == n.name) {
+                return Ok(Val::Place(m, Vec::new()));
+            }
+        }
+        if self.ix.on && self.ix.dims.contains_key(&super::value::index_label(&n.name)) {
+            let text = format!("index `{}` is no value", n.name);
+            let help = format!("`int({})` is the number of an index", n.name);
+            return self
+                .cx
+                .report(spc_base::Diagnostic::error(codes::INDEX, text).at(n.span, "used as a value").help(help));
+        }
+        let mut known: Vec<&str> = frame.env.keys().map(String::as_str).collect();
+        if frame.origin.is_none() {
+            known.extend(self.p.names.known());
+        }
+        self.cx.unknown(n.span, "value", &n.name, known)
+    }
+
+    /// What stands at a place of a model.
+    pub(super) fn place<'m>(
+        &self,
+        models: &'m [crate::module::Model],
+        at: usize,
+        steps: &[Step],
+    ) -> Option<&'m Member> {
+        let mut m = &models.get(at)?.root;
+        for s in steps {
+            m = match (m, s) {
+                (Member::Record(map), Step::Name(n)) => map.get(n)?,
+                (Member::Family { items, .. }, Step::Index(i)) => items.get(*i as usize)?,
+                _ => return None,
+            };
+        }
+        Some(m)
+    }
+
+    /// A place becomes a tensor where it is one.
+    pub(super) fn resolve_place(&mut self, at: usize, steps: Vec<Step>, span: Span) -> Res<Val> {
+        match self.place(self.p.models, at, &steps) {
+            Some(Member::Tensor(t)) => {
+                let node = self.weight(at, *t, span)?;
+                self.whole(node)
+            }
+            _ => Ok(Val::Place(at, steps)),
+        }
+    }
+
+    fn member(&mut self, frame: &mut Frame, base: &Expr, name: &Ident) -> Res<Val> {
+        let v = self.expr(frame, base)?;
+        self.member_of(&v, name)
+    }
+
+    pub(super) fn member_of(&mut self, v: &Val, name: &Ident) -> Res<Val> {
+        let known: Vec<String> = match v {
+            Val::Record(map) => match map.get(&name.name) {
+                Some(Val::Poison) => return Err(Stop),
+                Some(v) => return Ok(v.clone()),
+                None => map.keys().cloned().collect(),
+            },
+            Val::Place(at, steps) => match self.place(self.p.models, *at, steps) {
+                Some(Member::Record(map)) if map.contains_key(&name.name) => {
+                    let mut steps = steps.clone();
+                    steps.push(Step::Name(name.name.clone()));
+                    return self.resolve_place(*at, steps, name.span);
+                }
+                Some(Member::Record(map)) => map.keys().cloned().collect(),
+                Some(Member::Family { .. }) => {
+                    let text = "a repeated group is indexed first";
+                    return self.cx.err(codes::UNKNOWN_MEMBER, name.span, text, "expected `[l]` before the dot");
+                }
+                _ => Vec::new(),
+            },
+            Val::Poison => return Err(Stop),
+            other => {
+                let kind = self.kind(other);
+                return self.cx.err(
+                    codes::UNKNOWN_MEMBER,
+                    name.span,
+                    format!("{kind} has no members"),
+                    "no member here",
+                );
+            }
+        };
+        let mut d = spc_base::Diagnostic::error(codes::UNKNOWN_MEMBER, format!("there is no member `{}`", name.name))
+            .at(name.span, "no member of this name");
+        if let Some(near) = crate::cx::closest(&name.name, known.iter().map(String::as_str)) {
+            d = d.help(format!("did you mean `{near}`?")).fix(name.span, near);
+        }
+        self.cx.report(d)
+    }
+}

@@ -1,0 +1,251 @@
+//! Indexing: labels for dimensions, split axes, constant indices, and index tensors.
+use super::Elab;
+use super::value::{Frame, Step, TVal, Val, index_label};
+use crate::cx::{Res, Stop};
+use crate::module::Member;
+use spc_base::{Diagnostic, Span, codes};
+use spc_ir::{DType, Dim, NodeId, Op};
+use spc_syntax::ast::{Expr, ExprKind, Idx, IdxKind};
+
+/// What one entry between the brackets does to its dimension.
+enum Action {
+    Keep(String),
+    Split(Vec<String>, Vec<Dim>),
+    Gather(TVal),
+    At(u64),
+}
+
+impl Elab<'_, '_> {
+    pub(super) fn index(&mut self, frame: &mut Frame, span: Span, base: &Expr, idx: &[Idx]) -> Res<Val> {
+        match self.expr(frame, base)? {
+            Val::Place(at, steps) => self.index_family(frame, span, at, steps, idx),
+            Val::Tensor(t) => self.index_tensor(frame, span, &t, idx),
+            // A default such as `b = 0` stands for a tensor full of it.
+            v @ (Val::Num(_) | Val::Bool(_)) => Ok(v),
+            Val::Poison => Err(Stop),
+            other => {
+                let kind = self.kind(&other);
+                self.cx.err(codes::WRONG_KIND, span, format!("{kind} has no axes to index"), "indexed here")
+            }
+        }
+    }
+
+    fn index_family(&mut self, frame: &mut Frame, span: Span, at: usize, steps: Vec<Step>, idx: &[Idx]) -> Res<Val> {
+        let Some(Member::Family { items, axis }) = self.place(self.p.models, at, &steps) else {
+            return self.cx.err(codes::WRONG_KIND, span, "this group of tensors is not repeated", "cannot be indexed");
+        };
+        let (count, axis) = (items.len() as u64, axis.clone());
+        let [Idx { kind: IdxKind::Expr(e), .. }] = idx else {
+            return self.cx.err(codes::RANK, span, format!("one index over `{axis}` is needed"), "here");
+        };
+        let i = match self.expr(frame, e)? {
+            Val::Static(i) => i,
+            Val::Num(n) if n >= 0.0 && n.fract() == 0.0 => n as u64,
+            _ => {
+                let text = "a repeated group is indexed by a number or by the index of a `for`";
+                return self.cx.err(codes::INDEX, e.span, text, "not known at compile time");
+            }
+        };
+        if i >= count {
+            return self.cx.err(
+                codes::INDEX,
+                e.span,
+                format!("index {i} is outside `{axis}` (0..{count})"),
+                "out of range",
+            );
+        }
+        let mut steps = steps;
+        steps.push(Step::Index(i));
+        self.resolve_place(at, steps, span)
+    }
+
+    fn index_tensor(&mut self, frame: &mut Frame, span: Span, t: &TVal, idx: &[Idx]) -> Res<Val> {
+        let dims = self.ty(t.node)?.dims;
+        let explicit = idx.iter().filter(|i| !matches!(i.kind, IdxKind::Rest)).count();
+        let has_rest = explicit < idx.len();
+        if explicit > dims.len() || (!has_rest && explicit != dims.len()) {
+            let axes = dims.iter().map(|d| d.axis.clone()).collect::<Vec<_>>().join(", ");
+            return self.cx.report(
+                Diagnostic::error(codes::RANK, format!("{explicit} indices for {} axes", dims.len()))
+                    .at(span, format!("the tensor has [{axes}]")),
+            );
+        }
+        let free = dims.len() - explicit;
+        if has_rest {
+            let rest = self.rest(frame, span)?;
+            if rest.len() != free {
+                let text = format!("`..` stands for {} axes, but {free} are left here", rest.len());
+                return self.cx.err(codes::RANK, span, text, "too many or too few indices");
+            }
+        }
+        let mut actions: Vec<(Action, Span)> = Vec::new();
+        for i in idx {
+            match &i.kind {
+                IdxKind::Rest => {
+                    for n in 0..free {
+                        let l = index_label(&format!("..{n}"));
+                        self.bind_label(&l, &dims[actions.len()], i.span)?;
+                        actions.push((Action::Keep(l), i.span));
+                    }
+                }
+                IdxKind::Composite(parts) => {
+                    let d = &dims[actions.len()];
+                    let Some(into) = self.composites.get(&d.axis).filter(|p| p.len() == parts.len()).cloned() else {
+                        let text = format!("axis `{}` is not made of {} axes", d.axis, parts.len());
+                        return self.cx.err(codes::AXIS_MISMATCH, i.span, text, "split here");
+                    };
+                    let labels: Vec<String> = parts.iter().map(|p| index_label(&p.name)).collect();
+                    for (l, (d, p)) in labels.iter().zip(into.iter().zip(parts)) {
+                        self.bind_label(l, d, p.span)?;
+                    }
+                    actions.push((Action::Split(labels, into), i.span));
+                }
+                IdxKind::Expr(e) => {
+                    let d = dims[actions.len()].clone();
+                    let a = self.index_entry(frame, e, &d)?;
+                    actions.push((a, i.span));
+                }
+            }
+        }
+        self.apply_actions(span, t.node, actions)
+    }
+
+    fn index_entry(&mut self, frame: &mut Frame, e: &Expr, d: &Dim) -> Res<Action> {
+        if let ExprKind::Name(n) = &e.kind
+            && !frame.env.contains_key(&n.name)
+        {
+            if !self.ix.on {
+                return self.cx.report(
+                    Diagnostic::error(codes::INDEX, format!("index `{}` stands for nothing here", n.name))
+                        .at(n.span, "not inside index notation")
+                        .help("name the indices on the left too: `y[i] = x[i]`"),
+                );
+            }
+            let l = index_label(&n.name);
+            self.bind_label(&l, d, n.span)?;
+            return Ok(Action::Keep(l));
+        }
+        match self.expr(frame, e)? {
+            Val::Static(i) => self.at(i, d, e.span),
+            Val::Num(n) if n >= 0.0 && n.fract() == 0.0 => self.at(n as u64, d, e.span),
+            Val::Tensor(t) if self.ty(t.node)?.dtype == DType::I32 => Ok(Action::Gather(t)),
+            Val::Tensor(_) => self.cx.err(codes::TYPE, e.span, "an index tensor is i32", "not i32"),
+            Val::Poison => Err(Stop),
+            _ => self.cx.not_yet(e.span, "this kind of index"),
+        }
+    }
+
+    fn at(&mut self, i: u64, d: &Dim, span: Span) -> Res<Action> {
+        match d.size.fixed() {
+            Some(n) if i >= n => {
+                let text = format!("index {i} is outside axis `{}` (0..{n})", d.axis);
+                self.cx.err(codes::INDEX, span, text, "out of range")
+            }
+            _ => Ok(Action::At(i)),
+        }
+    }
+
+    /// Applies the entries from the last dimension to the first, so that positions stay valid.
+    fn apply_actions(&mut self, span: Span, node: NodeId, actions: Vec<(Action, Span)>) -> Res<Val> {
+        let mut node = node;
+        let mut labels: Vec<Vec<String>> = Vec::new();
+        for (i, (a, at)) in actions.into_iter().enumerate().rev() {
+            let dim = i as u32;
+            match a {
+                Action::Keep(l) => labels.push(vec![l]),
+                Action::Split(ls, into) => {
+                    node = self.add(at, Op::Split { dim, into }, &[node])?;
+                    labels.push(ls);
+                }
+                Action::Gather(ids) => {
+                    node = self.add(at, Op::Gather { dim }, &[node, ids.node])?;
+                    labels.push(ids.labels);
+                }
+                Action::At(k) => {
+                    let c = self.add(at, Op::Const { value: k as f64, dtype: DType::I32 }, &[])?;
+                    node = self.add(at, Op::Gather { dim }, &[node, c])?;
+                    labels.push(Vec::new());
+                }
+            }
+        }
+        labels.reverse();
+        let labels: Vec<String> = labels.into_iter().flatten().collect();
+        for (n, l) in labels.iter().enumerate() {
+            if labels[..n].contains(l) {
+                return self.cx.not_yet(span, "an index that occurs twice in one tensor");
+            }
+        }
+        Ok(Val::Tensor(TVal { node, labels }))
+    }
+
+    /// An index ranges over one axis in the whole statement.
+    fn bind_label(&mut self, l: &str, d: &Dim, span: Span) -> Res<()> {
+        match self.ix.dims.get(l) {
+            Some((e, _)) if e.axis == d.axis && e.size == d.size => Ok(()),
+            Some((e, first)) => {
+                let name = l.trim_start_matches('\'');
+                let what = if name.starts_with("..") { "`..`".to_string() } else { format!("index `{name}`") };
+                let diag = Diagnostic::error(codes::AXIS_MISMATCH, format!("{what} ranges over two axes"))
+                    .at(span, format!("axis `{}`{} here", d.axis, size_text(d)))
+                    .also(*first, format!("axis `{}`{} here", e.axis, size_text(e)))
+                    .note("axes are nominal: equal size is not enough");
+                self.cx.report(diag)
+            }
+            None => {
+                self.ix.dims.insert(l.to_string(), (d.clone(), span));
+                Ok(())
+            }
+        }
+    }
+
+    /// Finds the axes of indices ahead of evaluation, so that `int(t)` may stand before another use of `t`.
+    pub(super) fn collect_dims(&mut self, frame: &mut Frame, e: &Expr) {
+        match &e.kind {
+            ExprKind::Index { base, idx } => {
+                let plain = matches!(base.kind, ExprKind::Name(_) | ExprKind::Member { .. });
+                let reported = self.cx.diags.len();
+                let base = if plain { self.expr(frame, base).ok() } else { None };
+                self.cx.diags.truncate(reported);
+                if let Some(Val::Tensor(t)) = base
+                    && let Ok(ty) = self.ty(t.node)
+                    && ty.rank() == idx.len()
+                {
+                    for (d, i) in ty.dims.iter().zip(idx) {
+                        if let IdxKind::Expr(Expr { kind: ExprKind::Name(n), span }) = &i.kind
+                            && !frame.env.contains_key(&n.name)
+                        {
+                            self.ix.dims.entry(index_label(&n.name)).or_insert((d.clone(), *span));
+                        }
+                    }
+                }
+                for i in idx {
+                    if let IdxKind::Expr(e) = &i.kind {
+                        self.collect_dims(frame, e);
+                    }
+                }
+            }
+            ExprKind::Call { args, .. } => {
+                for a in args.iter().filter(|a| a.over.is_empty()) {
+                    self.collect_dims(frame, &a.value);
+                }
+            }
+            ExprKind::Unary { arg, .. } => self.collect_dims(frame, arg),
+            ExprKind::Binary { lhs, rhs, .. } => {
+                self.collect_dims(frame, lhs);
+                self.collect_dims(frame, rhs);
+            }
+            ExprKind::If(i) => {
+                for arm in &i.arms {
+                    self.collect_dims(frame, &arm.cond);
+                    self.collect_dims(frame, &arm.value);
+                }
+                self.collect_dims(frame, &i.otherwise);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn size_text(d: &Dim) -> String {
+    d.size.fixed().map(|n| format!(" (size {n})")).unwrap_or_default()
+}

@@ -1,0 +1,209 @@
+//! Elaboration: one entry function becomes one graph. Calls are inlined, static repetition is unrolled, index notation
+//! becomes contractions, reductions, gathers and pointwise maps. Types and axes are checked on the way.
+//!
+//! Every value carries a *label* for each of its dimensions: the name of its axis between statements (`D`), or the index
+//! that names it inside index notation (`'d`). Two dimensions meet when their labels agree.
+mod builtin;
+mod call;
+mod expr;
+mod index;
+mod product;
+mod stmt;
+mod value;
+
+use crate::cx::{Cx, Res, Stop};
+use crate::model::Axes;
+use crate::module::{AxisSize, Model};
+use crate::scope::{Names, Origin};
+use spc_base::{Diagnostic, Limits, Span, codes};
+use spc_ir::{Dim, Graph, NodeId, Op, Sym, SymId, Type};
+use spc_syntax::ast::{self, DimKind, FnItem, TypeKind};
+use std::collections::BTreeMap;
+use value::{Frame, IndexScope, Val};
+
+/// What elaboration reads.
+pub struct Program<'a> {
+    pub names: &'a Names<'a>,
+    pub axes: &'a Axes,
+    pub models: &'a [Model],
+    pub limits: Limits,
+}
+
+pub(crate) struct Elab<'a, 'c> {
+    cx: &'c mut Cx,
+    p: &'a Program<'a>,
+    g: Graph,
+    weights: BTreeMap<String, NodeId>,
+    /// Parts of composite axes by name.
+    composites: BTreeMap<String, Vec<Dim>>,
+    /// Functions being elaborated, outermost first.
+    stack: Vec<(Origin, String)>,
+    /// Index notation of the statement at hand.
+    ix: IndexScope,
+}
+
+/// True when every parameter of the function is a tensor or a number, so that it can be called from outside.
+pub fn is_entry(f: &FnItem) -> bool {
+    let named = |ty: &ast::Type| matches!(&ty.kind, TypeKind::Named { name, shape, .. } if matches!(name.as_str(), "f32" | "i32" | "bool" | "float") && shape.is_some());
+    !f.sig.params.is_empty() && f.sig.params.iter().all(|p| p.ty.as_ref().is_some_and(named))
+}
+
+/// Elaborates one function of the root file.
+pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
+    let before = cx.diags.len();
+    let mut e = Elab {
+        cx,
+        p,
+        g: Graph::new(f.name.name.clone()),
+        weights: BTreeMap::new(),
+        composites: BTreeMap::new(),
+        stack: vec![(None, f.name.name.clone())],
+        ix: IndexScope::default(),
+    };
+    let done = e.entry(f);
+    let g = std::mem::take(&mut e.g);
+    if done.is_err() || cx.diags[before..].iter().any(Diagnostic::is_error) {
+        return Err(Stop);
+    }
+    match g.compact() {
+        Ok(g) => Ok(g),
+        Err(bug) => cx.err(codes::TYPE, f.name.span, format!("`{}` cannot be elaborated: {bug}", f.name.name), ""),
+    }
+}
+
+impl Elab<'_, '_> {
+    fn entry(&mut self, f: &FnItem) -> Res<()> {
+        let mut frame = self.root_frame();
+        for param in &f.sig.params {
+            let Some(ty) = &param.ty else {
+                return self.cx.err(codes::TYPE, param.span, "an input needs a type", "expected `x: f32[B, I]`");
+            };
+            let ty = self.entry_type(ty)?;
+            let node = self.add(param.span, Op::Input { name: param.name.name.clone(), ty }, &[])?;
+            let v = self.whole(node)?;
+            frame.env.insert(param.name.name.clone(), v);
+        }
+        let results = self.body(f, &mut frame)?;
+        for (name, v, span) in results {
+            let node = match v {
+                Val::Tensor(t) => t.node,
+                Val::Poison => return Err(Stop),
+                _ => {
+                    return self.cx.err(codes::RESULT, span, "the result is not a tensor", "a tensor is needed here");
+                }
+            };
+            self.g.outputs.push((name, node));
+        }
+        Ok(())
+    }
+
+    /// Axes of the root file are in scope by name.
+    fn root_frame(&mut self) -> Frame {
+        let mut frame = Frame::default();
+        let names: Vec<String> = self.p.axes.keys().cloned().collect();
+        for n in names {
+            if let Some(d) = self.root_dim(&n) {
+                frame.axes.insert(n, d);
+            }
+        }
+        frame
+    }
+
+    fn root_dim(&mut self, name: &str) -> Option<Dim> {
+        match self.p.axes.get(name)?.size {
+            AxisSize::Fixed(n) => Some(Dim::fixed(name, n)),
+            AxisSize::Range(lo, hi) => {
+                let at = self.g.syms.iter().position(|s| s.name == name).unwrap_or_else(|| {
+                    self.g.syms.push(Sym { name: name.to_string(), lo, hi });
+                    self.g.syms.len() - 1
+                });
+                Some(Dim::free(name, SymId(at as u32)))
+            }
+        }
+    }
+
+    fn entry_type(&mut self, ty: &ast::Type) -> Res<Type> {
+        let TypeKind::Named { name, shape, .. } = &ty.kind else {
+            return self.cx.not_yet(ty.span, "an input of this type");
+        };
+        let dt = crate::model::dtype(self.cx, name)?;
+        let mut dims = Vec::new();
+        for d in shape.iter().flatten() {
+            dims.push(match &d.kind {
+                DimKind::Axis(a) => self.entry_axis(a)?,
+                DimKind::Composite(parts) => {
+                    let parts = parts.iter().map(|a| self.entry_axis(a)).collect::<Res<Vec<_>>>()?;
+                    if parts.iter().any(|d| d.size.fixed().is_none()) {
+                        return self.cx.not_yet(d.span, "a split axis with a free part");
+                    }
+                    let c = crate::model::composite(&parts);
+                    self.composites.insert(c.axis.clone(), parts);
+                    c
+                }
+                DimKind::Size(n) => Dim::fixed(n.to_string(), *n),
+                DimKind::Rest => return self.cx.not_yet(d.span, "`..` in an entry function"),
+            });
+        }
+        Ok(Type::new(dt, dims))
+    }
+
+    fn entry_axis(&mut self, a: &ast::Ident) -> Res<Dim> {
+        match self.root_dim(&a.name) {
+            Some(d) => Ok(d),
+            None => {
+                let mut d = Diagnostic::error(codes::UNKNOWN_AXIS, format!("there is no axis `{}`", a.name))
+                    .at(a.span, "an input's axes are declared")
+                    .help(format!("declare it: `axis {} = 1..512` if each call binds its size", a.name));
+                if let Some(near) = crate::cx::closest(&a.name, self.p.axes.keys().map(String::as_str)) {
+                    d = d.help(format!("or did you mean `{near}`?"));
+                }
+                self.cx.report(d)
+            }
+        }
+    }
+
+    /// Adds a node. A refusal here that no earlier check has put into words is reported with the operator's own reason.
+    fn add(&mut self, span: Span, op: Op, inputs: &[NodeId]) -> Res<NodeId> {
+        if self.g.len() >= self.p.limits.graph_nodes {
+            return self.cx.err(
+                codes::TOO_LARGE,
+                span,
+                "the function is too large",
+                "too many operations from here on",
+            );
+        }
+        match self.g.add(op, inputs) {
+            Ok(n) => Ok(n),
+            Err(bug) => self.cx.err(codes::TYPE, span, format!("this cannot be computed: {}", bug.0), "here"),
+        }
+    }
+
+    fn ty(&mut self, node: NodeId) -> Res<Type> {
+        self.g.ty(node).cloned().map_err(|_| Stop)
+    }
+
+    /// The node of a weight; each weight is one node.
+    fn weight(&mut self, model: usize, tensor: usize, span: Span) -> Res<NodeId> {
+        let t = &self.p.models[model].tensors[tensor];
+        if let Some(n) = self.weights.get(&t.path) {
+            return Ok(*n);
+        }
+        let op = Op::Weight { name: t.path.clone(), ty: Type::new(t.dtype, t.dims.clone()) };
+        let dims = t.dims.clone();
+        let node = self.add(span, op, &[])?;
+        for d in dims {
+            self.learn_composite(&d);
+        }
+        self.weights.insert(t.path.clone(), node);
+        Ok(node)
+    }
+
+    /// Remembers the parts of `(H C)` from the axes of the root file.
+    fn learn_composite(&mut self, d: &Dim) {
+        let Some(inner) = d.axis.strip_prefix('(').and_then(|s| s.strip_suffix(')')) else { return };
+        let parts: Option<Vec<Dim>> = inner.split(' ').map(|n| self.root_dim(n)).collect();
+        if let Some(parts) = parts {
+            self.composites.entry(d.axis.clone()).or_insert(parts);
+        }
+    }
+}

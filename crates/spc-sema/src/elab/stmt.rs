@@ -1,0 +1,255 @@
+//! Statements and function bodies.
+use super::Elab;
+use super::value::{Frame, IndexScope, TVal, Val, axis_labels, index_label};
+use crate::cx::{Res, Stop};
+use spc_base::{Diagnostic, Span, codes};
+use spc_ir::{DType, Dim, Op};
+use spc_syntax::ast::{self, Body, DimKind, FnItem, Idx, IdxKind, LhsKind, Stmt, TypeKind};
+
+impl Elab<'_, '_> {
+    /// Runs a body; gives the declared results in order.
+    pub(super) fn body(&mut self, f: &FnItem, frame: &mut Frame) -> Res<Vec<(String, Val, Span)>> {
+        let block = match &f.sig.body {
+            Body::Expr(e) => {
+                let v = self.expr(frame, e)?;
+                let name = f.sig.results.as_ref().and_then(|r| r.list.first());
+                let v = match name {
+                    Some(r) => self.fit_result(frame, r, v)?,
+                    None => v,
+                };
+                return Ok(vec![(name.map_or(&f.name, |r| &r.name).name.clone(), v, e.span)]);
+            }
+            Body::Block(b) => b,
+        };
+        let outcome = self.block(frame, block);
+        let Some(results) = &f.sig.results else {
+            return self.cx.err(
+                codes::RESULT,
+                f.name.span,
+                "a function with a body declares its results",
+                "add `-> y: ..`",
+            );
+        };
+        let mut out = Vec::new();
+        for r in &results.list {
+            match frame.env.get(&r.name.name).cloned() {
+                Some(v) => {
+                    let v = self.fit_result(frame, r, v)?;
+                    out.push((r.name.name.clone(), v, r.span));
+                }
+                None if outcome.is_err() => return Err(Stop),
+                None => {
+                    return self.cx.report(
+                        Diagnostic::error(codes::RESULT, format!("the result `{}` is never assigned", r.name.name))
+                            .at(r.name.span, "declared here")
+                            .also(f.name.span, "in this function"),
+                    );
+                }
+            }
+        }
+        outcome.map(|()| out)
+    }
+
+    /// Runs all statements; after a broken one the names it assigns are poisoned and the rest still runs.
+    fn block(&mut self, frame: &mut Frame, block: &ast::Block) -> Res<()> {
+        let mut outcome = Ok(());
+        for s in &block.stmts {
+            let done = match s {
+                Stmt::Assign(a) => self.assign(frame, a),
+                Stmt::For(f) => self.repeat(frame, f),
+                Stmt::State(s) => self.cx.not_yet(s.span, "state in a function"),
+            };
+            if done.is_err() {
+                outcome = Err(Stop);
+                if let Stmt::Assign(a) = s {
+                    let names: Vec<&ast::Ident> = match &a.lhs.kind {
+                        LhsKind::Tuple(list) => list.iter().collect(),
+                        LhsKind::Name { name, .. } => vec![name],
+                    };
+                    for n in names {
+                        frame.env.insert(n.name.clone(), Val::Poison);
+                    }
+                }
+            }
+        }
+        outcome
+    }
+
+    fn repeat(&mut self, frame: &mut Frame, f: &ast::ForStmt) -> Res<()> {
+        let axis = f.over.as_name().and_then(|n| frame.axes.get(&n.name).cloned());
+        let Some(n) = axis.as_ref().and_then(|d| d.size.fixed()) else {
+            let text = "`for` repeats over an axis of fixed size";
+            return self.cx.err(codes::UNKNOWN_AXIS, f.over.span, text, "no such axis here");
+        };
+        let hidden = frame.env.remove(&f.index.name);
+        for i in 0..n {
+            frame.env.insert(f.index.name.clone(), Val::Static(i));
+            self.block(frame, &f.body)?;
+        }
+        frame.env.remove(&f.index.name);
+        if let Some(v) = hidden {
+            frame.env.insert(f.index.name.clone(), v);
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, frame: &mut Frame, a: &ast::Assign) -> Res<()> {
+        match &a.lhs.kind {
+            LhsKind::Tuple(names) => {
+                let v = self.expr(frame, &a.value)?;
+                let Val::Tuple(list) = v else {
+                    return self.cx.err(codes::ARGUMENT, a.value.span, "one value cannot be taken apart", "one value");
+                };
+                if list.len() != names.len() {
+                    let text = format!("{} values, {} names", list.len(), names.len());
+                    return self.cx.err(codes::ARGUMENT, a.lhs.span, text, "the numbers differ");
+                }
+                for (n, v) in names.iter().zip(list).filter(|(n, _)| n.as_str() != "_") {
+                    frame.env.insert(n.name.clone(), v);
+                }
+            }
+            LhsKind::Name { name, index: None } => {
+                let v = self.expr(frame, &a.value)?;
+                frame.env.insert(name.name.clone(), v);
+            }
+            LhsKind::Name { name, index: Some(idx) } => {
+                let v = self.indexed(frame, idx, a)?;
+                frame.env.insert(name.name.clone(), v);
+            }
+        }
+        Ok(())
+    }
+
+    /// `y[.., o] = expr`.
+    fn indexed(&mut self, frame: &mut Frame, idx: &[Idx], a: &ast::Assign) -> Res<Val> {
+        let mut lhs = Vec::new();
+        let mut scope = IndexScope { on: true, sums: true, ..IndexScope::default() };
+        for i in idx {
+            match &i.kind {
+                IdxKind::Rest => {
+                    let rest = self.rest(frame, i.span)?;
+                    for (n, d) in rest.iter().enumerate() {
+                        let l = index_label(&format!("..{n}"));
+                        scope.dims.insert(l.clone(), (d.clone(), i.span));
+                        lhs.push(l);
+                    }
+                }
+                IdxKind::Expr(e) if e.as_name().is_some() => {
+                    lhs.push(index_label(e.as_name().map(|n| n.as_str()).unwrap_or_default()));
+                }
+                _ => {
+                    return self.cx.err(
+                        codes::INDEX,
+                        i.span,
+                        "the left side takes plain indices",
+                        "expected an index name",
+                    );
+                }
+            }
+        }
+        for (n, l) in lhs.iter().enumerate() {
+            if lhs[..n].contains(l) {
+                let text = format!("index `{}` occurs twice on the left", &l[1..]);
+                return self.cx.err(codes::INDEX, a.lhs.span, text, "each index stands once");
+            }
+        }
+        scope.lhs = lhs.clone();
+        let outer = std::mem::replace(&mut self.ix, scope);
+        let result = self.indexed_value(frame, &lhs, a);
+        self.ix = outer;
+        result
+    }
+
+    fn indexed_value(&mut self, frame: &mut Frame, lhs: &[String], a: &ast::Assign) -> Res<Val> {
+        self.collect_dims(frame, &a.value);
+        let v = self.expr(frame, &a.value)?;
+        let t = match v {
+            Val::Tensor(t) => t,
+            Val::Num(n) => {
+                let node = self.add(a.value.span, Op::Const { value: n, dtype: DType::F32 }, &[])?;
+                TVal { node, labels: vec![] }
+            }
+            Val::Poison => return Err(Stop),
+            other => {
+                let kind = self.kind(&other);
+                return self.cx.err(codes::WRONG_KIND, a.value.span, format!("a tensor is needed, not {kind}"), "");
+            }
+        };
+        if let Some(l) = t.labels.iter().find(|l| !lhs.contains(l)) {
+            let name = l.trim_start_matches('\'').to_string();
+            let span = self.ix.dims.get(l).map_or(a.value.span, |(_, s)| *s);
+            return self.cx.report(
+                Diagnostic::error(codes::INDEX, format!("index `{name}` is neither on the left nor summed"))
+                    .at(span, "occurs here")
+                    .also(a.lhs.span, "not on this side")
+                    .help(format!(
+                        "an index is summed over the innermost product in which it occurs at least twice, and may not occur \
+                         outside it; otherwise write `sum(.. over {name})`, or two statements"
+                    )),
+            );
+        }
+        let mut dims = Vec::new();
+        for l in lhs {
+            match self.ix.dims.get(l) {
+                Some((d, _)) => dims.push(d.clone()),
+                None => {
+                    let text = format!("index `{}` has no size: nothing on the right has it", &l[1..]);
+                    return self.cx.err(codes::INDEX, a.lhs.span, text, "used on the left only");
+                }
+            }
+        }
+        let t = self.arrange(a.span, &t, lhs, &dims)?;
+        let dims = self.ty(t.node)?.dims;
+        Ok(Val::Tensor(TVal { node: t.node, labels: axis_labels(&dims) }))
+    }
+
+    pub(super) fn rest(&mut self, frame: &Frame, span: Span) -> Res<Vec<Dim>> {
+        match &frame.rest {
+            Some(r) => Ok(r.clone()),
+            None => self.cx.err(codes::INDEX, span, "`..` has no meaning here", "no parameter has `..`"),
+        }
+    }
+
+    /// Checks a result against its declared type; axes in another order are transposed.
+    fn fit_result(&mut self, frame: &Frame, r: &ast::ResultDecl, v: Val) -> Res<Val> {
+        let (Some(ty), Val::Tensor(t)) = (&r.ty, &v) else { return Ok(v) };
+        let TypeKind::Named { name, shape: Some(shape), .. } = &ty.kind else { return Ok(v) };
+        let want = crate::model::dtype(self.cx, name)?;
+        let have = self.ty(t.node)?;
+        if have.dtype != want {
+            let text = format!("the result `{}` is {}, declared {want}", r.name.name, have.dtype);
+            return self.cx.err(codes::TYPE, r.span, text, "declared here");
+        }
+        let mut dims: Vec<Dim> = Vec::new();
+        for d in shape {
+            match &d.kind {
+                DimKind::Rest => dims.extend(self.rest(frame, d.span)?),
+                DimKind::Axis(a) => match frame.axes.get(&a.name) {
+                    Some(d) => dims.push(d.clone()),
+                    None => return crate::model::unknown_axis(self.cx, self.p.axes, a),
+                },
+                DimKind::Composite(parts) => {
+                    let names: Vec<Dim> = parts.iter().filter_map(|p| frame.axes.get(&p.name).cloned()).collect();
+                    dims.push(crate::model::composite(&names));
+                }
+                DimKind::Size(n) => dims.push(Dim::fixed(n.to_string(), *n)),
+            }
+        }
+        let labels = axis_labels(&dims);
+        let same_set = labels.len() == t.labels.len() && labels.iter().all(|l| t.labels.contains(l));
+        let sizes_fit = dims.len() == have.dims.len();
+        if !same_set || !sizes_fit {
+            let show = |dims: &[Dim]| dims.iter().map(|d| d.axis.clone()).collect::<Vec<_>>().join(", ");
+            return self.cx.report(
+                Diagnostic::error(
+                    codes::AXIS_MISMATCH,
+                    format!("the result `{}` has other axes than declared", r.name.name),
+                )
+                .at(r.span, format!("declared with [{}]", show(&dims)))
+                .note(format!("the value assigned has [{}]", show(&have.dims))),
+            );
+        }
+        let t = t.clone();
+        self.arrange(r.span, &t, &labels, &dims).map(Val::Tensor)
+    }
+}

@@ -1,0 +1,357 @@
+//! Values during elaboration, and pointwise operations on them.
+use super::Elab;
+use crate::cx::Res;
+use spc_base::{Diagnostic, Span, codes};
+use spc_ir::{BinFn, DType, Dim, NodeId, Op, ScalarExpr, UnFn};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A tensor with a label for each dimension.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TVal {
+    pub node: NodeId,
+    pub labels: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Val {
+    Num(f64),
+    Bool(bool),
+    /// The index of a static repetition.
+    Static(u64),
+    Tensor(TVal),
+    /// A place in a model: its number and the members passed through.
+    Place(usize, Vec<Step>),
+    /// Members matched to a record parameter.
+    Record(BTreeMap<String, Val>),
+    Tuple(Vec<Val>),
+    /// An error was reported where the value was made.
+    Poison,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    Name(String),
+    Index(u64),
+}
+
+/// Local names of one function instance.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Frame {
+    /// `None`: the root file.
+    pub origin: Option<String>,
+    pub env: BTreeMap<String, Val>,
+    /// Axis names in scope and the dimension each stands for.
+    pub axes: BTreeMap<String, Dim>,
+    /// What `..` stands for.
+    pub rest: Option<Vec<Dim>>,
+}
+
+/// Index notation of one statement.
+#[derive(Clone, Debug, Default)]
+pub(super) struct IndexScope {
+    /// True inside a statement whose left side has indices.
+    pub on: bool,
+    /// Labels of the left side.
+    pub lhs: Vec<String>,
+    /// Labels bound by an enclosing `sum(.. over i)`.
+    pub bound: BTreeSet<String>,
+    /// Dimension and first use of each label.
+    pub dims: BTreeMap<String, (Dim, Span)>,
+    /// False inside the body of a pointwise function, where no index is written and so none is summed.
+    pub sums: bool,
+    /// Labels summed by a product so far, and where.
+    pub summed: BTreeMap<String, Span>,
+}
+
+/// The label of an index name.
+pub(super) fn index_label(name: &str) -> String {
+    format!("'{name}")
+}
+
+/// Labels from axis names; a repeated axis gets a number, so that labels are unique.
+pub(super) fn axis_labels(dims: &[Dim]) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for d in dims {
+        let n = out.iter().filter(|l| l.split('#').next() == Some(d.axis.as_str())).count();
+        out.push(if n == 0 { d.axis.clone() } else { format!("{}#{n}", d.axis) });
+    }
+    out
+}
+
+impl Elab<'_, '_> {
+    /// A node as a value between statements.
+    pub(super) fn whole(&mut self, node: NodeId) -> Res<Val> {
+        let labels = axis_labels(&self.ty(node)?.dims);
+        Ok(Val::Tensor(TVal { node, labels }))
+    }
+
+    pub(super) fn kind(&self, v: &Val) -> &'static str {
+        match v {
+            Val::Num(_) | Val::Static(_) => "a number",
+            Val::Bool(_) => "true or false",
+            Val::Tensor(_) => "a tensor",
+            Val::Place(..) | Val::Record(_) => "a group of tensors",
+            Val::Tuple(_) => "several values",
+            Val::Poison => "a value",
+        }
+    }
+
+    /// Union of the operands' labels: those of the left side first, in its order, then by first appearance.
+    pub(super) fn union(&self, a: &TVal, b: &TVal) -> Vec<String> {
+        self.merge_labels(&[a, b])
+    }
+
+    fn merge_labels(&self, args: &[&TVal]) -> Vec<String> {
+        let mut seen: Vec<String> = Vec::new();
+        for l in args.iter().flat_map(|a| &a.labels) {
+            if !seen.contains(l) {
+                seen.push(l.clone());
+            }
+        }
+        if !self.ix.on {
+            return seen;
+        }
+        let rank = |l: &String| self.ix.lhs.iter().position(|m| m == l).unwrap_or(usize::MAX);
+        seen.sort_by_key(rank);
+        seen
+    }
+
+    /// Checks that equal labels have equal sizes and that no operand names an axis twice.
+    fn check_labels(&mut self, span: Span, args: &[&TVal]) -> Res<()> {
+        let mut sizes: BTreeMap<String, Dim> = BTreeMap::new();
+        for a in args {
+            let dims = self.ty(a.node)?.dims;
+            for (l, d) in a.labels.iter().zip(dims) {
+                if args.len() > 1
+                    && l.contains('#')
+                    && args.iter().any(|b| b.labels != a.labels && !b.labels.is_empty())
+                {
+                    let axis = &d.axis;
+                    let text = format!("axis `{axis}` occurs twice in an operand");
+                    return self.cx.err(codes::REPEATED_AXIS, span, text, "use index notation here");
+                }
+                match sizes.get(l) {
+                    Some(e) if e.size != d.size => {
+                        let text = format!("axis `{}` has two sizes here", d.axis);
+                        return self.cx.err(codes::AXIS_MISMATCH, span, text, "the operands differ");
+                    }
+                    _ => {
+                        sizes.insert(l.clone(), d);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A pointwise node over tensors.
+    pub(super) fn map(&mut self, span: Span, expr: ScalarExpr, args: &[&TVal]) -> Res<Val> {
+        let mut types = Vec::new();
+        for a in args {
+            types.push(self.ty(a.node)?.dtype);
+        }
+        if let Err(why) = expr.dtype(&types) {
+            return self.cx.err(codes::TYPE, span, format!("types do not fit: {why}"), "here");
+        }
+        self.check_labels(span, args)?;
+        let labels = self.merge_labels(args);
+        let place = |l: &String| labels.iter().position(|m| m == l).map(|i| i as u32).unwrap_or(0);
+        let at = args.iter().map(|a| a.labels.iter().map(place).collect()).collect();
+        let nodes: Vec<NodeId> = args.iter().map(|a| a.node).collect();
+        // One operand that occurs twice is one operand.
+        let node = self.add(span, Op::Map { expr, at }, &nodes)?;
+        Ok(Val::Tensor(TVal { node, labels }))
+    }
+
+    /// A literal as an expression, or the next argument.
+    fn operand(v: &Val, args: &mut Vec<TVal>) -> Option<ScalarExpr> {
+        match v {
+            Val::Num(n) => Some(ScalarExpr::Const(*n)),
+            Val::Static(n) => Some(ScalarExpr::Const(*n as f64)),
+            Val::Bool(b) => Some(ScalarExpr::Const(f64::from(u8::from(*b)))),
+            Val::Tensor(t) => {
+                let at = args.iter().position(|a| a == t).unwrap_or_else(|| {
+                    args.push(t.clone());
+                    args.len() - 1
+                });
+                Some(ScalarExpr::Arg(at as u8))
+            }
+            _ => None,
+        }
+    }
+
+    fn not_a_number<T>(&mut self, span: Span, v: &Val) -> Res<T> {
+        if *v == Val::Poison {
+            return Err(crate::cx::Stop);
+        }
+        let kind = self.kind(v);
+        self.cx.err(codes::WRONG_KIND, span, format!("a number or a tensor is needed, not {kind}"), "here")
+    }
+
+    pub(super) fn unary(&mut self, span: Span, f: UnFn, v: &Val) -> Res<Val> {
+        match (f, v) {
+            (UnFn::Not, Val::Bool(b)) => return Ok(Val::Bool(!b)),
+            (UnFn::Not, _) => {}
+            (_, Val::Num(n)) => return Ok(Val::Num(fold_un(f, *n))),
+            _ => {}
+        }
+        let mut args = Vec::new();
+        match Self::operand(v, &mut args) {
+            Some(a) if !args.is_empty() => {
+                let refs: Vec<&TVal> = args.iter().collect();
+                self.map(span, ScalarExpr::un(f, a), &refs)
+            }
+            _ => self.not_a_number(span, v),
+        }
+    }
+
+    pub(super) fn binary(&mut self, span: Span, f: BinFn, a: &Val, b: &Val) -> Res<Val> {
+        for v in [a, b] {
+            if matches!(v, Val::Place(..) | Val::Record(_) | Val::Tuple(_) | Val::Poison) {
+                return self.not_a_number(span, v);
+            }
+        }
+        let num = |v: &Val| match v {
+            Val::Num(n) => Some(*n),
+            Val::Static(n) => Some(*n as f64),
+            _ => None,
+        };
+        if let (Some(x), Some(y)) = (num(a), num(b)) {
+            return Ok(fold_bin(f, x, y));
+        }
+        if let (BinFn::And | BinFn::Or, Val::Bool(x), y) | (BinFn::And | BinFn::Or, y, Val::Bool(x)) = (f, a, b) {
+            return Ok(if *x == (f == BinFn::And) { y.clone() } else { Val::Bool(*x) });
+        }
+        if let (Val::Tensor(x), Some(y)) = (a, num(b)) {
+            // Neutral literals: an absent bias, a unit scale. Exact but for the sign of zero.
+            let neutral = match f {
+                BinFn::Add | BinFn::Sub => y == 0.0,
+                BinFn::Mul | BinFn::Div | BinFn::Pow => y == 1.0,
+                _ => false,
+            };
+            if neutral && self.ty(x.node)?.dtype != DType::Bool {
+                return Ok(a.clone());
+            }
+        }
+        if let (Some(x), Val::Tensor(y)) = (num(a), b)
+            && ((f == BinFn::Add && x == 0.0) || (f == BinFn::Mul && x == 1.0))
+            && self.ty(y.node)?.dtype != DType::Bool
+        {
+            return Ok(b.clone());
+        }
+        let mut args = Vec::new();
+        let (Some(x), Some(y)) = (Self::operand(a, &mut args), Self::operand(b, &mut args)) else {
+            return self.not_a_number(span, a);
+        };
+        let expr = match (f, &y) {
+            (BinFn::Pow, ScalarExpr::Const(c)) if *c == 2.0 => ScalarExpr::bin(BinFn::Mul, x.clone(), x),
+            (BinFn::Mul, _) => self.multiply(x, y, &args)?,
+            _ => ScalarExpr::bin(f, x, y),
+        };
+        let refs: Vec<&TVal> = args.iter().collect();
+        self.map(span, expr, &refs)
+    }
+
+    /// A product; bool times number selects the number or 0.
+    fn multiply(&mut self, x: ScalarExpr, y: ScalarExpr, args: &[TVal]) -> Res<ScalarExpr> {
+        let mut is_bool = [false; 2];
+        for (b, e) in is_bool.iter_mut().zip([&x, &y]) {
+            if let ScalarExpr::Arg(i) = e {
+                *b = self.ty(args[*i as usize].node)?.dtype == DType::Bool;
+            }
+        }
+        Ok(match is_bool {
+            [true, true] => ScalarExpr::bin(BinFn::And, x, y),
+            [true, false] => ScalarExpr::select(x, y, ScalarExpr::Const(0.0)),
+            [false, true] => ScalarExpr::select(y, x, ScalarExpr::Const(0.0)),
+            [false, false] => ScalarExpr::bin(BinFn::Mul, x, y),
+        })
+    }
+
+    pub(super) fn select(&mut self, span: Span, c: &Val, a: &Val, b: &Val) -> Res<Val> {
+        if let Val::Bool(c) = c {
+            return Ok(if *c { a.clone() } else { b.clone() });
+        }
+        let mut args = Vec::new();
+        let parts: Option<Vec<ScalarExpr>> = [c, a, b].into_iter().map(|v| Self::operand(v, &mut args)).collect();
+        let Some([c, a, b]) = parts.and_then(|p| <[ScalarExpr; 3]>::try_from(p).ok()) else {
+            return self.not_a_number(span, a);
+        };
+        let refs: Vec<&TVal> = args.iter().collect();
+        // Two literals: their type is f32.
+        let both_literal = matches!((&a, &b), (ScalarExpr::Const(_), ScalarExpr::Const(_)));
+        let a = if both_literal { ScalarExpr::cast(DType::F32, a) } else { a };
+        self.map(span, ScalarExpr::select(c, a, b), &refs)
+    }
+
+    pub(super) fn cast(&mut self, span: Span, to: DType, v: &Val) -> Res<Val> {
+        match v {
+            Val::Tensor(t) if self.ty(t.node)?.dtype == to => Ok(v.clone()),
+            Val::Tensor(t) => {
+                let t = t.clone();
+                self.map(span, ScalarExpr::cast(to, ScalarExpr::Arg(0)), &[&t])
+            }
+            Val::Num(_) | Val::Static(_) => Ok(v.clone()),
+            _ => self.not_a_number(span, v),
+        }
+    }
+
+    /// Reorders (and repeats along missing labels) so that the value has exactly these labels.
+    pub(super) fn arrange(&mut self, span: Span, t: &TVal, labels: &[String], dims: &[Dim]) -> Res<TVal> {
+        if t.labels == labels {
+            return Ok(t.clone());
+        }
+        let place = |l: &String| labels.iter().position(|m| m == l).map(|i| i as u32);
+        let at: Option<Vec<u32>> = t.labels.iter().map(place).collect();
+        let Some(at) = at else {
+            return self.cx.report(
+                Diagnostic::error(codes::AXIS_MISMATCH, "the value has an axis that has no place here").at(span, ""),
+            );
+        };
+        let op = if at.len() == labels.len() {
+            let mut perm = vec![0u32; at.len()];
+            for (j, p) in (0u32..).zip(&at) {
+                perm[*p as usize] = j;
+            }
+            Op::Transpose { perm }
+        } else {
+            Op::Broadcast { dims: dims.to_vec(), at }
+        };
+        let node = self.add(span, op, &[t.node])?;
+        Ok(TVal { node, labels: labels.to_vec() })
+    }
+}
+
+fn fold_un(f: UnFn, x: f64) -> f64 {
+    match f {
+        UnFn::Neg => -x,
+        UnFn::Abs => x.abs(),
+        UnFn::Sqrt => x.sqrt(),
+        UnFn::Exp => x.exp(),
+        UnFn::Log => x.ln(),
+        UnFn::Tanh => x.tanh(),
+        UnFn::Sin => x.sin(),
+        UnFn::Cos => x.cos(),
+        UnFn::Floor => x.floor(),
+        UnFn::Erf | UnFn::Not => f64::NAN,
+    }
+}
+
+fn fold_bin(f: BinFn, x: f64, y: f64) -> Val {
+    Val::Num(match f {
+        BinFn::Add => x + y,
+        BinFn::Sub => x - y,
+        BinFn::Mul => x * y,
+        BinFn::Div => x / y,
+        BinFn::Max => x.max(y),
+        BinFn::Min => x.min(y),
+        BinFn::Pow => x.powf(y),
+        BinFn::Lt => return Val::Bool(x < y),
+        BinFn::Le => return Val::Bool(x <= y),
+        BinFn::Gt => return Val::Bool(x > y),
+        BinFn::Ge => return Val::Bool(x >= y),
+        BinFn::Eq => return Val::Bool(x == y),
+        BinFn::Ne => return Val::Bool(x != y),
+        BinFn::And | BinFn::Or => f64::NAN,
+    })
+}

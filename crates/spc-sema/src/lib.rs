@@ -1,0 +1,23 @@
+//! From a syntax tree to a checked [`Module`], and from a function of it to a graph.
+//!
+//! The steps are total: any tree gives a module (perhaps a smaller one) and a list of diagnostics. No file is read here;
+//! what a weight file holds is compared by [`check_stored`], which the driver calls with the file's header.
+
+mod bind;
+mod check;
+mod cx;
+mod elab;
+mod jobs;
+mod library;
+mod model;
+mod module;
+mod pattern;
+mod require;
+mod roles;
+mod scope;
+
+pub use bind::{Stored, check_stored};
+pub use check::{Checked, check};
+pub use cx::closest;
+pub use library::{FIRST_LIBRARY_FILE, Library};
+pub use module::*;

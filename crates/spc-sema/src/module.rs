@@ -1,0 +1,228 @@
+//! A checked program as plain data: what the driver needs to bind files, elaborate functions and run jobs.
+use spc_base::Span;
+use spc_ir::{DType, Dim, Keep};
+use spc_syntax::ast;
+use std::collections::BTreeMap;
+
+/// The size of a declared axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AxisSize {
+    Fixed(u64),
+    /// Free, within this range; bound by each call.
+    Range(u64, u64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Axis {
+    pub name: String,
+    pub size: AxisSize,
+    pub span: Span,
+}
+
+/// A file that the program names. `path` is as written, relative to the file that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub format: String,
+    pub path: String,
+    pub span: Span,
+}
+
+/// One tensor of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelTensor {
+    /// Full name: `mini.layer.0.wq`.
+    pub path: String,
+    /// Name in the weight file; empty for a model without a file (weights are then bound by `path`).
+    pub stored: String,
+    pub dtype: DType,
+    pub dims: Vec<Dim>,
+    /// The repetition it belongs to: `mini.layer.0`, or the model's name.
+    pub layer: String,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    pub name: String,
+    pub source: Option<Source>,
+    /// In declared order, repetitions unrolled. Tied tensors appear once.
+    pub tensors: Vec<ModelTensor>,
+    pub root: Member,
+    pub span: Span,
+}
+
+/// The tree of names below a model.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Member {
+    /// Index into [`Model::tensors`].
+    Tensor(usize),
+    Record(BTreeMap<String, Member>),
+    /// One record per index of the axis.
+    Family {
+        axis: String,
+        items: Vec<Member>,
+    },
+}
+
+/// How a member of a data source is computed from its columns.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    /// The file's only array (npy), or the field of the member's own name (npz).
+    Own,
+    /// Columns `from..to` of a table; one column when `single`.
+    Columns { from: usize, to: usize, single: bool },
+    /// A named field.
+    Field(String),
+    /// `value op number`, applied in order.
+    Scaled { inner: Box<Column>, op: char, by: f64 },
+    /// Output `index` of a tokenizer: 0 ids, 1 which positions are real.
+    Tokens { tokenizer: String, length: usize, index: usize, span: Span },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataMember {
+    pub name: String,
+    pub dtype: DType,
+    /// Axes after the hidden row axis.
+    pub dims: Vec<Dim>,
+    pub column: Column,
+    pub span: Span,
+}
+
+/// Which rows a split holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SplitRows {
+    /// Row numbers listed in a text file, one a line.
+    File { path: String, span: Span },
+    /// All rows that no other split lists.
+    Rest,
+    /// `0..140`.
+    Range(usize, usize),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    pub name: String,
+    pub source: Source,
+    pub members: Vec<DataMember>,
+    pub splits: Vec<(String, SplitRows)>,
+    pub span: Span,
+}
+
+/// `digits.test.image`: a data source, perhaps a split of it, and a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataRef {
+    pub data: String,
+    pub split: Option<String>,
+    pub member: String,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    Accuracy(DataRef),
+    /// Cosine of each dense result row with its sparse one.
+    Cosine,
+    /// Cosine of every pair of result rows, dense beside sparse.
+    Pairs,
+    Size,
+    Time,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    pub name: String,
+    pub function: String,
+    /// By parameter name.
+    pub args: Vec<(String, DataRef)>,
+    pub reports: Vec<Report>,
+    pub span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    Cpu,
+    Cuda,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub name: String,
+    pub kind: TargetKind,
+    pub threads: usize,
+    pub arch: Option<String>,
+    /// Sizes of free axes that the plan is tuned for.
+    pub tune: BTreeMap<String, u64>,
+    pub span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    AtLeast,
+    AtMost,
+}
+
+/// What is promised about a number.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Measure {
+    /// Bytes of the model's packed weights.
+    Size { model: String },
+    /// Share of zeros among the elements of these weights.
+    Sparsity { weights: Vec<String> },
+    /// Share of rows whose greatest result is the label; inputs as in the `run` that calls the function on that data.
+    Accuracy { function: String, data: String, split: Option<String> },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expect {
+    pub measure: Measure,
+    pub compare: Compare,
+    /// Bytes, or a share between 0 and 1.
+    pub value: f64,
+    pub span: Span,
+    /// The words as written.
+    pub text: String,
+}
+
+/// A constraint with its names resolved, except for the roles `in` and `out`, which the functions decide.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Require {
+    pub name: String,
+    /// Expanded: no sugar left.
+    pub sentence: ast::Sentence,
+    pub keeps: Vec<Keep>,
+    pub span: Span,
+}
+
+/// A checked program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Module {
+    pub axes: BTreeMap<String, Axis>,
+    pub models: Vec<Model>,
+    pub data: Vec<Data>,
+    pub requires: Vec<Require>,
+    pub runs: Vec<Run>,
+    pub targets: Vec<Target>,
+    pub expects: Vec<Expect>,
+    /// Functions of the root file that can be called from outside, in file order.
+    pub entries: Vec<String>,
+    /// The root file with all sugar expanded.
+    pub core: ast::Ast,
+    /// The root file as written.
+    pub ast: ast::Ast,
+}
+
+impl Module {
+    pub fn model(&self, name: &str) -> Option<&Model> {
+        self.models.iter().find(|m| m.name == name)
+    }
+
+    pub fn data(&self, name: &str) -> Option<&Data> {
+        self.data.iter().find(|d| d.name == name)
+    }
+
+    /// A tensor by its full name.
+    pub fn tensor(&self, path: &str) -> Option<&ModelTensor> {
+        self.models.iter().flat_map(|m| &m.tensors).find(|t| t.path == path)
+    }
+}

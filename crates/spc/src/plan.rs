@@ -1,0 +1,142 @@
+//! From a function and its weights to an optimised graph and a plan, and the packed weights of that plan.
+use crate::failure::Res;
+use crate::session::Session;
+use crate::weights::WeightSet;
+use spc_base::{Bug, Diagnostic, codes};
+use spc_formats::{Layout, Validated, pack, validate};
+use spc_ir::{Amount, Graph, Keep, Op, Plan, Scope, passes};
+use spc_layout::{CostTable, Options, WeightFacts, choose};
+use spc_sema::Target;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Which layouts a plan may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// Dense only: the best dense program, to compare with.
+    Dense,
+    /// All that hold the weights.
+    All,
+}
+
+/// Packed weights by name and layout, shared between functions and programs.
+pub type PackedSet = BTreeMap<(String, String), Arc<Validated>>;
+
+/// An optimised function and how it is to be run.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub graph: Graph,
+    pub plan: Plan,
+}
+
+/// Runs the passes on a graph.
+pub fn optimise(s: &Session<'_>, graph: &Graph) -> Res<Graph> {
+    Ok(passes::run(graph, s.options.opt_limit)?.0)
+}
+
+/// Layouts that constraints on a weight suggest, beyond those that are always tried: `n of m` along the inputs, and tiles.
+fn suggested(graph: &Graph, weight: &str) -> Vec<Layout> {
+    let mut out = BTreeSet::new();
+    for k in graph.requires.iter().flat_map(|r| &r.keeps) {
+        for m in k.members.iter().filter(|m| m.weight == weight && m.shape.len() == 2) {
+            out.extend(layout_of(k, &m.group, &m.scope));
+        }
+    }
+    out.into_iter().filter(|l| l.check().is_ok()).collect()
+}
+
+fn layout_of(k: &Keep, group: &[u64], scope: &[u64]) -> Option<Layout> {
+    let small = |n: u64| u32::try_from(n).ok();
+    match (k.amount, group, scope) {
+        (Amount::OutOf { n, m }, [1, 1], [1, across]) if k.scope == Scope::Tile && *across == m => {
+            Some(Layout::Nm { n: small(n)?, m: small(m)? })
+        }
+        (_, [r, 1], _) if *r > 1 => Some(Layout::Vx1 { v: small(*r)? }),
+        (_, [r, c], _) if *r > 1 || *c > 1 => Some(Layout::Bsr { r: small(*r)?, c: small(*c)? }),
+        _ => None,
+    }
+}
+
+/// Names, rows and columns of the weights that linears read.
+pub fn linear_weights(graph: &Graph) -> Result<BTreeMap<String, (usize, usize)>, Bug> {
+    let mut out = BTreeMap::new();
+    for node in graph.order()? {
+        if !matches!(graph.node(node)?.op, Op::Linear { .. }) {
+            continue;
+        }
+        let w = graph.inputs(node).get(1).copied().ok_or_else(|| Bug::new("a linear without a weight"))?;
+        let Op::Weight { name, ty } = &graph.node(w)?.op else { return Err(Bug::new("a linear reads no weight")) };
+        match ty.shape(&[]).as_deref() {
+            Some([rows, cols]) => out.insert(name.clone(), (*rows, *cols)),
+            _ => return Err(Bug::new(format!("the weight `{name}` of a linear is no matrix"))),
+        };
+    }
+    Ok(out)
+}
+
+/// Optimises a function and chooses its layouts. The same graph, weights and target give the same plan.
+pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target, allowed: Allowed) -> Res<Planned> {
+    let graph = optimise(s, graph)?;
+    let mut facts = BTreeMap::new();
+    let list = linear_weights(&graph)?;
+    let total = list.len() as u64;
+    for (done, (name, (rows, cols))) in (0u64..).zip(list) {
+        s.progress.step("weighing layouts", done, total);
+        let values = weights.want(&name)?.values();
+        let f = match allowed {
+            Allowed::All => WeightFacts::of(rows, cols, values, &suggested(&graph, &name)),
+            Allowed::Dense => spc_formats::stats(&Layout::DENSE, rows, cols, values).map(|f| WeightFacts {
+                rows: rows as u64,
+                cols: cols as u64,
+                candidates: vec![(Layout::DENSE, Ok(f))],
+            }),
+        };
+        facts.insert(name.clone(), f.map_err(|r| Bug::new(format!("`{name}`: {r}")))?);
+    }
+    // Only axes that this function has: a target may tune others.
+    let tuned: BTreeMap<String, u64> =
+        target.tune.iter().filter(|(n, _)| graph.syms.iter().any(|y| y.name == **n)).map(|(n, v)| (n.clone(), *v)).collect();
+    let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
+    let plan = choose(&graph, &facts, &CostTable::clif_x86_64_v1(), &tuned, &options)?;
+    plan.verify(&graph).map_err(|e| Bug::new(format!("the plan does not verify: {e}")))?;
+    Ok(Planned { graph, plan })
+}
+
+/// Packs the weights of a plan's linears in the layouts chosen for them, those that are not in the set yet.
+pub fn pack_weights(s: &Session<'_>, planned: &Planned, weights: &WeightSet, into: &mut PackedSet) -> Res<()> {
+    let shapes = linear_weights(&planned.graph)?;
+    let total = planned.plan.linears.len() as u64;
+    for (done, l) in (0u64..).zip(&planned.plan.linears) {
+        s.progress.step("packing", done, total);
+        let key = (l.weight.clone(), l.layout.clone());
+        if into.contains_key(&key) {
+            continue;
+        }
+        let (rows, cols) = *shapes.get(&l.weight).ok_or_else(|| Bug::new("a planned weight vanished"))?;
+        let layout: Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
+        let packed = pack(&layout, rows, cols, weights.want(&l.weight)?.values())
+            .map_err(|r| Bug::new(format!("`{}` was planned as {layout} and does not fit it: {r}", l.weight)))?;
+        let valid = validate(packed).map_err(|e| Bug::new(format!("`{}` packed as {layout}: {e}", l.weight)))?;
+        into.insert(key, Arc::new(valid));
+    }
+    s.progress.step("packing", total, total);
+    Ok(())
+}
+
+/// Warns of constraints that no layout turns into less time: every weight they act on stays dense.
+pub fn warn_unexploited(s: &mut Session<'_>, module: &spc_sema::Module, plans: &[Planned]) {
+    for r in &module.requires {
+        let mut names: Vec<&str> = r.keeps.iter().flat_map(|k| &k.members).map(|m| m.weight.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut linears = plans.iter().flat_map(|p| &p.plan.linears).filter(|l| names.contains(&l.weight.as_str())).peekable();
+        if linears.peek().is_some() && linears.all(|l| l.layout.starts_with("dense")) {
+            let text = format!("no layout makes `{}` faster than dense", r.name);
+            s.warn(
+                Diagnostic::warning(codes::NOT_EXPLOITED, text)
+                    .at(r.span, "its weights stay dense")
+                    .help("`spc explain` lists what was considered"),
+            );
+        }
+    }
+}

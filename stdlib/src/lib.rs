@@ -1,0 +1,43 @@
+//! The standard library: `.sp` files embedded in the binary. A folder is a module; its files are one namespace.
+
+/// One embedded file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LibFile {
+    /// Module name: `nn` for `use std.nn`.
+    pub module: &'static str,
+    /// Path as messages show it: `std/nn/linear.sp`.
+    pub path: &'static str,
+    pub text: &'static str,
+}
+
+macro_rules! files {
+    ($($module:literal / $file:literal),* $(,)?) => {
+        /// Every file, in a fixed order.
+        pub const FILES: &[LibFile] = &[$(LibFile {
+            module: $module,
+            path: concat!("std/", $module, "/", $file),
+            text: include_str!(concat!("../", $module, "/", $file)),
+        }),*];
+    };
+}
+
+files! {
+    "nn" / "linear.sp",
+    "nn" / "pointwise.sp",
+    "nn" / "norm.sp",
+    "nn" / "attention.sp",
+    "nn" / "pool.sp",
+    "patterns" / "nm.sp",
+    "patterns" / "blocks.sp",
+}
+
+/// Module names, in order of first appearance.
+pub fn modules() -> Vec<&'static str> {
+    let mut v: Vec<&'static str> = Vec::new();
+    for f in FILES {
+        if !v.contains(&f.module) {
+            v.push(f.module);
+        }
+    }
+    v
+}

@@ -1,0 +1,5 @@
+//! A linear with a bias becomes one node.
+use std.nn
+axis B = 1..512
+model net { axes { I = 12, O = 8 } w: f32[O, I]  b: f32[O] }
+fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.relu(nn.linear(x, net.w, net.b)) }

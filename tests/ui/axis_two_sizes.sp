@@ -1,0 +1,2 @@
+axis I = 32
+model net { axes { I = 64 } w: f32[I] }

@@ -1,0 +1,1 @@
+data d from csv "d.csv" { axes { I = 4 } x: f32[I] = row(3) }

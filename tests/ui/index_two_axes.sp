@@ -1,0 +1,3 @@
+axis B = 1..8
+model net { axes { I = 32, J = 32, O = 2 } w: f32[O, J] }
+fn f(x: f32[B, I]) -> y: f32[B, O] { y[b, o] = net.w[o, i] * x[b, i] }

@@ -1,0 +1,5 @@
+axis B = 1..8, I = 4
+fn f(x: f32[B, I]) -> y: f32[B, I] {
+  a[b, i, j] = x[b, i] * x[b, j]
+  y = x + a
+}

@@ -1,0 +1,2 @@
+axis B = 1..8
+model net { w: f32[B] }

@@ -108,6 +108,18 @@ pub fn has_errors(list: &[Diagnostic]) -> bool {
     list.iter().any(Diagnostic::is_error)
 }
 
+/// Joins the diagnostics of two stages; what the later one says again about the same words is left out.
+pub fn join(earlier: Vec<Diagnostic>, later: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let place = |d: &Diagnostic| (d.code, d.primary.as_ref().map(|l| l.span));
+    let mut out = earlier;
+    for d in later {
+        if d.primary.is_none() || !out.iter().any(|e| place(e) == place(&d)) {
+            out.push(d);
+        }
+    }
+    out
+}
+
 /// A mistake of spc itself: an invariant that does not hold. Exit code 101; never shown for a user's mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bug(pub String);

@@ -9,6 +9,6 @@ mod limits;
 mod span;
 
 pub use codes::{Code, lookup};
-pub use diagnostic::{Bug, Diagnostic, Fix, Label, Level, has_errors};
+pub use diagnostic::{Bug, Diagnostic, Fix, Label, Level, has_errors, join};
 pub use limits::Limits;
 pub use span::{FileId, Span};

@@ -2,6 +2,9 @@
 use crate::{DType, Dim, Op, Size, Type};
 use std::collections::BTreeMap;
 
+/// Arguments of expressions are numbered with 8 bits.
+const MAX_MAP_OPERANDS: usize = 256;
+
 fn arity(op: &Op, got: usize, want: usize) -> Result<(), String> {
     if got == want { Ok(()) } else { Err(format!("{} has {got} operands, needs {want}", op.name())) }
 }
@@ -35,6 +38,9 @@ pub fn infer(op: &Op, args: &[&Type]) -> Result<Type, String> {
         Op::Iota { dim } => arity(op, args.len(), 0).map(|()| Type::new(DType::I32, vec![dim.clone()])),
         Op::Map { expr, at } => {
             arity(op, args.len(), at.len())?;
+            if args.is_empty() || args.len() > MAX_MAP_OPERANDS {
+                return Err(format!("a map has {} operands", args.len()));
+            }
             if expr.arity() > args.len() {
                 return Err(format!("the expression needs {} operands", expr.arity()));
             }
@@ -44,6 +50,9 @@ pub fn infer(op: &Op, args: &[&Type]) -> Result<Type, String> {
         }
         Op::Broadcast { dims, at } => {
             arity(op, args.len(), 1)?;
+            if at.iter().any(|p| *p as usize >= dims.len()) {
+                return Err("a position lies outside the dimensions of the result".into());
+            }
             Ok(Type::new(args[0].dtype, place(args, std::slice::from_ref(at), dims)?))
         }
         Op::Contract { lhs, rhs, out } => contract(op, args, lhs, rhs, out),

@@ -16,6 +16,8 @@ mod plan;
 mod text;
 mod ty;
 mod verify;
+#[cfg(test)]
+mod verify_tests;
 pub mod view;
 
 pub use constraint::{Amount, Floor, Keep, Member, Require, Scope, Score, Tail};

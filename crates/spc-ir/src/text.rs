@@ -9,6 +9,11 @@ fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>, sep: &str) -> Strin
     items.into_iter().map(|i| i.to_string()).collect::<Vec<_>>().join(sep)
 }
 
+/// A name in quotes, as JSON writes it: what [`unquote`] reads back.
+fn quote(name: &str) -> String {
+    serde_json::to_string(name).unwrap_or_else(|_| format!("{name:?}"))
+}
+
 impl Graph {
     fn dim_text(&self, d: &Dim) -> String {
         match d.size {
@@ -28,7 +33,7 @@ impl Graph {
     fn op_text(&self, op: &Op) -> String {
         let places = |at: &[Vec<u32>]| list(at.iter().map(|p| format!("[{}]", list(p, " "))), " ");
         match op {
-            Op::Input { name, .. } | Op::Weight { name, .. } => format!("{} {name:?}", op.name()),
+            Op::Input { name, .. } | Op::Weight { name, .. } => format!("{} {}", op.name(), quote(name)),
             Op::Const { value, dtype } => format!("const {dtype} {value:?}"),
             Op::Iota { dim } => format!("iota [{}]", self.dim_text(dim)),
             Op::Map { expr, at } => format!("map {expr} at {}", places(at)),
@@ -96,7 +101,7 @@ impl Graph {
 
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "graph {:?} {{", self.name)?;
+        writeln!(f, "graph {} {{", quote(&self.name))?;
         for s in &self.syms {
             writeln!(f, "  sym {} = {}..{}", s.name, s.lo, s.hi)?;
         }
@@ -110,11 +115,11 @@ impl fmt::Display for Graph {
             writeln!(f, "  {line} : {}", self.type_text(&node.ty))?;
         }
         for (name, o) in &self.outputs {
-            writeln!(f, "  output {name:?} = {o}")?;
+            writeln!(f, "  output {} = {o}", quote(name))?;
         }
         for r in &self.requires {
             for k in &r.keeps {
-                write!(f, "  keep {:?} {} per {} by {}", r.name, k.amount, k.scope, k.score)?;
+                write!(f, "  keep {} {} per {} by {}", quote(&r.name), k.amount, k.scope, k.score)?;
                 if let Some(fl) = &k.floor {
                     write!(f, " min {} per {}", fl.count, fl.scope)?;
                 }
@@ -123,12 +128,12 @@ impl fmt::Display for Graph {
                     let n = |v: &[u64]| list(v, " ");
                     writeln!(
                         f,
-                        "    on {:?} [{}] group [{}] scope [{}] layer {:?}",
-                        m.weight,
+                        "    on {} [{}] group [{}] scope [{}] layer {}",
+                        quote(&m.weight),
                         n(&m.shape),
                         n(&m.group),
                         n(&m.scope),
-                        m.layer
+                        quote(&m.layer)
                     )?;
                 }
             }

@@ -1,13 +1,19 @@
 //! The verifier of graphs. It runs after every pass, in all builds.
-use crate::{Graph, Op, Size, infer};
+use crate::{Graph, NodeId, Op, Size, infer};
 use spc_base::Bug;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Graph {
     /// Checks that every node's type is the one its operator and operands give, that there is no cycle, that names are
-    /// unique, that free axes exist, and that constraints fit the weights they name.
+    /// unique, that free axes exist, and that constraints fit the weights they name (where the graph has them).
     pub fn verify(&self) -> Result<(), Bug> {
         let mut names = BTreeSet::new();
+        let mut axes = BTreeSet::new();
+        for s in &self.syms {
+            if s.lo > s.hi || !axes.insert(&s.name) {
+                return Err(Bug::new(format!("the free axis {} is empty or declared twice", s.name)));
+            }
+        }
         for id in self.order()? {
             let node = self.node(id)?;
             let inputs = self.inputs(id);
@@ -38,11 +44,24 @@ impl Graph {
         if self.outputs.is_empty() {
             return Err(Bug::new("the graph has no output"));
         }
+        self.verify_requires()
+    }
+
+    fn verify_requires(&self) -> Result<(), Bug> {
+        let weights: BTreeMap<String, NodeId> = self.weights().into_iter().collect();
+        let mut names = BTreeSet::new();
         for r in &self.requires {
+            if r.keeps.is_empty() || !names.insert(&r.name) {
+                return Err(Bug::new(format!("constraint {}: it is empty or not the only one of that name", r.name)));
+            }
             for m in r.keeps.iter().flat_map(|k| &k.members) {
                 let ranks = [m.group.len(), m.scope.len()];
                 if ranks.iter().any(|n| *n != m.shape.len()) || m.group.iter().chain(&m.scope).any(|t| *t == 0) {
                     return Err(Bug::new(format!("constraint {}: tiles do not fit {}", r.name, m.weight)));
+                }
+                let Some(id) = weights.get(&m.weight) else { continue };
+                if !self.ty(*id)?.dims.iter().map(|d| d.size.fixed()).eq(m.shape.iter().copied().map(Some)) {
+                    return Err(Bug::new(format!("constraint {}: {} has another shape", r.name, m.weight)));
                 }
             }
         }

@@ -49,10 +49,11 @@ impl Cx {
 
 /// The closest known name, when one is near enough to be meant.
 pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = 1 + name.chars().count() / 3;
+    // A name of one or two letters is near everything; only its other case is meant.
+    let limit = if name.chars().count() <= 2 { 0 } else { 1 + name.chars().count() / 3 };
     let mut best: Option<(usize, &str)> = None;
     for k in known {
-        let d = distance(name, k);
+        let d = if name.eq_ignore_ascii_case(k) { 0 } else { distance(name, k) };
         if d <= limit && best.is_none_or(|(b, _)| d < b) {
             best = Some((d, k));
         }
@@ -84,6 +85,8 @@ mod tests {
     fn the_closest_name_is_offered_only_when_near() {
         assert_eq!(closest("lienar", ["linear", "relu"]), Some("linear"));
         assert_eq!(closest("x", ["linear", "relu"]), None);
+        assert_eq!(closest("q", ["I", "O"]), None);
+        assert_eq!(closest("b", ["I", "B"]), Some("B"));
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -26,9 +26,9 @@ pub fn sources(path: &str, text: &str) -> SourceMap {
 /// Parses and checks; all diagnostics in order.
 pub fn front(text: &str) -> (Checked, Vec<Diagnostic>) {
     let limits = Limits::default();
-    let (ast, mut diags) = spc_syntax::parse(text, FileId(0), &limits);
+    let (ast, diags) = spc_syntax::parse(text, FileId(0), &limits);
     let checked = check(&ast, text, &Library::load(), &limits);
-    diags.extend(checked.diagnostics.iter().cloned());
+    let diags = spc_base::join(diags, checked.diagnostics.clone());
     (checked, diags)
 }
 

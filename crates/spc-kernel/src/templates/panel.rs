@@ -127,7 +127,7 @@ impl Panel<'_> {
         let (x_row, y_row) = (to_i32(4 * cols * tokens)? / tokens as i32, to_i32(4 * rows * tokens)? / tokens as i32);
         let acc = tile.zeros(b);
         let state: Vec<Val> = [strip.values, x].into_iter().chain(acc).collect();
-        let state = unrolled(b, Count::Fixed(cols), 2, state, &|b, s| {
+        let state = unrolled(b, Count::Fixed(cols), tile.steps(), state, &|b, s| {
             let (w, x) = (s[0], s[1]);
             let acc =
                 tile.step(b, &s[2..], &|t| Addr::at(x, x_row * t as i32), &|j| Addr::at(w, lane_bytes * j as i32));
@@ -143,7 +143,7 @@ impl Panel<'_> {
                 None => b.load(LoadKind::VF32, Addr::at(p, at)),
             });
             for t in 0..tokens {
-                let v = epilogue.value(b, state[2 + t * tile.vectors + j], c)?;
+                let v = epilogue.value(b, state[2 + tile.at(t, j)], c)?;
                 let addr = Addr::at(y, y_row * t as i32 + at);
                 match short {
                     Some(n) => b.store_tail(addr, v, n),

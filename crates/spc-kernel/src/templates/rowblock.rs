@@ -18,8 +18,6 @@ use spc_formats::Layout;
 pub const TOKEN_PAD: usize = 16;
 /// Weights of a group of row blocks, in bytes.
 const GROUP_BYTES: usize = 256 << 10;
-/// Columns of a block, or kept entries of a group, up to which they are unrolled.
-const UNROLL: usize = 8;
 
 pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     spec.check()?;
@@ -54,6 +52,11 @@ fn token_tiles(rows: usize, lanes: usize) -> Vec<usize> {
         2 if most >= 4 => vec![4],
         _ => vec![most.min(2)],
     }
+}
+
+/// Blocks of `inner` steps that fit into `steps`: a power of two.
+fn share(steps: usize, inner: usize) -> usize {
+    if inner >= steps { 1 } else { 1 << (steps / inner.max(1)).ilog2() }
 }
 
 struct Rows<'a> {
@@ -215,39 +218,33 @@ impl Rows<'_> {
         };
         // State: values, then a pointer of the index source, then the accumulators.
         let with = |head: [Val; 2], acc: Vec<Val>| head.into_iter().chain(acc).collect::<Vec<Val>>();
-        let acc = tile.zeros(b);
+        let (acc, steps) = (tile.zeros(b), tile.steps());
         let stride = self.stride;
         let state = match self.spec.layout {
-            Layout::Dense { .. } => unrolled(b, e.count, 2, with([e.values, x], acc), &|b, s| {
+            Layout::Dense { .. } => unrolled(b, e.count, steps, with([e.values, x], acc), &|b, s| {
                 let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
                 with([b.ptr_off(s[0], 4 * height as i32), b.ptr_add(s[1], stride)], acc)
             }),
-            Layout::Vx1 { .. } | Layout::Csr => unrolled(b, e.count, 2, with([e.values, e.idx], acc), &|b, s| {
+            Layout::Vx1 { .. } | Layout::Csr => unrolled(b, e.count, steps, with([e.values, e.idx], acc), &|b, s| {
                 let xr = self.row(b, x, Addr::new(s[1]), LoadKind::U32);
                 let acc = step(b, &s[2..], Addr::new(s[0]), xr);
                 with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
             }),
             Layout::Bsr { c, .. } => {
                 let c = c as usize;
-                let by = if c == 1 { 2 } else { 1 };
-                unrolled(b, e.count, by, with([e.values, e.idx], acc), &|b, s| {
+                unrolled(b, e.count, share(steps, c), with([e.values, e.idx], acc), &|b, s| {
                     let xr = self.row(b, x, Addr::new(s[1]), LoadKind::U32);
                     let inner = with([s[0], xr], s[2..].to_vec());
-                    let inner = if c <= UNROLL {
-                        (0..c).fold(inner, |s, _| self.column(b, &s, &step))
-                    } else {
-                        unrolled(b, Count::Fixed(c), 2, inner, &|b, s| self.column(b, s, &step))
-                    };
+                    let inner = unrolled(b, Count::Fixed(c), steps, inner, &|b, s| self.column(b, s, &step));
                     with([inner[0], b.ptr_off(s[1], 4)], inner[2..].to_vec())
                 })
             }
             Layout::Nm { n, m } => {
                 let n = n as usize;
                 let group = b.scale(stride, i64::from(m));
-                let by = if n == 1 { 2 } else { 1 };
                 // One more pointer: the activations of the group.
                 let state: Vec<Val> = [e.values, e.idx, x].into_iter().chain(acc).collect();
-                let state = unrolled(b, e.count, by, state, &|b, s| {
+                let state = unrolled(b, e.count, share(steps, n), state, &|b, s| {
                     let xg = s[2];
                     let entry = |b: &mut Builder, s: &[Val]| {
                         let xr = self.row(b, xg, Addr::new(s[1]), LoadKind::U8);
@@ -255,11 +252,7 @@ impl Rows<'_> {
                         with([b.ptr_off(s[0], 4), b.ptr_off(s[1], 1)], acc)
                     };
                     let inner = with([s[0], s[1]], s[3..].to_vec());
-                    let inner = if n <= UNROLL {
-                        (0..n).fold(inner, |s, _| entry(b, &s))
-                    } else {
-                        unrolled(b, Count::Fixed(n), 2, inner, &entry)
-                    };
+                    let inner = unrolled(b, Count::Fixed(n), steps, inner, &entry);
                     let head = [inner[0], inner[1], b.ptr_add(xg, group)];
                     head.into_iter().chain(inner[2..].iter().copied()).collect()
                 });
@@ -296,7 +289,7 @@ impl Rows<'_> {
         for i in 0..tile.splats {
             let c = bias.map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
             for j in 0..tile.vectors {
-                let v = epilogue.value(b, acc[i * tile.vectors + j], c)?;
+                let v = epilogue.value(b, acc[tile.at(i, j)], c)?;
                 b.store(StoreKind::VF32, Addr::at(row, lane_bytes * j as i32), v);
             }
             if i + 1 < tile.splats {

@@ -47,6 +47,9 @@ pub(super) fn unrolled(
     state
 }
 
+/// Vector registers that generated code may count on.
+const VECTOR_REGISTERS: usize = 16;
+
 /// A register tile: `splats` values that are broadcast against `vectors` contiguous vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
@@ -59,13 +62,27 @@ impl Tile {
         self.splats * self.vectors
     }
 
-    /// Zero accumulators, splat-major.
+    /// Steps that one block of code may hold without spilling, a power of two. Code is ordered by accumulator, so the
+    /// held values of all steps of a block are live at once, and the streamed value of each.
+    pub fn steps(self) -> usize {
+        let held = self.splats.min(self.vectors);
+        let free = VECTOR_REGISTERS.saturating_sub(self.size() + 1);
+        1 << (free / (held + 1)).clamp(1, 4).ilog2()
+    }
+
+    /// Number of the accumulator of splat `i` and vector `j`. Those that use one streamed value are neighbours, because
+    /// code comes out in the order of the accumulators.
+    pub fn at(self, i: usize, j: usize) -> usize {
+        if self.vectors <= self.splats { i * self.vectors + j } else { j * self.splats + i }
+    }
+
+    /// Zero accumulators.
     pub fn zeros(self, b: &mut Builder) -> Vec<Val> {
         let zero = b.vfloat(0.0);
         vec![zero; self.size()]
     }
 
-    /// `acc[i][j] += splat(i) * vector(j)`. The smaller side is held in registers, the other streamed.
+    /// Adds `splat(i) * vector(j)` to each accumulator. The smaller side is held in registers, the other streamed.
     pub fn step(
         self,
         b: &mut Builder,
@@ -79,7 +96,8 @@ impl Tile {
             for i in 0..self.splats {
                 let s = b.load(LoadKind::Splat, splat(i));
                 for j in 0..self.vectors {
-                    acc[i * self.vectors + j] = b.fma(held[j], s, acc[i * self.vectors + j]);
+                    let at = self.at(i, j);
+                    acc[at] = b.fma(held[j], s, acc[at]);
                 }
             }
         } else {
@@ -87,7 +105,8 @@ impl Tile {
             for j in 0..self.vectors {
                 let v = b.load(LoadKind::VF32, vector(j));
                 for i in 0..self.splats {
-                    acc[i * self.vectors + j] = b.fma(held[i], v, acc[i * self.vectors + j]);
+                    let at = self.at(i, j);
+                    acc[at] = b.fma(held[i], v, acc[at]);
                 }
             }
         }

@@ -1,0 +1,258 @@
+//! Every rule of the verifier and of the text form refuses a graph that breaks it.
+use crate::{
+    Amount, DType, Dim, Graph, Keep, Member, NodeId, Op, Require, ScalarExpr, Scope, Score, Sym, SymId, Tail, Type,
+};
+
+fn f32s(dims: Vec<Dim>) -> Type {
+    Type::new(DType::F32, dims)
+}
+
+fn input(g: &mut Graph, name: &str, dims: Vec<Dim>) -> NodeId {
+    g.add(Op::Input { name: name.into(), ty: f32s(dims) }, &[]).unwrap()
+}
+
+fn map(g: &mut Graph, expr: &str, x: &[NodeId]) -> NodeId {
+    let at = x.iter().map(|n| (0..g.ty(*n).unwrap().rank() as u32).collect()).collect();
+    g.add(Op::Map { expr: ScalarExpr::parse(expr).unwrap(), at }, x).unwrap()
+}
+
+/// `y = -x` for x of `[B, K=3]`, with a weight of `[3, 4]` under a constraint.
+fn good() -> Graph {
+    let mut g = Graph::new("g");
+    g.syms.push(Sym { name: "B".into(), lo: 1, hi: 8 });
+    let x = input(&mut g, "x", vec![Dim::free("B", SymId(0)), Dim::fixed("K", 3)]);
+    let y = map(&mut g, "(neg a0)", &[x]);
+    let ty = f32s(vec![Dim::fixed("O", 3), Dim::fixed("K", 4)]);
+    g.add(Op::Weight { name: "w".into(), ty }, &[]).unwrap();
+    g.outputs.push(("y".into(), y));
+    let member = Member {
+        weight: "w".into(),
+        shape: vec![3, 4],
+        group: vec![1, 1],
+        scope: vec![1, 4],
+        layer: String::new(),
+    };
+    let keep = Keep {
+        amount: Amount::OutOf { n: 2, m: 4 },
+        scope: Scope::Tile,
+        score: Score::Abs,
+        floor: None,
+        multiple: 1,
+        tail: Tail::Exact,
+        members: vec![member],
+    };
+    g.requires.push(Require { name: "r".into(), keeps: vec![keep] });
+    g.verify().unwrap();
+    g
+}
+
+fn refused(spoil: impl FnOnce(&mut Graph), because: &str) {
+    let mut g = good();
+    spoil(&mut g);
+    let e = g.verify().unwrap_err();
+    assert!(e.0.contains(because), "`{}` does not say `{because}`", e.0);
+}
+
+#[test]
+fn types_that_do_not_follow() {
+    // The reader's type was computed for another operand.
+    refused(
+        |g| {
+            let other = input(g, "z", vec![Dim::fixed("K", 7)]);
+            g.redirect(NodeId(0), other);
+        },
+        "%1",
+    );
+    refused(
+        |g| {
+            let other = input(g, "z", vec![Dim::free("B", SymId(0)), Dim::fixed("L", 3)]);
+            g.redirect(NodeId(0), other);
+        },
+        "the type does not follow",
+    );
+}
+
+#[test]
+fn cycles() {
+    refused(
+        |g| {
+            let y = NodeId(1);
+            let z = map(g, "(abs a0)", &[y]);
+            g.redirect(NodeId(0), z);
+        },
+        "cycle",
+    );
+}
+
+#[test]
+fn names() {
+    refused(|g| _ = input(g, "x", vec![]), "two inputs of the name x");
+    refused(
+        |g| _ = g.add(Op::Weight { name: "w".into(), ty: f32s(vec![]) }, &[]).unwrap(),
+        "two weights of the name w",
+    );
+    refused(|g| g.outputs.push(("y".into(), NodeId(0))), "two outputs of the name y");
+    refused(|g| g.outputs.clear(), "no output");
+    refused(|g| g.outputs.push(("z".into(), NodeId(99))), "no node %99");
+    // An input and a weight may share a name.
+    let mut g = good();
+    input(&mut g, "w", vec![]);
+    g.verify().unwrap();
+}
+
+#[test]
+fn free_axes() {
+    refused(|g| _ = input(g, "z", vec![Dim::free("C", SymId(1))]), "no free axis 1");
+    refused(|g| g.syms.push(g.syms[0].clone()), "declared twice");
+    refused(|g| g.syms[0].lo = 9, "empty");
+}
+
+#[test]
+fn constraints() {
+    fn member(g: &mut Graph) -> &mut Member {
+        &mut g.requires[0].keeps[0].members[0]
+    }
+    refused(|g| member(g).group = vec![1], "tiles do not fit w");
+    refused(|g| member(g).scope = vec![1, 4, 1], "tiles do not fit w");
+    refused(|g| member(g).group = vec![0, 1], "tiles do not fit w");
+    refused(|g| member(g).scope = vec![1, 0], "tiles do not fit w");
+    refused(|g| member(g).shape = vec![4, 3], "another shape");
+    refused(|g| g.requires.push(g.requires[0].clone()), "not the only one");
+    refused(|g| g.requires[0].keeps.clear(), "empty");
+    // A constraint on a weight that this function does not use is no mistake.
+    let mut g = good();
+    member(&mut g).weight = "elsewhere".into();
+    g.verify().unwrap();
+}
+
+/// Each line of operator text that does not type.
+#[test]
+fn operators_that_do_not_type() {
+    let head = "graph \"g\" {\n sym B = 1..8\n %0 = input \"x\" : f32[B=?B, K=6]\n %1 = input \"i\" : i32[B=?B]\n \
+                %2 = weight \"w\" : f32[O=5, K=6]\n %3 = input \"b\" : bool[B=?B]\n";
+    let parse = |line: &str| Graph::parse(&format!("{head} %4 = {line}\n output \"y\" = %4\n}}"));
+    for good in [
+        "map (neg a0) at [0 1] (%0) : f32[B=?B, K=6]",
+        "map (mul a0 (f32 a1)) at [1 0] [1] (%0, %1) : f32[K=6, B=?B]",
+        "broadcast [A=2, B=?B] at [1] (%1) : i32[A=2, B=?B]",
+        "contract [0 1] [2 1] -> [2 0] (%0, %2) : f32[O=5, B=?B]",
+        "reduce max [0 1] (%0) : f32[]",
+        "gather 0 (%2, %1) : f32[B=?B, K=6]",
+        "transpose [1 0] (%2) : f32[K=6, O=5]",
+        "split 1 [H=2, C=3] (%0) : f32[B=?B, H=2, C=3]",
+        "merge 0 2 (%2) : f32[(O K)=30]",
+        "linear act (max a0 0) (%0, %2) : f32[B=?B, O=5]",
+    ] {
+        parse(good).unwrap_or_else(|e| panic!("{good}: {e}")).verify().unwrap();
+    }
+    for bad in [
+        "weight \"v\" : f32[B=?B]",
+        "map (neg a0) at [0 1] (%0) : f32[K=6, B=?B]",
+        "map (neg a0) at [0] (%0) : f32[B=?B]",
+        "map (neg a0) at [0 0] (%0) : f32[B=?B]",
+        "map (neg a0) at [0 2] (%0) : f32[B=?B, Z=1, K=6]",
+        "map (neg a1) at [0 1] (%0) : f32[B=?B, K=6]",
+        "map (neg a0) at [0] (%3) : bool[B=?B]",
+        "map (add a0 a1) at [0 1] [0] (%0, %1) : f32[B=?B, K=6]",
+        "map (select a0 1 2) at [0] (%3) : f32[B=?B]",
+        "map (add a0 a1) at [0 1] [1 0] (%0, %2) : f32[B=?B, K=6]",
+        "map (f32 1) at : f32[]",
+        "map 1 at [0 1] (%0) : f32[B=?B, K=6]",
+        "broadcast [A=2] at [1] (%1) : i32[A=2, B=?B]",
+        "broadcast [A=2, C=3] at [1] (%1) : i32[A=2, B=?B]",
+        "contract [0 1] [2 3] -> [0 2] (%0, %2) : f32[B=?B, O=5]",
+        "contract [0 1] [0 1] -> [0] (%0, %2) : f32[B=?B]",
+        "contract [0 1] [2 1] -> [0 2 2] (%0, %2) : f32[B=?B, O=5, O=5]",
+        "contract [0 1] [2 1] -> [0 9] (%0, %2) : f32[B=?B, O=5]",
+        "contract [0] [0] -> [0] (%1, %1) : f32[B=?B]",
+        "reduce sum [] (%0) : f32[B=?B, K=6]",
+        "reduce sum [1 0] (%0) : f32[]",
+        "reduce sum [2] (%0) : f32[B=?B, K=6]",
+        "reduce sum [0] (%1) : f32[]",
+        "gather 2 (%2, %1) : f32[B=?B, K=6]",
+        "gather 0 (%2, %0) : f32[B=?B, K=6, K=6]",
+        "transpose [0 0] (%2) : f32[O=5, O=5]",
+        "transpose [0] (%2) : f32[O=5]",
+        "transpose [0 2] (%2) : f32[O=5, K=6]",
+        "split 1 [H=2, C=4] (%0) : f32[B=?B, H=2, C=4]",
+        "split 0 [H=2, C=4] (%0) : f32[H=2, C=4, K=6]",
+        "split 1 [] (%0) : f32[B=?B]",
+        "split 1 [H=9223372036854775808, C=2] (%0) : f32[B=?B, H=2, C=3]",
+        "merge 0 2 (%0) : f32[(B K)=6]",
+        "merge 1 0 (%2) : f32[O=5]",
+        "merge 1 2 (%2) : f32[O=5]",
+        "merge 1 4294967295 (%2) : f32[O=5]",
+        "linear bias (%0, %2) : f32[B=?B, O=5]",
+        "linear (%2, %0) : f32[O=5, B=?B]",
+        "linear bias (%0, %2, %2) : f32[B=?B, O=5]",
+        "linear act (lt a0 0) (%0, %2) : f32[B=?B, O=5]",
+        "linear act (add a0 a1) (%0, %2) : f32[B=?B, O=5]",
+        "linear (%0, %2, %2) : f32[B=?B, O=5]",
+        "neg (%0) : f32[B=?B, K=6]",
+        "map (neg a0) at [0 1] (%4) : f32[B=?B, K=6]",
+        "iota [A=2, B=3] : i32[A=2]",
+    ] {
+        assert!(parse(bad).is_err(), "accepted: {bad}");
+    }
+}
+
+#[test]
+fn names_of_any_text_survive() {
+    let odd = "a \"b\"\\ \u{1}\u{1b}\u{301}\u{200b}\n\t'{}()[]%:,;= é\u{1f600}\u{7f}\u{0}";
+    let mut g = good();
+    g.name = odd.into();
+    let z = input(&mut g, odd, vec![Dim::fixed("K", 2)]);
+    g.outputs.push((odd.into(), z));
+    g.requires[0].name = odd.into();
+    g.requires[0].keeps[0].members[0].layer = odd.into();
+    assert_eq!(Graph::parse(&g.to_string()).unwrap(), g);
+}
+
+#[test]
+fn every_form_of_a_constraint_survives() {
+    let mut g = good();
+    let base = g.requires.remove(0).keeps.remove(0);
+    let scopes = [Scope::Tile, Scope::Tensor, Scope::Layer, Scope::Model];
+    let amounts = [
+        Amount::Count(u64::MAX),
+        Amount::OutOf { n: 0, m: 1 },
+        Amount::Share { num: 1, den: u64::MAX },
+        Amount::Above(f64::INFINITY),
+        Amount::Above(-1e-300),
+    ];
+    let scores = [Score::Abs, Score::Norm1, Score::Norm2, Score::Random(u64::MAX)];
+    let tails = [Tail::Exact, Tail::Pad, Tail::Ragged];
+    for (i, amount) in amounts.into_iter().enumerate() {
+        let keeps = (0..12).map(|j| Keep {
+            amount,
+            scope: scopes[j % 4],
+            score: scores[(i + j) % 4],
+            floor: (j % 2 == 0).then_some(crate::Floor { count: j as u64, scope: scopes[(j / 3) % 4] }),
+            multiple: 1 + j as u64,
+            tail: tails[j % 3],
+            members: vec![base.members[0].clone(); j % 3],
+        });
+        g.requires.push(Require { name: format!("r{i} per min multiple"), keeps: keeps.collect() });
+    }
+    assert_eq!(Graph::parse(&g.to_string()).unwrap(), g);
+}
+
+#[test]
+fn maps_have_operands_and_not_too_many() {
+    let mut g = Graph::new("g");
+    let x = input(&mut g, "x", vec![]);
+    let op = |n: usize| Op::Map { expr: ScalarExpr::parse("(neg a255)").unwrap(), at: vec![vec![]; n] };
+    assert!(g.add(op(256), &[x; 256]).is_ok());
+    assert!(g.add(op(257), &vec![x; 257]).is_err());
+    assert!(g.add(Op::Map { expr: ScalarExpr::parse("(f32 1)").unwrap(), at: vec![] }, &[]).is_err());
+}
+
+#[test]
+fn deep_expressions_are_refused_and_not_followed() {
+    let deep = |n: usize| format!("{}a0{}", "(neg ".repeat(n), ")".repeat(n));
+    assert!(ScalarExpr::parse(&deep(500)).is_ok());
+    assert!(ScalarExpr::parse(&deep(100_000)).is_err());
+    for bad in ["", "(", ")", "()", "(neg)", "(neg a0", "(neg a0 a1)", "(foo a0)", "a256", "a0 a1", "(add a0)", "x"] {
+        assert!(ScalarExpr::parse(bad).is_err(), "{bad}");
+    }
+}

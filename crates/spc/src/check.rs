@@ -1,0 +1,90 @@
+//! `spc check`: the text, and the headers of the files that it names.
+use crate::bind::check_headers;
+use crate::failure::{Failure, Res};
+use crate::load::{Source, load_file};
+use crate::plan::optimise;
+use crate::session::Session;
+use spc_base::{Diagnostic, codes};
+use std::path::Path;
+
+/// What `--emit` shows of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The syntax tree.
+    Ast,
+    /// The program with all sugar expanded, as `.sp` text.
+    Core,
+    /// The optimised graphs.
+    Ir,
+    /// Plans as JSON.
+    Plan,
+    /// CPU kernels as Cranelift text.
+    Clif,
+    /// CUDA C++.
+    Cuda,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 6] = [Stage::Ast, Stage::Core, Stage::Ir, Stage::Plan, Stage::Clif, Stage::Cuda];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Ast => "ast",
+            Stage::Core => "core",
+            Stage::Ir => "ir",
+            Stage::Plan => "plan",
+            Stage::Clif => "clif",
+            Stage::Cuda => "cuda",
+        }
+    }
+
+    /// Name of the file in an output folder.
+    pub fn file(self) -> &'static str {
+        match self {
+            Stage::Ast => "program.ast",
+            Stage::Core => "core.sp",
+            Stage::Ir => "program.ir",
+            Stage::Plan => "plan.json",
+            Stage::Clif => "kernels.clif",
+            Stage::Cuda => "kernels.cu",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Stage> {
+        Stage::ALL.into_iter().find(|s| s.name() == name)
+    }
+}
+
+/// Stages that need no weights.
+pub fn emit_text(s: &Session<'_>, source: &Source, functions: &[String], stage: Stage) -> Res<Option<String>> {
+    Ok(match stage {
+        Stage::Ast => Some(spc_syntax::dump(&source.module.ast)),
+        Stage::Core => Some(spc_syntax::print(&source.module.core)),
+        Stage::Ir => {
+            let mut out = String::new();
+            for f in functions {
+                out += &optimise(s, source.graph(f)?)?.to_string();
+            }
+            Some(out)
+        }
+        Stage::Plan | Stage::Clif | Stage::Cuda => None,
+    })
+}
+
+/// Checks a file. The text is what `--emit` asked for, in order; empty when nothing was asked for.
+pub fn check(s: &mut Session<'_>, path: &Path, emit: &[Stage]) -> Res<String> {
+    let source = load_file(s, path)?;
+    check_headers(s, &source)?;
+    let mut out = String::new();
+    for stage in emit {
+        let all: Vec<String> = source.graphs.keys().cloned().collect();
+        match emit_text(s, &source, &all, *stage)? {
+            Some(text) => out += &text,
+            None => {
+                let text = format!("`check` does not emit `{}`, `compile` does", stage.name());
+                return Err(Failure::usage(Diagnostic::error(codes::ARGUMENT, text)));
+            }
+        }
+    }
+    Ok(out)
+}

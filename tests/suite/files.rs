@@ -3,7 +3,7 @@
 mod support;
 
 use std::fmt::Write;
-use support::{front, optimised, render, root, sound};
+use support::{front, optimised, plans, render, root, sound};
 
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
@@ -13,6 +13,8 @@ fn file_test(path: &str) {
     let output = match kind {
         "ui" => ui(path, &text),
         "ir" => ir(path, &text),
+        "layout" => layout(path, &text),
+        "cuda" => cuda(path, &text),
         "samples" => return sample(path, &text),
         other => panic!("no test for the folder {other}"),
     };
@@ -55,6 +57,59 @@ fn ir(path: &str, text: &str) -> String {
     let again = sound(path, &core);
     let texts = |c: &spc_sema::Checked| c.graphs.values().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(texts(&again), texts(&checked), "the core form checks to another program");
+    out
+}
+
+/// What was chosen for random weights under the file's constraints, and why. The same on every run.
+fn layout(path: &str, text: &str) -> String {
+    let checked = sound(path, text);
+    let g = optimised(&checked);
+    let weights = support::projected(&g, &support::random_weights(&g, 1));
+    let tuned = checked.module.targets.first().map(|t| t.tune.clone()).unwrap_or_default();
+    let plan = plans::chosen(&g, &weights, &support::declared(&g), &tuned);
+    let again = plans::chosen(&g, &weights, &support::declared(&g), &tuned);
+    assert_eq!(plan, again, "two runs give two plans");
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<spc_ir::Plan>(&json).unwrap(), plan, "the plan does not survive its file");
+    let mut out = String::new();
+    section(&mut out, "plan", &plans::text(&plan));
+    out
+}
+
+/// The layout that a file named after it forces; `None` leaves the choice to the chooser.
+fn named_layout(path: &str) -> Option<spc_formats::Layout> {
+    use spc_formats::Layout;
+    match path.split('/').next_back().unwrap() {
+        "vx1.sp" => Some(Layout::Vx1 { v: 4 }),
+        "bsr.sp" => Some(Layout::Bsr { r: 4, c: 4 }),
+        "nm.sp" => Some(Layout::Nm { n: 2, m: 4 }),
+        "csr.sp" => Some(Layout::Csr),
+        "dense.sp" => Some(Layout::DENSE),
+        _ => None,
+    }
+}
+
+/// The program with random weights under its constraints, in the layout that its name forces.
+fn planned(path: &str, text: &str) -> (spc_ir::Graph, support::Weights, spc_ir::Plan) {
+    let checked = sound(path, text);
+    let g = optimised(&checked);
+    let weights = support::projected(&g, &support::random_weights(&g, 1));
+    let plan = match named_layout(path) {
+        Some(l) => plans::forced(&g, &weights, l, true),
+        None => plans::chosen(&g, &weights, &support::declared(&g), &std::collections::BTreeMap::new()),
+    };
+    (g, weights, plan)
+}
+
+/// The emitted CUDA text from the first kernel's shape on (the prelude and the templates above it are the same in every
+/// program, and shown once), and the list of operators left to the host.
+fn cuda(path: &str, text: &str) -> String {
+    let (g, _, plan) = planned(path, text);
+    let module = spc_cuda::emit(&g, &plan).unwrap();
+    let mut out = String::new();
+    section(&mut out, "kernels.cu", &module.text);
+    let manifest = spc_cuda::manifest(&module, None).unwrap();
+    section(&mut out, "manifest", &serde_json::to_string_pretty(&manifest).unwrap());
     out
 }
 

@@ -183,7 +183,7 @@ fn operators_that_do_not_type() {
         "merge 1 2 (%2) : f32[O=5]",
         "merge 1 4294967295 (%2) : f32[O=5]",
         "linear bias (%0, %2) : f32[B=?B, O=5]",
-        "linear (%2, %0) : f32[O=5, B=?B]",
+        "linear (%0, %1) : f32[B=?B, O=5]",
         "linear bias (%0, %2, %2) : f32[B=?B, O=5]",
         "linear act (lt a0 0) (%0, %2) : f32[B=?B, O=5]",
         "linear act (add a0 a1) (%0, %2) : f32[B=?B, O=5]",

@@ -7,7 +7,7 @@ pub fn called(ast: &Ast) -> BTreeSet<&str> {
     let mut out = BTreeSet::new();
     for item in &ast.items {
         if let ItemKind::Fn(f) = &item.kind {
-            match &f.body {
+            match &f.sig.body {
                 Body::Block(b) => block(b, &mut out),
                 Body::Expr(e) => expr(e, &mut out),
             }

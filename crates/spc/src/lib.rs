@@ -22,5 +22,6 @@ pub mod driver {
     pub use crate::failure::{Failure, Res, exit_code};
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::world::{DiskWorld, World};
+    pub use spc_report::{Format, Renderer};
 }
 pub use world::{DiskWorld, World};

@@ -1,5 +1,7 @@
 //! What the suites share: checking a text, rendering its diagnostics, random weights that satisfy its constraints.
 #![allow(dead_code)]
+pub mod plans;
+
 use spc_base::{Diagnostic, FileId, Limits};
 use spc_ir::{Graph, Op};
 use spc_report::{Renderer, SourceMap};
@@ -101,4 +103,24 @@ pub fn inputs(g: &Graph) -> Vec<(String, spc_ir::Type)> {
 
 pub fn is_linear(op: &Op) -> bool {
     matches!(op, Op::Linear { .. })
+}
+
+/// Layouts that the constraints of a graph name: N:M, column vectors, blocks.
+pub fn declared(g: &Graph) -> Vec<spc_formats::Layout> {
+    use spc_formats::Layout;
+    let mut out = Vec::new();
+    for k in g.requires.iter().flat_map(|r| &r.keeps) {
+        for m in &k.members {
+            let layout = match (k.amount, m.group.as_slice()) {
+                (spc_ir::Amount::OutOf { n, m }, [1, 1]) => Layout::Nm { n: n as u32, m: m as u32 },
+                (_, [v, 1]) if *v > 1 => Layout::Vx1 { v: *v as u32 },
+                (_, [r, c]) if *r > 1 => Layout::Bsr { r: *r as u32, c: *c as u32 },
+                _ => continue,
+            };
+            if !out.contains(&layout) {
+                out.push(layout);
+            }
+        }
+    }
+    out
 }

@@ -1,0 +1,75 @@
+//! Where results and messages go.
+use crate::args::MessageFormat;
+use spc::driver::{Failure, Format, Renderer, Res, Session};
+use std::io::{self, IsTerminal, Write};
+
+/// The report block for a bug of ours.
+const REPORT: &str = "\
+This is a bug in spc, not in your program. Please report it with the command line, the .sp file if you can share it,
+and the text above: https://github.com/spc-lang/spc/issues
+";
+
+pub struct Output {
+    renderer: Renderer,
+}
+
+fn err(text: &str) {
+    // Nothing can be done where stderr is closed.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Replaces the panic message by one that asks for a report. The exit code of a panic is 101.
+pub fn on_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        err(&format!("internal error: {info}\n{REPORT}"));
+    }));
+}
+
+impl Output {
+    pub fn new(format: MessageFormat) -> Output {
+        let format = match format {
+            MessageFormat::Human => Format::Human,
+            MessageFormat::Short => Format::Short,
+            MessageFormat::Json => Format::Json,
+        };
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let colour = io::stderr().is_terminal() && !plain;
+        Output { renderer: Renderer { format, colour, ..Renderer::default() } }
+    }
+
+    pub fn shows_progress(&self) -> bool {
+        self.renderer.format == Format::Human && io::stderr().is_terminal()
+    }
+
+    /// Writes the warnings, then the result to stdout or the failure to stderr; the exit code.
+    pub fn finish(&self, s: &Session<'_>, result: Res<String>) -> u8 {
+        let failed = result.as_ref().err().map(Failure::diagnostics).unwrap_or_default();
+        for d in s.warnings.iter().chain(failed) {
+            err(&self.renderer.render(d, &s.sources));
+        }
+        match result {
+            Ok(text) => match print(&text) {
+                Ok(()) => 0,
+                Err(e) => {
+                    err(&format!("cannot write the result: {e}\n"));
+                    4
+                }
+            },
+            Err(failure) => {
+                if let Failure::Bug(bug) = &failure {
+                    err(&format!("{bug}\n{REPORT}"));
+                }
+                failure.exit_code()
+            }
+        }
+    }
+}
+
+/// A reader that has gone away is no error.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

@@ -1,1 +1,531 @@
-//! placeholder
+//! The command line from outside: results, exit codes, messages, and that bad input leaves nothing behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod support;
+
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use support::spc::{Ran, listing, spc};
+use support::{Rng, root};
+use tempfile::TempDir;
+
+fn top() -> PathBuf {
+    root().parent().unwrap().to_path_buf()
+}
+
+const NET: &str = "\
+use std.nn
+use std.patterns.nm
+axis B = 1..64
+model net from safetensors \"net.safetensors\" {
+  axes { I = 16, N = 32, O = 4 }
+  w1: f32[N, I]  b1: f32[N]
+  w2: f32[O, N]
+}
+fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.linear(nn.relu(nn.linear(x, net.w1, net.b1)), net.w2) }
+require cols: keep 25% of tile(out: 16, in: 1) per tensor on net.w1
+require half: nm(2, 4) on net.w2
+target t = cpu(threads: 1) { B = 48 }
+";
+
+type Stored = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// The weights of `NET`, and one tensor that it does not declare.
+fn weights() -> Stored {
+    let mut rng = Rng(3);
+    let mut out = Stored::new();
+    for (name, shape) in [("w1", vec![32, 16]), ("b1", vec![32]), ("w2", vec![4, 32])] {
+        let n = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..n).map(|_| rng.float()).collect();
+        out.insert(name.into(), (Dtype::F32, shape, bytes(&values)));
+    }
+    let ids: Vec<u8> = (0..3i64).flat_map(i64::to_le_bytes).collect();
+    out.insert("extra.ids".into(), (Dtype::I64, vec![3], ids));
+    out
+}
+
+fn file(stored: &Stored) -> Vec<u8> {
+    let views = stored.iter().map(|(n, (t, s, b))| (n.clone(), TensorView::new(*t, s.clone(), b).unwrap()));
+    let meta = [("source".to_string(), "test".to_string())].into_iter().collect();
+    serialize(views, Some(meta)).unwrap()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect()
+}
+
+/// A folder with `net.sp` and `net.safetensors`.
+fn folder(text: &str, stored: &[u8]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("net.sp"), text).unwrap();
+    std::fs::write(dir.path().join("net.safetensors"), stored).unwrap();
+    dir
+}
+
+fn good() -> TempDir {
+    folder(NET, &file(&weights()))
+}
+
+fn ok(r: Ran) -> Ran {
+    assert_eq!(r.code, 0, "stdout:\n{}\nstderr:\n{}", r.stdout, r.stderr);
+    r
+}
+
+/// The run ends with this exit code and names this diagnostic; nothing but `files` is in the folder afterwards.
+fn refused(dir: &Path, args: &[&str], exit: i32, code: &str) -> Ran {
+    let before = listing(dir);
+    let r = spc(dir, args);
+    assert_eq!(r.code, exit, "{args:?}\nstdout:\n{}\nstderr:\n{}", r.stdout, r.stderr);
+    assert!(r.stderr.contains(code), "{args:?}: no {code} in\n{}", r.stderr);
+    assert_eq!(listing(dir), before, "{args:?} left something behind");
+    r
+}
+
+#[test]
+fn check_is_silent_on_a_sound_program() {
+    let dir = good();
+    let r = ok(spc(dir.path(), ["check", "net.sp"]));
+    assert_eq!((r.stdout.as_str(), r.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn check_prints_its_stages() {
+    let dir = good();
+    let r = ok(spc(dir.path(), ["check", "net.sp", "--emit=ast,core,ir"]));
+    assert!(r.stdout.contains("keep 2 of 4 of elements per tile(in: 4) by abs"), "{}", r.stdout);
+    assert!(r.stdout.contains("graph \"f\" {"), "{}", r.stdout);
+}
+
+#[test]
+fn check_warns_where_the_weight_file_is_missing() {
+    let dir = good();
+    std::fs::remove_file(dir.path().join("net.safetensors")).unwrap();
+    let r = ok(spc(dir.path(), ["check", "net.sp"]));
+    assert!(r.stderr.contains("SP0407"), "{}", r.stderr);
+    for command in ["explain", "verify", "compile"] {
+        refused(dir.path(), &[command, "net.sp"], 4, "SP0401");
+    }
+}
+
+#[test]
+fn messages_as_json_have_spans() {
+    let dir = folder("axis B = 1..4\nfn f(x: f32[B]) -> y: f32[B] { y = x + z }\n", b"");
+    let r = spc(dir.path(), ["check", "net.sp", "--message-format", "json"]);
+    assert_eq!(r.code, 1);
+    let v: serde_json::Value = serde_json::from_str(r.stderr.lines().next().unwrap()).unwrap();
+    assert_eq!(v["code"], "SP0101", "{v}");
+    assert_eq!(v["level"], "error");
+    assert_eq!(v["spans"][0]["line_start"], 2);
+    let r = spc(dir.path(), ["check", "net.sp", "--message-format", "short"]);
+    assert!(r.stderr.starts_with("net.sp:2:40: error[SP0101]"), "{}", r.stderr);
+}
+
+#[test]
+fn compile_writes_a_whole_folder_that_runs_and_verifies() {
+    let dir = good();
+    ok(spc(dir.path(), ["compile", "net.sp", "--target", "t", "-o", "out"]));
+    let files = listing(&dir.path().join("out"));
+    for f in ["manifest.json", "plan.json", "weights.safetensors"] {
+        assert!(files.iter().any(|x| x == f), "{files:?}");
+    }
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("out/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["format"], 1, "{manifest}");
+    ok(spc(dir.path(), ["verify", "out"]));
+
+    // The folder alone computes what the program computes.
+    let x: Vec<f32> = (0..5 * 16).map(|i| (i as f32 * 0.37).sin()).collect();
+    let x = ndarray::Array2::from_shape_vec((5, 16), x).unwrap().into_dyn();
+    spc_io::write_npy(
+        &dir.path().join("x.npy"),
+        &spc_io::Tensor::new(vec![5, 16], x.as_slice().unwrap().to_vec()).unwrap(),
+    )
+    .unwrap();
+    ok(spc(dir.path(), ["run", "net.sp", "--fn", "f", "--in", "x=x.npy", "--out", "y=a.npy"]));
+    ok(spc(dir.path(), ["run", "out", "--fn", "f", "--in", "x=x.npy", "--out", "y=b.npy"]));
+    let (a, b) = (std::fs::read(dir.path().join("a.npy")).unwrap(), std::fs::read(dir.path().join("b.npy")).unwrap());
+    assert_eq!(a, b);
+}
+
+#[test]
+fn the_same_input_compiles_to_the_same_bytes() {
+    let dir = good();
+    for out in ["a", "b"] {
+        ok(spc(dir.path(), ["compile", "net.sp", "-o", out]));
+    }
+    for f in listing(&dir.path().join("a")) {
+        let read = |o: &str| std::fs::read(dir.path().join(o).join(&f)).unwrap();
+        assert_eq!(read("a"), read("b"), "{f}");
+    }
+}
+
+#[test]
+fn a_changed_folder_is_refused() {
+    for name in ["plan.json", "weights.safetensors", "manifest.json"] {
+        let dir = good();
+        ok(spc(dir.path(), ["compile", "net.sp", "-o", "out"]));
+        let path = dir.path().join("out").join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let r = spc(dir.path(), ["verify", "out"]);
+        assert_eq!(r.code, 4, "{name}: {}", r.stderr);
+        assert!(r.stderr.contains("SP060") || r.stderr.contains("SP0402"), "{name}: {}", r.stderr);
+        std::fs::remove_file(&path).unwrap();
+        let r = spc(dir.path(), ["verify", "out"]);
+        assert_eq!(r.code, 4, "{name} missing: {}", r.stderr);
+    }
+}
+
+#[test]
+fn a_plan_of_another_program_is_refused() {
+    let dir = good();
+    ok(spc(dir.path(), ["compile", "net.sp", "-o", "out"]));
+    let other = NET.replace("nn.relu", "nn.gelu");
+    std::fs::write(dir.path().join("net.sp"), other).unwrap();
+    ok(spc(dir.path(), ["compile", "net.sp", "-o", "other"]));
+    // The other program's plan, with the manifest made to agree with it.
+    let (out, other) = (dir.path().join("out"), dir.path().join("other"));
+    let read = |p: &Path, f: &str| std::fs::read_to_string(p.join(f)).unwrap();
+    let (old, new) = (read(&out, "plan.json"), read(&other, "plan.json"));
+    assert_ne!(old, new);
+    let sums = |m: &str| -> serde_json::Value { serde_json::from_str::<serde_json::Value>(m).unwrap() };
+    let find = |v: &serde_json::Value| v["files"]["plan.json"].as_str().map(str::to_string);
+    let (a, b) = (find(&sums(&read(&out, "manifest.json"))), find(&sums(&read(&other, "manifest.json"))));
+    let (a, b) = (a.expect("the manifest has the plan's hash"), b.unwrap());
+    std::fs::write(out.join("plan.json"), new).unwrap();
+    std::fs::write(out.join("manifest.json"), read(&out, "manifest.json").replace(&a, &b)).unwrap();
+    let r = spc(dir.path(), ["verify", "out"]);
+    assert_eq!(r.code, 4, "{}", r.stderr);
+    assert!(r.stderr.contains("SP0603"), "{}", r.stderr);
+}
+
+#[test]
+fn cuda_text_is_written_without_a_gpu() {
+    let dir = good();
+    let r = ok(spc(dir.path(), ["compile", "net.sp", "--target", "cuda", "-o", "gpu"]));
+    let files = listing(&dir.path().join("gpu"));
+    for f in ["kernels.cu", "manifest.json", "plan.json", "weights.safetensors"] {
+        assert!(files.iter().any(|x| x == f), "{files:?}");
+    }
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("gpu/manifest.json")).unwrap()).unwrap();
+    if manifest.to_string().contains("\"images\":[]") {
+        assert!(r.stderr.contains("SP0604"), "{}", r.stderr);
+    }
+    let text = std::fs::read_to_string(dir.path().join("gpu/kernels.cu")).unwrap();
+    assert_eq!(text.matches("extern \"C\" __global__").count(), 2, "one kernel a linear");
+}
+
+#[test]
+fn export_keeps_names_and_writes_exact_zeros() {
+    let dir = good();
+    ok(spc(dir.path(), ["export", "net.sp", "--emit=safetensors", "-o", "sparse.safetensors"]));
+    let data = std::fs::read(dir.path().join("sparse.safetensors")).unwrap();
+    let (_, meta) = safetensors::SafeTensors::read_metadata(&data).unwrap();
+    assert_eq!(meta.metadata().as_ref().unwrap()["source"], "test", "the file's metadata is kept");
+    let out = safetensors::SafeTensors::deserialize(&data).unwrap();
+    let source = weights();
+    let mut names: Vec<&str> = out.names().into_iter().collect();
+    names.sort_unstable();
+    assert_eq!(names, source.keys().map(String::as_str).collect::<Vec<_>>());
+    for (name, (dtype, shape, old)) in &source {
+        let t = out.tensor(name).unwrap();
+        assert_eq!((t.dtype(), t.shape()), (*dtype, shape.as_slice()), "{name}");
+        if !name.starts_with('w') {
+            assert_eq!(t.data(), old, "{name} is passed through");
+            continue;
+        }
+        let (old, new) = (floats(old), floats(t.data()));
+        for (a, b) in old.iter().zip(&new) {
+            assert!(b.to_bits() == 0 || a.to_bits() == b.to_bits(), "{name}: {a} became {b}");
+        }
+        let zeros = new.iter().filter(|v| **v == 0.0).count();
+        let expected = if name == "w1" { old.len() * 3 / 4 } else { old.len() / 2 };
+        assert_eq!(zeros, expected, "{name}");
+    }
+    // Exporting the result again changes nothing.
+    std::fs::write(dir.path().join("net.safetensors"), &data).unwrap();
+    let r = ok(spc(dir.path(), ["export", "net.sp", "--emit=safetensors", "-o", "again.safetensors"]));
+    assert!(r.stderr.contains("SP0307"), "a constraint that removes nothing is reported: {}", r.stderr);
+    assert_eq!(std::fs::read(dir.path().join("again.safetensors")).unwrap(), data);
+}
+
+#[test]
+fn verify_passes_and_explain_gives_reasons() {
+    let dir = good();
+    ok(spc(dir.path(), ["verify", "net.sp"]));
+    let r = ok(spc(dir.path(), ["explain", "net.sp"]));
+    for word in ["net.w1", "net.w2", "dense(16)", "vx1(16)", "csr"] {
+        assert!(r.stdout.contains(word), "no {word} in\n{}", r.stdout);
+    }
+    let r = ok(spc(dir.path(), ["explain", "net.sp", "--json"]));
+    serde_json::from_str::<serde_json::Value>(&r.stdout).unwrap();
+    let r = ok(spc(dir.path(), ["explain", "SP0201"]));
+    assert!(r.stdout.contains("nominal"), "{}", r.stdout);
+}
+
+#[test]
+fn compile_prints_plan_clif_and_cuda() {
+    let dir = good();
+    for (stage, word) in [("plan", "\"linears\""), ("clif", "function"), ("cuda", "__global__"), ("ir", "graph \"f\"")]
+    {
+        let r = ok(spc(dir.path(), ["compile", "net.sp", &format!("--emit={stage}")]));
+        assert!(r.stdout.contains(word), "{stage}: {}", r.stdout);
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_two() {
+    let dir = good();
+    assert_eq!(spc(dir.path(), ["chekc", "net.sp"]).code, 2);
+    assert_eq!(spc(dir.path(), ["compile", "net.sp", "--target", "laptop"]).code, 2);
+    assert_eq!(spc(dir.path(), ["run", "net.sp"]).code, 2, "there is no run in the file");
+    assert_eq!(spc(dir.path(), ["run", "net.sp", "--bind", "nett=x"]).code, 2);
+}
+
+#[test]
+fn an_expectation_that_fails_is_exit_code_three() {
+    let dir = folder(&format!("{NET}expect sparsity(net.w1) >= 90%\n"), &file(&weights()));
+    let r = refused(dir.path(), &["verify", "net.sp"], 3, "SP0501");
+    assert!(r.stderr.contains("sparsity(net.w1)"), "{}", r.stderr);
+}
+
+/// `verify FILE` looks at what would be exported; a file of weights that breaks a constraint is found by exporting
+/// nothing and checking as it is.
+#[test]
+fn verify_names_tensor_row_and_group_of_a_broken_constraint() {
+    let dir = good();
+    ok(spc(dir.path(), ["compile", "net.sp", "-o", "out"]));
+    ok(spc(dir.path(), ["verify", "out"]));
+    let r = spc(dir.path(), ["verify", "net.sp", "--stored"]);
+    assert_eq!(r.code, 3, "{}", r.stderr);
+    for word in ["SP0502", "net.w1", "row", "group"] {
+        assert!(r.stderr.contains(word), "no {word} in {}", r.stderr);
+    }
+}
+
+// ---- bad input
+
+#[test]
+fn a_missing_program_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    refused(dir.path(), &["check", "none.sp"], 4, "SP0401");
+}
+
+#[test]
+fn a_truncated_weight_file_is_refused() {
+    let whole = file(&weights());
+    for n in [0, 7, 8, 40, whole.len() / 2, whole.len() - 1] {
+        let dir = folder(NET, &whole[..n]);
+        refused(dir.path(), &["check", "net.sp"], 4, "SP0402");
+        refused(dir.path(), &["compile", "net.sp", "-o", "out"], 4, "SP0402");
+        refused(dir.path(), &["export", "net.sp", "--emit=safetensors", "-o", "o.safetensors"], 4, "SP0402");
+    }
+}
+
+#[test]
+fn a_header_that_claims_too_much_is_refused() {
+    let mut whole = file(&weights());
+    whole[..8].copy_from_slice(&(u64::MAX / 2).to_le_bytes());
+    refused(folder(NET, &whole).path(), &["compile", "net.sp", "-o", "out"], 4, "SP0402");
+    let text = format!("{{\"w1\":{{\"dtype\":\"F32\",\"shape\":[32,16],\"data_offsets\":[0,{}]}}}}", u64::MAX);
+    let mut lying = (text.len() as u64).to_le_bytes().to_vec();
+    lying.extend(text.bytes());
+    refused(folder(NET, &lying).path(), &["compile", "net.sp", "-o", "out"], 4, "SP0402");
+}
+
+#[test]
+fn a_missing_tensor_is_refused_with_the_closest_name() {
+    let mut stored = weights();
+    let w1 = stored.remove("w1").unwrap();
+    stored.insert("w1x".into(), w1);
+    let dir = folder(NET, &file(&stored));
+    let r = refused(dir.path(), &["check", "net.sp"], 4, "SP0403");
+    assert!(r.stderr.contains("net.sp:6"), "{}", r.stderr);
+    refused(dir.path(), &["compile", "net.sp", "-o", "out"], 4, "SP0403");
+}
+
+#[test]
+fn a_wrong_shape_is_refused() {
+    let mut stored = weights();
+    stored.get_mut("w1").unwrap().1 = vec![16, 32];
+    refused(folder(NET, &file(&stored)).path(), &["compile", "net.sp", "-o", "out"], 4, "SP0404");
+}
+
+#[test]
+fn a_type_that_does_not_convert_is_refused() {
+    let mut stored = weights();
+    let b1 = stored.get_mut("b1").unwrap();
+    *b1 = (Dtype::F64, vec![32], vec![0; 256]);
+    refused(folder(NET, &file(&stored)).path(), &["compile", "net.sp", "-o", "out"], 4, "SP0405");
+}
+
+#[test]
+fn a_type_that_widens_is_converted() {
+    let mut stored = weights();
+    let half: Vec<u8> = (0..32u16).flat_map(|i| (0x3c00u16 + i).to_le_bytes()).collect();
+    stored.insert("b1".into(), (Dtype::F16, vec![32], half));
+    ok(spc(folder(NET, &file(&stored)).path(), ["verify", "net.sp"]));
+}
+
+#[test]
+fn nan_and_infinity_in_weights_are_refused() {
+    for (bad, index) in [(f32::NAN, 37), (f32::INFINITY, 500)] {
+        let mut stored = weights();
+        let w1 = &mut stored.get_mut("w1").unwrap().2;
+        w1[index * 4..index * 4 + 4].copy_from_slice(&bad.to_le_bytes());
+        let dir = folder(NET, &file(&stored));
+        for args in [&["compile", "net.sp", "-o", "out"][..], &["export", "net.sp", "--emit=safetensors", "-o", "o"]] {
+            let r = refused(dir.path(), args, 4, "SP0406");
+            assert!(r.stderr.contains("w1") && r.stderr.contains(&index.to_string()), "{}", r.stderr);
+        }
+    }
+}
+
+#[test]
+fn wrong_programs_are_exit_code_one() {
+    let cases = [
+        (NET.replace("f32[N, I]", "f32[N, Q]"), "SP0202"),
+        (NET.replace("nm(2, 4) on net.w2", "nm(2, 3) on net.w2"), "SP0301"),
+        (NET.replace("on net.w1\n", "on net.{w9}\n"), "SP0302"),
+        (NET.replace("axis B", "axes B"), "SP0001"),
+    ];
+    for (text, code) in cases {
+        let dir = folder(&text, &file(&weights()));
+        for args in [&["check", "net.sp"][..], &["compile", "net.sp", "-o", "out"]] {
+            refused(dir.path(), args, 1, code);
+        }
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let deep = format!("fn f(x) = {}x{}\n", "(".repeat(10_000), ")".repeat(10_000));
+    refused(folder(&deep, b"").path(), &["check", "net.sp"], 1, "SP0003");
+}
+
+#[test]
+fn megabytes_of_noise_are_refused() {
+    let mut rng = Rng(11);
+    let noise: Vec<u8> = (0..20 << 17).flat_map(|_| rng.bits().to_le_bytes()).collect();
+    assert_eq!(noise.len(), 20 << 20);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("net.sp"), noise).unwrap();
+    let r = spc(dir.path(), ["check", "net.sp"]);
+    assert_eq!(r.code, 1, "{}", r.stderr);
+    assert!(r.stderr.contains("SP000"), "{}", r.stderr);
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_refused() {
+    let dir = good();
+    let write = |name: &str, shape: &[usize]| {
+        let t = spc_io::Tensor::new(shape.to_vec(), vec![0.5f32; shape.iter().product()]).unwrap();
+        spc_io::write_npy(&dir.path().join(name), &t).unwrap();
+    };
+    write("narrow.npy", &[5, 15]);
+    write("long.npy", &[65, 16]);
+    write("flat.npy", &[16]);
+    for f in ["narrow.npy", "long.npy", "flat.npy"] {
+        refused(
+            dir.path(),
+            &["run", "net.sp", "--fn", "f", "--in", &format!("x={f}"), "--out", "y=y.npy"],
+            4,
+            "SP0504",
+        );
+    }
+    refused(dir.path(), &["run", "net.sp", "--fn", "f", "--out", "y=y.npy"], 4, "SP0504");
+    refused(dir.path(), &["run", "net.sp", "--fn", "f", "--in", "z=flat.npy", "--out", "y=y.npy"], 4, "SP0504");
+    refused(dir.path(), &["run", "net.sp", "--fn", "f", "--in", "x=none.npy", "--out", "y=y.npy"], 4, "SP0401");
+}
+
+#[test]
+fn ids_out_of_range_are_refused() {
+    let text = "axis B = 1..8\nmodel net from safetensors \"net.safetensors\" { axes { V = 32 } b1: f32[V] }\n\
+                fn f(ids: i32[B]) -> y: f32[B] { y[b] = net.b1[ids[b]] }\n";
+    let dir = folder(text, &file(&weights()));
+    for (name, ids) in [("low.npy", [-1, 0]), ("high.npy", [31, 32])] {
+        let t = spc_io::Tensor::new(vec![2], ids.to_vec()).unwrap();
+        spc_io::write_npy(&dir.path().join(name), &t).unwrap();
+        refused(
+            dir.path(),
+            &["run", "net.sp", "--fn", "f", "--in", &format!("ids={name}"), "--out", "y=y.npy"],
+            4,
+            "SP0505",
+        );
+    }
+}
+
+// ---- the examples
+
+#[test]
+fn digits_runs_and_keeps_its_promises() {
+    let r = ok(spc(&top(), ["run", "examples/digits/digits.sp", "--json"]));
+    let v: serde_json::Value = serde_json::from_str(&r.stdout).unwrap();
+    let find = |key: &str| -> f64 { v["accuracy"][key].as_f64().unwrap_or_else(|| panic!("no accuracy.{key} in {v}")) };
+    let (dense, sparse) = (find("dense"), find("sparse"));
+    assert!(dense >= 0.97, "dense accuracy {dense}");
+    assert!(sparse >= dense - 0.015, "sparse accuracy {sparse}, dense {dense}");
+}
+
+#[test]
+fn the_embedding_example_runs() {
+    let out = std::process::Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--offline", "-p", "spc-embed-example"])
+        .current_dir(top())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(!out.stdout.is_empty());
+}
+
+/// The dense MiniLM agrees with an independent implementation, and the compiled sparse one with the interpreter. The
+/// model is fetched by `examples/minilm/get.sh`; without it this says so and passes.
+#[test]
+fn minilm_agrees_with_its_reference() {
+    let folder = top().join("examples/minilm");
+    if !folder.join("model.safetensors").exists() {
+        eprintln!("skipped: examples/minilm/model.safetensors is not there");
+        return;
+    }
+    let reference: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("reference.json")).unwrap()).unwrap();
+    let rows = |key: &str| -> Vec<Vec<f64>> {
+        let list = reference[key].as_array().unwrap();
+        list.iter().map(|r| r.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()).collect()
+    };
+    let (ids, real, want) = (rows("ids"), rows("real"), rows("sentence"));
+    let shape = vec![ids.len(), ids[0].len()];
+    let dir = tempfile::tempdir().unwrap();
+    let ids: Vec<i32> = ids.concat().iter().map(|v| *v as i32).collect();
+    let real: Vec<bool> = real.concat().iter().map(|v| *v != 0.0).collect();
+    spc_io::write_npy(&dir.path().join("ids.npy"), &spc_io::Tensor::new(shape.clone(), ids).unwrap()).unwrap();
+    spc_io::write_npy(&dir.path().join("real.npy"), &spc_io::Tensor::new(shape, real).unwrap()).unwrap();
+    let program = folder.join("minilm.sp");
+    let program = program.to_str().unwrap();
+    let args = [
+        "run",
+        program,
+        "--fn",
+        "embed",
+        "--in",
+        "ids=ids.npy",
+        "--in",
+        "real=real.npy",
+        "--dense",
+        "--out",
+        "sentence=y.npy",
+    ];
+    ok(spc(dir.path(), args));
+    let y = spc_io::read_npy(&dir.path().join("y.npy")).unwrap();
+    let y = y.as_f32().unwrap();
+    let worst = want.concat().iter().zip(y).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+    assert!(worst <= 1e-4, "dense MiniLM differs from the reference by {worst}");
+    ok(spc(dir.path(), ["verify", program]));
+}

@@ -3,7 +3,7 @@
 mod support;
 
 use std::fmt::Write;
-use support::{front, optimised, plans, render, root, sound};
+use support::{exec, front, optimised, plans, render, root, sound};
 
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
@@ -15,6 +15,8 @@ fn file_test(path: &str) {
         "ir" => ir(path, &text),
         "layout" => layout(path, &text),
         "cuda" => cuda(path, &text),
+        "clif" => clif(path, &text),
+        "run" => return run(path, &text),
         "samples" => return sample(path, &text),
         other => panic!("no test for the folder {other}"),
     };
@@ -111,6 +113,35 @@ fn cuda(path: &str, text: &str) -> String {
     let manifest = spc_cuda::manifest(&module, None).unwrap();
     section(&mut out, "manifest", &serde_json::to_string_pretty(&manifest).unwrap());
     out
+}
+
+/// Buffers and calls of the program, and the CLIF of each kernel.
+fn clif(path: &str, text: &str) -> String {
+    let (g, _, plan) = planned(path, text);
+    let program = exec::program(&g, &plan);
+    let mut out = String::new();
+    section(&mut out, "program", &program.to_string());
+    for k in program.kernels() {
+        section(&mut out, &format!("loop IR of {}", k.name), &k.to_string());
+        section(&mut out, &format!("CLIF of {}", k.name), &spc_cpu::clif_text(k).unwrap());
+    }
+    out
+}
+
+/// Compiled, on random inputs of several sizes, against the interpreter; and the loop IR bit for bit against the code.
+fn run(path: &str, text: &str) {
+    let (g, weights, plan) = planned(path, text);
+    let packs = exec::Packs::new(&g, &plan, &weights);
+    for seed in 0..3 {
+        let mut rng = support::Rng(seed);
+        let sizes = exec::random_sizes(&g, &mut rng);
+        let inputs = exec::random_inputs(&g, &sizes, &mut rng);
+        let code = exec::jit(&g, &plan, &packs, &sizes, &inputs);
+        exec::check(&g, &weights, &inputs, &code, path);
+        if seed == 0 {
+            assert!(exec::same_bits(&code, &exec::loops(&g, &plan, &packs, &sizes, &inputs)), "{path}");
+        }
+    }
 }
 
 /// Programs of the whole language: they parse, print and parse back to the same tree. What cannot be checked yet says so.

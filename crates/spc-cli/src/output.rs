@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 /// The report block for a bug of ours.
 const REPORT: &str = "\
 This is a bug in spc, not in your program. Please report it with the command line, the .sp file if you can share it,
-and the text above: https://github.com/spc-lang/spc/issues
+and the text above.
 ";
 
 pub struct Output {

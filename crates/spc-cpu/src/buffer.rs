@@ -34,10 +34,13 @@ impl AlignedBuf {
         b
     }
 
-    /// Makes the buffer hold `len` bytes. What they contain is not defined.
-    pub fn resize(&mut self, len: usize) {
-        self.lines.resize(len.div_ceil(ALIGN), Line([0; ALIGN]));
+    /// Makes the buffer hold `len` bytes, or says that there is no memory for them. What they contain is not defined.
+    pub fn try_resize(&mut self, len: usize) -> Result<(), std::collections::TryReserveError> {
+        let lines = len.div_ceil(ALIGN);
+        self.lines.try_reserve_exact(lines.saturating_sub(self.lines.len()))?;
+        self.lines.resize(lines, Line([0; ALIGN]));
         self.len = len;
+        Ok(())
     }
 
     pub fn len(&self) -> usize {
@@ -91,5 +94,10 @@ mod tests {
         }
         assert_eq!(AlignedBuf::from_f32(&[1.5, -2.0]).f32s(), [1.5, -2.0]);
         assert!(AlignedBuf::default().is_empty());
+        let mut b = AlignedBuf::zeroed(1);
+        assert!(b.try_resize(isize::MAX as usize).is_err());
+        assert_eq!(b.bytes(), [0]);
+        b.try_resize(200).unwrap();
+        assert_eq!(b.bytes().len(), 200);
     }
 }

@@ -5,6 +5,7 @@
 
 mod buffer;
 mod clif;
+mod exec;
 mod host;
 mod jit;
 mod math;
@@ -12,6 +13,7 @@ mod pool;
 
 pub use buffer::{ALIGN, AlignedBuf};
 pub use clif::clif_text;
+pub use exec::Executor;
 pub use host::Features;
 pub use jit::{JitModule, Split, assembly, compile, compile_for};
 pub use pool::Pool;

@@ -4,6 +4,8 @@ use crate::{CostFacts, Layout, Pattern, Refusal};
 /// Tried for every matrix, in this order.
 pub const DEFAULT_CANDIDATES: &[Layout] = &[
     Layout::DENSE,
+    Layout::Dense { panel: 8 },
+    Layout::Dense { panel: 4 },
     Layout::Vx1 { v: 4 },
     Layout::Vx1 { v: 8 },
     Layout::Vx1 { v: 16 },

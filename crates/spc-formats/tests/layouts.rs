@@ -364,8 +364,10 @@ fn candidates_keep_their_order_and_take_declared_layouts() {
     assert_eq!(names.len(), DEFAULT_CANDIDATES.len() + 1);
     assert_eq!(names.last().map(String::as_str), Some("nm(3,8)"));
     let ok: Vec<&str> = list.iter().zip(&names).filter(|((_, r), _)| r.is_ok()).map(|(_, n)| n.as_str()).collect();
-    let expected = ["dense(16)", "vx1(4)", "vx1(8)", "vx1(16)", "bsr(4,4)", "bsr(8,8)", "bsr(16,16)", "bsr(16,4)"];
-    assert_eq!(ok, expected.into_iter().chain(["nm(2,4)", "nm(4,8)", "csr"]).collect::<Vec<_>>());
+    let dense = ["dense(16)", "dense(8)", "dense(4)"];
+    let tiles = ["vx1(4)", "vx1(8)", "vx1(16)", "bsr(4,4)", "bsr(8,8)", "bsr(16,16)", "bsr(16,4)"];
+    let fine = ["nm(2,4)", "nm(4,8)", "csr"];
+    assert_eq!(ok, dense.into_iter().chain(tiles).chain(fine).collect::<Vec<_>>());
     assert!(candidates(3, 3, &[1.0], &[]).is_err());
 }
 

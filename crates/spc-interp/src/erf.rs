@@ -47,6 +47,7 @@ mod tests {
     use super::*;
 
     /// Nearest f64, computed with integers of 600 bits from the alternating series of DLMF 7.6.1.
+    #[expect(clippy::approx_constant, reason = "one argument is the square root of 2")]
     const GOLDEN: &[(f64, f64)] = &[
         (1e-10, 1.1283791670955126e-10),
         (0.001, 0.0011283787909692365),

@@ -143,7 +143,7 @@ mod tests {
     fn elements_groups_and_tiles() {
         let g = Grid::new(&member(&[4, 6], &[2, 1], &[2, 3]), Tail::Exact, true).unwrap();
         assert_eq!((g.groups(), g.tiles(), g.whole(), g.elements()), (12, 4, 3, 24));
-        let mut of = vec![99; 24];
+        let mut of = [99; 24];
         g.each(|e, i| of[e] = i);
         assert_eq!(of[..12], [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5]);
         assert_eq!(of[12..18], [6, 7, 8, 9, 10, 11]);
@@ -161,7 +161,7 @@ mod tests {
         let g = Grid::new(&m, Tail::Pad, true).unwrap();
         assert_eq!((g.groups(), g.tiles(), g.whole()), (6, 4, 2));
         assert_eq!((g.tile(0), g.tile(1), g.tile(3)), (vec![0, 1], vec![2], vec![5]));
-        let mut of = vec![0; 15];
+        let mut of = [0; 15];
         g.each(|e, i| of[e] = i);
         assert_eq!(of, [0, 0, 1, 1, 2, 0, 0, 1, 1, 2, 3, 3, 4, 4, 5]);
         // A scope of the whole axis needs no whole groups.

@@ -44,6 +44,9 @@ fn rows_dot<R: Real>(
     Ok(y)
 }
 
+/// N rows of x, O outputs, K inputs.
+pub(crate) type Sizes = (usize, usize, usize);
+
 /// The weight of a linear: borrowed as stored, or computed by the graph.
 #[derive(Clone, Copy)]
 pub(crate) enum Matrix<'a, R> {
@@ -55,7 +58,7 @@ pub(crate) enum Matrix<'a, R> {
 pub(crate) fn linear<R: Real>(
     x: &[R],
     w: Matrix<R>,
-    (n, o, k): (usize, usize, usize),
+    (n, o, k): Sizes,
     bias: Option<&[R]>,
     absent: Absent,
 ) -> Result<Vec<R>, RunError> {
@@ -163,7 +166,7 @@ pub(crate) fn activate<R: Real>(y: &mut [R], act: Option<&ScalarExpr>) -> Result
 }
 
 /// Shape of the result, and (N, O, K), of a linear of `x [.., K]` with `w [O, K]`.
-fn linear_shape(x: &[usize], w: &[f32]) -> Result<(Vec<usize>, (usize, usize, usize)), RunError> {
+fn linear_shape(x: &[usize], w: &[f32]) -> Result<(Vec<usize>, Sizes), RunError> {
     let bad = || RunError::from(Bug::new("the operands of a linear do not fit"));
     let (k, outer) = x.split_last().ok_or_else(bad)?;
     let o = w.len().checked_div(*k).filter(|o| o * k == w.len()).ok_or_else(bad)?;

@@ -5,7 +5,7 @@ use crate::ops::{array, elements, gather, iota, reduce, reshape, transpose};
 use crate::product::{Matrix, Side, activate, contract, linear};
 use crate::{Real, RunError, Value, Weights};
 use spc_base::Bug;
-use spc_ir::{DType, Graph, NodeId, Op};
+use spc_ir::{DType, Graph, NodeId, Op, ScalarExpr};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -202,15 +202,21 @@ fn stored<'a, R: Real>(name: &str, ty: &spc_ir::Type, weights: &'a dyn Weights) 
     Ok(Slot::Stored { data, shape })
 }
 
-/// True for a weight, seen through any views that keep its elements.
+/// True for a weight, seen through any operators that only move its elements.
 fn is_weight(graph: &Graph, mut id: NodeId) -> Result<bool, Bug> {
     loop {
-        match graph.node(id)?.op {
+        let operand = match &graph.node(id)?.op {
             Op::Weight { .. } => return Ok(true),
-            Op::Transpose { .. } | Op::Split { .. } | Op::Merge { .. } => {}
+            Op::Transpose { .. } | Op::Split { .. } | Op::Merge { .. } => 0,
+            Op::Map { expr: ScalarExpr::Arg(n), .. } => usize::from(*n),
             _ => return Ok(false),
+        };
+        let below = *graph.inputs(id).get(operand).ok_or_else(|| Bug::new("a view without an operand"))?;
+        // A map that repeats its operand is no view.
+        if matches!(graph.node(id)?.op, Op::Map { .. }) && graph.ty(below)?.rank() != graph.ty(id)?.rank() {
+            return Ok(false);
         }
-        id = *graph.inputs(id).first().ok_or_else(|| Bug::new("a view without an operand"))?;
+        id = below;
     }
 }
 

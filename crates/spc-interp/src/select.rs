@@ -61,10 +61,10 @@ impl<'a> Sentence<'a> {
             grids.push(Grid::new(m, keep.tail, tiled(keep)).map_err(misfit)?);
         }
         let sentence = Sentence { require: &r.name, keep, grids, inside, then: i > 0 };
-        if let (Amount::OutOf { m, .. }, Scope::Tile, false) = (keep.amount, keep.scope, sentence.then) {
-            for (j, g) in sentence.grids.iter().enumerate().filter(|(_, g)| g.whole() as u64 != m) {
-                return Err(sentence.misfit(j, g.whole(), m));
-            }
+        if let (Amount::OutOf { m, .. }, Scope::Tile, false) = (keep.amount, keep.scope, sentence.then)
+            && let Some(j) = sentence.grids.iter().position(|g| g.whole() as u64 != m)
+        {
+            return Err(sentence.misfit(j, sentence.grids[j].whole(), m));
         }
         Ok(sentence)
     }

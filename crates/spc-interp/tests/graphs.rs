@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use spc_interp::testing::{Case, Options, Rng, random_case};
 use spc_interp::{Absent, Value, bind_syms, run, run_all, run_both};
-use spc_ir::{Graph, NodeId, Op, passes};
+use spc_ir::{Graph, NodeId, Op, ScalarExpr, passes};
 use std::collections::BTreeMap;
 
 fn inputs64(case: &Case) -> BTreeMap<String, Value<f64>> {
@@ -180,9 +180,14 @@ fn positions(shape: &[usize]) -> Vec<Vec<usize>> {
 
 impl Definition<'_> {
     fn is_weight(&self, id: NodeId) -> bool {
-        match self.graph.node(id).unwrap().op {
+        let inputs = self.graph.inputs(id);
+        match &self.graph.node(id).unwrap().op {
             Op::Weight { .. } => true,
-            Op::Split { .. } | Op::Merge { .. } | Op::Transpose { .. } => self.is_weight(self.graph.inputs(id)[0]),
+            Op::Map { expr: ScalarExpr::Arg(n), at } => {
+                let (n, rank) = (usize::from(*n), self.graph.ty(id).unwrap().rank());
+                at[n].len() == rank && self.is_weight(inputs[n])
+            }
+            Op::Split { .. } | Op::Merge { .. } | Op::Transpose { .. } => self.is_weight(inputs[0]),
             _ => false,
         }
     }

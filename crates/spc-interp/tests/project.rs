@@ -117,6 +117,11 @@ fn edges_pad_and_ragged() {
     assert_eq!(run(Amount::Count(1), Tail::Ragged), Ok(1));
     assert_eq!(run(Amount::Share { num: 1, den: 2 }, Tail::Pad), Ok(2));
     assert_eq!(run(Amount::Share { num: 1, den: 3 }, Tail::Ragged), Ok(1));
+    let mut w = weights(&[("w", &[1., 2., 3., 4., 5., 6.])]);
+    let short = member("w", &[6], &[1], &[4]);
+    let k = Keep { tail: Tail::Ragged, ..keep(Amount::Count(2), Scope::Tile, vec![short]) };
+    project(&require(vec![k]), &mut w).unwrap();
+    assert_eq!(w["w"], [0., 0., 3., 4., 0., 6.]);
     assert!(matches!(run(TWO_OF_FOUR, Tail::Exact), Err(ProjectError::Tile { .. })));
     assert!(matches!(run(Amount::OutOf { n: 1, m: 3 }, Tail::Pad), Err(ProjectError::Scope { groups: 4, m: 3, .. })));
 }
@@ -210,7 +215,8 @@ fn sentence(names: &'static [&'static str]) -> impl Strategy<Value = Keep> {
         (0u64..5).prop_map(|n| Amount::OutOf { n, m: 0 }),
         (1u64..8, 1u64..8).prop_map(|(a, b)| Amount::Share { num: a.min(b), den: a.max(b) }),
     ];
-    let scope = prop_oneof![Just(Scope::Tile), Just(Scope::Tensor), Just(Scope::Layer), Just(Scope::Model)];
+    let scope =
+        prop_oneof![3 => Just(Scope::Tile), 1 => Just(Scope::Tensor), 1 => Just(Scope::Layer), 1 => Just(Scope::Model)];
     let score =
         prop_oneof![Just(Score::Abs), Just(Score::Norm1), Just(Score::Norm2), any::<u64>().prop_map(Score::Random)];
     let tail = prop_oneof![Just(Tail::Exact), Just(Tail::Pad), Just(Tail::Ragged)];

@@ -25,13 +25,8 @@ fn good() -> Graph {
     let ty = f32s(vec![Dim::fixed("O", 3), Dim::fixed("K", 4)]);
     g.add(Op::Weight { name: "w".into(), ty }, &[]).unwrap();
     g.outputs.push(("y".into(), y));
-    let member = Member {
-        weight: "w".into(),
-        shape: vec![3, 4],
-        group: vec![1, 1],
-        scope: vec![1, 4],
-        layer: String::new(),
-    };
+    let member =
+        Member { weight: "w".into(), shape: vec![3, 4], group: vec![1, 1], scope: vec![1, 4], layer: String::new() };
     let keep = Keep {
         amount: Amount::OutOf { n: 2, m: 4 },
         scope: Scope::Tile,

@@ -189,7 +189,9 @@ const QKV: &str = r#"
 #[test]
 fn linear_bias_moves_through_views() {
     becomes(
-        &format!("{QKV}\n%6 = map (max (add a1 a0) 0) at [0 1 2] [0 2] (%5, %4) : f32[H=2, B=2, C=5]\noutput \"y\" = %6"),
+        &format!(
+            "{QKV}\n%6 = map (max (add a1 a0) 0) at [0 1 2] [0 2] (%5, %4) : f32[H=2, B=2, C=5]\noutput \"y\" = %6"
+        ),
         r#"%0 = input "x" : f32[B=2, K=6]
            %1 = weight "w" : f32[R=10, K=6]
            %2 = weight "b" : f32[R=10]
@@ -212,6 +214,7 @@ fn linear_bias_leaves_what_lies_otherwise() {
     // Scaled before it is added; used twice; subtracted.
     stays("linear-bias", &tail("%6 = map (add (mul 2 a0) a1) at [0 1 2] [0 2] (%5, %4) : f32[H=2, B=2, C=5]"));
     stays("linear-bias", &tail("%6 = map (mul a0 (add a0 a1)) at [0 1 2] [0 2] (%5, %4) : f32[H=2, B=2, C=5]"));
+    stays("linear-bias", &tail("%6 = map (mul a1 (add a0 a1)) at [0 1 2] [0 2] (%5, %4) : f32[H=2, B=2, C=5]"));
     stays("linear-bias", &tail("%6 = map (sub a0 a1) at [0 1 2] [0 2] (%5, %4) : f32[H=2, B=2, C=5]"));
     // The linear has another reader.
     stays(

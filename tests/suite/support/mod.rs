@@ -1,6 +1,8 @@
 //! What the suites share: checking a text, rendering its diagnostics, random weights that satisfy its constraints.
 #![allow(dead_code)]
+pub mod exec;
 pub mod plans;
+pub mod spc;
 
 use spc_base::{Diagnostic, FileId, Limits};
 use spc_ir::{Graph, Op};

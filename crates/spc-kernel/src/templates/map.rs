@@ -34,6 +34,11 @@ pub fn map(spec: &MapSpec<'_>) -> Result<(Kernel, Extent), Bug> {
     if args.iter().any(|a| a.strides.len() != dims.len()) {
         return Err(Bug::new(format!("{}: an operand of another rank", spec.name)));
     }
+    // An operand that the expression does not use is never read.
+    let used: Vec<bool> = (0..args.len()).map(|i| u8::try_from(i).is_ok_and(|i| spec.expr.uses(i) > 0)).collect();
+    for (a, _) in args.iter_mut().zip(&used).filter(|(_, used)| !**used) {
+        a.strides = vec![Extent::fixed(0); dims.len()];
+    }
     let mut strides: Vec<&mut Vec<Extent>> = args.iter_mut().map(|a| &mut a.strides).collect();
     strides.push(&mut out);
     collapse(&mut dims, &mut strides);
@@ -57,7 +62,7 @@ pub fn map(spec: &MapSpec<'_>) -> Result<(Kernel, Extent), Bug> {
     let sizes = Sizes::params(&mut b, dims.iter().chain(walks.iter().flat_map(|w| &w.strides)));
     let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
 
-    let m = Map { spec, types: &types, walks: &walks, sizes: &sizes };
+    let m = Map { spec, types: &types, used: &used, walks: &walks, sizes: &sizes };
     flat(&mut b, &sizes, &dims, &walks, (lo, hi), &mut |b, inner| {
         if vector { m.vectors(b, &inner) } else { m.scalars(b, &inner.ptrs.to_vec(), inner.count) }
     })?;
@@ -67,6 +72,7 @@ pub fn map(spec: &MapSpec<'_>) -> Result<(Kernel, Extent), Bug> {
 struct Map<'a> {
     spec: &'a MapSpec<'a>,
     types: &'a [DType],
+    used: &'a [bool],
     walks: &'a [Walk],
     sizes: &'a Sizes,
 }
@@ -89,6 +95,10 @@ impl Map<'_> {
     fn scalar(&self, b: &mut Builder, ptrs: &[Val], i: Val) -> Result<(), Bug> {
         let mut args = Vec::with_capacity(self.types.len());
         for (n, t) in self.types.iter().enumerate() {
+            if !self.used[n] {
+                args.push(i);
+                continue;
+            }
             let p = self.sizes.advance(b, ptrs[n], i, &self.stride(n), self.walks[n].bytes)?;
             let kind = match t {
                 DType::F32 => LoadKind::F32,
@@ -114,8 +124,12 @@ impl Map<'_> {
     fn vectors(&self, b: &mut Builder, inner: &Inner<'_>) -> Result<(), Bug> {
         let lanes = b.lanes();
         let out = self.types.len();
-        let repeated: Vec<Option<Val>> =
-            (0..out).map(|n| self.stride(n).is_zero().then(|| self.splat(b, inner.ptrs[n], inner.count))).collect();
+        let repeated: Vec<Option<Val>> = (0..out)
+            .map(|n| match self.used[n] {
+                true => self.stride(n).is_zero().then(|| self.splat(b, inner.ptrs[n], inner.count)),
+                false => Some(inner.count),
+            })
+            .collect();
         let full = b.op(Op::Shr(inner.count, lanes.trailing_zeros() as u8));
         let mut result = Ok(());
         b.repeat(full, &[], |b, i, _| {

@@ -17,6 +17,7 @@ mod tile;
 pub use convert::{to_feature_major, to_row_major};
 pub use gather::{GatherSpec, gather};
 pub use map::{MapSpec, Operand, iota, map};
+pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
 pub use reduce::{Factor, ReduceSpec, reduce};

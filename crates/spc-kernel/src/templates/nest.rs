@@ -28,7 +28,7 @@ pub fn contiguous(dims: &[Extent]) -> Result<Vec<Extent>, Bug> {
 }
 
 /// Drops dimensions of size 1 and merges neighbours that every list of strides runs through without a gap.
-pub(super) fn collapse(dims: &mut Vec<Extent>, strides: &mut [&mut Vec<Extent>]) {
+pub(crate) fn collapse(dims: &mut Vec<Extent>, strides: &mut [&mut Vec<Extent>]) {
     let mut d = dims.len();
     while d > 0 {
         d -= 1;

@@ -1,0 +1,175 @@
+//! Runs scheduled programs as machine code.
+#![allow(unsafe_code)]
+use crate::buffer::AlignedBuf;
+use crate::jit::{JitModule, Split, compile};
+use crate::pool::Pool;
+use spc_base::Bug;
+use spc_ir::NodeId;
+use spc_kernel::ir::interp::Arg;
+use spc_kernel::{Fault, Program, Role, Slice, Sources, Tensor, arguments, constant_bytes};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// A program, its machine code, its weights and its threads. Calls may come from several threads; each step of each call
+/// uses all threads of the executor, one step at a time.
+pub struct Executor {
+    program: Program,
+    module: JitModule,
+    /// Weights by buffer; other buffers belong to a call.
+    constants: Vec<Option<AlignedBuf>>,
+    pool: Pool,
+    /// For steps that are too small to share.
+    alone: Pool,
+    /// Buffers of finished calls, kept for the next ones.
+    spare: Mutex<Vec<Vec<AlignedBuf>>>,
+}
+
+/// Calls whose buffers are kept.
+const SPARE: usize = 2;
+/// A step whose buffers hold fewer bytes than this runs on the calling thread: waking others would take longer.
+const SHARED_FROM: usize = 64 << 10;
+
+type Outputs = Vec<(String, Tensor)>;
+/// Tells the time since some fixed moment.
+type Clock<'a> = &'a dyn Fn() -> Duration;
+
+impl Executor {
+    /// Compiles a program and copies its weights. `threads` of 0 or 1 runs on the calling thread.
+    pub fn new(program: Program, sources: &dyn Sources, threads: usize) -> Result<Executor, Bug> {
+        let module = compile(program.kernels())?;
+        let mut constants = Vec::with_capacity(program.buffers().len());
+        for b in program.buffers() {
+            let bytes = constant_bytes(&program, b, sources)?;
+            constants.push(bytes.map(|b| AlignedBuf::from_bytes(&b)));
+        }
+        let (pool, alone) = (Pool::new(threads), Pool::new(1));
+        Ok(Executor { program, module, constants, pool, alone, spare: Mutex::new(Vec::new()) })
+    }
+
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// Bytes of the weights.
+    pub fn constant_bytes(&self) -> usize {
+        self.constants.iter().flatten().map(AlignedBuf::len).sum()
+    }
+
+    /// The outputs, in order, for sizes of the free axes and inputs in the order of [`Program::inputs`].
+    pub fn call(&self, sizes: &[u64], inputs: &[Slice<'_>]) -> Result<Outputs, Fault> {
+        self.run(sizes, inputs, None).map(|(out, _)| out)
+    }
+
+    /// As [`Executor::call`], with the time of each step.
+    pub fn call_timed(
+        &self,
+        sizes: &[u64],
+        inputs: &[Slice<'_>],
+        now: Clock<'_>,
+    ) -> Result<(Outputs, Vec<(NodeId, Duration)>), Fault> {
+        self.run(sizes, inputs, Some(now))
+    }
+
+    fn run(
+        &self,
+        sizes: &[u64],
+        inputs: &[Slice<'_>],
+        now: Option<Clock<'_>>,
+    ) -> Result<(Outputs, Vec<(NodeId, Duration)>), Fault> {
+        self.program.check_call(sizes, inputs)?;
+        let mut own = self.lock().pop().unwrap_or_default();
+        let result = self.prepare(&mut own, sizes, inputs).and_then(|()| self.steps(&mut own, sizes, now));
+        let mut spare = self.lock();
+        if spare.len() < SPARE {
+            spare.push(own);
+        }
+        result
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<AlignedBuf>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives every buffer that belongs to the call its size, and fills inputs and status words.
+    fn prepare(&self, own: &mut Vec<AlignedBuf>, sizes: &[u64], inputs: &[Slice<'_>]) -> Result<(), Fault> {
+        own.resize_with(self.constants.len(), AlignedBuf::default);
+        for ((b, constant), buf) in self.program.buffers().iter().zip(&self.constants).zip(own) {
+            if constant.is_some() {
+                continue;
+            }
+            let large = || Bug::new("a value does not fit into memory");
+            let n = b.size(sizes).and_then(|n| usize::try_from(n).ok()).ok_or_else(large)?;
+            buf.try_resize(n).map_err(|_| large())?;
+            match b.role {
+                Role::Input(i) => {
+                    let x = inputs.get(i).ok_or_else(|| Bug::new("an input is missing"))?;
+                    x.write(buf.bytes_mut());
+                }
+                Role::Status(_) => buf.bytes_mut().fill(0),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn steps(
+        &self,
+        own: &mut [AlignedBuf],
+        sizes: &[u64],
+        now: Option<Clock<'_>>,
+    ) -> Result<(Outputs, Vec<(NodeId, Duration)>), Fault> {
+        let bases: Vec<u64> = own
+            .iter_mut()
+            .zip(&self.constants)
+            .map(|(buf, constant)| match constant {
+                Some(c) => c.bytes().as_ptr() as u64,
+                None => buf.bytes_mut().as_mut_ptr() as u64,
+            })
+            .collect();
+        let mut times = Vec::new();
+        for s in self.program.steps() {
+            let begin = now.map(|now| now());
+            let (args, lo_param, hi_param, hi) = arguments(s, sizes)?;
+            let mut words = Vec::with_capacity(args.len());
+            let mut touched = 0usize;
+            for a in args {
+                words.push(match a {
+                    Arg::Int(i) => i as u64,
+                    Arg::Ptr { buffer, offset } => {
+                        let base = bases.get(buffer).ok_or_else(|| Bug::new("a step without a buffer"))?;
+                        let constant = self.constants.get(buffer).and_then(Option::as_ref);
+                        let buf = constant.or(own.get(buffer));
+                        touched = touched.saturating_add(buf.map_or(0, AlignedBuf::len));
+                        base + offset as u64
+                    }
+                });
+            }
+            let pool = if touched < SHARED_FROM { &self.alone } else { &self.pool };
+            let split = Split { lo_param, hi_param, lo: 0, hi };
+            // SAFETY: the program comes from `schedule`, so its kernels stay inside buffers of the sizes that `prepare` gave
+            // them, given weights that `constant_bytes` checked; a step's result shares no buffer with its operands; and
+            // `own` is borrowed by this call alone.
+            unsafe { self.module.run_split(s.kernel, &words, split, pool)? };
+            if let (Some(begin), Some(now)) = (begin, now) {
+                times.push((s.node, now().saturating_sub(begin)));
+            }
+        }
+        for (b, buf) in self.program.buffers().iter().zip(own.iter()) {
+            if let Role::Status(node) = b.role
+                && buf.bytes().iter().any(|x| *x != 0)
+            {
+                return Err(Fault::IndexRange(node));
+            }
+        }
+        let mut outputs = Vec::new();
+        for port in self.program.outputs() {
+            let buf = own.get(port.buffer).ok_or_else(|| Bug::new("an output without a buffer"))?;
+            outputs.push((port.name.clone(), Tensor::read(port.dtype, buf.bytes())));
+        }
+        Ok((outputs, times))
+    }
+}

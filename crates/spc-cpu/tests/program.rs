@@ -1,0 +1,249 @@
+//! Random graphs under random plans: compiled programs agree with interpreted programs bit for bit, and both with the
+//! reference interpreter of graphs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use spc_cpu::Executor;
+use spc_formats::{Layout, Validated, pack, validate};
+use spc_interp::Value;
+use spc_interp::testing::{Case, Options, Rng, random_case};
+use spc_ir::{Act, Convert, Graph, NodeId, Op, Plan, passes};
+use spc_kernel::{Fault, PackedPort, Program, Slice, Sources, Tensor, interpret, schedule};
+use std::collections::BTreeMap;
+
+struct Weights<'a> {
+    raw: &'a BTreeMap<String, Vec<f32>>,
+    packed: BTreeMap<PackedPort, Validated>,
+}
+
+impl Sources for Weights<'_> {
+    fn weight(&self, name: &str) -> Option<&[f32]> {
+        self.raw.get(name).map(Vec::as_slice)
+    }
+
+    fn packed(&self, port: &PackedPort) -> Option<&Validated> {
+        self.packed.get(port)
+    }
+}
+
+fn sources<'a>(p: &Program, raw: &'a BTreeMap<String, Vec<f32>>) -> Weights<'a> {
+    let one = |port: &PackedPort| {
+        let packed = pack(&port.layout, port.rows, port.cols, &raw[&port.weight]).unwrap();
+        (port.clone(), validate(packed).unwrap())
+    };
+    Weights { raw, packed: p.packed().iter().map(one).collect() }
+}
+
+const LAYOUTS: [&str; 9] =
+    ["dense(4)", "dense(16)", "vx1(1)", "vx1(4)", "vx1(16)", "bsr(4,2)", "bsr(2,1)", "nm(2,3)", "csr"];
+
+/// Every linear in a random layout that holds its weight, feature-major where it can or must be.
+fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rng) -> Plan {
+    let mut plan = Plan::all_dense(g, "cpu", "dense(16)").unwrap();
+    let mut linears = plan.linears.clone();
+    for l in &mut linears {
+        let shape = g.ty(g.inputs(l.node)[1]).unwrap().shape(&[]).unwrap();
+        let fits = |t: &&str| pack(&t.parse::<Layout>().unwrap(), shape[0], shape[1], &weights[&l.weight]).is_ok();
+        let held: Vec<&str> = LAYOUTS.iter().copied().filter(|t| fits(t)).collect();
+        l.layout = rng.pick(&held).unwrap().to_string();
+        if let [m] = g.readers(l.node)[..]
+            && let Op::Map { expr, at } = &g.node(m).unwrap().op
+            && g.inputs(m).len() == 1
+            && g.ty(m).unwrap().dtype == spc_ir::DType::F32
+            && at[0].iter().copied().eq(0..at[0].len() as u32)
+            && matches!(g.node(l.node).unwrap().op, Op::Linear { act: None, .. })
+            && !g.is_output(l.node)
+            && expr.arity() == 1
+        {
+            l.epilogue = Some(m);
+        }
+        if !l.layout.starts_with("dense") || rng.chance(1, 2) {
+            (l.x, l.y) = (Act::Fm, Act::Fm);
+            plan.values.insert(l.epilogue.unwrap_or(l.node), Act::Fm);
+        }
+    }
+    let mut converts: Vec<Convert> = Vec::new();
+    let mut convert = |node: NodeId, to: Act, own: Act| {
+        if own != to && !converts.iter().any(|c| c.node == node && c.to == to) {
+            converts.push(Convert { node, to, predicted_ps: 0 });
+        }
+    };
+    for l in &linears {
+        let x = g.inputs(l.node)[0];
+        convert(x, l.x, plan.values.get(&x).copied().unwrap_or(Act::Rm));
+        let y = l.epilogue.unwrap_or(l.node);
+        convert(y, Act::Rm, l.y);
+    }
+    plan.linears = linears;
+    plan.converts = converts;
+    plan
+}
+
+fn slices(p: &Program, inputs: &BTreeMap<String, Value<f32>>) -> Vec<Vec<Tensor>> {
+    let own = |v: &Value<f32>| match v {
+        Value::F(a) => Tensor::F32(a.iter().copied().collect()),
+        Value::I(a) => Tensor::I32(a.iter().copied().collect()),
+        Value::B(a) => Tensor::Bool(a.iter().copied().collect()),
+    };
+    vec![p.inputs().iter().map(|port| own(&inputs[&port.name])).collect()]
+}
+
+fn borrowed(all: &[Tensor]) -> Vec<Slice<'_>> {
+    let one = |t| match t {
+        &Tensor::F32(ref v) => Slice::F32(v),
+        Tensor::I32(v) => Slice::I32(v),
+        Tensor::Bool(v) => Slice::Bool(v),
+    };
+    all.iter().map(one).collect()
+}
+
+fn same_bits(a: &Tensor, b: &Tensor) -> bool {
+    match (a, b) {
+        (Tensor::F32(a), Tensor::F32(b)) => {
+            let same = |(x, y): (&f32, &f32)| x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan());
+            a.len() == b.len() && a.iter().zip(b).all(same)
+        }
+        _ => a == b,
+    }
+}
+
+/// Greatest difference from the reference, relative to 1 + the reference; infinite where the kind or shape differs.
+fn distance(got: &Tensor, want: &Value<f64>) -> f64 {
+    match (got, want) {
+        (Tensor::F32(g), Value::F(w)) if g.len() == w.len() => {
+            let one = |(g, w): (&f32, &f64)| {
+                let g = f64::from(*g);
+                let same = g == *w || (g.is_nan() && w.is_nan()) || f64::from(*w as f32) == g;
+                if same { 0.0 } else { (g - w).abs() / (1.0 + w.abs()) }
+            };
+            g.iter().zip(w.iter()).map(one).fold(0.0, |a, b| if b.is_nan() { f64::INFINITY } else { f64::max(a, b) })
+        }
+        (Tensor::I32(g), Value::I(w)) if g.iter().eq(w.iter()) => 0.0,
+        (Tensor::Bool(g), Value::B(w)) if g.iter().eq(w.iter()) => 0.0,
+        _ => f64::INFINITY,
+    }
+}
+
+struct Run {
+    program: Program,
+    outputs: Vec<(String, Tensor)>,
+}
+
+/// Runs a case under a random plan both ways.
+fn both(case: &Case, seed: u64) -> Run {
+    let graph = passes::run(&case.graph, None).unwrap().0;
+    let plan = random_plan(&graph, &case.weights, &mut Rng::new(seed));
+    let lanes = if seed % 5 == 0 { 1 } else { 4 };
+    let program = schedule(&graph, &plan, lanes).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
+    let weights = sources(&program, &case.weights);
+    let inputs = slices(&program, &case.inputs).remove(0);
+    let inputs = borrowed(&inputs);
+    let outputs = interpret(&program, &weights, &case.syms, &inputs)
+        .unwrap_or_else(|e| panic!("seed {seed}: {e:?}\n{graph}\n{program}"));
+    for threads in [1, 2] {
+        let exec = Executor::new(program.clone(), &weights, threads).unwrap();
+        // The second call finds the buffers of the first.
+        for _ in 0..2 {
+            let got = exec.call(&case.syms, &inputs).unwrap();
+            for ((name, g), (_, w)) in got.iter().zip(&outputs) {
+                assert!(same_bits(g, w), "seed {seed} output {name}: {g:?}, interpreted {w:?}\n{graph}\n{program}");
+            }
+        }
+    }
+    Run { program, outputs }
+}
+
+#[test]
+fn programs_agree_with_the_reference() {
+    let (mut linears, mut exact) = (0, 0);
+    for seed in 0..400 {
+        let case = random_case(seed, Options { steps: 12, ..Options::default() }).unwrap();
+        let run = both(&case, seed);
+        linears += run.program.packed().len();
+        let wide: BTreeMap<String, Value<f64>> = case.inputs.iter().map(|(n, v)| (n.clone(), v.convert())).collect();
+        let want64 = spc_interp::run::<f64>(&case.graph, &case.syms, &wide, &case.weights).unwrap();
+        let want32 = spc_interp::run::<f32>(&case.graph, &case.syms, &case.inputs, &case.weights).unwrap();
+        for (((name, got), (_, w64)), (_, w32)) in run.outputs.iter().zip(&want64).zip(&want32) {
+            // How far plain f32 arithmetic strays says how well conditioned this output is.
+            let plain = match w32 {
+                Value::F(a) => Tensor::F32(a.iter().copied().collect()),
+                Value::I(a) => Tensor::I32(a.iter().copied().collect()),
+                Value::B(a) => Tensor::Bool(a.iter().copied().collect()),
+            };
+            let (ours, theirs) = (distance(got, w64), distance(&plain, w64));
+            exact += usize::from(ours == 0.0);
+            let fine = ours <= 1e-5 + 16.0 * theirs;
+            assert!(
+                fine,
+                "seed {seed} output {name}: off by {ours}, f32 reference by {theirs}\n{}\n{}",
+                case.graph, run.program
+            );
+        }
+    }
+    assert!(linears > 100, "only {linears} linears");
+    assert!(exact > 300, "only {exact} exact outputs");
+}
+
+#[test]
+fn special_values_give_the_same_bits_compiled_and_interpreted() {
+    for seed in 5000..5150 {
+        let case = random_case(seed, Options { steps: 10, special: true, ..Options::default() }).unwrap();
+        both(&case, seed);
+    }
+}
+
+#[test]
+fn ids_out_of_range_are_reported() {
+    let mut found = 0;
+    for seed in 9000..9400 {
+        let mut case = random_case(seed, Options::default()).unwrap();
+        let graph = passes::run(&case.graph, None).unwrap().0;
+        let is_id =
+            |id: &NodeId| graph.readers(*id).iter().any(|r| matches!(graph.node(*r).unwrap().op, Op::Gather { .. }));
+        for (name, _) in graph.named_inputs().into_iter().filter(|(_, id)| is_id(id)) {
+            if let Some(Value::I(a)) = case.inputs.get_mut(&name)
+                && let Some(x) = a.iter_mut().next()
+            {
+                *x = 1_000_000;
+            }
+        }
+        let reference = spc_interp::run::<f32>(&graph, &case.syms, &case.inputs, &case.weights);
+        let plan = random_plan(&graph, &case.weights, &mut Rng::new(seed));
+        let program = schedule(&graph, &plan, 4).unwrap();
+        let weights = sources(&program, &case.weights);
+        let inputs = slices(&program, &case.inputs).remove(0);
+        let exec = Executor::new(program.clone(), &weights, 1).unwrap();
+        for result in
+            [interpret(&program, &weights, &case.syms, &borrowed(&inputs)), exec.call(&case.syms, &borrowed(&inputs))]
+        {
+            match (&reference, result) {
+                (Err(spc_interp::RunError::IndexRange { .. }), Err(Fault::IndexRange(_))) => found += 1,
+                (Ok(_), Ok(_)) => {}
+                (r, got) => panic!("seed {seed}: reference {:?}, got {got:?}\n{graph}", r.as_ref().err()),
+            }
+        }
+    }
+    assert!(found > 10, "only {found} ids out of range");
+}
+
+#[test]
+fn wrong_calls_are_refused() {
+    let case = random_case(3, Options::default()).unwrap();
+    let graph = passes::run(&case.graph, None).unwrap().0;
+    let plan = Plan::all_dense(&graph, "cpu", "dense(16)").unwrap();
+    let program = schedule(&graph, &plan, 4).unwrap();
+    let weights = sources(&program, &case.weights);
+    let exec = Executor::new(program.clone(), &weights, 2).unwrap();
+    assert!(exec.call(&[], &[]).is_err());
+    let inputs = slices(&program, &case.inputs).remove(0);
+    assert!(exec.call(&case.syms, &borrowed(&inputs)).is_ok());
+    let mut short = inputs.clone();
+    if let Some(Tensor::F32(v)) = short.iter_mut().find(|t| matches!(t, Tensor::F32(v) if !v.is_empty())) {
+        v.pop();
+        assert!(exec.call(&case.syms, &borrowed(&short)).is_err());
+    }
+    let none = BTreeMap::new();
+    let missing = Weights { raw: &none, packed: BTreeMap::new() };
+    if program.buffers().iter().any(|b| matches!(b.role, spc_kernel::Role::Weight(_) | spc_kernel::Role::Packed { .. }))
+    {
+        assert!(Executor::new(program, &missing, 1).is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! Steps of linears.
+use super::Scheduler;
+use super::value::Value;
+use crate::extent::Extent;
+use crate::program::{Amount, PackedPort, Role, StepArg};
+use crate::templates::{LinearSpec, panel, rowblock};
+use spc_base::Bug;
+use spc_formats::Layout;
+use spc_ir::{Act, DType, NodeId, Op, ScalarExpr};
+
+impl Scheduler<'_> {
+    /// A linear with its epilogue: what the kernel writes is the value of the epilogue's node, where there is one.
+    pub(super) fn linear(&mut self, node: NodeId, bias: bool, act: Option<&ScalarExpr>) -> Result<(), Bug> {
+        let fail = |e: String| Bug::new(format!("{node}: {e}"));
+        let plan = *self.linears.get(&node).ok_or_else(|| fail("a linear without a plan".into()))?;
+        let layout: Layout = plan.layout.parse().map_err(|e: spc_formats::Refusal| fail(e.0))?;
+        let fused = plan.epilogue.map(|m| self.epilogue(m)).transpose()?;
+        let act = act.or(fused.as_ref());
+        let (x, w) = (self.operand(node, 0)?, self.operand(node, 1)?);
+        let shape = self.graph.ty(w)?.shape(&[]);
+        let Some([rows, cols]) = shape.as_deref() else { return Err(fail("the weight is no matrix".into())) };
+        let (tokens, _) = self.matrix(x)?;
+        let spec = LinearSpec { layout, rows: *rows, cols: *cols, bias, act, lanes: self.lanes };
+
+        let port = PackedPort { weight: plan.weight.clone(), layout, rows: *rows, cols: *cols };
+        let mut bound: Vec<(&str, StepArg)> = self.packed_buffers(port);
+        if bias {
+            let b = self.operand(node, 2)?;
+            bound.push(("bias", StepArg::Buffer(self.contiguous(b)?.buffer)));
+        }
+        let written = plan.epilogue.unwrap_or(node);
+        let (kernel, value) = match (plan.x, plan.y) {
+            (Act::Fm, Act::Fm) => {
+                bound.push(("x", StepArg::Buffer(self.feature_major(x)?)));
+                bound.push(("np", StepArg::Amount(Amount { per: 1, of: tokens, pad: true })));
+                let y = self.fresh_feature_major(written)?;
+                bound.push(("y", StepArg::Buffer(y)));
+                (rowblock(&spec)?, Value { feature_major: Some(y), ..Value::default() })
+            }
+            (Act::Rm, Act::Rm) => {
+                bound.push(("x", StepArg::Buffer(self.contiguous(x)?.buffer)));
+                bound.push(("n", StepArg::Amount(Amount::exact(tokens))));
+                let dims = self.dims(written)?;
+                let y = self.fresh(Role::Temp, DType::F32, &dims)?;
+                bound.push(("y", StepArg::Buffer(y.buffer)));
+                (panel(&spec)?, Value::of(y))
+            }
+            _ => return Err(fail("no kernel changes the layout of activations on the way".into())),
+        };
+        self.step(node, kernel, Amount::exact(Extent::fixed(spec.blocks() as u64)), &bound)?;
+        self.values.insert(written, value);
+        Ok(())
+    }
+
+    /// The expression of a map that runs in an epilogue.
+    fn epilogue(&self, map: NodeId) -> Result<ScalarExpr, Bug> {
+        let n = self.graph.node(map)?;
+        match &n.op {
+            Op::Map { expr, at } if n.ty.dtype == DType::F32 && at[0].iter().copied().eq(0..n.ty.rank() as u32) => {
+                Ok(expr.clone())
+            }
+            _ => Err(Bug::new(format!("{map} cannot be an epilogue"))),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! `spc run`: a job of the program, dense beside sparse, or one call of a function on files.
+mod call;
+mod expect;
+mod measure;
+mod show;
+
+pub use call::{Call, call_file};
+pub use expect::{Outcome, static_expects};
+
+use crate::bind;
+use crate::build::{Build, build_from, plain_weights};
+use crate::data::DataCache;
+use crate::engine::{Engine, Outputs};
+use crate::explain::why_dense;
+use crate::failure::{Failure, Res};
+use crate::job::Job;
+use crate::load::{Source, listing, load_file};
+use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan};
+use crate::project::project;
+use crate::session::Session;
+use crate::target::target;
+use crate::tensors::rows;
+use crate::weights::WeightSet;
+use spc_base::{Bug, Diagnostic, codes};
+use spc_sema::{Report, Run, TargetKind};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a command found: the text for stdout, and promises that do not hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Done {
+    pub text: String,
+    pub findings: Vec<Diagnostic>,
+}
+
+impl From<String> for Done {
+    fn from(text: String) -> Done {
+        Done { text, findings: Vec::new() }
+    }
+}
+
+/// A linear, by its weight; or all that is not one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// The weight; `None` for the rest of the program.
+    pub weight: Option<String>,
+    /// Bytes of the weight, or of all other weights.
+    pub bytes: Beside<u64>,
+    /// Median time of one call on one batch.
+    pub time: Option<Beside<Duration>>,
+    pub layout: String,
+    /// Why dense won, where it did.
+    pub why: Option<String>,
+}
+
+/// A number of the dense program and the same of the sparse one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Beside<T> {
+    pub dense: T,
+    pub sparse: T,
+}
+
+/// Cosine of two rows of results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    pub rows: (usize, usize),
+    pub cosine: Beside<f64>,
+}
+
+/// Everything that a job reports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobReport {
+    pub run: String,
+    pub function: String,
+    pub target: String,
+    pub threads: usize,
+    pub rows: usize,
+    /// Rows of one timed call.
+    pub batch: usize,
+    pub accuracy: Option<Beside<f64>>,
+    /// Mean and least.
+    pub cosine: Option<(f64, f64)>,
+    pub pairs: Vec<Pair>,
+    pub size: bool,
+    pub time: bool,
+    pub layers: Vec<Layer>,
+    pub expects: Vec<Outcome>,
+}
+
+/// Most rows of results of which every pair is reported.
+const MAX_PAIR_ROWS: usize = 16;
+
+/// Runs a job of a file: the one named, or the only one.
+pub fn run_file(s: &mut Session<'_>, path: &Path, name: Option<&str>, target_name: Option<&str>, json: bool) -> Res<Done> {
+    let source = load_file(s, path)?;
+    let run = choose_run(&source, name)?.clone();
+    let report = run_job(s, &source, &run, target_name)?;
+    let findings = report.expects.iter().filter_map(|o| o.failure.clone()).collect();
+    Ok(Done { text: if json { show::json(&report) } else { show::table(&report) }, findings })
+}
+
+fn choose_run<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Run> {
+    let runs = &source.module.runs;
+    let known: Vec<&str> = runs.iter().map(|r| r.name.as_str()).collect();
+    let missing = |text: String| Failure::usage(listing(Diagnostic::error(codes::NO_RUN, text), "run", &known));
+    match (name, runs.as_slice()) {
+        (Some(n), _) => runs.iter().find(|r| r.name == n).ok_or_else(|| missing(format!("there is no run `{n}`"))),
+        (None, [only]) => Ok(only),
+        (None, []) => Err(Failure::usage(
+            Diagnostic::error(codes::NO_RUN, "the program has no `run`").help("call a function: `--fn NAME --in PARAMETER=FILE.npy`"),
+        )),
+        (None, _) => Err(missing("the program has several runs, and none was chosen".into())),
+    }
+}
+
+/// A planned function with its weights, ready to run.
+struct Version {
+    planned: Planned,
+    packed: PackedSet,
+    engine: Engine,
+}
+
+fn version(s: &Session<'_>, planned: Planned, packed: PackedSet, weights: &WeightSet, threads: usize) -> Res<Version> {
+    let engine = Engine::new(&planned, &packed, weights, threads)?;
+    Ok(Version { planned, packed, engine })
+        .inspect(|_| s.progress.step("compiling", 1, 1))
+}
+
+fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<&str>) -> Res<JobReport> {
+    let t = target(&source.module, target_name)?;
+    if t.kind == TargetKind::Cuda {
+        let text = format!("the target `{}` cannot run here: this version writes CUDA code and does not launch it", t.name);
+        return Err(Diagnostic::error(codes::UNSUPPORTED, text).help("run on the target `cpu`").into());
+    }
+    let threads = s.options.threads.unwrap_or(t.threads);
+    let graph = source.graph(&run.function)?;
+    // Data first: a mistake there should not wait for the weights.
+    let mut cache = DataCache::default();
+    let job = Job::new(s, source, &mut cache, graph, &run.args)?;
+
+    let stored = bind::weights(s, source, &WeightSet::default())?;
+    let (weights, projected) = project(s, &source.module, &stored)?;
+    let mut names = source.functions(&[])?;
+    if !names.contains(&run.function) {
+        names.push(run.function.clone());
+    }
+    let build = build_from(s, source, t.clone(), &names, weights, projected)?;
+
+    let mut packed = PackedSet::new();
+    let planned = plan(s, graph, &stored, &t, Allowed::Dense)?;
+    pack_weights(s, &planned, &stored, &mut packed)?;
+    let dense = version(s, planned, packed, &stored, threads)?;
+    let planned = build.function(&run.function)?.clone();
+    let sparse = version(s, planned, build.packed.clone(), &build.weights, threads)?;
+
+    let results = Beside {
+        dense: job.call(s, &dense.engine, &dense.planned.graph, "running dense")?,
+        sparse: job.call(s, &sparse.engine, &sparse.planned.graph, "running sparse")?,
+    };
+    let axis = job.result_rows(&sparse.planned.graph)?;
+    let mut report = JobReport {
+        run: run.name.clone(),
+        function: run.function.clone(),
+        target: t.name.clone(),
+        threads,
+        rows: job.rows,
+        batch: job.batches().first().map_or(0, |(a, b)| b - a),
+        accuracy: None,
+        cosine: None,
+        pairs: Vec::new(),
+        size: run.reports.contains(&Report::Size),
+        time: run.reports.contains(&Report::Time),
+        layers: Vec::new(),
+        expects: Vec::new(),
+    };
+    for r in &run.reports {
+        match r {
+            Report::Accuracy(labels) => {
+                let labels = cache.member(s, source, labels)?;
+                let labels = labels.as_i32().ok_or_else(|| {
+                    Diagnostic::error(codes::REPORT, "`accuracy` needs i32 labels").at(run.span, "reported here")
+                })?;
+                let of = |o: &Outputs| first(o).and_then(|v| Ok(measure::accuracy(v, axis.unwrap_or(0), labels)
+                    .map_err(|d| d.at(run.span, "reported here"))?));
+                report.accuracy = Some(Beside { dense: of(&results.dense)?, sparse: of(&results.sparse)? });
+            }
+            Report::Cosine => {
+                let (d, p) = (result_rows(&results.dense, axis, run)?, result_rows(&results.sparse, axis, run)?);
+                report.cosine = Some(measure::cosines(&d, &p));
+            }
+            Report::Pairs => {
+                let (d, p) = (result_rows(&results.dense, axis, run)?, result_rows(&results.sparse, axis, run)?);
+                if d.len() > MAX_PAIR_ROWS {
+                    let text = format!("`pairs` shows the first {MAX_PAIR_ROWS} of {} rows", d.len());
+                    s.warn(Diagnostic::warning(codes::REPORT, text).at(run.span, "reported here"));
+                }
+                let n = d.len().min(MAX_PAIR_ROWS);
+                for (i, j) in (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j))) {
+                    let of = |r: &[Vec<f32>]| measure::cosine(&r[i], &r[j]);
+                    report.pairs.push(Pair { rows: (i, j), cosine: Beside { dense: of(&d), sparse: of(&p) } });
+                }
+            }
+            Report::Size | Report::Time => {}
+        }
+    }
+    report.layers = layers(&dense, &sparse, &stored)?;
+    if report.time {
+        times(s, &job, &dense, &sparse, &mut report.layers)?;
+    }
+    report.expects = expects(s, source, &build, &mut cache, threads, (run, &results.sparse, axis))?;
+    Ok(report)
+}
+
+fn first(o: &Outputs) -> Res<&spc_interp::Value<f32>> {
+    o.first().map(|(_, v)| v).ok_or_else(|| Bug::new("a function without results").into())
+}
+
+fn result_rows(o: &Outputs, axis: Option<usize>, run: &Run) -> Res<Vec<Vec<f32>>> {
+    let found = axis.and_then(|a| rows(o.first().map(|(_, v)| v)?, a));
+    found.ok_or_else(|| {
+        let text = "this report compares rows of results, and the first result is not f32 with one row for each row of data";
+        Diagnostic::error(codes::REPORT, text).at(run.span, "reported here").into()
+    })
+}
+
+/// Bytes of every linear's weight, and of all others together.
+fn layers(dense: &Version, sparse: &Version, stored: &WeightSet) -> Res<Vec<Layer>> {
+    let mut out: Vec<Layer> = Vec::new();
+    let layout_of = |v: &Version, weight: &str| {
+        v.planned.plan.linears.iter().find(|l| l.weight == weight).map(|l| l.layout.clone())
+    };
+    let bytes_of = |v: &Version, weight: &str| -> Option<u64> {
+        let key = (weight.to_string(), layout_of(v, weight)?);
+        v.packed.get(&key).map(|p| p.packed().bytes())
+    };
+    for l in &sparse.planned.plan.linears {
+        if out.iter().any(|o| o.weight.as_deref() == Some(&l.weight)) {
+            continue;
+        }
+        let missing = || Bug::new(format!("`{}` is not packed", l.weight));
+        let bytes = Beside {
+            dense: bytes_of(dense, &l.weight).ok_or_else(missing)?,
+            sparse: bytes_of(sparse, &l.weight).ok_or_else(missing)?,
+        };
+        let why = why_dense(&sparse.planned.plan, &l.weight);
+        out.push(Layer { weight: Some(l.weight.clone()), bytes, time: None, layout: l.layout.clone(), why });
+    }
+    let mut rest = 0u64;
+    for name in plain_weights(&sparse.planned.graph)? {
+        rest = rest.saturating_add(stored.want(&name)?.bytes());
+    }
+    let bytes = Beside { dense: rest, sparse: rest };
+    out.push(Layer { weight: None, bytes, time: None, layout: String::new(), why: None });
+    Ok(out)
+}
+
+/// Measures both programs in turns and takes the median of each step.
+fn times(s: &Session<'_>, job: &Job, dense: &Version, sparse: &Version, layers: &mut [Layer]) -> Res<()> {
+    let (from, to) = job.batches().first().copied().unwrap_or((0, 0));
+    let inputs = job.batch(from, to);
+    let now = || s.world.now();
+    // The first calls warm caches and say how long one takes; they are not counted.
+    let start = now();
+    dense.engine.timed(&inputs, &now)?;
+    sparse.engine.timed(&inputs, &now)?;
+    let once = (now() - start).as_secs_f64();
+    let repeats = ((2.0 / once.max(1e-9)) as usize).clamp(5, 101);
+    let mut found: BTreeMap<(bool, Option<String>), Vec<Duration>> = BTreeMap::new();
+    for i in 0..repeats {
+        s.progress.step("measuring", i as u64, repeats as u64);
+        for (v, is_dense) in [(dense, true), (sparse, false)] {
+            let mut by_layer: BTreeMap<Option<String>, Duration> = BTreeMap::new();
+            for step in v.engine.timed(&inputs, &now)? {
+                let linear = v.planned.plan.linears.iter().find(|l| Some(l.node) == step.node || (l.epilogue.is_some() && l.epilogue == step.node));
+                *by_layer.entry(linear.map(|l| l.weight.clone())).or_default() += step.time;
+            }
+            for (layer, time) in by_layer {
+                found.entry((is_dense, layer)).or_default().push(time);
+            }
+        }
+    }
+    s.progress.step("measuring", repeats as u64, repeats as u64);
+    for layer in layers {
+        let mut of = |is_dense| measure::median(found.remove(&(is_dense, layer.weight.clone())).unwrap_or_default());
+        layer.time = Some(Beside { dense: of(true), sparse: of(false) });
+    }
+    Ok(())
+}
+
+/// Every `expect` of the program, for the sparse program. `known` are the results of the job that was just run.
+fn expects(
+    s: &mut Session<'_>,
+    source: &Source,
+    build: &Build,
+    cache: &mut DataCache,
+    threads: usize,
+    known: (&Run, &Outputs, Option<usize>),
+) -> Res<Vec<Outcome>> {
+    let mut out = static_expects(source, build)?;
+    for e in &source.module.expects {
+        let spc_sema::Measure::Accuracy { function, data, split } = &e.measure else { continue };
+        let (run, labels) = expect::labelled_run(source, e, function, data)?;
+        let mut labels = labels.clone();
+        labels.split.clone_from(split);
+        let mut args = run.args.clone();
+        args.iter_mut().for_each(|(_, r)| r.split.clone_from(split));
+        let labels = cache.member(s, source, &labels)?;
+        let labels = labels.as_i32().ok_or_else(|| Diagnostic::error(codes::REPORT, "`accuracy` needs i32 labels"))?;
+        let same = |a: &[(String, spc_sema::DataRef)], b: &[(String, spc_sema::DataRef)]| {
+            a.len() == b.len()
+                && a.iter().zip(b).all(|((n, x), (m, y))| n == m && (&x.data, &x.split, &x.member) == (&y.data, &y.split, &y.member))
+        };
+        let value = if run.function == known.0.function && same(&args, &known.0.args) {
+            measure::accuracy(first(known.1)?, known.2.unwrap_or(0), labels)
+        } else {
+            let job = Job::new(s, source, cache, source.graph(function)?, &args)?;
+            let planned = build.function(function)?;
+            let engine = Engine::new(planned, &build.packed, &build.weights, threads)?;
+            let results = job.call(s, &engine, &planned.graph, "expectations")?;
+            measure::accuracy(first(&results)?, job.result_rows(&planned.graph)?.unwrap_or(0), labels)
+        };
+        out.push(Outcome::of(e, value.map_err(|d| d.at(e.span, "expected here"))?));
+    }
+    let order = |o: &Outcome| source.module.expects.iter().position(|e| e.span == o.span);
+    out.sort_by_key(order);
+    Ok(out)
+}

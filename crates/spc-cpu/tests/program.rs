@@ -77,21 +77,23 @@ fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rng) -
     plan
 }
 
-fn slices(p: &Program, inputs: &BTreeMap<String, Value<f32>>) -> Vec<Vec<Tensor>> {
+fn tensors(p: &Program, inputs: &BTreeMap<String, Value<f32>>) -> Vec<Tensor> {
     let own = |v: &Value<f32>| match v {
         Value::F(a) => Tensor::F32(a.iter().copied().collect()),
         Value::I(a) => Tensor::I32(a.iter().copied().collect()),
         Value::B(a) => Tensor::Bool(a.iter().copied().collect()),
     };
-    vec![p.inputs().iter().map(|port| own(&inputs[&port.name])).collect()]
+    p.inputs().iter().map(|port| own(&inputs[&port.name])).collect()
 }
 
 fn borrowed(all: &[Tensor]) -> Vec<Slice<'_>> {
-    let one = |t| match t {
-        &Tensor::F32(ref v) => Slice::F32(v),
-        Tensor::I32(v) => Slice::I32(v),
-        Tensor::Bool(v) => Slice::Bool(v),
-    };
+    fn one(t: &Tensor) -> Slice<'_> {
+        match t {
+            Tensor::F32(v) => Slice::F32(v),
+            Tensor::I32(v) => Slice::I32(v),
+            Tensor::Bool(v) => Slice::Bool(v),
+        }
+    }
     all.iter().map(one).collect()
 }
 
@@ -131,10 +133,10 @@ struct Run {
 fn both(case: &Case, seed: u64) -> Run {
     let graph = passes::run(&case.graph, None).unwrap().0;
     let plan = random_plan(&graph, &case.weights, &mut Rng::new(seed));
-    let lanes = if seed % 5 == 0 { 1 } else { 4 };
+    let lanes = if seed.is_multiple_of(5) { 1 } else { 4 };
     let program = schedule(&graph, &plan, lanes).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
     let weights = sources(&program, &case.weights);
-    let inputs = slices(&program, &case.inputs).remove(0);
+    let inputs = tensors(&program, &case.inputs);
     let inputs = borrowed(&inputs);
     let outputs = interpret(&program, &weights, &case.syms, &inputs)
         .unwrap_or_else(|e| panic!("seed {seed}: {e:?}\n{graph}\n{program}"));
@@ -209,7 +211,7 @@ fn ids_out_of_range_are_reported() {
         let plan = random_plan(&graph, &case.weights, &mut Rng::new(seed));
         let program = schedule(&graph, &plan, 4).unwrap();
         let weights = sources(&program, &case.weights);
-        let inputs = slices(&program, &case.inputs).remove(0);
+        let inputs = tensors(&program, &case.inputs);
         let exec = Executor::new(program.clone(), &weights, 1).unwrap();
         for result in
             [interpret(&program, &weights, &case.syms, &borrowed(&inputs)), exec.call(&case.syms, &borrowed(&inputs))]
@@ -233,7 +235,7 @@ fn wrong_calls_are_refused() {
     let weights = sources(&program, &case.weights);
     let exec = Executor::new(program.clone(), &weights, 2).unwrap();
     assert!(exec.call(&[], &[]).is_err());
-    let inputs = slices(&program, &case.inputs).remove(0);
+    let inputs = tensors(&program, &case.inputs);
     assert!(exec.call(&case.syms, &borrowed(&inputs)).is_ok());
     let mut short = inputs.clone();
     if let Some(Tensor::F32(v)) = short.iter_mut().find(|t| matches!(t, Tensor::F32(v) if !v.is_empty())) {

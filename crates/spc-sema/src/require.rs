@@ -28,13 +28,14 @@ impl Resolver<'_> {
         let mut out = Vec::new();
         let mut next = Some(s);
         while let Some(s) = next {
-            out.push(self.keep(cx, s, &tensors)?);
+            out.push(self.keep(cx, s, &tensors, !out.is_empty())?);
             next = s.then.as_deref();
         }
         Ok(out)
     }
 
-    fn keep(&self, cx: &mut Cx, s: &Sentence, tensors: &[&ModelTensor]) -> Res<Keep> {
+    /// One sentence; `then` says that it counts only among what the one before kept.
+    fn keep(&self, cx: &mut Cx, s: &Sentence, tensors: &[&ModelTensor], then: bool) -> Res<Keep> {
         let c = &s.clauses;
         let later = [
             (c.at.as_ref().map(|c| c.span), "`at`"),
@@ -78,7 +79,7 @@ impl Resolver<'_> {
         };
         let mut members = Vec::new();
         for t in tensors {
-            members.push(self.member(cx, t, group.as_ref(), scope_tile.as_ref(), tail, &amount, s)?);
+            members.push(self.member(cx, t, group.as_ref(), scope_tile.as_ref(), tail, (&amount, then), s)?);
         }
         Ok(Keep { amount, scope, score, floor, multiple, tail, members })
     }
@@ -91,7 +92,7 @@ impl Resolver<'_> {
         group: Option<&TileSpec<'_>>,
         scope: Option<&TileSpec<'_>>,
         tail: Tail,
-        amount: &Amount,
+        (amount, then): (&Amount, bool),
         s: &Sentence,
     ) -> Res<spc_ir::Member> {
         let shape: Vec<u64> = t.dims.iter().map(|d| d.size.fixed().unwrap_or(0)).collect();
@@ -121,7 +122,7 @@ impl Resolver<'_> {
         if sc.iter().zip(&g).any(|(a, b)| a % b != 0) && tail == Tail::Exact {
             return cx.err(codes::TILE, s.span, "the groups do not divide the scope", "group and scope do not fit");
         }
-        if let Amount::OutOf { n, m } = amount {
+        if let (Amount::OutOf { n, m }, false) = (amount, then) {
             let inside: u64 = sc.iter().zip(&g).map(|(a, b)| a.div_ceil(*b)).product();
             if inside != *m {
                 return cx.report(
@@ -335,7 +336,10 @@ impl Resolver<'_> {
             Some(n) => self.names.group(&n.name).and_then(|g| g.group.of.as_ref()),
             None => None,
         };
-        let on = s.clauses.on.as_ref().map(|c| &c.value).or(s.group.of.as_ref()).or_else(group_of);
+        // A selector at the end of `keep .. then keep ..` stands in the last sentence and is meant for all.
+        let chain = || std::iter::successors(Some(s), |s| s.then.as_deref());
+        let written = chain().find_map(|s| s.clauses.on.as_ref()).map(|c| &c.value);
+        let on = written.or(s.group.of.as_ref()).or_else(group_of);
         let mut chosen: Vec<(usize, usize)> = Vec::new();
         match on {
             Some(e) => chosen.extend(self.select(cx, e)?),
@@ -345,7 +349,7 @@ impl Resolver<'_> {
                 }
             }
         }
-        if let Some(except) = &s.clauses.except {
+        if let Some(except) = chain().find_map(|s| s.clauses.except.as_ref()) {
             let out = self.select(cx, &except.value)?;
             chosen.retain(|c| !out.contains(c));
         }

@@ -191,8 +191,8 @@ impl Scheduler<'_> {
         }
         for c in self.plan.converts.iter().filter(|c| c.node == written) {
             match c.to {
-                Act::Fm => self.to_feature_major(written)?,
-                Act::Rm => self.to_row_major(written)?,
+                Act::Fm => self.add_feature_major(written)?,
+                Act::Rm => self.add_row_major(written)?,
             }
         }
         Ok(())

@@ -120,7 +120,7 @@ impl Scheduler<'_> {
         Ok(self.buffer(Role::Temp, Amount { per, of: tokens, pad: true }))
     }
 
-    pub(super) fn to_feature_major(&mut self, node: NodeId) -> Result<(), Bug> {
+    pub(super) fn add_feature_major(&mut self, node: NodeId) -> Result<(), Bug> {
         let from = self.contiguous(node)?;
         let (tokens, features) = self.matrix(node)?;
         let to = self.fresh_feature_major(node)?;
@@ -138,7 +138,7 @@ impl Scheduler<'_> {
         Ok(())
     }
 
-    pub(super) fn to_row_major(&mut self, node: NodeId) -> Result<(), Bug> {
+    pub(super) fn add_row_major(&mut self, node: NodeId) -> Result<(), Bug> {
         let from = self.feature_major(node)?;
         let (tokens, features) = self.matrix(node)?;
         let dims = self.dims(node)?;

@@ -64,7 +64,7 @@ pub fn map(spec: &MapSpec<'_>) -> Result<(Kernel, Extent), Bug> {
 
     let m = Map { spec, types: &types, used: &used, walks: &walks, sizes: &sizes };
     flat(&mut b, &sizes, &dims, &walks, (lo, hi), &mut |b, inner| {
-        if vector { m.vectors(b, &inner) } else { m.scalars(b, &inner.ptrs.to_vec(), inner.count) }
+        if vector { m.vectors(b, &inner) } else { m.scalars(b, inner.ptrs, inner.count) }
     })?;
     Ok((b.finish()?, range(&dims)?))
 }

@@ -91,7 +91,7 @@ impl Panel<'_> {
                 y: b.ptr_off(y, bytes),
                 bias: bias.map(|p| b.ptr_off(p, bytes)),
                 vectors: outputs.div_ceil(lanes),
-                tail: (outputs % lanes > 0).then_some(outputs % lanes),
+                tail: Some(outputs % lanes).filter(|n| *n > 0),
             };
             self.tokens(b, strip)?;
             done += outputs;

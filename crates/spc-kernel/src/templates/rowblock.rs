@@ -71,6 +71,9 @@ struct Rows<'a> {
     height: usize,
 }
 
+/// A multiply-add step: accumulators, address of the weights, pointer to the activations.
+type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Val) -> Vec<Val>;
+
 /// Where a tile of tokens lies.
 #[derive(Clone, Copy)]
 struct At {
@@ -263,12 +266,7 @@ impl Rows<'_> {
     }
 
     /// One column of a block; state is values, activations, accumulators.
-    fn column(
-        &self,
-        b: &mut Builder,
-        s: &[Val],
-        step: &dyn Fn(&mut Builder, &[Val], Addr, Val) -> Vec<Val>,
-    ) -> Vec<Val> {
+    fn column(&self, b: &mut Builder, s: &[Val], step: Step<'_>) -> Vec<Val> {
         let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
         let head = [b.ptr_off(s[0], 4 * self.height as i32), b.ptr_add(s[1], self.stride)];
         head.into_iter().chain(acc).collect()

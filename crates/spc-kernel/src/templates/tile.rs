@@ -95,18 +95,18 @@ impl Tile {
             let held: Vec<Val> = (0..self.vectors).map(|j| b.load(LoadKind::VF32, vector(j))).collect();
             for i in 0..self.splats {
                 let s = b.load(LoadKind::Splat, splat(i));
-                for j in 0..self.vectors {
+                for (j, v) in held.iter().enumerate() {
                     let at = self.at(i, j);
-                    acc[at] = b.fma(held[j], s, acc[at]);
+                    acc[at] = b.fma(*v, s, acc[at]);
                 }
             }
         } else {
             let held: Vec<Val> = (0..self.splats).map(|i| b.load(LoadKind::Splat, splat(i))).collect();
             for j in 0..self.vectors {
                 let v = b.load(LoadKind::VF32, vector(j));
-                for i in 0..self.splats {
+                for (i, s) in held.iter().enumerate() {
                     let at = self.at(i, j);
-                    acc[at] = b.fma(held[i], v, acc[at]);
+                    acc[at] = b.fma(*s, v, acc[at]);
                 }
             }
         }

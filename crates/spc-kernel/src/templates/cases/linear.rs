@@ -15,17 +15,19 @@ fn array_bytes(a: &Array) -> Vec<u8> {
     }
 }
 
-/// Activations with their function, its greatest slope, and the error of computing it, in units of the result.
-fn activation(rng: &mut Rng) -> Option<(ScalarExpr, fn(f64) -> f64, f64)> {
+/// An activation: its text, its function, and its greatest slope.
+type Activation = (&'static str, fn(f64) -> f64, f64);
+
+/// An activation, or none.
+fn activation(rng: &mut Rng) -> Option<Activation> {
     let gelu = "(mul (mul 0.5 a0) (add 1 (erf (mul a0 0.7071067811865476))))";
-    let all: [(&str, fn(f64) -> f64, f64); 4] = [
+    let all: [Activation; 4] = [
         ("(max a0 0)", |x| x.max(0.0), 1.0),
         (gelu, |x| 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)), 1.2),
         ("(div 1 (add 1 (exp (neg a0))))", |x| 1.0 / (1.0 + (-x).exp()), 0.25),
         ("(select (lt a0 0) (mul a0 0.25) a0)", |x| if x < 0.0 { 0.25 * x } else { x }, 1.0),
     ];
-    let (text, f, slope) = *all.get(rng.below(8))?;
-    Some((ScalarExpr::parse(text).ok()?, f, slope))
+    all.get(rng.below(8)).copied()
 }
 
 /// Weights of which some fit the layout: `[rows, cols]`, row-major.
@@ -73,14 +75,15 @@ fn layout(rng: &mut Rng, lanes: usize) -> Layout {
 }
 
 /// A linear kernel with random shape, layout, weights, bias and activation. `None` if the layout refuses the weights.
-/// With `finite`, all inputs are finite and the case has expected values.
+/// With `finite`, all activations are finite; without, there is no activation function.
 pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
     let layout = layout(rng, lanes);
     let (rows, cols) = (1 + rng.below(40), 1 + rng.below(40));
     let tokens: usize = [1, 2, 7, 15, 16, 17, 33, 48, 50][rng.below(9)];
     let row_major = matches!(layout, Layout::Dense { .. }) && rng.below(2) == 0;
-    let act = activation(rng);
-    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: act.as_ref().map(|a| &a.0), lanes };
+    let act = activation(rng).filter(|_| finite);
+    let expr = act.map(|a| ScalarExpr::parse(a.0)).transpose().map_err(Bug::new)?;
+    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: expr.as_ref(), lanes };
     let w = weights(rng, layout, rows, cols);
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
     let kernel = if row_major { panel(&spec)? } else { rowblock(&spec)? };
@@ -110,23 +113,27 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
     b.int("n", tokens);
 
     let mut want = vec![None; y_len];
-    for t in 0..if finite { tokens } else { 0 } {
+    let mut or_nan = vec![false; y_len];
+    for t in 0..tokens {
         for o in 0..rows {
-            let terms = (0..cols).map(|k| f64::from(w[o * cols + k]) * f64::from(x[t * cols + k]));
-            let size: f64 = terms.clone().map(f64::abs).sum();
+            let row = || w[o * cols..][..cols].iter().zip(&x[t * cols..][..cols]);
+            let terms: Vec<f64> =
+                row().filter(|(w, _)| **w != 0.0).map(|(w, x)| f64::from(*w) * f64::from(*x)).collect();
+            or_nan[at(t, o, rows)] = row().any(|(w, x)| *w == 0.0 && !x.is_finite());
+            let size: f64 = terms.iter().map(|t| t.abs()).sum();
             let c = if spec.bias { f64::from(bias[o]) } else { 0.0 };
-            let sum: f64 = terms.sum::<f64>() + c;
+            let sum: f64 = terms.iter().sum::<f64>() + c;
             // gamma(n+1) for the sum; then the slope of the activation, and a few roundings of its own.
             let n = (cols + 2) as f64;
             let error = n * U / (1.0 - n * U) * (size + c.abs());
-            let (value, error) = match &act {
+            let (value, error) = match act {
                 Some((_, f, slope)) => (f(sum), slope * error + 8.0 * U * (sum.abs() + 1.0)),
                 None => (sum, error),
             };
             want[at(t, o, rows)] = Some((value, error));
         }
     }
-    b.case(kernel, spec.blocks(), y, want).map(Some)
+    Ok(Some(Case { or_nan, ..b.case(kernel, spec.blocks(), y, want)? }))
 }
 
 /// A conversion between activation layouts. The result is exact, pads included.

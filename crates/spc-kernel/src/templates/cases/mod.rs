@@ -27,6 +27,8 @@ pub struct Case {
     pub output: usize,
     /// For each float of the output the true value and the bound of the error; `None` where nothing is promised.
     pub want: Vec<Option<(f64, f64)>>,
+    /// Floats of the output that may be NaN instead: an absent weight meets NaN or infinity there. Empty if none may.
+    pub or_nan: Vec<bool>,
 }
 
 pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
@@ -74,6 +76,16 @@ impl Binder {
         let args = args.ok_or_else(|| Bug::new("a parameter is not bound"))?;
         let at = |name: &str| kernel.param(name).ok_or_else(|| Bug::new("a kernel without a range"));
         let (lo_param, hi_param) = (at("lo")?, at("hi")?);
-        Ok(Case { lo_param, hi_param, kernel, buffers: self.buffers, args, range: range as i64, output, want })
+        Ok(Case {
+            lo_param,
+            hi_param,
+            kernel,
+            buffers: self.buffers,
+            args,
+            range: range as i64,
+            output,
+            want,
+            or_nan: Vec::new(),
+        })
     }
 }

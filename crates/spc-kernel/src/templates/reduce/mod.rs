@@ -3,10 +3,12 @@
 //! One of three forms is chosen: vectors over the innermost output dimension (where every operand is contiguous or
 //! repeats along it), vectors over a reduced dimension (where every operand is contiguous along it) with one horizontal
 //! reduction at the end, or scalars. The order of a sum does not depend on `lo..hi`.
+mod horizontal;
+
 use super::nest::{Inner, Sizes, Walk, collapse, contiguous, flat, range, too_large};
 use super::tile::{Count, unrolled};
 use crate::extent::Extent;
-use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, RedFn, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, FBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_ir::ReduceFn;
 
@@ -97,6 +99,11 @@ fn choose(lanes: usize, out: &[Extent], outs: &[Vec<Extent>], red: &[Extent], re
     let contiguous = |d: &usize| wide(&red[*d]) && reds.iter().all(|s| s[*d].is_one());
     (0..red.len()).rev().find(contiguous).map_or(Form::Scalar, Form::Reduced)
 }
+
+/// What is done for each combination of outer reduced dimensions: operands, state, new state.
+type Rounds<'a> = &'a mut dyn FnMut(&mut Builder, &[Val], Vec<Val>) -> Result<Vec<Val>, Bug>;
+/// What is done for each element: pointers of the operands, state, new state.
+type Element<'a> = &'a dyn Fn(&mut Builder, &[Val], &[Val]) -> Vec<Val>;
 
 struct Reduce<'a> {
     f: ReduceFn,
@@ -193,40 +200,18 @@ impl Reduce<'_> {
         Ok(())
     }
 
-    /// Loops over the reduced dimensions from number `d` on. `state` is carried; `body` gets the operands' pointers to
-    /// the start of the innermost dimension.
-    fn outer(
-        &self,
-        b: &mut Builder,
-        d: usize,
-        ptrs: &[Val],
-        state: Vec<Val>,
-        body: &mut dyn FnMut(&mut Builder, &[Val], Vec<Val>) -> Result<Vec<Val>, Bug>,
-    ) -> Result<Vec<Val>, Bug> {
-        if d + 1 >= self.red.len() {
-            return body(b, ptrs, state);
-        }
-        let count = self.sizes.value(b, &self.red[d])?;
-        let mut result = Ok(());
-        let state = b.repeat(count, &state, |b, i, s| {
-            let moved: Result<Vec<Val>, Bug> =
-                (0..self.reds.len()).map(|n| self.sizes.advance(b, ptrs[n], i, &self.reds[n][d], 4)).collect();
-            moved.and_then(|p| self.outer(b, d + 1, &p, s.to_vec(), body)).unwrap_or_else(|e| {
-                result = Err(e);
-                s.to_vec()
-            })
-        });
-        result.map(|()| state)
+    /// Loops over all reduced dimensions but the innermost. `state` is carried; `body` gets the operands' pointers, moved
+    /// to the start of the innermost dimension.
+    fn outer(&self, b: &mut Builder, ptrs: &[Val], state: Vec<Val>, body: Rounds<'_>) -> Result<Vec<Val>, Bug> {
+        let zero = b.int(0);
+        self.offsets(b, 0, &vec![zero; self.reds.len()], state, &mut |b, offsets, s| {
+            let p: Vec<Val> = ptrs.iter().zip(offsets).map(|(p, o)| b.ptr_add(*p, *o)).collect();
+            body(b, &p, s)
+        })
     }
 
     /// The innermost reduced dimension element by element: `step` gets the pointers and the state.
-    fn along(
-        &self,
-        b: &mut Builder,
-        ptrs: &[Val],
-        state: Vec<Val>,
-        step: &dyn Fn(&mut Builder, &[Val], &[Val]) -> Vec<Val>,
-    ) -> Result<Vec<Val>, Bug> {
+    fn along(&self, b: &mut Builder, ptrs: &[Val], state: Vec<Val>, step: Element<'_>) -> Result<Vec<Val>, Bug> {
         let Some(last) = self.red.last() else { return Ok(step(b, ptrs, &state)) };
         let count = match last.known().and_then(|n| usize::try_from(n).ok()) {
             Some(n) => Count::Fixed(n),
@@ -253,7 +238,7 @@ impl Reduce<'_> {
         let bytes = 4 * b.lanes() as i32;
         let splat: Vec<bool> = (0..n).map(|i| self.stride(i).is_zero()).collect();
         let start = b.vfloat(self.start());
-        let acc = self.outer(b, 0, &ptrs[..n], vec![start; vectors], &mut |b, p, acc| {
+        let acc = self.outer(b, &ptrs[..n], vec![start; vectors], &mut |b, p, acc| {
             self.along(b, p, acc, &|b, p, acc| {
                 let held: Vec<Option<Val>> =
                     (0..n).map(|i| splat[i].then(|| b.load(LoadKind::Splat, Addr::new(p[i])))).collect();
@@ -277,7 +262,7 @@ impl Reduce<'_> {
     fn scalar(&self, b: &mut Builder, ptrs: &[Val]) -> Result<(), Bug> {
         let n = self.reds.len();
         let start = b.float(self.start());
-        let acc = self.outer(b, 0, &ptrs[..n], vec![start], &mut |b, p, acc| {
+        let acc = self.outer(b, &ptrs[..n], vec![start], &mut |b, p, acc| {
             self.along(b, p, acc, &|b, p, acc| {
                 let factors: Vec<Val> = p.iter().map(|p| b.load(LoadKind::F32, Addr::new(*p))).collect();
                 vec![self.accumulate(b, acc[0], &factors)]
@@ -287,107 +272,14 @@ impl Reduce<'_> {
         Ok(())
     }
 
-    /// `width` neighbouring outputs by vectors along the innermost reduced dimension. State: a vector for each output,
-    /// then a scalar for each for what is left over.
-    fn horizontal(&self, b: &mut Builder, ptrs: &[Val], width: usize) -> Result<(), Bug> {
-        let n = self.reds.len();
-        let lanes = b.lanes();
-        let Some(last) = self.red.last() else { return self.scalar(b, ptrs) };
-        let count = self.sizes.value(b, last)?;
-        let full = b.op(Op::Shr(count, lanes.trailing_zeros() as u8));
-        let done = b.scale(full, lanes as i64);
-        let left = b.isub(count, done);
-        let exact = last.known().is_some_and(|c| c.is_multiple_of(lanes as u64));
-        // Pointers of the outputs, operand by operand; an operand that repeats has one.
-        let mut moved: Vec<Vec<Val>> = Vec::new();
-        for i in 0..=n {
-            let stride = self.stride(i);
-            let several = if stride.is_zero() && i < n { 1 } else { width };
-            let mut list = Vec::with_capacity(several);
-            for o in 0..several {
-                let o = b.int(o as i64);
-                list.push(self.sizes.advance(b, ptrs[i], o, &stride, 4)?);
-            }
-            moved.push(list);
-        }
-        let heads: Vec<Val> = moved[..n].iter().flatten().copied().collect();
-        let widths: Vec<usize> = moved[..n].iter().map(Vec::len).collect();
-        let (vstart, start) = (b.vfloat(self.start()), b.float(self.start()));
-        let state: Vec<Val> = vec![vstart; width].into_iter().chain(vec![start; width]).collect();
-        // One multiply-add for each output from the pointers `p`, laid out like `heads`.
-        let step = |b: &mut Builder, kind: LoadKind, at: Val, p: &[Val], acc: &[Val]| -> Vec<Val> {
-            let mut loaded: Vec<Vec<Val>> = Vec::new();
-            let mut next = 0;
-            for w in &widths {
-                loaded.push(if *w == 1 && width > 1 {
-                    vec![b.load(kind, Addr::indexed(p[next], at, 4))]
-                } else {
-                    Vec::new()
-                });
-                next += w;
-            }
-            let mut out = Vec::with_capacity(width);
-            for (o, a) in acc.iter().enumerate() {
-                let mut factors = Vec::with_capacity(n);
-                let mut next = 0;
-                for (i, w) in widths.iter().enumerate() {
-                    let shared = loaded[i].first().copied();
-                    factors.push(shared.unwrap_or_else(|| b.load(kind, Addr::indexed(p[next + o.min(w - 1)], at, 4))));
-                    next += w;
-                }
-                out.push(self.accumulate(b, *a, &factors));
-            }
-            out
-        };
-        // The outer reduced dimensions move every operand's pointers alike, so they are walked by offsets.
-        let zero = b.int(0);
-        let zeros = vec![zero; n];
-        let sums = self.offsets(b, 0, &zeros, state, &mut |b, offsets, s| {
-            let mut p = Vec::with_capacity(heads.len());
-            let mut next = 0;
-            for (i, w) in widths.iter().enumerate() {
-                for _ in 0..*w {
-                    p.push(b.ptr_add(heads[next], offsets[i]));
-                    next += 1;
-                }
-            }
-            let vectors = b.repeat(full, &s[..width], |b, i, acc| {
-                let at = b.scale(i, lanes as i64);
-                step(b, LoadKind::VF32, at, &p, acc)
-            });
-            let scalars = if exact {
-                s[width..].to_vec()
-            } else {
-                b.repeat(left, &s[width..], |b, i, acc| {
-                    let at = b.iadd(done, i);
-                    step(b, LoadKind::F32, at, &p, acc)
-                })
-            };
-            Ok(vectors.into_iter().chain(scalars).collect())
-        })?;
-        for o in 0..width {
-            let f = match self.f {
-                ReduceFn::Sum | ReduceFn::Mean => RedFn::Add,
-                ReduceFn::Max => RedFn::Max,
-                ReduceFn::Min => RedFn::Min,
-            };
-            let mut v = b.reduce(f, sums[o]);
-            if !exact {
-                v = self.combine(b, v, sums[width + o]);
-            }
-            self.store(b, v, moved[n][o], false);
-        }
-        Ok(())
-    }
-
-    /// As [`Reduce::outer`], but `body` gets byte offsets of the operands.
+    /// As [`Reduce::outer`] from dimension number `d` on, but `body` gets byte offsets of the operands.
     fn offsets(
         &self,
         b: &mut Builder,
         d: usize,
         offsets: &[Val],
         state: Vec<Val>,
-        body: &mut dyn FnMut(&mut Builder, &[Val], Vec<Val>) -> Result<Vec<Val>, Bug>,
+        body: Rounds<'_>,
     ) -> Result<Vec<Val>, Bug> {
         if d + 1 >= self.red.len() {
             return body(b, offsets, state);
@@ -399,7 +291,7 @@ impl Reduce<'_> {
                 .map(|n| {
                     let bytes = self.reds[n][d].times(&Extent::fixed(4)).ok_or_else(too_large)?;
                     let bytes = self.sizes.value(b, &bytes)?;
-                    let by = b.ibin(IBin::Mul, i, bytes);
+                    let by = b.imul(i, bytes);
                     Ok(b.iadd(offsets[n], by))
                 })
                 .collect();

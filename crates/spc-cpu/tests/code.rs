@@ -1,0 +1,70 @@
+//! What the generated code looks like: stable CLIF text, and no vector on the stack in the tiles of linear kernels.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use spc_cpu::{assembly, clif_text};
+use spc_kernel::ir::parse;
+use spc_kernel::templates::{LinearSpec, panel, rowblock};
+
+#[test]
+fn clif_text_is_the_same_everywhere() {
+    let k = parse(
+        "kernel twice lanes 4 (x: cptr, y: ptr, lo: i64, hi: i64) {
+           v4: i64 = isub v3, v2
+           loop v5 < v4 () {
+             v6: vf32 = load.vf32 [v0 + v5 * 4]
+             v7: vf32 = fadd v6, v6
+             store.vf32 [v1 + v5 * 4 + 16], v7
+           } yield ()
+         }",
+    );
+    let want = "function %twice(i64) system_v {
+block0(v0: i64):
+    v1 = load.i64 notrap aligned readonly can_move v0
+    v2 = load.i64 notrap aligned readonly can_move v0+8
+    v3 = load.i64 notrap aligned readonly can_move v0+16
+    v4 = load.i64 notrap aligned readonly can_move v0+24
+    v5 = isub v4, v3
+";
+    let text = clif_text(&k.unwrap()).unwrap();
+    assert!(text.starts_with(want), "{text}");
+    assert!(text.contains("load.f32x4 notrap readonly can_move"), "{text}");
+    assert!(text.contains("+16"), "{text}");
+}
+
+/// Loads that may run although their loop does not would read outside buffers: they must not be marked.
+#[test]
+fn loads_that_a_loop_does_not_change_stay_in_it() {
+    let k = parse(
+        "kernel fixed lanes 4 (x: cptr, y: ptr, n: i64) {
+           loop v3 < v2 () {
+             v4: f32 = load.f32 [v0]
+             store.f32 [v1 + v3 * 4], v4
+           } yield ()
+         }",
+    );
+    let text = clif_text(&k.unwrap()).unwrap();
+    assert!(text.contains("load.f32 notrap v"), "{text}");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn linear_kernels_keep_their_vectors_in_registers() {
+    if !std::arch::is_x86_feature_detected!("fma") || !std::arch::is_x86_feature_detected!("avx") {
+        return;
+    }
+    let layouts =
+        ["dense(16)", "vx1(1)", "vx1(2)", "vx1(4)", "vx1(8)", "vx1(16)", "bsr(4,4)", "bsr(2,2)", "bsr(16,16)"];
+    for text in layouts.into_iter().chain(["csr", "nm(1,4)", "nm(2,4)", "nm(4,8)"]) {
+        let layout = text.parse().unwrap();
+        let spec = LinearSpec { layout, rows: 64, cols: 96, bias: true, act: None, lanes: 4 };
+        let mut kernels = vec![rowblock(&spec).unwrap()];
+        if text.starts_with("dense") {
+            kernels.push(panel(&spec).unwrap());
+        }
+        for k in kernels {
+            let code = assembly(&k).unwrap();
+            let spilled: Vec<&str> = code.lines().filter(|l| l.contains("rsp") && l.contains("xmm")).collect();
+            assert!(spilled.is_empty(), "{}: {spilled:?}", k.name);
+            assert!(code.contains("vfmadd"), "{}", k.name);
+        }
+    }
+}

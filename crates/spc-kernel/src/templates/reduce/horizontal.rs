@@ -1,0 +1,100 @@
+//! Reductions by vectors along a reduced dimension.
+use super::Reduce;
+use crate::ir::{Addr, Builder, LoadKind, Op, RedFn, Val};
+use spc_base::Bug;
+use spc_ir::ReduceFn;
+
+impl Reduce<'_> {
+    /// `width` neighbouring outputs by vectors along the innermost reduced dimension. State: a vector for each output,
+    /// then a scalar for each for what is left over.
+    pub(super) fn horizontal(&self, b: &mut Builder, ptrs: &[Val], width: usize) -> Result<(), Bug> {
+        let n = self.reds.len();
+        let lanes = b.lanes();
+        let Some(last) = self.red.last() else { return self.scalar(b, ptrs) };
+        let count = self.sizes.value(b, last)?;
+        let full = b.op(Op::Shr(count, lanes.trailing_zeros() as u8));
+        let done = b.scale(full, lanes as i64);
+        let left = b.isub(count, done);
+        let exact = last.known().is_some_and(|c| c.is_multiple_of(lanes as u64));
+        // Pointers of the outputs, operand by operand; an operand that repeats has one.
+        let mut moved: Vec<Vec<Val>> = Vec::new();
+        for (i, ptr) in ptrs.iter().enumerate() {
+            let stride = self.stride(i);
+            let several = if stride.is_zero() && i < n { 1 } else { width };
+            let mut list = Vec::with_capacity(several);
+            for o in 0..several {
+                let o = b.int(o as i64);
+                list.push(self.sizes.advance(b, *ptr, o, &stride, 4)?);
+            }
+            moved.push(list);
+        }
+        let heads: Vec<Val> = moved[..n].iter().flatten().copied().collect();
+        let widths: Vec<usize> = moved[..n].iter().map(Vec::len).collect();
+        let (vstart, start) = (b.vfloat(self.start()), b.float(self.start()));
+        let state: Vec<Val> = vec![vstart; width].into_iter().chain(vec![start; width]).collect();
+        // One multiply-add for each output from the pointers `p`, laid out like `heads`.
+        let step = |b: &mut Builder, kind: LoadKind, at: Val, p: &[Val], acc: &[Val]| -> Vec<Val> {
+            let mut loaded: Vec<Vec<Val>> = Vec::new();
+            let mut next = 0;
+            for w in &widths {
+                loaded.push(if *w == 1 && width > 1 {
+                    vec![b.load(kind, Addr::indexed(p[next], at, 4))]
+                } else {
+                    Vec::new()
+                });
+                next += w;
+            }
+            let mut out = Vec::with_capacity(width);
+            for (o, a) in acc.iter().enumerate() {
+                let mut factors = Vec::with_capacity(n);
+                let mut next = 0;
+                for (i, w) in widths.iter().enumerate() {
+                    let shared = loaded[i].first().copied();
+                    factors.push(shared.unwrap_or_else(|| b.load(kind, Addr::indexed(p[next + o.min(w - 1)], at, 4))));
+                    next += w;
+                }
+                out.push(self.accumulate(b, *a, &factors));
+            }
+            out
+        };
+        // The outer reduced dimensions move every operand's pointers alike, so they are walked by offsets.
+        let zero = b.int(0);
+        let zeros = vec![zero; n];
+        let sums = self.offsets(b, 0, &zeros, state, &mut |b, offsets, s| {
+            let mut p = Vec::with_capacity(heads.len());
+            let mut next = 0;
+            for (i, w) in widths.iter().enumerate() {
+                for _ in 0..*w {
+                    p.push(b.ptr_add(heads[next], offsets[i]));
+                    next += 1;
+                }
+            }
+            let vectors = b.repeat(full, &s[..width], |b, i, acc| {
+                let at = b.scale(i, lanes as i64);
+                step(b, LoadKind::VF32, at, &p, acc)
+            });
+            let scalars = if exact {
+                s[width..].to_vec()
+            } else {
+                b.repeat(left, &s[width..], |b, i, acc| {
+                    let at = b.iadd(done, i);
+                    step(b, LoadKind::F32, at, &p, acc)
+                })
+            };
+            Ok(vectors.into_iter().chain(scalars).collect())
+        })?;
+        for o in 0..width {
+            let f = match self.f {
+                ReduceFn::Sum | ReduceFn::Mean => RedFn::Add,
+                ReduceFn::Max => RedFn::Max,
+                ReduceFn::Min => RedFn::Min,
+            };
+            let mut v = b.reduce(f, sums[o]);
+            if !exact {
+                v = self.combine(b, v, sums[width + o]);
+            }
+            self.store(b, v, moved[n][o], false);
+        }
+        Ok(())
+    }
+}

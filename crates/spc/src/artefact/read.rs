@@ -1,0 +1,237 @@
+//! Reading a compiled folder. Nothing in it is trusted: hashes, graphs, plans and packed arrays are all checked.
+use super::{FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, Plans, StoredLayout, WEIGHTS};
+use crate::build::plain_weights;
+use crate::failure::{Failure, Res};
+use crate::plan::{PackedSet, Planned, linear_weights};
+use crate::session::Session;
+use crate::weights::{Weight, WeightSet};
+use spc_base::{Bug, Diagnostic, codes};
+use spc_formats::{Array, ArrayKind, Layout, Packed, validate};
+use spc_io::{StoredType, WeightFile, check_finite};
+use spc_ir::{Graph, Op, Require};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// Largest text file of a folder.
+const TEXT_LIMIT: u64 = 256 << 20;
+
+/// A compiled folder, checked.
+#[derive(Debug)]
+pub struct Loaded {
+    pub functions: Vec<Planned>,
+    pub packed: PackedSet,
+    pub weights: WeightSet,
+    /// Threads that its target asks for.
+    pub threads: usize,
+    pub manifest: Manifest,
+}
+
+/// A folder being read; errors carry its path.
+struct Reader<'a> {
+    s: &'a Session<'a>,
+    dir: &'a Path,
+}
+
+impl Reader<'_> {
+    fn broken(&self, what: impl std::fmt::Display) -> Failure {
+        Diagnostic::error(codes::ARTEFACT, format!("`{}`: {what}", self.dir.display())).into()
+    }
+
+    fn stale(&self, what: impl std::fmt::Display) -> Failure {
+        Diagnostic::error(codes::STALE_PLAN, format!("`{}`: {what}", self.dir.display()))
+            .help("compile it again with `spc compile`")
+            .into()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A file of the folder; one that is missing makes the folder incomplete.
+    fn text(&self, name: &str) -> Res<String> {
+        let bytes = self.s.world.read(&self.path(name), TEXT_LIMIT).map_err(|d| self.broken(d.message))?;
+        if bytes.len() as u64 > TEXT_LIMIT {
+            return Err(self.broken(format!("`{name}` is too large")));
+        }
+        String::from_utf8(bytes).map_err(|_| self.broken(format!("`{name}` is not UTF-8 text")))
+    }
+
+    fn manifest(&self) -> Res<Manifest> {
+        let text = self.text(MANIFEST)?;
+        let format = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|v| v["format"].as_u64());
+        match format {
+            Some(f) if f == u64::from(FORMAT) => {}
+            Some(f) => return Err(self.broken(format!("format {f}, this version reads {FORMAT}"))),
+            None => return Err(self.broken(format!("`{MANIFEST}` is no manifest"))),
+        }
+        serde_json::from_str(&text).map_err(|e| self.broken(format!("`{MANIFEST}`: {e}")))
+    }
+
+    fn hashes(&self, m: &Manifest) -> Res<()> {
+        for name in [PLAN, PROGRAM, WEIGHTS] {
+            if !m.files.contains_key(name) {
+                return Err(self.broken(format!("the manifest does not list `{name}`")));
+            }
+        }
+        for (name, hash) in &m.files {
+            let inside = !name.is_empty() && Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
+            if !inside {
+                return Err(self.broken(format!("the manifest names `{name}`, which lies outside the folder")));
+            }
+            let found = self.s.world.sha256(&self.path(name)).map_err(|d| self.broken(d.message))?;
+            if found != *hash {
+                return Err(self.broken(format!("`{name}` is not the file that was written: its SHA-256 differs")));
+            }
+        }
+        Ok(())
+    }
+
+    fn graphs(&self) -> Res<Vec<Graph>> {
+        let text = self.text(PROGRAM)?;
+        let mut graphs = Vec::new();
+        let mut start = 0;
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            at += line.len();
+            if line.trim_end() == "}" {
+                let part = text.get(start..at).unwrap_or_default();
+                let g = Graph::parse(part).map_err(|e| self.broken(format!("`{PROGRAM}`: {e}")))?;
+                g.verify().map_err(|e| self.broken(format!("`{PROGRAM}`: {}", e.0)))?;
+                graphs.push(g);
+                start = at;
+            }
+        }
+        let rest = text.get(start..).unwrap_or_default();
+        if graphs.is_empty() || !rest.trim().is_empty() {
+            return Err(self.broken(format!("`{PROGRAM}` is not whole")));
+        }
+        Ok(graphs)
+    }
+
+    fn functions(&self) -> Res<Vec<Planned>> {
+        let graphs = self.graphs()?;
+        let plans: Plans = serde_json::from_str(&self.text(PLAN)?).map_err(|e| self.broken(format!("`{PLAN}`: {e}")))?;
+        if plans.format != FORMAT || plans.functions.len() != graphs.len() {
+            return Err(self.stale(format!("`{PLAN}` and `{PROGRAM}` do not belong together")));
+        }
+        let mut out: Vec<Planned> = Vec::new();
+        for (graph, plan) in graphs.into_iter().zip(plans.functions) {
+            if plan.function != graph.name || out.iter().any(|f| f.graph.name == graph.name) {
+                return Err(self.stale(format!("the plan of `{}` is not that of `{}`", plan.function, graph.name)));
+            }
+            plan.verify(&graph).map_err(|e| self.stale(e))?;
+            out.push(Planned { graph, plan });
+        }
+        Ok(out)
+    }
+
+    fn layouts(&self, file: &WeightFile) -> Res<Vec<StoredLayout>> {
+        let text = file.header().metadata().get("layouts").ok_or_else(|| self.broken("the weights name no layouts"))?;
+        serde_json::from_str(text).map_err(|e| self.broken(format!("layouts of `{WEIGHTS}`: {e}")))
+    }
+
+    fn packed(&self, file: &WeightFile) -> Res<PackedSet> {
+        let mut out = PackedSet::new();
+        for l in self.layouts(file)? {
+            let layout: Layout = l.layout.parse().map_err(|e| self.broken(format!("`{}`: {e}", l.weight)))?;
+            let mut arrays = Vec::new();
+            for (name, kind) in layout.schema() {
+                arrays.push((*name, self.array(file, &format!("{}.{name}", l.prefix), *kind)?));
+            }
+            let packed = Packed { layout, rows: l.rows, cols: l.cols, arrays };
+            let valid = validate(packed).map_err(|e| self.broken(format!("`{}` in {layout}: {e}", l.weight)))?;
+            out.insert((l.weight, layout.to_string()), Arc::new(valid));
+        }
+        Ok(out)
+    }
+
+    fn array(&self, file: &WeightFile, name: &str, kind: ArrayKind) -> Res<Array> {
+        let fail = |d: Diagnostic| self.broken(d.message);
+        Ok(match kind {
+            ArrayKind::F32 => Array::F32(file.f32(name).map_err(fail)?.to_vec()),
+            ArrayKind::U32 => Array::U32(file.u32(name).map_err(fail)?),
+            ArrayKind::U8 => {
+                if file.header().get(name).map_err(fail)?.dtype != StoredType::U8 {
+                    return Err(self.broken(format!("`{name}` is not U8")));
+                }
+                Array::U8(file.bytes(name).map_err(fail)?.to_vec())
+            }
+        })
+    }
+
+    /// Checks that every weight that a function reads is there, in its shape.
+    fn complete(&self, f: &Planned, packed: &PackedSet, file: &WeightFile, weights: &mut WeightSet) -> Res<()> {
+        let shapes = linear_weights(&f.graph).map_err(|b| self.broken(b.0))?;
+        for l in &f.plan.linears {
+            let found = packed.get(&(l.weight.clone(), l.layout.clone()));
+            let found = found.ok_or_else(|| self.stale(format!("`{}` is not stored as {}", l.weight, l.layout)))?;
+            if shapes.get(&l.weight) != Some(&(found.rows(), found.cols())) {
+                return Err(self.stale(format!("`{}` has another shape than the program declares", l.weight)));
+            }
+        }
+        let plain: BTreeSet<String> = plain_weights(&f.graph)?;
+        for (name, node) in f.graph.weights() {
+            if !plain.contains(&name) || weights.get(&name).is_some() {
+                continue;
+            }
+            let Op::Weight { ty, .. } = &f.graph.node(node)?.op else { return Err(Bug::new("not a weight").into()) };
+            let stored = file.header().get(&name).map_err(|d| self.broken(d.message))?;
+            if ty.shape(&[]).as_ref() != Some(&stored.shape) {
+                return Err(self.stale(format!("`{name}` has another shape than the program declares")));
+            }
+            let values = file.f32(&name).map_err(|d| self.broken(d.message))?;
+            check_finite(&name, &stored.shape, &values).map_err(|d| self.broken(d.message))?;
+            weights.insert(&name, Weight::new(stored.shape.clone(), values)?);
+        }
+        Ok(())
+    }
+}
+
+impl Loaded {
+    /// Reads a folder that `compile` wrote.
+    ///
+    /// # Errors
+    /// SP0602 for a folder that is incomplete, damaged or of another format; SP0603 for parts that do not belong together.
+    pub fn open(s: &Session<'_>, dir: &Path) -> Res<Loaded> {
+        let r = Reader { s, dir };
+        let manifest = r.manifest()?;
+        r.hashes(&manifest)?;
+        let functions = r.functions()?;
+        let file = s.world.weights(&r.path(WEIGHTS)).map_err(|d| r.broken(d.message))?;
+        let packed = r.packed(&file)?;
+        let mut weights = WeightSet::default();
+        for f in &functions {
+            r.complete(f, &packed, &file, &mut weights)?;
+        }
+        let threads = manifest.target.threads.clamp(1, 1024);
+        Ok(Loaded { functions, packed, weights, threads, manifest })
+    }
+
+    pub fn function(&self, name: &str) -> Result<&Planned, Bug> {
+        self.functions.iter().find(|f| f.graph.name == name).ok_or_else(|| Bug::new(format!("no function `{name}`")))
+    }
+
+    /// Dense values of every weight: unpacked, or plain.
+    pub fn dense_weights(&self) -> Result<WeightSet, Bug> {
+        let mut out = self.weights.clone();
+        for ((name, _), p) in &self.packed {
+            if out.get(name).is_none() {
+                let values = p.unpack().map_err(Bug::new)?;
+                out.insert(name, Weight::new(vec![p.rows(), p.cols()], values.into())?);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The constraints that its functions carry, each once, in file order.
+    pub fn requires(&self) -> Vec<Require> {
+        let mut out: Vec<Require> = Vec::new();
+        for r in self.functions.iter().flat_map(|f| &f.graph.requires) {
+            if !out.contains(r) {
+                out.push(r.clone());
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,136 @@
+//! Writing a compiled folder. It appears whole or not at all.
+use super::{
+    FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, Plans, StoredFunction, StoredLayout, StoredPort, StoredRequire,
+    StoredTarget, WEIGHTS,
+};
+use crate::build::Build;
+use crate::failure::Res;
+use crate::session::Session;
+use serde_json::{Map, Value};
+use spc_base::Bug;
+use spc_formats::Array;
+use spc_io::{Safetensors, Stored, Values};
+use spc_ir::{Graph, NodeId, Require};
+use spc_sema::TargetKind;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// More files and more members of the manifest, for images.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    pub files: Vec<(String, Vec<u8>)>,
+    pub manifest: Map<String, Value>,
+}
+
+fn json_bug(e: serde_json::Error) -> Bug {
+    Bug::new(format!("cannot be written as JSON: {e}"))
+}
+
+/// Writes `out`. `requires` are the constraints of the program, which were checked on the packed weights.
+pub fn write(s: &Session<'_>, build: &Build, requires: &[Require], extra: Extra, out: &Path) -> Res<()> {
+    let ours = |old: &Path| -> bool {
+        let bytes = s.world.read(&old.join(MANIFEST), 64 << 20).unwrap_or_default();
+        serde_json::from_slice::<Manifest>(&bytes).is_ok()
+    };
+    let folder = s.world.create(out, &ours)?;
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
+    let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
+
+    let plans = Plans { format: FORMAT, functions: build.functions.iter().map(|f| f.plan.clone()).collect() };
+    texts.push((PLAN.into(), pretty(&plans)?));
+    let program: String = build.functions.iter().map(|f| f.graph.to_string()).collect();
+    texts.push((PROGRAM.into(), program.into_bytes()));
+    texts.extend(extra.files);
+    for (name, bytes) in &texts {
+        folder.bytes(name, bytes)?;
+        files.insert(name.clone(), spc_io::sha256_hex(bytes));
+    }
+
+    s.progress.step("writing weights", 0, 1);
+    weights(build, |file| folder.file(WEIGHTS, |to| file.write(to)).map_err(Into::into))?;
+    files.insert(WEIGHTS.into(), s.world.sha256(&folder.path().join(WEIGHTS))?);
+    s.progress.step("writing weights", 1, 1);
+
+    let manifest = Manifest {
+        format: FORMAT,
+        spc: env!("CARGO_PKG_VERSION").into(),
+        target: StoredTarget {
+            name: build.target.name.clone(),
+            kind: match build.target.kind {
+                TargetKind::Cpu => "cpu".into(),
+                TargetKind::Cuda => "cuda".into(),
+            },
+            threads: build.target.threads,
+            arch: build.target.arch.clone(),
+        },
+        functions: build.functions.iter().map(|f| ports(&f.graph)).collect::<Result<_, Bug>>()?,
+        requires: requires.iter().map(|r| stored_require(r, build)).collect(),
+        files,
+    };
+    let mut value = match serde_json::to_value(&manifest).map_err(json_bug)? {
+        Value::Object(map) => map,
+        _ => return Err(Bug::new("a manifest that is no object").into()),
+    };
+    for (name, member) in extra.manifest {
+        value.entry(name).or_insert(member);
+    }
+    folder.bytes(MANIFEST, &pretty(&value)?)?;
+    Ok(folder.commit()?)
+}
+
+fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, Bug> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(json_bug)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn ports(g: &Graph) -> Result<StoredFunction, Bug> {
+    let port = |(name, n): (String, NodeId)| Ok(StoredPort { name, ty: g.type_text(g.ty(n)?) });
+    Ok(StoredFunction {
+        name: g.name.clone(),
+        inputs: g.named_inputs().into_iter().map(port).collect::<Result<_, Bug>>()?,
+        outputs: g.outputs.iter().cloned().map(port).collect::<Result<_, Bug>>()?,
+    })
+}
+
+fn stored_require(r: &Require, build: &Build) -> StoredRequire {
+    let mine = build.projected.iter().filter(|p| p.require == r.name);
+    StoredRequire {
+        name: r.name.clone(),
+        weights: r.weights().into_iter().map(Into::into).collect(),
+        sentences: mine.map(|p| [p.groups, p.kept, p.zeroed]).collect(),
+        holds: true,
+    }
+}
+
+/// Lays out packed and plain weights, and hands the file to `to`.
+fn weights(build: &Build, to: impl FnOnce(&Safetensors<'_>) -> Res<()>) -> Res<()> {
+    let mut layouts: Vec<StoredLayout> = Vec::new();
+    for ((weight, layout), p) in &build.packed {
+        // A weight that two functions hold in two layouts has its second one under a longer name.
+        let again = layouts.iter().any(|l| l.weight == *weight);
+        let prefix = if again { format!("{weight}.{layout}") } else { weight.clone() };
+        let (weight, layout) = (weight.clone(), layout.clone());
+        layouts.push(StoredLayout { weight, layout, rows: p.rows(), cols: p.cols(), prefix });
+    }
+    let mut arrays: Vec<(String, Vec<usize>, Values<'_>)> = Vec::new();
+    for (l, p) in layouts.iter().zip(build.packed.values()) {
+        for (name, array) in &p.packed().arrays {
+            let values = match array {
+                Array::F32(v) => Values::F32(v),
+                Array::U32(v) => Values::U32(v),
+                Array::U8(v) => Values::U8(v),
+            };
+            arrays.push((format!("{}.{name}", l.prefix), vec![array.len()], values));
+        }
+    }
+    for name in build.plain()? {
+        let w = build.weights.want(&name)?;
+        arrays.push((name, w.shape().to_vec(), Values::F32(w.values())));
+    }
+    let tensors: Vec<Stored<'_>> =
+        arrays.iter().map(|(name, shape, values)| Stored { name, shape, values: *values }).collect();
+    let text = serde_json::to_string(&layouts).map_err(json_bug)?;
+    let metadata = BTreeMap::from([("format".into(), FORMAT.to_string()), ("layouts".into(), text)]);
+    to(&Safetensors::new(&tensors, &metadata, 64)?)
+}

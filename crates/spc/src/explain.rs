@@ -1,0 +1,265 @@
+//! `spc explain`: what a code means, and for every layer which layouts were considered and why each won or lost.
+use crate::build::build;
+use crate::failure::{Failure, Res};
+use crate::load::{listing, load_file};
+use crate::plan::Planned;
+use crate::run::Done;
+use crate::session::Session;
+use crate::target::target;
+use crate::weights::WeightSet;
+use serde_json::json;
+use spc_base::{Diagnostic, codes};
+use spc_ir::{Candidate, Plan, Why};
+use spc_report::{Align, Table, bytes, percent, picoseconds};
+use std::path::Path;
+
+/// The page of a diagnostic code, or nothing if there is no such code.
+pub fn explain_code(name: &str) -> Option<String> {
+    spc_base::lookup(name).map(|e| format!("{}: {}\n\n{}\n", e.code.name(), e.title, e.text))
+}
+
+/// What to explain of a file.
+#[derive(Clone, Debug, Default)]
+pub struct Explain {
+    pub target: Option<String>,
+    /// One weight only, with everything known of it.
+    pub tensor: Option<String>,
+    pub json: bool,
+}
+
+/// Explains the plan of a file.
+pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Done> {
+    let source = load_file(s, path)?;
+    let t = target(&source.module, what.target.as_deref())?;
+    let names = source.functions(&[])?;
+    let built = build(s, &source, t, &names, &WeightSet::default())?;
+    if let Some(name) = &what.tensor {
+        let known: Vec<&str> =
+            built.functions.iter().flat_map(|f| &f.plan.why).map(|w| w.weight.as_str()).collect();
+        if !known.contains(&name.as_str()) {
+            let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("no linear reads a weight `{name}`"));
+            return Err(Failure::usage(listing(d, "weight of a linear", &known)));
+        }
+    }
+    let wanted = |w: &&Why| what.tensor.as_ref().is_none_or(|t| *t == w.weight);
+    if what.json {
+        let plans: Vec<serde_json::Value> = built
+            .functions
+            .iter()
+            .map(|f| {
+                let why: Vec<&Why> = f.plan.why.iter().filter(wanted).collect();
+                json!({
+                    "function": f.plan.function,
+                    "target": f.plan.target,
+                    "cost_table": f.plan.cost_table,
+                    "tuned_for": f.plan.tuned_for,
+                    "total_ps": f.plan.total_ps,
+                    "dense_ps": f.plan.dense_ps,
+                    "exact": f.plan.exact,
+                    "bounds": f.plan.bounds,
+                    "rules": f.plan.rules,
+                    "layers": why,
+                })
+            })
+            .collect();
+        return Ok(format!("{:#}\n", json!(plans)).into());
+    }
+    let mut out = projection(&built.projected);
+    for f in &built.functions {
+        out += &function(f, &wanted);
+    }
+    Ok(out.into())
+}
+
+/// What each constraint did to the weights.
+fn projection(list: &[spc_interp::Projected]) -> String {
+    if list.is_empty() {
+        return String::new();
+    }
+    let columns = [("require", Align::Left), ("groups", Align::Right), ("kept", Align::Right), ("set to zero", Align::Right)];
+    let mut t = Table::new(columns);
+    for p in list {
+        let then = if p.sentence > 0 { " (then)" } else { "" };
+        t.row([format!("{}{then}", p.require), p.groups.to_string(), p.kept.to_string(), p.zeroed.to_string()]);
+    }
+    t.render() + "\n"
+}
+
+fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {
+    let p = &f.plan;
+    let tuned: Vec<String> = p.tuned_for.iter().map(|(n, v)| format!("{n} = {v}")).collect();
+    let mut out = format!(
+        "{} on {}, tuned for {}, cost table {} ({})\npredicted: {} dense, {} chosen\n",
+        p.function,
+        p.target,
+        if tuned.is_empty() { "nothing".to_string() } else { tuned.join(", ") },
+        p.cost_table.name,
+        p.cost_table.hash,
+        picoseconds(p.dense_ps),
+        picoseconds(p.total_ps),
+    );
+    for b in &p.bounds {
+        out += &format!("bound: {b}\n");
+    }
+    if !p.rules.is_empty() {
+        out += &format!("rules: {}\n", p.rules.join(", "));
+    }
+    // Layers with the same reasons are shown once.
+    let mut groups: Vec<(&Why, Vec<&str>)> = Vec::new();
+    for w in p.why.iter().filter(wanted) {
+        match groups.iter_mut().find(|(first, _)| alike(first, w)) {
+            Some((_, names)) => names.push(&w.weight),
+            None => groups.push((w, vec![&w.weight])),
+        }
+    }
+    for (why, names) in groups {
+        out += "\n";
+        out += &layer(p, why, &names);
+    }
+    out
+}
+
+/// Whether two layers differ in name only, as far as a person is told.
+fn alike(a: &Why, b: &Why) -> bool {
+    let cost = |c: &Candidate| (c.layout.clone(), c.stored_bytes, c.kernel_ps, c.plan_ps.is_some(), c.refused.is_some());
+    (a.rows, a.cols, a.nonzeros, &a.winner) == (b.rows, b.cols, b.nonzeros, &b.winner)
+        && a.candidates.iter().map(cost).eq(b.candidates.iter().map(cost))
+}
+
+fn layer(p: &Plan, w: &Why, names: &[&str]) -> String {
+    let elements = w.rows.saturating_mul(w.cols).max(1);
+    let mut out = format!(
+        "{} [{}, {}], {} zeros: {}\n",
+        w.weight,
+        w.rows,
+        w.cols,
+        percent(1.0 - w.nonzeros as f64 / elements as f64),
+        w.winner
+    );
+    if names.len() > 1 {
+        let others: Vec<&str> = names.iter().skip(1).copied().collect();
+        out += &format!("  the same for {}\n", others.join(", "));
+    }
+    let columns = [
+        ("  layout", Align::Left),
+        ("stored", Align::Right),
+        ("multiplies", Align::Right),
+        ("this layer", Align::Right),
+        ("whole plan", Align::Right),
+        ("", Align::Left),
+    ];
+    let mut t = Table::new(columns);
+    for c in &w.candidates {
+        let show = |n: Option<u64>, f: &dyn Fn(u64) -> String| n.map_or(String::new(), f);
+        let verdict = if c.layout == w.winner {
+            "chosen".to_string()
+        } else if let Some(why) = &c.refused {
+            format!("refused: {why}")
+        } else {
+            match c.plan_ps {
+                Some(ps) if ps >= p.total_ps => format!("loses by {}", picoseconds(ps - p.total_ps)),
+                Some(_) => "not chosen".into(),
+                None => "no plan within the bounds uses it".into(),
+            }
+        };
+        t.row([
+            format!("  {}", c.layout),
+            show(c.stored_bytes, &bytes),
+            show(c.multiplies, &|n| n.to_string()),
+            show(c.kernel_ps, &picoseconds),
+            show(c.plan_ps, &picoseconds),
+            verdict,
+        ]);
+    }
+    out += &t.render();
+    if let Some(margin) = w.margin_permille {
+        out += &format!("  margin: the next best whole plan takes {} % more\n", margin as f64 / 10.0);
+    }
+    if !w.flips.is_empty() {
+        out += &format!("  would flip it: {}\n", w.flips.join("; "));
+    }
+    out
+}
+
+/// Why a weight stays dense; nothing where it does not.
+pub fn why_dense(p: &Plan, weight: &str) -> Option<String> {
+    let w = p.why.iter().find(|w| w.weight == weight && w.winner.starts_with("dense"))?;
+    if w.nonzeros == w.rows.saturating_mul(w.cols) {
+        return Some("it has no zeros".into());
+    }
+    let own = w.candidates.iter().find(|c| c.layout == w.winner);
+    let rivals = w.candidates.iter().filter(|c| !c.layout.starts_with("dense"));
+    let best = rivals.clone().filter(|c| c.plan_ps.is_some()).min_by_key(|c| c.plan_ps);
+    match (best, own.and_then(|c| c.kernel_ps)) {
+        (Some(c), Some(dense)) => {
+            let other = c.kernel_ps.map(|ps| format!("{} predicted, dense {}", picoseconds(ps), picoseconds(dense)));
+            let slower = c.plan_ps.map(|ps| picoseconds(ps.saturating_sub(p.total_ps)));
+            Some(format!("next is {}: {}, {} more in all", c.layout, other.unwrap_or_default(), slower.unwrap_or_default()))
+        }
+        _ => {
+            let why = rivals.clone().find_map(|c| c.refused.clone()).unwrap_or_else(|| "none was tried".into());
+            Some(format!("no sparse layout holds it: {why}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spc_ir::NodeId;
+
+    fn candidate(layout: &str, kernel: Option<u64>, plan: Option<u64>, refused: Option<&str>) -> Candidate {
+        Candidate {
+            layout: layout.into(),
+            stored_bytes: Some(64),
+            multiplies: Some(16),
+            kernel_ps: kernel,
+            plan_ps: plan,
+            refused: refused.map(Into::into),
+        }
+    }
+
+    fn why(nonzeros: u64, winner: &str, candidates: Vec<Candidate>) -> Why {
+        let (node, weight) = (NodeId(1), "m.w".to_string());
+        let winner = winner.into();
+        Why { node, weight, rows: 4, cols: 4, nonzeros, winner, candidates, margin_permille: Some(25), flips: vec![] }
+    }
+
+    fn plan(w: Why) -> Plan {
+        let g = spc_ir::Graph::new("f");
+        Plan { why: vec![w], total_ps: 1_000_000, ..Plan::all_dense(&g, "cpu", "dense(16)").unwrap() }
+    }
+
+    #[test]
+    fn dense_winners_say_why() {
+        let dense = || candidate("dense(16)", Some(500_000), Some(1_000_000), None);
+        assert_eq!(why_dense(&plan(why(16, "dense(16)", vec![dense()])), "m.w").unwrap(), "it has no zeros");
+        let csr = candidate("csr", Some(700_000), Some(1_250_000), None);
+        let text = why_dense(&plan(why(8, "dense(16)", vec![dense(), csr.clone()])), "m.w").unwrap();
+        assert_eq!(text, "next is csr: 700 ns predicted, dense 500 ns, 250 ns more in all");
+        let refused = candidate("nm(2,4)", None, None, Some("row 0, group 0 keeps 3 of 4"));
+        let text = why_dense(&plan(why(8, "dense(16)", vec![dense(), refused])), "m.w").unwrap();
+        assert_eq!(text, "no sparse layout holds it: row 0, group 0 keeps 3 of 4");
+        assert!(why_dense(&plan(why(8, "csr", vec![dense(), csr])), "m.w").is_none());
+    }
+
+    #[test]
+    fn a_layer_lists_every_candidate_with_its_fate() {
+        let list = vec![
+            candidate("dense(16)", Some(900_000), Some(1_500_000), None),
+            candidate("nm(2,4)", Some(400_000), Some(1_000_000), None),
+            candidate("bsr(8,8)", None, None, Some("8 rows do not fit")),
+        ];
+        let w = why(8, "nm(2,4)", list);
+        let text = layer(&plan(w.clone()), &w, &["m.w", "m.v"]);
+        for part in ["m.w [4, 4], 50.0 % zeros: nm(2,4)", "m.v", "chosen", "loses by 500 ns", "refused: 8 rows do not fit", "2.5 %"] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn codes_have_pages() {
+        assert!(explain_code("sp0201").unwrap().starts_with("SP0201: "));
+        assert!(explain_code("SP9999").is_none() && explain_code("digits.sp").is_none());
+    }
+}

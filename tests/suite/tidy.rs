@@ -142,10 +142,22 @@ fn no_example_is_known_by_name() {
         let text = std::fs::read_to_string(s).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for n in &names {
-            let hit = code
-                .lines()
-                .filter(|l| !l.trim_start().starts_with("//"))
-                .find(|l| l.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == n));
+            // As a path, a member or a whole text; the plain word may stand in a sentence.
+            let forms = [format!("\"{n}\""), format!("{n}."), format!("{n}/"), format!("/{n}")];
+            let known = |l: &str| {
+                forms.iter().any(|f| {
+                    l.match_indices(f.as_str()).any(|(i, _)| {
+                        let before = l[..i].chars().next_back().unwrap_or(' ');
+                        let after = l[i + f.len()..].chars().next().unwrap_or(' ');
+                        f.starts_with(['"', '/']) && !after.is_alphanumeric()
+                            || f.ends_with(['.', '/'])
+                                && !before.is_alphanumeric()
+                                && before != '_'
+                                && after.is_alphanumeric()
+                    })
+                })
+            };
+            let hit = code.lines().filter(|l| !l.trim_start().starts_with("//")).find(|l| known(l));
             assert!(hit.is_none(), "{} knows `{n}`: {}", s.display(), hit.unwrap());
         }
     }

@@ -30,7 +30,7 @@ impl Jobs<'_> {
                 codes::WRONG_KIND,
                 e.span,
                 "a member of a data source is needed",
-                "expected `digits.test.image`",
+                "expected `data.test.image`",
             );
         };
         path.push(first);
@@ -92,7 +92,7 @@ impl Jobs<'_> {
         }
         let Some(ExprKind::Call { callee, args }) = call.map(|c| &c.kind) else {
             let at = call.map_or(item.name.span, |c| c.span);
-            return cx.err(codes::NO_RUN, at, "a run calls a function", "expected `call: classify(digits.test.image)`");
+            return cx.err(codes::NO_RUN, at, "a run calls a function", "expected `call: classify(data.test.image)`");
         };
         let Some(name) = callee.as_name() else {
             return cx.err(codes::WRONG_KIND, callee.span, "a function of this file is needed", "here");
@@ -185,17 +185,14 @@ impl Jobs<'_> {
                     cx.report(d)
                 }
             },
-            ExprKind::Call { callee, args } if callee.as_name().is_some_and(|n| n.as_str() == "accuracy") => {
-                match args.as_slice() {
-                    [a] if a.label.is_none() => Ok(Report::Accuracy(self.data_ref(cx, &a.value)?)),
-                    _ => cx.err(
-                        codes::REPORT,
-                        e.span,
-                        "`accuracy` takes the labels",
-                        "expected `accuracy(digits.test.label)`",
-                    ),
+            ExprKind::Call { callee, args } if callee.as_name().is_some_and(|n| n.as_str() == "accuracy") => match args
+                .as_slice()
+            {
+                [a] if a.label.is_none() => Ok(Report::Accuracy(self.data_ref(cx, &a.value)?)),
+                _ => {
+                    cx.err(codes::REPORT, e.span, "`accuracy` takes the labels", "expected `accuracy(data.test.label)`")
                 }
-            }
+            },
             _ => cx.err(
                 codes::REPORT,
                 e.span,
@@ -335,9 +332,9 @@ impl Jobs<'_> {
             ExprKind::Name(n) => (n, None),
             ExprKind::Member { base, name } => match base.as_name() {
                 Some(n) => (n, Some(name)),
-                None => return cx.err(codes::WRONG_KIND, e.span, "a data source is needed", "expected `digits.test`"),
+                None => return cx.err(codes::WRONG_KIND, e.span, "a data source is needed", "expected `data.test`"),
             },
-            _ => return cx.err(codes::WRONG_KIND, e.span, "a data source is needed", "expected `digits.test`"),
+            _ => return cx.err(codes::WRONG_KIND, e.span, "a data source is needed", "expected `data.test`"),
         };
         let Some(d) = self.data.iter().find(|d| d.name == first.name) else {
             let known: Vec<&str> = self.data.iter().map(|d| d.name.as_str()).collect();

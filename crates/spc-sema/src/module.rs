@@ -109,7 +109,7 @@ pub struct Data {
     pub span: Span,
 }
 
-/// `digits.test.image`: a data source, perhaps a split of it, and a member.
+/// `data.test.image`: a data source, perhaps a split of it, and a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataRef {
     pub data: String,

@@ -125,7 +125,8 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
             let sum: f64 = terms.iter().sum::<f64>() + c;
             // gamma(n+1) for the sum; then the slope of the activation, and a few roundings of its own.
             let n = (cols + 2) as f64;
-            let error = n * U / (1.0 - n * U) * (size + c.abs());
+            // A result below the normal range is off by at most half of the least number.
+            let error = n * U / (1.0 - n * U) * (size + c.abs()) + n * f64::from(f32::from_bits(1));
             let (value, error) = match act {
                 Some((_, f, slope)) => (f(sum), slope * error + 8.0 * U * (sum.abs() + 1.0)),
                 None => (sum, error),

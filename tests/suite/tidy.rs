@@ -142,19 +142,13 @@ fn no_example_is_known_by_name() {
         let text = std::fs::read_to_string(s).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for n in &names {
-            // As a path, a member or a whole text; the plain word may stand in a sentence.
-            let forms = [format!("\"{n}\""), format!("{n}."), format!("{n}/"), format!("/{n}")];
+            // In a text: alone, as part of a path, or as the owner of a member. The plain word may stand in a sentence.
             let known = |l: &str| {
-                forms.iter().any(|f| {
-                    l.match_indices(f.as_str()).any(|(i, _)| {
-                        let before = l[..i].chars().next_back().unwrap_or(' ');
-                        let after = l[i + f.len()..].chars().next().unwrap_or(' ');
-                        f.starts_with(['"', '/']) && !after.is_alphanumeric()
-                            || f.ends_with(['.', '/'])
-                                && !before.is_alphanumeric()
-                                && before != '_'
-                                && after.is_alphanumeric()
-                    })
+                l.split('"').skip(1).step_by(2).any(|text| {
+                    text == n
+                        || text
+                            .split(|c: char| c.is_whitespace() || c == '`')
+                            .any(|w| w != n.as_str() && w.split(['.', '/']).any(|part| part == n) && !w.ends_with('.'))
                 })
             };
             let hit = code.lines().filter(|l| !l.trim_start().starts_with("//")).find(|l| known(l));

@@ -1,5 +1,5 @@
 //! The command line.
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use spc::driver::{Options, Stage};
 use std::path::PathBuf;
 
@@ -38,7 +38,129 @@ pub enum Command {
         /// Print stages of the program: ast, core, ir.
         #[arg(long, value_delimiter = ',', value_parser = stage, value_name = "STAGE")]
         emit: Vec<Stage>,
+        #[command(flatten)]
+        bind: Bind,
     },
+    /// Choose layouts, pack the weights and write code for the target.
+    Compile {
+        file: PathBuf,
+        #[command(flatten)]
+        target: OnTarget,
+        /// Folder to write: manifest.json, plan.json, program.ir, weights.safetensors and images.
+        #[arg(short, long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Stages to write to the folder, or to print without one: ast, core, ir, plan, clif, cuda.
+        #[arg(long, value_delimiter = ',', value_parser = stage, value_name = "STAGE")]
+        emit: Vec<Stage>,
+        /// Functions to compile, instead of those that the program's jobs name.
+        #[arg(long = "fn", value_name = "NAME")]
+        functions: Vec<String>,
+        #[command(flatten)]
+        bind: Bind,
+    },
+    /// Run a job of the program, dense beside sparse; or call a function on npy files.
+    Run {
+        /// A .sp file, or a folder that `compile` wrote.
+        path: PathBuf,
+        /// The `run` to do; the file's only one if left out.
+        name: Option<String>,
+        /// Call this function instead of doing a job.
+        #[arg(long = "fn", value_name = "NAME", conflicts_with = "name")]
+        function: Option<String>,
+        /// An input of the function, as an npy file.
+        #[arg(long = "in", value_parser = pair, value_name = "PARAMETER=FILE")]
+        inputs: Vec<(String, PathBuf)>,
+        /// Write a result of the function to an npy file.
+        #[arg(long = "out", value_parser = pair, value_name = "RESULT=FILE")]
+        outputs: Vec<(String, PathBuf)>,
+        /// A text for the program's text sources, instead of their files. May be repeated.
+        #[arg(long, value_name = "TEXT")]
+        text: Vec<String>,
+        #[command(flatten)]
+        target: OnTarget,
+        /// Threads that kernels run on. Any number gives the same results.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+        threads: Option<u16>,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        bind: Bind,
+    },
+    /// Compare the compiled program with the reference on random inputs, and the weights with every `require`.
+    Verify {
+        /// A .sp file, or a folder that `compile` wrote.
+        path: PathBuf,
+        /// Seed of the random inputs.
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        seed: u64,
+        #[command(flatten)]
+        target: OnTarget,
+        #[command(flatten)]
+        bind: Bind,
+    },
+    /// Say what a diagnostic code means, or why each layer of a program has its layout.
+    Explain {
+        /// A .sp file, or a code such as SP0201.
+        what: String,
+        /// One weight only.
+        #[arg(long, value_name = "NAME")]
+        tensor: Option<String>,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        target: OnTarget,
+        #[command(flatten)]
+        bind: Bind,
+    },
+    /// Write the weights with every `require` applied.
+    Export {
+        file: PathBuf,
+        /// What to write: safetensors, dense with exact zeros, under the same names.
+        #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+        emit: ExportKind,
+        /// File to write.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+        /// The model to export, where the program has several.
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+        #[command(flatten)]
+        bind: Bind,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExportKind {
+    #[default]
+    Safetensors,
+}
+
+/// Files instead of those that the program names.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Bind {
+    /// Weight file of a model, instead of the one that the program names.
+    #[arg(long, value_parser = pair, value_name = "MODEL=FILE")]
+    bind: Vec<(String, PathBuf)>,
+    /// File of a data source, instead of the one that the program names.
+    #[arg(long, value_parser = pair, value_name = "SOURCE=FILE")]
+    data: Vec<(String, PathBuf)>,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+pub struct OnTarget {
+    /// A declared target, or `cpu` or `cuda`.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+/// `NAME=FILE`.
+fn pair(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_string(), file.into())),
+        _ => Err("expected NAME=FILE".into()),
+    }
 }
 
 fn stage(text: &str) -> Result<Stage, String> {
@@ -47,7 +169,56 @@ fn stage(text: &str) -> Result<Stage, String> {
 }
 
 impl Cli {
+    /// What holds for every step of the command.
     pub fn options(&self) -> Options {
-        Options { opt_limit: self.opt_limit, ..Options::default() }
+        let mut o = Options { opt_limit: self.opt_limit, ..Options::default() };
+        let (Command::Check { bind, .. }
+        | Command::Compile { bind, .. }
+        | Command::Run { bind, .. }
+        | Command::Verify { bind, .. }
+        | Command::Explain { bind, .. }
+        | Command::Export { bind, .. }) = &self.command;
+        o.binds = bind.bind.iter().cloned().collect();
+        o.data = bind.data.iter().cloned().collect();
+        if let Command::Run { text, threads, .. } = &self.command {
+            o.texts.clone_from(text);
+            o.threads = threads.map(usize::from);
+        }
+        o
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bindings_name_both_sides() {
+        assert_eq!(pair("m=a=b"), Ok(("m".into(), "a=b".into())));
+        for bad in ["", "m", "=x", "m="] {
+            assert!(pair(bad).is_err(), "{bad}");
+        }
+        let cli = Cli::try_parse_from([
+            "spc",
+            "run",
+            "f.sp",
+            "--text",
+            "a",
+            "--text",
+            "b",
+            "--bind",
+            "m=w",
+            "--threads",
+            "2",
+        ]);
+        let o = cli.unwrap().options();
+        assert_eq!((o.texts, o.threads), (vec!["a".to_string(), "b".to_string()], Some(2)));
+        assert_eq!(o.binds["m"], PathBuf::from("w"));
     }
 }

@@ -5,11 +5,12 @@ mod args;
 mod bars;
 mod output;
 
-use args::{Cli, Command};
+use args::{Cli, Command, ExportKind};
 use bars::Bars;
 use clap::Parser;
 use output::Output;
-use spc::driver::{self, DiskWorld, Res, Session};
+use spc::driver::{self, Call, Compile, DiskWorld, Done, Explain, Res, Session, Verify};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -25,9 +26,37 @@ fn main() -> ExitCode {
     ExitCode::from(output.finish(&session, result))
 }
 
-/// What a command prints, and the exit code that its findings ask for.
-fn run(s: &mut Session<'_>, command: &Command) -> Res<String> {
+/// Does a command.
+fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
     match command {
-        Command::Check { file, emit } => driver::check(s, file, emit),
+        Command::Check { file, emit, .. } => driver::check(s, file, emit).map(Done::from),
+        Command::Compile { file, target, out, emit, functions, .. } => {
+            let (target, out) = (target.target.clone(), out.clone());
+            let what = Compile { target, out, emit: emit.clone(), functions: functions.clone() };
+            driver::compile_file(s, file, &what)
+        }
+        Command::Run { path, name, function, inputs, outputs, target, json, .. } => {
+            let target = target.target.as_deref();
+            let is_call = function.is_some() || !inputs.is_empty() || !outputs.is_empty() || path.is_dir();
+            if !is_call {
+                return driver::run_file(s, path, name.as_deref(), target, *json);
+            }
+            let (inputs, outputs) = (inputs.iter().cloned().collect(), outputs.iter().cloned().collect());
+            driver::call_file(s, path, target, &Call { function: function.clone(), inputs, outputs, json: *json })
+        }
+        Command::Verify { path, seed, target, .. } => {
+            let what = Verify { target: target.target.clone(), seed: *seed, ..Verify::default() };
+            driver::verify_path(s, path, &what)
+        }
+        Command::Explain { what, tensor, json, target, .. } => {
+            if let Some(page) = driver::explain_code(what) {
+                return Ok(page.into());
+            }
+            let (target, tensor) = (target.target.clone(), tensor.clone());
+            driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json })
+        }
+        Command::Export { file, emit: ExportKind::Safetensors, out, model, .. } => {
+            driver::export_file(s, file, model.as_deref(), out)
+        }
     }
 }

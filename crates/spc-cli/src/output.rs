@@ -1,6 +1,7 @@
 //! Where results and messages go.
 use crate::args::MessageFormat;
-use spc::driver::{Failure, Format, Renderer, Res, Session};
+use spc::driver::{Done, Failure, Format, Renderer, Res, Session, exit_code};
+use spc_base::Diagnostic;
 use std::io::{self, IsTerminal, Write};
 
 /// The report block for a bug of ours.
@@ -41,21 +42,27 @@ impl Output {
         self.renderer.format == Format::Human && io::stderr().is_terminal()
     }
 
-    /// Writes the warnings, then the result to stdout or the failure to stderr; the exit code.
-    pub fn finish(&self, s: &Session<'_>, result: Res<String>) -> u8 {
-        let failed = result.as_ref().err().map(Failure::diagnostics).unwrap_or_default();
-        for d in s.warnings.iter().chain(failed) {
-            err(&self.renderer.render(d, &s.sources));
+    fn show(&self, d: &Diagnostic, s: &Session<'_>) {
+        err(&self.renderer.render(d, &s.sources));
+        if self.renderer.format == Format::Human {
+            err("\n");
         }
+    }
+
+    /// Writes warnings and the result, then what did not hold or went wrong; the exit code.
+    pub fn finish(&self, s: &Session<'_>, result: Res<Done>) -> u8 {
+        s.warnings.iter().for_each(|d| self.show(d, s));
         match result {
-            Ok(text) => match print(&text) {
-                Ok(()) => 0,
-                Err(e) => {
+            Ok(done) => {
+                if let Err(e) = print(&done.text) {
                     err(&format!("cannot write the result: {e}\n"));
-                    4
+                    return 4;
                 }
-            },
+                done.findings.iter().for_each(|d| self.show(d, s));
+                exit_code(&done.findings)
+            }
             Err(failure) => {
+                failure.diagnostics().iter().for_each(|d| self.show(d, s));
                 if let Failure::Bug(bug) = &failure {
                     err(&format!("{bug}\n{REPORT}"));
                 }

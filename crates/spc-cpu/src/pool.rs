@@ -1,6 +1,6 @@
 //! A small pool of threads that run the parts of one job at a time.
 #![allow(unsafe_code)]
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -29,7 +29,13 @@ struct Shared {
     start: Condvar,
     done: Condvar,
     next: AtomicUsize,
+    /// Number of the newest job.
+    newest: AtomicU64,
 }
+
+/// How often a worker looks for the next job before it sleeps: the steps of a program follow each other closely, and
+/// waking a thread takes longer than many of them.
+const SPINS: usize = 1000;
 
 /// Threads that wait for jobs. Dropping the pool ends them.
 pub struct Pool {
@@ -69,6 +75,12 @@ impl Shared {
                     let leave = Leave(self);
                     self.work(&job);
                     drop(leave);
+                    for _ in 0..SPINS {
+                        if self.newest.load(Ordering::Acquire) != last {
+                            break;
+                        }
+                        std::hint::spin_loop();
+                    }
                     state = self.lock();
                 }
                 _ => state = self.start.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -132,6 +144,7 @@ impl Pool {
         let close = Close(&self.shared);
         self.shared.next.store(0, Ordering::Relaxed);
         self.shared.lock().job = Some(job);
+        self.shared.newest.store(*number, Ordering::Release);
         self.shared.start.notify_all();
         self.shared.work(&job);
         drop(close);

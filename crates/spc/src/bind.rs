@@ -50,7 +50,11 @@ pub fn check_headers(s: &mut Session<'_>, source: &Source) -> Res<()> {
         let Some(path) = source.weight_file(s, model) else { continue };
         match s.world.header(&path) {
             Ok(header) => found.extend(compare(&as_stored(model), &header)),
-            Err(d) if d.code == codes::NO_FILE && !s.world.is_file(&path) && !s.options.binds.contains_key(&model.name) => {
+            Err(d)
+                if d.code == codes::NO_FILE
+                    && !s.world.is_file(&path)
+                    && !s.options.binds.contains_key(&model.name) =>
+            {
                 let text = format!("`{}` is not there, so names and shapes are unchecked", path.display());
                 s.warn(named(Diagnostic::warning(codes::NOT_CHECKED, text), model));
             }
@@ -97,7 +101,8 @@ fn one(s: &Session<'_>, source: &Source, model: &Model, given: &WeightSet, out: 
     }
     let Some(path) = source.weight_file(s, model) else {
         let names: Vec<String> = missing.iter().take(6).map(|t| format!("`{}`", t.path)).collect();
-        let text = format!("the model `{}` names no file, and no values were given for {}", model.name, names.join(", "));
+        let text =
+            format!("the model `{}` names no file, and no values were given for {}", model.name, names.join(", "));
         return Err(Diagnostic::error(codes::NO_TENSOR, text).at(model.span, "declared here").into());
     };
     from_file(s, model, &path, &missing, out)
@@ -117,14 +122,16 @@ fn from_file(s: &Session<'_>, model: &Model, path: &Path, wanted: &[&ModelTensor
         let values: Floats = file.f32(&t.stored).map_err(|d| d.at(t.span, "declared here"))?;
         match check_finite(&t.stored, &stored.shape, &values) {
             Ok(()) => out.insert(&t.path, crate::weights::Weight::new(stored.shape.clone(), values)?),
-            Err(d) => bad.push(d.at(t.span, format!("declared as `{}`", t.path)).note(format!("in `{}`", path.display()))),
+            Err(d) => {
+                bad.push(d.at(t.span, format!("declared as `{}`", t.path)).note(format!("in `{}`", path.display())))
+            }
         }
     }
     if bad.is_empty() { Ok(()) } else { Err(Failure::User(bad)) }
 }
 
 /// SP0404 unless the shape is the declared one.
-fn fits(t: &ModelTensor, shape: &[usize]) -> Res<()> {
+pub fn fits(t: &ModelTensor, shape: &[usize]) -> Res<()> {
     let want: Vec<u64> = t.dims.iter().map(|d| d.size.fixed().unwrap_or(0)).collect();
     if want.len() == shape.len() && want.iter().zip(shape).all(|(a, b)| *a == *b as u64) {
         return Ok(());

@@ -65,7 +65,8 @@ impl DataCache {
                 let encoding = tokenizer.encode(&lines, *length).map_err(|d| named(d, *span))?;
                 if encoding.truncated > 0 {
                     let n = encoding.truncated;
-                    let text = format!("{n} of {} texts have more than {length} tokens and lost their end", lines.len());
+                    let text =
+                        format!("{n} of {} texts have more than {length} tokens and lost their end", lines.len());
                     s.warn(Diagnostic::warning(codes::DATA, text).at(m.span, "encoded here"));
                 }
                 self.encoded.insert(key.clone(), encoding);
@@ -153,14 +154,14 @@ fn read(opened: &Opened, m: &DataMember, column: &Column) -> Result<Tensor, Diag
         (Column::Own, Opened::Npz(z)) => z.tensor(&m.name),
         (Column::Field(name), Opened::Npz(z)) => z.tensor(name),
         (Column::Own, Opened::Csv(_)) => {
-            Err(unfit("a member of a csv file says which columns it is").help("write `= column(0)` or `= columns(0..64)`"))
+            Err(unfit("a member of a csv file says which columns it is")
+                .help("write `= column(0)` or `= columns(0..64)`"))
         }
         (_, Opened::Csv(_)) => Err(unfit("a csv file has columns, not named fields")),
         (Column::Columns { .. }, _) => Err(unfit("only csv files have columns")),
         (Column::Field(_), _) => Err(unfit("only npz files have named fields")),
-        (_, Opened::Text(_)) => {
-            Err(unfit("a text is read through a tokenizer").help("write `ids, real = wordpiece(\"tokenizer.json\", length: 128)`"))
-        }
+        (_, Opened::Text(_)) => Err(unfit("a text is read through a tokenizer")
+            .help("write `ids, real = wordpiece(\"tokenizer.json\", length: 128)`")),
         (Column::Tokens { .. }, _) => Err(unfit("only texts have tokens")),
     }
 }

@@ -1,41 +1,176 @@
 //! A planned function made ready to run on this machine.
-use crate::failure::Res;
+use crate::failure::{Failure, Res};
 use crate::plan::{PackedSet, Planned};
-use crate::weights::WeightSet;
-use spc_interp::Value;
-use spc_ir::NodeId;
+use crate::weights::{Weight, WeightSet};
+use ndarray::{ArrayD, IxDyn};
+use spc_base::{Bug, Diagnostic, codes};
+use spc_cpu::Executor;
+use spc_formats::Validated;
+use spc_interp::{RunError, Value, bind_syms};
+use spc_ir::{Graph, NodeId, Op};
+use spc_kernel::{Fault, PackedPort, Slice, Sources, Tensor, schedule};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Values by parameter.
 pub type Inputs = BTreeMap<String, Value<f32>>;
+/// Results in declared order.
 pub type Outputs = Vec<(String, Value<f32>)>;
 
-/// Time of the steps that compute one node.
-#[derive(Clone, Debug)]
+/// Floats in a vector of the CPU code.
+pub const LANES: usize = 4;
+
+/// Compiled code of one function with its weights and threads.
+pub struct Engine {
+    graph: Graph,
+    executor: Executor,
+}
+
+/// Weights of a program while it is being compiled.
+struct Bound<'a> {
+    packed: &'a PackedSet,
+    weights: &'a WeightSet,
+}
+
+impl Sources for Bound<'_> {
+    fn weight(&self, name: &str) -> Option<&[f32]> {
+        self.weights.get(name).map(Weight::values)
+    }
+
+    fn packed(&self, port: &PackedPort) -> Option<&Validated> {
+        self.packed.get(&(port.weight.clone(), port.layout.to_string())).map(AsRef::as_ref)
+    }
+}
+
+/// Time of one step, and the node that it computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepTime {
-    pub node: Option<NodeId>,
+    pub node: NodeId,
     pub time: Duration,
 }
 
-pub struct Engine {
-    planned: Planned,
-    weights: WeightSet,
+impl Engine {
+    /// Schedules and compiles a function. The weights are copied in. Any number of threads gives the same results.
+    pub fn new(planned: &Planned, packed: &PackedSet, weights: &WeightSet, threads: usize) -> Res<Engine> {
+        let program = schedule(&planned.graph, &planned.plan, LANES)?;
+        let executor = Executor::new(program, &Bound { packed, weights }, threads)?;
+        Ok(Engine { graph: planned.graph.clone(), executor })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Calls the function.
+    ///
+    /// # Errors
+    /// SP0504 for inputs that are missing, unknown, of another type or shape; SP0505 for ids out of range.
+    pub fn call(&self, inputs: &Inputs) -> Res<Outputs> {
+        Ok(self.run(inputs, None)?.0)
+    }
+
+    /// As [`Engine::call`], with the time of each step by the clock `now`.
+    pub fn timed(&self, inputs: &Inputs, now: &dyn Fn() -> Duration) -> Res<Vec<StepTime>> {
+        Ok(self.run(inputs, Some(now))?.1)
+    }
+
+    fn run(&self, inputs: &Inputs, now: Option<&dyn Fn() -> Duration>) -> Res<(Outputs, Vec<StepTime>)> {
+        let shapes = inputs.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())).collect();
+        let syms = bind_syms(&self.graph, &shapes)?;
+        let program = self.executor.program();
+        // Values that are not row-major are copied first.
+        let mut rows: BTreeMap<&str, Value<f32>> = BTreeMap::new();
+        for (name, v) in inputs {
+            if slice(v).is_none() {
+                rows.insert(name, row_major(v));
+            }
+        }
+        let mut given = Vec::new();
+        for port in program.inputs() {
+            let v = rows.get(port.name.as_str()).or_else(|| inputs.get(&port.name));
+            let v = v.ok_or_else(|| Bug::new(format!("no input {}", port.name)))?;
+            if v.dtype() != port.dtype {
+                let (name, want, got) = (port.name.clone(), port.dtype.name(), v.dtype().name());
+                return Err(RunError::InputType { name, want, got }.into());
+            }
+            given.push(slice(v).ok_or_else(|| Bug::new("an input is not row-major"))?);
+        }
+        let (found, times) = match now {
+            None => (self.executor.call(&syms, &given).map_err(|f| self.fault(&f))?, Vec::new()),
+            Some(now) => self.executor.call_timed(&syms, &given, now).map_err(|f| self.fault(&f))?,
+        };
+        let mut outputs = Vec::new();
+        for (port, (name, t)) in program.outputs().iter().zip(found) {
+            let shape: Option<Vec<usize>> =
+                port.dims.iter().map(|d| d.bind(&syms).and_then(|n| usize::try_from(n).ok())).collect();
+            outputs.push((name, value(shape.ok_or_else(|| Bug::new("a result without a shape"))?, t)?));
+        }
+        Ok((outputs, times.into_iter().map(|(node, time)| StepTime { node, time }).collect()))
+    }
+
+    fn fault(&self, fault: &Fault) -> Failure {
+        match fault {
+            Fault::Bug(b) => Failure::Bug(b.clone()),
+            Fault::IndexRange(node) => {
+                let axis = self.gathered_axis(*node).unwrap_or_else(|| "an axis".into());
+                Diagnostic::error(codes::INDEX_RANGE, format!("an id lies outside {axis}"))
+                    .note(format!("in `{}`, operator {node}", self.graph.name))
+                    .into()
+            }
+        }
+    }
+
+    fn gathered_axis(&self, node: NodeId) -> Option<String> {
+        let Op::Gather { dim } = self.graph.node(node).ok()?.op else { return None };
+        let table = self.graph.inputs(node).first().copied()?;
+        let d = self.graph.ty(table).ok()?.dims.get(dim as usize)?;
+        Some(match d.size.fixed() {
+            Some(n) => format!("the axis {} of size {n}", d.axis),
+            None => format!("the axis {}", d.axis),
+        })
+    }
 }
 
-impl Engine {
-    pub fn new(planned: &Planned, _packed: &PackedSet, weights: &WeightSet, _threads: usize) -> Res<Engine> {
-        Ok(Engine { planned: planned.clone(), weights: weights.clone() })
+fn slice(v: &Value<f32>) -> Option<Slice<'_>> {
+    match v {
+        Value::F(a) => a.as_slice().map(Slice::F32),
+        Value::I(a) => a.as_slice().map(Slice::I32),
+        Value::B(a) => a.as_slice().map(Slice::Bool),
     }
+}
 
-    pub fn call(&self, inputs: &Inputs) -> Res<Outputs> {
-        let shapes = inputs.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())).collect();
-        let syms = spc_interp::bind_syms(&self.planned.graph, &shapes)?;
-        Ok(spc_interp::run::<f32>(&self.planned.graph, &syms, inputs, &self.weights)?)
+fn row_major(v: &Value<f32>) -> Value<f32> {
+    match v {
+        Value::F(a) => Value::F(a.as_standard_layout().into_owned()),
+        Value::I(a) => Value::I(a.as_standard_layout().into_owned()),
+        Value::B(a) => Value::B(a.as_standard_layout().into_owned()),
     }
+}
 
-    pub fn timed(&self, inputs: &Inputs, now: &dyn Fn() -> Duration) -> Res<Vec<StepTime>> {
-        let start = now();
-        self.call(inputs)?;
-        Ok(vec![StepTime { node: None, time: now() - start }])
+fn value(shape: Vec<usize>, t: Tensor) -> Result<Value<f32>, Bug> {
+    fn array<T>(shape: Vec<usize>, mut v: Vec<T>) -> Result<ArrayD<T>, Bug> {
+        // Buffers are padded; results are not.
+        let n = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).unwrap_or(usize::MAX);
+        v.truncate(n);
+        ArrayD::from_shape_vec(IxDyn(&shape), v).map_err(|e| Bug::new(format!("a result of shape {shape:?}: {e}")))
     }
+    Ok(match t {
+        Tensor::F32(v) => Value::F(array(shape, v)?),
+        Tensor::I32(v) => Value::I(array(shape, v)?),
+        Tensor::Bool(v) => Value::B(array(shape, v)?),
+    })
+}
+
+/// The CPU kernels of a function as Cranelift text.
+pub fn clif(planned: &Planned) -> Res<String> {
+    let program = schedule(&planned.graph, &planned.plan, LANES)?;
+    let mut out = String::new();
+    for line in program.to_string().lines() {
+        out += &format!("; {line}\n");
+    }
+    for kernel in program.kernels() {
+        out += &format!("\n; {}\n", kernel.name);
+        out += &spc_cpu::clif_text(kernel)?;
+    }
+    Ok(out)
 }

@@ -34,8 +34,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     let names = source.functions(&[])?;
     let built = build(s, &source, t, &names, &WeightSet::default())?;
     if let Some(name) = &what.tensor {
-        let known: Vec<&str> =
-            built.functions.iter().flat_map(|f| &f.plan.why).map(|w| w.weight.as_str()).collect();
+        let known: Vec<&str> = built.functions.iter().flat_map(|f| &f.plan.why).map(|w| w.weight.as_str()).collect();
         if !known.contains(&name.as_str()) {
             let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("no linear reads a weight `{name}`"));
             return Err(Failure::usage(listing(d, "weight of a linear", &known)));
@@ -76,7 +75,8 @@ fn projection(list: &[spc_interp::Projected]) -> String {
     if list.is_empty() {
         return String::new();
     }
-    let columns = [("require", Align::Left), ("groups", Align::Right), ("kept", Align::Right), ("set to zero", Align::Right)];
+    let columns =
+        [("require", Align::Left), ("groups", Align::Right), ("kept", Align::Right), ("set to zero", Align::Right)];
     let mut t = Table::new(columns);
     for p in list {
         let then = if p.sentence > 0 { " (then)" } else { "" };
@@ -121,7 +121,8 @@ fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {
 
 /// Whether two layers differ in name only, as far as a person is told.
 fn alike(a: &Why, b: &Why) -> bool {
-    let cost = |c: &Candidate| (c.layout.clone(), c.stored_bytes, c.kernel_ps, c.plan_ps.is_some(), c.refused.is_some());
+    let cost =
+        |c: &Candidate| (c.layout.clone(), c.stored_bytes, c.kernel_ps, c.plan_ps.is_some(), c.refused.is_some());
     (a.rows, a.cols, a.nonzeros, &a.winner) == (b.rows, b.cols, b.nonzeros, &b.winner)
         && a.candidates.iter().map(cost).eq(b.candidates.iter().map(cost))
 }
@@ -194,7 +195,12 @@ pub fn why_dense(p: &Plan, weight: &str) -> Option<String> {
         (Some(c), Some(dense)) => {
             let other = c.kernel_ps.map(|ps| format!("{} predicted, dense {}", picoseconds(ps), picoseconds(dense)));
             let slower = c.plan_ps.map(|ps| picoseconds(ps.saturating_sub(p.total_ps)));
-            Some(format!("next is {}: {}, {} more in all", c.layout, other.unwrap_or_default(), slower.unwrap_or_default()))
+            Some(format!(
+                "next is {}: {}, {} more in all",
+                c.layout,
+                other.unwrap_or_default(),
+                slower.unwrap_or_default()
+            ))
         }
         _ => {
             let why = rivals.clone().find_map(|c| c.refused.clone()).unwrap_or_else(|| "none was tried".into());
@@ -252,7 +258,14 @@ mod tests {
         ];
         let w = why(8, "nm(2,4)", list);
         let text = layer(&plan(w.clone()), &w, &["m.w", "m.v"]);
-        for part in ["m.w [4, 4], 50.0 % zeros: nm(2,4)", "m.v", "chosen", "loses by 500 ns", "refused: 8 rows do not fit", "2.5 %"] {
+        for part in [
+            "m.w [4, 4], 50.0 % zeros: nm(2,4)",
+            "m.v",
+            "chosen",
+            "loses by 500 ns",
+            "refused: 8 rows do not fit",
+            "2.5 %",
+        ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
     }

@@ -45,7 +45,13 @@ pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &
     check_weights(&requires(&source.module), &found)?;
 
     let removed: u64 = reports.iter().map(|r| r.zeroed).sum();
-    Ok(format!("{}: {} tensors, {} constrained, {removed} elements set to zero, verified\n", out.display(), written.header().tensors().len(), zeroed.len()).into())
+    Ok(format!(
+        "{}: {} tensors, {} constrained, {removed} elements set to zero, verified\n",
+        out.display(),
+        written.header().tensors().len(),
+        zeroed.len()
+    )
+    .into())
 }
 
 fn choose<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Model> {
@@ -61,7 +67,12 @@ fn choose<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Model> {
 }
 
 /// New bytes of the constrained tensors of a model, by stored name: the old ones, with zeros where elements were removed.
-fn zero_bytes(model: &Model, source: &Source, original: &WeightFile, weights: &WeightSet) -> Res<BTreeMap<String, Vec<u8>>> {
+fn zero_bytes(
+    model: &Model,
+    source: &Source,
+    original: &WeightFile,
+    weights: &WeightSet,
+) -> Res<BTreeMap<String, Vec<u8>>> {
     let list = requires(&source.module);
     let constrained: Vec<&str> = list.iter().flat_map(|r| r.weights()).collect();
     let mut out = BTreeMap::new();

@@ -75,7 +75,12 @@ impl Job {
             job.places.insert(param.clone(), place);
         }
         if (job.rows as u64) < job.range.0.max(1) {
-            let text = format!("the data has {} rows, and the axis `{}` is at least {}", job.rows, job.name, job.range.0.max(1));
+            let text = format!(
+                "the data has {} rows, and the axis `{}` is at least {}",
+                job.rows,
+                job.name,
+                job.range.0.max(1)
+            );
             return Err(Diagnostic::error(codes::DATA, text).into());
         }
         Ok(job)
@@ -100,7 +105,8 @@ impl Job {
 
     /// Inputs of at most as many rows as the axis allows: `from..to` of all rows.
     pub fn batch(&self, from: usize, to: usize) -> Inputs {
-        let cut = |(name, v): (&String, _)| (name.clone(), slice(v, self.places.get(name).copied().unwrap_or(0), from, to));
+        let cut =
+            |(name, v): (&String, _)| (name.clone(), slice(v, self.places.get(name).copied().unwrap_or(0), from, to));
         self.inputs.iter().map(cut).collect()
     }
 

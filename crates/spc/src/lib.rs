@@ -1,27 +1,74 @@
-//! Placeholder docs.
+//! spc as a library: compile a `.sp` program, bind weights, call its functions.
+//!
+//! ```
+//! use ndarray::array;
+//!
+//! let text = "
+//! use std.nn
+//! use std.patterns.nm
+//! axis B = 1..64
+//! model m { axes { I = 4, O = 2 }  w: f32[O, I] }
+//! fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.linear(x, m.w) }
+//! require half: nm(2, 4) on m.w
+//! ";
+//! let program = spc::Compiler::new()
+//!     .compile_str(text)?
+//!     .bind("m.w", array![[1.0_f32, -4.0, 3.0, 0.5], [2.0, 2.0, 2.0, 2.0]])?
+//!     .build()?;
+//! let y = program.call("f", &[("x", &array![[1.0_f32, 1.0, 1.0, 1.0]])])?;
+//! // Each row kept its two largest weights; ties go to the lower index.
+//! assert_eq!(y.f32("y").unwrap(), array![[-1.0, 4.0]].into_dyn());
+//! # Ok::<(), spc::Error>(())
+//! ```
+//!
+//! [`Compiler`], [`Checked`], [`Program`], [`Results`], [`Input`] and [`Error`] are the stable API. [`driver`] holds the
+//! steps behind the commands and may change in any version.
 
+// A failure is made once and then printed: boxing it would help nobody.
+#![allow(clippy::result_large_err)]
+
+mod api;
+mod artefact;
 mod bind;
+mod build;
 mod calls;
 mod check;
+mod compile;
+mod cuda;
 mod data;
 mod engine;
+mod explain;
+mod export;
 mod failure;
 mod job;
+mod kernel_check;
 mod load;
 mod plan;
 mod project;
+mod random;
+mod run;
 mod session;
 mod target;
 mod tensors;
+mod value;
+mod verify;
 mod weights;
 mod world;
 
-/// The steps behind the commands.
+pub use api::{Checked, Compiler, Error, Program};
+pub use value::{Input, Results};
+
+/// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
+/// `spc` command and tests; no promise of stability.
 pub mod driver {
     pub use crate::check::{Stage, check};
+    pub use crate::compile::{Compile, compile_file};
+    pub use crate::explain::{Explain, explain_code, explain_file};
+    pub use crate::export::export_file;
     pub use crate::failure::{Failure, Res, exit_code};
+    pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
+    pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
     pub use spc_report::{Format, Renderer};
 }
-pub use world::{DiskWorld, World};

@@ -67,7 +67,7 @@ fn finish(
 
 impl Source {
     /// Refuses `--bind` and `--data` for names that the program does not have.
-    fn check_overrides(&self, s: &Session<'_>) -> Res<()> {
+    pub fn check_overrides(&self, s: &Session<'_>) -> Res<()> {
         let models: Vec<&str> = self.module.models.iter().map(|m| m.name.as_str()).collect();
         let data: Vec<&str> = self.module.data.iter().map(|d| d.name.as_str()).collect();
         let binds = s.options.binds.keys().map(|n| ("model", n, &models));

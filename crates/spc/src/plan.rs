@@ -85,17 +85,20 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
         let values = weights.want(&name)?.values();
         let f = match allowed {
             Allowed::All => WeightFacts::of(rows, cols, values, &suggested(&graph, &name)),
-            Allowed::Dense => spc_formats::stats(&Layout::DENSE, rows, cols, values).map(|f| WeightFacts {
-                rows: rows as u64,
-                cols: cols as u64,
-                candidates: vec![(Layout::DENSE, Ok(f))],
+            Allowed::Dense => WeightFacts::of(rows, cols, values, &[]).map(|mut f| {
+                f.candidates.retain(|(l, _)| matches!(l, Layout::Dense { .. }));
+                f
             }),
         };
         facts.insert(name.clone(), f.map_err(|r| Bug::new(format!("`{name}`: {r}")))?);
     }
     // Only axes that this function has: a target may tune others.
-    let tuned: BTreeMap<String, u64> =
-        target.tune.iter().filter(|(n, _)| graph.syms.iter().any(|y| y.name == **n)).map(|(n, v)| (n.clone(), *v)).collect();
+    let tuned: BTreeMap<String, u64> = target
+        .tune
+        .iter()
+        .filter(|(n, _)| graph.syms.iter().any(|y| y.name == **n))
+        .map(|(n, v)| (n.clone(), *v))
+        .collect();
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
     let plan = choose(&graph, &facts, &CostTable::clif_x86_64_v1(), &tuned, &options)?;
     plan.verify(&graph).map_err(|e| Bug::new(format!("the plan does not verify: {e}")))?;
@@ -129,7 +132,8 @@ pub fn warn_unexploited(s: &mut Session<'_>, module: &spc_sema::Module, plans: &
         let mut names: Vec<&str> = r.keeps.iter().flat_map(|k| &k.members).map(|m| m.weight.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        let mut linears = plans.iter().flat_map(|p| &p.plan.linears).filter(|l| names.contains(&l.weight.as_str())).peekable();
+        let mut linears =
+            plans.iter().flat_map(|p| &p.plan.linears).filter(|l| names.contains(&l.weight.as_str())).peekable();
         if linears.peek().is_some() && linears.all(|l| l.layout.starts_with("dense")) {
             let text = format!("no layout makes `{}` faster than dense", r.name);
             s.warn(

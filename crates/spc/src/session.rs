@@ -1,5 +1,5 @@
 //! What every step of one command shares: the world, the options, the sources for messages, the warnings so far.
-use crate::World;
+use crate::world::World;
 use spc_base::{Diagnostic, FileId, Limits};
 use spc_report::SourceMap;
 use std::collections::BTreeMap;

@@ -111,7 +111,8 @@ impl Reader<'_> {
 
     fn functions(&self) -> Res<Vec<Planned>> {
         let graphs = self.graphs()?;
-        let plans: Plans = serde_json::from_str(&self.text(PLAN)?).map_err(|e| self.broken(format!("`{PLAN}`: {e}")))?;
+        let plans: Plans =
+            serde_json::from_str(&self.text(PLAN)?).map_err(|e| self.broken(format!("`{PLAN}`: {e}")))?;
         if plans.format != FORMAT || plans.functions.len() != graphs.len() {
             return Err(self.stale(format!("`{PLAN}` and `{PROGRAM}` do not belong together")));
         }
@@ -232,6 +233,7 @@ impl Loaded {
                 out.push(r.clone());
             }
         }
+        out.sort_by_key(|r| self.manifest.requires.iter().position(|m| m.name == r.name));
         out
     }
 }

@@ -32,7 +32,8 @@ impl Outcome {
             Measure::Sparsity { .. } | Measure::Accuracy { .. } => percent(value),
         };
         let failure = (!holds).then(|| {
-            Diagnostic::error(codes::EXPECT_FAILED, format!("expected {}, found {shown}", e.text)).at(e.span, "does not hold")
+            Diagnostic::error(codes::EXPECT_FAILED, format!("expected {}, found {shown}", e.text))
+                .at(e.span, "does not hold")
         });
         Outcome { text: e.text.clone(), span: e.span, value, shown, failure }
     }

@@ -11,7 +11,10 @@ pub fn accuracy(scores: &Value<f32>, axis: usize, labels: &[i32]) -> Result<f64,
     let unfit = |text: String| Diagnostic::error(codes::REPORT, text);
     let found = rows(scores, axis).filter(|_| scores.shape().len() == 2);
     let found = found.ok_or_else(|| {
-        unfit(format!("`accuracy` needs one f32 row of scores for each row of data, and the result has shape {:?}", scores.shape()))
+        unfit(format!(
+            "`accuracy` needs one f32 row of scores for each row of data, and the result has shape {:?}",
+            scores.shape()
+        ))
     })?;
     if found.len() != labels.len() || labels.is_empty() {
         return Err(unfit(format!("`accuracy` has {} rows of scores and {} labels", found.len(), labels.len())));

@@ -92,7 +92,13 @@ pub struct JobReport {
 const MAX_PAIR_ROWS: usize = 16;
 
 /// Runs a job of a file: the one named, or the only one.
-pub fn run_file(s: &mut Session<'_>, path: &Path, name: Option<&str>, target_name: Option<&str>, json: bool) -> Res<Done> {
+pub fn run_file(
+    s: &mut Session<'_>,
+    path: &Path,
+    name: Option<&str>,
+    target_name: Option<&str>,
+    json: bool,
+) -> Res<Done> {
     let source = load_file(s, path)?;
     let run = choose_run(&source, name)?.clone();
     let report = run_job(s, &source, &run, target_name)?;
@@ -108,7 +114,8 @@ fn choose_run<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Run> {
         (Some(n), _) => runs.iter().find(|r| r.name == n).ok_or_else(|| missing(format!("there is no run `{n}`"))),
         (None, [only]) => Ok(only),
         (None, []) => Err(Failure::usage(
-            Diagnostic::error(codes::NO_RUN, "the program has no `run`").help("call a function: `--fn NAME --in PARAMETER=FILE.npy`"),
+            Diagnostic::error(codes::NO_RUN, "the program has no `run`")
+                .help("call a function: `--fn NAME --in PARAMETER=FILE.npy`"),
         )),
         (None, _) => Err(missing("the program has several runs, and none was chosen".into())),
     }
@@ -123,14 +130,14 @@ struct Version {
 
 fn version(s: &Session<'_>, planned: Planned, packed: PackedSet, weights: &WeightSet, threads: usize) -> Res<Version> {
     let engine = Engine::new(&planned, &packed, weights, threads)?;
-    Ok(Version { planned, packed, engine })
-        .inspect(|_| s.progress.step("compiling", 1, 1))
+    Ok(Version { planned, packed, engine }).inspect(|_| s.progress.step("compiling", 1, 1))
 }
 
 fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<&str>) -> Res<JobReport> {
     let t = target(&source.module, target_name)?;
     if t.kind == TargetKind::Cuda {
-        let text = format!("the target `{}` cannot run here: this version writes CUDA code and does not launch it", t.name);
+        let text =
+            format!("the target `{}` cannot run here: this version writes CUDA code and does not launch it", t.name);
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).help("run on the target `cpu`").into());
     }
     let threads = s.options.threads.unwrap_or(t.threads);
@@ -181,8 +188,12 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
                 let labels = labels.as_i32().ok_or_else(|| {
                     Diagnostic::error(codes::REPORT, "`accuracy` needs i32 labels").at(run.span, "reported here")
                 })?;
-                let of = |o: &Outputs| first(o).and_then(|v| Ok(measure::accuracy(v, axis.unwrap_or(0), labels)
-                    .map_err(|d| d.at(run.span, "reported here"))?));
+                let of = |o: &Outputs| {
+                    first(o).and_then(|v| {
+                        Ok(measure::accuracy(v, axis.unwrap_or(0), labels)
+                            .map_err(|d| d.at(run.span, "reported here"))?)
+                    })
+                };
                 report.accuracy = Some(Beside { dense: of(&results.dense)?, sparse: of(&results.sparse)? });
             }
             Report::Cosine => {
@@ -219,7 +230,8 @@ fn first(o: &Outputs) -> Res<&spc_interp::Value<f32>> {
 fn result_rows(o: &Outputs, axis: Option<usize>, run: &Run) -> Res<Vec<Vec<f32>>> {
     let found = axis.and_then(|a| rows(o.first().map(|(_, v)| v)?, a));
     found.ok_or_else(|| {
-        let text = "this report compares rows of results, and the first result is not f32 with one row for each row of data";
+        let text =
+            "this report compares rows of results, and the first result is not f32 with one row for each row of data";
         Diagnostic::error(codes::REPORT, text).at(run.span, "reported here").into()
     })
 }
@@ -272,7 +284,8 @@ fn times(s: &Session<'_>, job: &Job, dense: &Version, sparse: &Version, layers: 
         for (v, is_dense) in [(dense, true), (sparse, false)] {
             let mut by_layer: BTreeMap<Option<String>, Duration> = BTreeMap::new();
             for step in v.engine.timed(&inputs, &now)? {
-                let linear = v.planned.plan.linears.iter().find(|l| Some(l.node) == step.node || (l.epilogue.is_some() && l.epilogue == step.node));
+                let linear =
+                    v.planned.plan.linears.iter().find(|l| l.node == step.node || l.epilogue == Some(step.node));
                 *by_layer.entry(linear.map(|l| l.weight.clone())).or_default() += step.time;
             }
             for (layer, time) in by_layer {
@@ -309,7 +322,9 @@ fn expects(
         let labels = labels.as_i32().ok_or_else(|| Diagnostic::error(codes::REPORT, "`accuracy` needs i32 labels"))?;
         let same = |a: &[(String, spc_sema::DataRef)], b: &[(String, spc_sema::DataRef)]| {
             a.len() == b.len()
-                && a.iter().zip(b).all(|((n, x), (m, y))| n == m && (&x.data, &x.split, &x.member) == (&y.data, &y.split, &y.member))
+                && a.iter()
+                    .zip(b)
+                    .all(|((n, x), (m, y))| n == m && (&x.data, &x.split, &x.member) == (&y.data, &y.split, &y.member))
         };
         let value = if run.function == known.0.function && same(&args, &known.0.args) {
             measure::accuracy(first(known.1)?, known.2.unwrap_or(0), labels)

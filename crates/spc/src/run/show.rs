@@ -57,7 +57,8 @@ pub fn table(r: &JobReport) -> String {
             let (d, p) = (time.dense.as_secs_f64(), time.sparse.as_secs_f64());
             (total.dense, total.sparse) = (total.dense + d, total.sparse + p);
             let why = if r.size { String::new() } else { why(l) };
-            t.row(["time".into(), name(l).into(), seconds(d), seconds(p), ratio(d, p), l.layout.clone(), why]);
+            let show = |s: f64| if s > 0.0 { seconds(s) } else { String::new() };
+            t.row(["time".into(), name(l).into(), show(d), show(p), ratio(d, p), l.layout.clone(), why]);
         }
         let gain = ratio(total.dense, total.sparse);
         t.row(["time".into(), "total".into(), seconds(total.dense), seconds(total.sparse), gain]);
@@ -97,11 +98,8 @@ pub fn json(r: &JobReport) -> String {
         .iter()
         .map(|p| json!({ "rows": [p.rows.0, p.rows.1], "dense": p.cosine.dense, "sparse": p.cosine.sparse }))
         .collect();
-    let expects: Vec<Value> = r
-        .expects
-        .iter()
-        .map(|e| json!({ "text": e.text, "value": e.value, "holds": e.failure.is_none() }))
-        .collect();
+    let expects: Vec<Value> =
+        r.expects.iter().map(|e| json!({ "text": e.text, "value": e.value, "holds": e.failure.is_none() })).collect();
     let object = json!({
         "run": r.run,
         "function": r.function,

@@ -1,0 +1,304 @@
+//! The embedding API: compile a program, bind weights, call functions by name.
+use crate::artefact::Loaded;
+use crate::build::build;
+use crate::engine::{Engine, Inputs};
+use crate::failure::{Failure, Res};
+use crate::load::{Source, listing, load_file, load_text};
+use crate::session::{Options, Session};
+use crate::target::target;
+use crate::value::{Input, Results};
+use crate::weights::{Weight, WeightSet};
+use crate::world::DiskWorld;
+use ndarray::{ArrayBase, Data, Dimension};
+use spc_base::{Diagnostic, codes};
+use spc_report::{Renderer, SourceMap};
+use spc_sema::TargetKind;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Why something could not be compiled, bound or called. `Display` gives the diagnostics as the command shows them,
+/// with the words of the program that they are about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    codes: Vec<String>,
+    text: String,
+    exit_code: u8,
+}
+
+impl Error {
+    fn new(failure: &Failure, sources: &SourceMap) -> Error {
+        let errors = failure.diagnostics().iter().filter(|d| d.is_error());
+        let codes = errors.map(|d| d.code.name()).collect();
+        let text = match failure {
+            Failure::Bug(bug) => bug.to_string(),
+            _ => failure.diagnostics().iter().map(|d| Renderer::default().render(d, sources)).collect(),
+        };
+        Error { codes, text, exit_code: failure.exit_code() }
+    }
+
+    /// Stable codes of the errors, such as `SP0404`; empty for a bug of spc.
+    pub fn codes(&self) -> &[String] {
+        &self.codes
+    }
+
+    /// True for a mistake of spc itself, which should be reported.
+    pub fn is_bug(&self) -> bool {
+        self.exit_code == 101
+    }
+
+    /// What the `spc` command would exit with: 1 the program is wrong, 2 a name that is not there, 3 a promise that does
+    /// not hold, 4 input or output, 101 a bug of spc.
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text.trim_end())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Settings of a compilation.
+#[derive(Clone, Debug, Default)]
+pub struct Compiler {
+    options: Options,
+    base: PathBuf,
+    target: Option<String>,
+    functions: Vec<String>,
+}
+
+impl Compiler {
+    pub fn new() -> Compiler {
+        Compiler::default()
+    }
+
+    /// Threads that kernels run on, instead of the number that the target declares. Any number gives the same results.
+    #[must_use]
+    pub fn threads(mut self, n: usize) -> Compiler {
+        self.options.threads = Some(n.max(1));
+        self
+    }
+
+    /// The declared CPU target to tune for; without it, the only declared one, else defaults.
+    #[must_use]
+    pub fn target(mut self, name: &str) -> Compiler {
+        self.target = Some(name.to_string());
+        self
+    }
+
+    /// The folder that relative paths in a text start from. The current folder if not given.
+    #[must_use]
+    pub fn base(mut self, folder: impl Into<PathBuf>) -> Compiler {
+        self.base = folder.into();
+        self
+    }
+
+    /// A function to compile. May be repeated. Without it: those that the program's `run` and `expect` items name, else
+    /// each that no other calls.
+    #[must_use]
+    pub fn function(mut self, name: &str) -> Compiler {
+        self.functions.push(name.to_string());
+        self
+    }
+
+    /// Checks a program given as text.
+    ///
+    /// # Errors
+    /// Everything that `spc check` reports as an error, but for weight files, which are not looked at yet.
+    pub fn compile_str(self, text: &str) -> Result<Checked, Error> {
+        let base = self.base.clone();
+        self.check(|s| load_text(s, "<text>", text, &base))
+    }
+
+    /// Checks a program in a file. Its relative paths start from its folder.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile_str`]; SP0401 where the file cannot be read.
+    pub fn compile_file(self, path: impl AsRef<Path>) -> Result<Checked, Error> {
+        self.check(|s| load_file(s, path.as_ref()))
+    }
+
+    fn check(self, load: impl FnOnce(&mut Session<'_>) -> Res<Source>) -> Result<Checked, Error> {
+        let world = DiskWorld::default();
+        let mut s = Session::new(&world, self.options.clone());
+        match load(&mut s) {
+            Ok(source) => {
+                let Session { sources, warnings, .. } = s;
+                Ok(Checked { compiler: self, source, sources, warnings, given: WeightSet::default() })
+            }
+            Err(f) => Err(Error::new(&f, &s.sources)),
+        }
+    }
+
+    /// Loads a folder that `spc compile` wrote.
+    ///
+    /// # Errors
+    /// SP0602 for a folder that is incomplete, damaged or of another format; SP0603 for parts that do not belong together.
+    pub fn load(self, folder: impl AsRef<Path>) -> Result<Program, Error> {
+        let world = DiskWorld::default();
+        let s = Session::new(&world, self.options);
+        let all = || -> Res<Program> {
+            let loaded = Loaded::open(&s, folder.as_ref())?;
+            let threads = s.options.threads.unwrap_or(loaded.threads);
+            let mut engines = BTreeMap::new();
+            for f in &loaded.functions {
+                engines.insert(f.graph.name.clone(), Engine::new(f, &loaded.packed, &loaded.weights, threads)?);
+            }
+            Ok(Program { engines, warnings: Vec::new() })
+        };
+        all().map_err(|f| Error::new(&f, &s.sources))
+    }
+}
+
+/// A program that passed its checks and may still lack weights.
+#[derive(Debug)]
+pub struct Checked {
+    compiler: Compiler,
+    source: Source,
+    sources: SourceMap,
+    warnings: Vec<Diagnostic>,
+    given: WeightSet,
+}
+
+impl Checked {
+    /// Names and shapes of the weights, as declared: `("mlp.w1", [256, 64])`.
+    pub fn weights(&self) -> Vec<(&str, Vec<usize>)> {
+        let tensors = self.source.module.models.iter().flat_map(|m| &m.tensors);
+        let size = |d: &spc_ir::Dim| d.size.fixed().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        tensors.map(|t| (t.path.as_str(), t.dims.iter().map(size).collect())).collect()
+    }
+
+    /// Gives a weight its values, in the declared shape, instead of those of the weight file. The weight of a linear is
+    /// `[out, in]`. The values are copied.
+    ///
+    /// # Errors
+    /// SP0101 for an unknown name, SP0404 for another shape, SP0406 for NaN or infinity.
+    pub fn bind<S, D>(mut self, name: &str, values: ArrayBase<S, D>) -> Result<Checked, Error>
+    where
+        S: Data<Elem = f32>,
+        D: Dimension,
+    {
+        let shape = values.shape().to_vec();
+        let floats: Vec<f32> = values.iter().copied().collect();
+        match self.fits(name, &shape, &floats) {
+            Ok(()) => match Weight::new(shape, floats.into()) {
+                Ok(w) => {
+                    self.given.insert(name, w);
+                    Ok(self)
+                }
+                Err(b) => Err(Error::new(&b.into(), &self.sources)),
+            },
+            Err(f) => Err(Error::new(&f, &self.sources)),
+        }
+    }
+
+    fn fits(&self, name: &str, shape: &[usize], values: &[f32]) -> Res<()> {
+        let Some(t) = self.source.module.tensor(name) else {
+            let known: Vec<&str> = self.weights().into_iter().map(|(n, _)| n).collect();
+            let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("the program has no weight `{name}`"));
+            return Err(Failure::usage(listing(d, "weight", &known)));
+        };
+        crate::bind::fits(t, shape)?;
+        spc_io::check_finite(name, shape, values).map_err(|d| d.at(t.span, "declared here").into())
+    }
+
+    /// Takes the weights of a model from another file than the program names.
+    #[must_use]
+    pub fn bind_file(mut self, model: &str, path: impl Into<PathBuf>) -> Checked {
+        self.compiler.options.binds.insert(model.to_string(), path.into());
+        self
+    }
+
+    /// Applies every `require` to the weights, chooses layouts, packs, and compiles for this machine.
+    ///
+    /// # Errors
+    /// SP0401 to SP0406 for weights that are missing or do not fit; SP0605 for a target that is not a CPU.
+    pub fn build(self) -> Result<Program, Error> {
+        let world = DiskWorld::default();
+        let Checked { compiler, source, sources, warnings, given } = self;
+        let mut s = Session::new(&world, compiler.options.clone());
+        s.sources = sources;
+        s.warnings = warnings;
+        match engines(&mut s, &compiler, &source, &given) {
+            Ok(engines) => {
+                let shown = s.warnings.iter().map(|d| Renderer::default().render(d, &s.sources)).collect();
+                Ok(Program { engines, warnings: shown })
+            }
+            Err(f) => Err(Error::new(&f, &s.sources)),
+        }
+    }
+}
+
+fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet) -> Res<BTreeMap<String, Engine>> {
+    source.check_overrides(s)?;
+    let t = target(&source.module, c.target.as_deref())?;
+    if t.kind != TargetKind::Cpu {
+        let text = format!("the target `{}` is not a CPU, and only CPU code can be called here", t.name);
+        return Err(Diagnostic::error(codes::UNSUPPORTED, text).into());
+    }
+    let threads = s.options.threads.unwrap_or(t.threads);
+    let built = build(s, source, t, &source.functions(&c.functions)?, given)?;
+    let mut out = BTreeMap::new();
+    for f in &built.functions {
+        out.insert(f.graph.name.clone(), Engine::new(f, &built.packed, &built.weights, threads)?);
+    }
+    Ok(out)
+}
+
+/// Compiled functions with their weights. Calls may come from several threads.
+pub struct Program {
+    engines: BTreeMap<String, Engine>,
+    warnings: Vec<String>,
+}
+
+impl Program {
+    /// Names of the functions that can be called.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.engines.keys().map(String::as_str)
+    }
+
+    /// Warnings of the compilation, as the command shows them.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Inputs of a function with their types in text form: `("image", "f32[B=?B, I=64]")`; `?B` is an axis whose size
+    /// each call chooses. Empty for an unknown function.
+    pub fn inputs(&self, function: &str) -> Vec<(String, String)> {
+        let Some(e) = self.engines.get(function) else { return Vec::new() };
+        let g = e.graph();
+        let ty = |n| g.ty(n).map(|t| g.type_text(t)).unwrap_or_default();
+        g.named_inputs().into_iter().map(|(name, n)| (name, ty(n))).collect()
+    }
+
+    /// Calls a function. Inputs are given by name, as arrays of `f32`, `i32` or `bool` in the declared axes; sizes of
+    /// free axes follow from them.
+    ///
+    /// # Errors
+    /// SP0101 for an unknown function; SP0504 for an input that is missing, unknown, or of another type or shape; SP0505
+    /// for ids out of range.
+    pub fn call(&self, function: &str, inputs: &[(&str, &dyn Input)]) -> Result<Results, Error> {
+        let fail = |f: Failure| Error::new(&f, &SourceMap::default());
+        let engine = self.engines.get(function).ok_or_else(|| {
+            let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("there is no function `{function}` to call"));
+            let known: Vec<&str> = self.functions().collect();
+            fail(Failure::usage(listing(d, "function", &known)))
+        })?;
+        let given: Inputs = inputs.iter().map(|(n, v)| ((*n).to_string(), v.to_value())).collect();
+        if given.len() != inputs.len() {
+            let d = Diagnostic::error(codes::INPUT, "an input is given twice");
+            return Err(fail(d.into()));
+        }
+        engine.call(&given).map(Results::new).map_err(fail)
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("functions", &self.engines.keys().collect::<Vec<_>>()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! `spc compile`: a plan, packed weights, and code for the target.
+use crate::artefact::{self, Extra};
+use crate::build::{Build, build, program_requires};
+use crate::check::{Stage, emit_text};
+use crate::cuda;
+use crate::engine::clif;
+use crate::explain::why_dense;
+use crate::failure::Res;
+use crate::load::{Source, load_file};
+use crate::run::Done;
+use crate::session::Session;
+use crate::target::target;
+use crate::weights::WeightSet;
+use spc_base::Bug;
+use spc_report::{Align, Table, bytes, picoseconds};
+use spc_sema::TargetKind;
+use std::path::{Path, PathBuf};
+
+/// What to compile, and where to.
+#[derive(Clone, Debug, Default)]
+pub struct Compile {
+    pub target: Option<String>,
+    pub out: Option<PathBuf>,
+    pub emit: Vec<Stage>,
+    /// Functions to compile; empty: those that the program's jobs name, else all that no other calls.
+    pub functions: Vec<String>,
+}
+
+/// Compiles a file. Emitted stages are files of the output folder, or the result where there is none.
+pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Done> {
+    let source = load_file(s, path)?;
+    let t = target(&source.module, what.target.as_deref())?;
+    let names = source.functions(&what.functions)?;
+    let texts_only = what.out.is_none() && !what.emit.is_empty();
+    if texts_only && what.emit.iter().all(|e| matches!(e, Stage::Ast | Stage::Core | Stage::Ir)) {
+        return stages(s, &source, None, &names, &what.emit).map(|list| joined(list).into());
+    }
+    let mut built = build(s, &source, t, &names, &WeightSet::default())?;
+    let requires = program_requires(&source);
+    // The dense values go before the packed ones are unpacked to be checked: they need as much memory.
+    built.release()?;
+    built.check_requires(s, &requires)?;
+
+    let mut extra = Extra::default();
+    let mut notes = String::new();
+    if built.target.kind == TargetKind::Cuda {
+        let (files, manifest, text) = cuda::images(s, &built, what.out.is_some())?;
+        extra.files.extend(files);
+        extra.manifest = manifest;
+        notes = text;
+    }
+    let mut emitted = stages(s, &source, Some(&built), &names, &what.emit)?;
+    let Some(out) = &what.out else {
+        let text = if texts_only { joined(emitted) } else { summary(&built)? + &notes };
+        return Ok(text.into());
+    };
+    let written = |name: &str| [artefact::PLAN, artefact::PROGRAM].contains(&name);
+    emitted.retain(|(name, _)| !written(name) && !extra.files.iter().any(|(n, _)| n == name));
+    extra.files.extend(emitted.into_iter().map(|(n, t)| (n, t.into_bytes())));
+    let text = summary(&built)? + &notes;
+    artefact::write(s, &built, &requires, extra, out)?;
+    Ok((text + &format!("wrote {}\n", out.display())).into())
+}
+
+fn joined(list: Vec<(String, String)>) -> String {
+    list.into_iter().map(|(_, text)| text).collect()
+}
+
+/// The stages asked for, by file name.
+fn stages(
+    s: &Session<'_>,
+    source: &Source,
+    built: Option<&Build>,
+    names: &[String],
+    emit: &[Stage],
+) -> Res<Vec<(String, String)>> {
+    let mut out = Vec::new();
+    for stage in emit {
+        if let Some(text) = emit_text(s, source, names, *stage)? {
+            out.push((stage.file().to_string(), text));
+            continue;
+        }
+        let b = built.ok_or_else(|| Bug::new("a stage that needs weights, without weights"))?;
+        match stage {
+            Stage::Plan => {
+                let plans = artefact::Plans {
+                    format: artefact::FORMAT,
+                    functions: b.functions.iter().map(|f| f.plan.clone()).collect(),
+                };
+                let text = serde_json::to_string_pretty(&plans).map_err(|e| Bug::new(e.to_string()))?;
+                out.push((stage.file().to_string(), text + "\n"));
+            }
+            Stage::Clif => {
+                let text: Vec<String> = b.functions.iter().map(clif).collect::<Res<_>>()?;
+                out.push((stage.file().to_string(), text.join("\n")));
+            }
+            Stage::Cuda => out.extend(cuda::texts(b)?),
+            Stage::Ast | Stage::Core | Stage::Ir => {}
+        }
+    }
+    Ok(out)
+}
+
+/// One line a layer: its layout, sizes and predicted time.
+fn summary(b: &Build) -> Res<String> {
+    let columns = [
+        ("function", Align::Left),
+        ("weight", Align::Left),
+        ("shape", Align::Left),
+        ("layout", Align::Left),
+        ("dense", Align::Right),
+        ("stored", Align::Right),
+        ("predicted", Align::Right),
+        ("why dense", Align::Left),
+    ];
+    let mut t = Table::new(columns);
+    for f in &b.functions {
+        for l in &f.plan.linears {
+            let key = (l.weight.clone(), l.layout.clone());
+            let p = b.packed.get(&key).ok_or_else(|| Bug::new(format!("`{}` is not packed", l.weight)))?;
+            let dense = (p.rows() as u64).saturating_mul(p.cols() as u64).saturating_mul(4);
+            t.row([
+                f.graph.name.clone(),
+                l.weight.clone(),
+                format!("{} x {}", p.rows(), p.cols()),
+                l.layout.clone(),
+                bytes(dense),
+                bytes(p.packed().bytes()),
+                picoseconds(l.predicted_ps),
+                why_dense(&f.plan, &l.weight).unwrap_or_default(),
+            ]);
+        }
+    }
+    let mut out = if t.is_empty() { String::new() } else { t.render() };
+    for f in &b.functions {
+        let (p, dense) = (picoseconds(f.plan.total_ps), picoseconds(f.plan.dense_ps));
+        out += &format!("{} on {}: predicted {p}, all dense {dense}\n", f.graph.name, b.target.name);
+    }
+    Ok(out)
+}

@@ -1,0 +1,179 @@
+//! `spc verify`: the compiled program against the reference interpreter on random inputs, and the weights against every
+//! `require`.
+use crate::artefact::Loaded;
+use crate::bind;
+use crate::build::{Build, build, build_from, check_weights, program_requires};
+use crate::engine::{Engine, Inputs, Outputs};
+use crate::failure::{Failure, Res};
+use crate::kernel_check;
+use crate::load::load_file;
+use crate::plan::{PackedSet, Planned};
+use crate::random::{inputs, sizes};
+use crate::run::{Done, static_expects};
+use crate::session::Session;
+use crate::target::target;
+use crate::weights::WeightSet;
+use spc_base::{Diagnostic, codes};
+use spc_interp::{Value, gamma};
+use spc_ir::Graph;
+use spc_report::{Align, Table};
+use std::path::Path;
+
+/// How to verify.
+#[derive(Clone, Debug)]
+pub struct Verify {
+    pub target: Option<String>,
+    pub seed: u64,
+    /// Random calls of each function.
+    pub rounds: u64,
+}
+
+impl Default for Verify {
+    fn default() -> Verify {
+        Verify { target: None, seed: 1, rounds: 3 }
+    }
+}
+
+/// Verifies a `.sp` file or a compiled folder.
+pub fn verify_path(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done> {
+    if s.world.is_folder(path) {
+        return verify_folder(s, path, what);
+    }
+    let source = load_file(s, path)?;
+    let t = target(&source.module, what.target.as_deref())?;
+    let t = if t.kind == spc_sema::TargetKind::Cuda { target(&source.module, Some("cpu"))? } else { t };
+    let names = source.functions(&[])?;
+    let requires = program_requires(&source);
+    // A weight file that the caller names is looked at as it is; the program's own is projected first.
+    let built: Build = if s.options.binds.is_empty() {
+        build(s, &source, t, &names, &WeightSet::default())?
+    } else {
+        let stored = bind::weights(s, &source, &WeightSet::default())?;
+        check_weights(&requires, &stored)?;
+        build_from(s, &source, t, &names, stored, Vec::new())?
+    };
+    built.check_requires(s, &requires)?;
+    let mut table = table();
+    for r in &requires {
+        table.row(["require".to_string(), r.name.clone(), format!("holds for {} tensors", r.weights().len())]);
+    }
+    for f in &built.functions {
+        function(s, f, &built.packed, &built.weights, what, &mut table)?;
+    }
+    let outcomes = static_expects(&source, &built)?;
+    let findings = outcomes.iter().filter_map(|o| o.failure.clone()).collect();
+    for o in outcomes {
+        let verdict = if o.failure.is_none() { "holds" } else { "FAILS" };
+        table.row(["expect".to_string(), o.text, format!("{verdict}: {}", o.shown)]);
+    }
+    Ok(Done { text: table.render(), findings })
+}
+
+fn table() -> Table {
+    Table::new([("verified", Align::Left), ("what", Align::Left), ("result", Align::Left)])
+}
+
+fn verify_folder(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done> {
+    let loaded = Loaded::open(s, path)?;
+    let dense = loaded.dense_weights()?;
+    let requires = loaded.requires();
+    check_weights(&requires, &dense)?;
+    let mut table = table();
+    table.row([
+        "folder".to_string(),
+        path.display().to_string(),
+        format!("{} files as written", loaded.manifest.files.len()),
+    ]);
+    for r in &requires {
+        table.row(["require".to_string(), r.name.clone(), format!("holds for {} tensors", r.weights().len())]);
+    }
+    for f in &loaded.functions {
+        function(s, f, &loaded.packed, &dense, what, &mut table)?;
+    }
+    Ok(table.render().into())
+}
+
+/// Compares one function: each linear's kernel alone within its derived bound, then the whole.
+fn function(
+    s: &Session<'_>,
+    f: &Planned,
+    packed: &PackedSet,
+    weights: &WeightSet,
+    what: &Verify,
+    table: &mut Table,
+) -> Res<()> {
+    let engine = Engine::new(f, packed, weights, s.options.threads.unwrap_or(1))?;
+    let (mut worst, mut checked) = (0.0f64, 0usize);
+    for round in 0..what.rounds {
+        s.progress.step("verifying", round, what.rounds);
+        let syms = sizes(&f.graph, what.seed, round);
+        let given = inputs(&f.graph, &syms, what.seed, round)?;
+        let found = engine.call(&given)?;
+        worst = worst.max(compare(&f.graph, &syms, &given, weights, &found)?);
+        if round == 0 {
+            checked = kernel_check::linears(f, packed, weights, &syms, &given)?;
+        }
+    }
+    s.progress.step("verifying", what.rounds, what.rounds);
+    let name = f.graph.name.clone();
+    if checked > 0 {
+        table.row(["kernels".to_string(), name.clone(), format!("{checked} linears within the bound of their sums")]);
+    }
+    let share = format!("{} random calls, greatest error {:.1} % of what is allowed", what.rounds, worst * 100.0);
+    table.row(["results".to_string(), name, share]);
+    Ok(())
+}
+
+/// What a result may differ from the f64 reference by, as a multiple of what the reference in f32 differs by.
+///
+/// Errors of a deep program have no useful bound in advance, so the f32 interpreter, which sums in index order, is the
+/// yardstick: another order of the same sums gives errors of the same size.
+const YARDSTICK: f64 = 32.0;
+
+/// The greatest error as a share of what is allowed; SP0502 where one is more.
+fn compare(g: &Graph, syms: &[u64], given: &Inputs, weights: &WeightSet, found: &Outputs) -> Res<f64> {
+    let wide = given.iter().map(|(n, v)| (n.clone(), v.convert::<f64>())).collect();
+    let exact = spc_interp::run::<f64>(g, syms, &wide, weights)?;
+    let narrow = spc_interp::run::<f32>(g, syms, given, weights)?;
+    let terms = kernel_check::longest_sum(g)?;
+    let mut worst = 0.0f64;
+    for (((name, e), (_, n)), (_, y)) in exact.iter().zip(&narrow).zip(found) {
+        match (e, n, y) {
+            (Value::F(e), Value::F(n), Value::F(y)) if e.shape() == y.shape() => {
+                let scale = e.iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs()));
+                let spread = e.iter().zip(n).fold(0.0f64, |m, (e, n)| {
+                    let d = (e - f64::from(*n)).abs();
+                    if d.is_finite() { m.max(d) } else { m }
+                });
+                let allowed = YARDSTICK * spread + gamma(terms + 2) * scale + f64::from(f32::MIN_POSITIVE);
+                for (i, (e, y)) in e.iter().zip(y).enumerate() {
+                    let share = error(*e, f64::from(*y)) / allowed;
+                    if share > 1.0 {
+                        return Err(differs(g, name, i, &format!("{y:?}"), &format!("{e:?}"), allowed));
+                    }
+                    worst = worst.max(share);
+                }
+            }
+            (Value::I(e), _, Value::I(y)) if e == y => {}
+            (Value::B(e), _, Value::B(y)) if e == y => {}
+            _ => return Err(differs(g, name, 0, "another value", "the reference", 0.0)),
+        }
+    }
+    Ok(worst)
+}
+
+/// Distance of two values; equal infinities and two NaN have none, other values that are not finite have no bound.
+fn error(exact: f64, found: f64) -> f64 {
+    if (exact.is_nan() && found.is_nan()) || exact == found {
+        return 0.0;
+    }
+    let d = (exact - found).abs();
+    if d.is_finite() { d } else { f64::INFINITY }
+}
+
+fn differs(g: &Graph, result: &str, at: usize, found: &str, exact: &str, allowed: f64) -> Failure {
+    let text = format!("`{}` differs from the reference in its result `{result}`", g.name);
+    Diagnostic::error(codes::VERIFY_FAILED, text)
+        .note(format!("element {at}: compiled {found}, reference {exact}, allowed difference {allowed:.3e}"))
+        .into()
+}

@@ -296,14 +296,13 @@ fn an_expectation_that_fails_is_exit_code_three() {
     assert!(r.stderr.contains("sparsity(net.w1)"), "{}", r.stderr);
 }
 
-/// `verify FILE` looks at what would be exported; a file of weights that breaks a constraint is found by exporting
-/// nothing and checking as it is.
+/// `verify FILE` looks at what would be exported; a weight file that the caller binds is checked as it is.
 #[test]
 fn verify_names_tensor_row_and_group_of_a_broken_constraint() {
     let dir = good();
     ok(spc(dir.path(), ["compile", "net.sp", "-o", "out"]));
     ok(spc(dir.path(), ["verify", "out"]));
-    let r = spc(dir.path(), ["verify", "net.sp", "--stored"]);
+    let r = spc(dir.path(), ["verify", "net.sp", "--bind", "net=net.safetensors"]);
     assert_eq!(r.code, 3, "{}", r.stderr);
     for word in ["SP0502", "net.w1", "row", "group"] {
         assert!(r.stderr.contains(word), "no {word} in {}", r.stderr);
@@ -527,5 +526,5 @@ fn minilm_agrees_with_its_reference() {
     let y = y.as_f32().unwrap();
     let worst = want.concat().iter().zip(y).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
     assert!(worst <= 1e-4, "dense MiniLM differs from the reference by {worst}");
-    ok(spc(dir.path(), ["verify", program]));
+    ok(spc(&folder, ["verify", "minilm.sp"]));
 }

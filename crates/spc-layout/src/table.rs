@@ -49,20 +49,20 @@ pub struct CostTable {
 }
 
 impl CostTable {
-    /// Cranelift's 128-bit code on one core of an x86-64 server. `mul_fs` is its measured peak, about 16 % of the core's
-    /// 512-bit peak of 165 GFLOP/s; loads and indices are counted at a few instructions each and are not measured. At full
-    /// density no sparse layout is cheaper than dense.
+    /// Cranelift's 128-bit code on one core of an x86-64 server. The kernel rates are fitted to kernels of 64 x 256 to
+    /// 1536 x 384 at 256 and 360 tokens (`docs/benchmarks.md`); the other constants are estimates. At full density no sparse
+    /// layout is cheaper than dense.
     pub fn clif_x86_64_v1() -> CostTable {
         let rates = |mul_fs, load_fs, unit_ps, block_ps| Rates { mul_fs, load_fs, unit_ps, block_ps };
         CostTable {
             name: "clif-x86_64-v1".into(),
             token_tile: 16,
-            dense_rm: rates(75_000, 20_000, 0, 10_000),
-            dense_fm: rates(75_000, 20_000, 0, 10_000),
-            vx1: rates(75_000, 20_000, 1_000, 10_000),
-            bsr: rates(75_000, 20_000, 1_200, 10_000),
-            nm: rates(75_000, 50_000, 0, 4_000),
-            csr: rates(75_000, 20_000, 700, 4_000),
+            dense_rm: rates(36_500, 8_000, 0, 10_000),
+            dense_fm: rates(41_000, 12_000, 0, 10_000),
+            vx1: rates(41_000, 20_000, 200, 10_000),
+            bsr: rates(41_000, 12_000, 300, 10_000),
+            nm: rates(41_000, 21_000, 0, 4_000),
+            csr: rates(41_000, 12_000, 150, 4_000),
             levels: vec![
                 Level { up_to_bytes: 1 << 20, bytes_per_us: 60_000 },
                 Level { up_to_bytes: 32 << 20, bytes_per_us: 25_000 },

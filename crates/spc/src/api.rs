@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Why something could not be compiled, bound or called. `Display` gives the diagnostics as the command shows them,
 /// with the words of the program that they are about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     codes: Vec<String>,
     text: String,
@@ -57,6 +57,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text.trim_end())
+    }
+}
+
+/// The same text, because a `main` that returns an error shows it so.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Arrays that go into calls and come out of them.
 use crate::engine::Outputs;
-use ndarray::{ArrayBase, ArrayD, ArrayViewD, Data, Dimension};
+use ndarray::{ArrayBase, ArrayViewD, Data, Dimension};
 use spc_interp::Value;
 
 mod sealed {
@@ -72,7 +72,7 @@ impl Results {
 
     /// A result of `f32`; `None` for an unknown name or another type.
     pub fn f32(&self, name: &str) -> Option<ArrayViewD<'_, f32>> {
-        self.get(name)?.floats().map(ArrayD::view)
+        self.get(name)?.floats().map(|a| a.view())
     }
 
     /// A result of `i32`; `None` for an unknown name or another type.

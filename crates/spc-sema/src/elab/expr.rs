@@ -98,10 +98,10 @@ impl Elab<'_, '_> {
             "false" => return Ok(Val::Bool(false)),
             _ => {}
         }
-        if frame.origin.is_none() {
-            if let Some(m) = self.p.models.iter().position(|m| m.name == n.name) {
-                return Ok(Val::Place(m, Vec::new()));
-            }
+        if frame.origin.is_none()
+            && let Some(m) = self.p.models.iter().position(|m| m.name == n.name)
+        {
+            return Ok(Val::Place(m, Vec::new()));
         }
         if self.ix.on && self.ix.dims.contains_key(&super::value::index_label(&n.name)) {
             let text = format!("index `{}` is no value", n.name);

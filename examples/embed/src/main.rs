@@ -31,5 +31,5 @@ fn it_computes_with_the_kept_weights() {
     // Rows are o + 1 times -2 -1 0 1 | 2 3 4 5; of each four the two largest in absolute value are kept, ties to the left.
     let sum = (-2.0 * 0.0 - 1.0 + 4.0 * 6.0 + 5.0 * 7.0) / 8.0;
     let row = |b: f32| [b * sum + 0.5, b * 2.0 * sum - 0.5].map(|v| v.max(0.0));
-    assert_eq!(classify().unwrap(), ndarray::array![row(0.0), row(1.0), row(2.0)].into_dyn());
+    assert_eq!(classify().unwrap(), ndarray::arr2(&[row(0.0), row(1.0), row(2.0)]).into_dyn());
 }

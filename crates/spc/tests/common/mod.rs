@@ -1,0 +1,93 @@
+//! Programs and files in a temporary folder.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, reason = "each test file uses a part")]
+use spc::driver::{DiskWorld, Failure, Options, Session};
+use spc_io::{Safetensors, Stored, Values};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub struct Folder(pub tempfile::TempDir);
+
+pub const NET: &str = "
+edition 1
+use std.nn
+use std.patterns.nm
+axis B = 1..8
+data d from csv \"d.csv\" {
+  axes { I = 4, O = 2 }
+  x: f32[I] = columns(0..4) / 2
+  label: i32 = column(4)
+  split { test = rows(\"rows.txt\"), train = rest, first = 0..2 }
+}
+model m from safetensors \"m.safetensors\" {
+  axes { I = 4, O = 2 }
+  w: f32[O, I]  b: f32[O]
+}
+fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.linear(x, m.w, m.b) }
+require half: nm(2, 4) on m.w
+run test { call: f(d.test.x)  report: [accuracy(d.test.label), cosine, pairs, size, time] }
+";
+
+pub const W: [f32; 8] = [4.0, -3.0, 1.0, 0.5, -1.0, 2.0, 3.0, 4.0];
+pub const B: [f32; 2] = [0.5, -2.75];
+
+impl Folder {
+    /// The program above with its files: five rows of data, of which rows 3, 1 and 0 are the test split.
+    pub fn new() -> Folder {
+        let f = Folder(tempfile::tempdir().unwrap());
+        f.text("net.sp", NET);
+        f.text("d.csv", "2,0,0,0,0\n0,2,0,0,1\n0,0,2,0,1\n0,0,0,2,1\n2,2,2,2,0\n");
+        f.text("rows.txt", "3\n1\n0\n");
+        f.weights("m.safetensors", &[("w", &[2, 4], &W), ("b", &[2], &B)]);
+        f
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn text(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Replaces words of the program.
+    pub fn edit(&self, from: &str, to: &str) {
+        let old = std::fs::read_to_string(self.path("net.sp")).unwrap();
+        assert!(old.contains(from), "{from} is not in the program");
+        self.text("net.sp", &old.replace(from, to));
+    }
+
+    pub fn weights(&self, name: &str, list: &[(&str, &[usize], &[f32])]) {
+        let all: Vec<Stored> =
+            list.iter().map(|(n, s, v)| Stored { name: n, shape: s, values: Values::F32(v) }).collect();
+        let meta = BTreeMap::from([("made".to_string(), "by a test".to_string())]);
+        Safetensors::new(&all, &meta, 8).unwrap().write_file(&self.path(name)).unwrap();
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        names(self.0.path())
+    }
+}
+
+pub fn names(dir: &Path) -> Vec<String> {
+    let mut v: Vec<String> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    v.sort();
+    v
+}
+
+/// Does something in a fresh session.
+pub fn session<T>(options: Options, f: impl FnOnce(&mut Session<'_>) -> T) -> (T, Vec<String>) {
+    let world = DiskWorld::default();
+    let mut s = Session::new(&world, options);
+    let out = f(&mut s);
+    let codes = s.warnings.iter().map(|d| d.code.name()).collect();
+    (out, codes)
+}
+
+/// Codes of a failure's errors, and its exit code.
+pub fn failed<T: std::fmt::Debug>(r: Result<T, Failure>) -> (Vec<String>, u8) {
+    let f = r.expect_err("it should fail");
+    let codes = f.diagnostics().iter().filter(|d| d.is_error()).map(|d| d.code.name()).collect();
+    (codes, f.exit_code())
+}

@@ -81,7 +81,7 @@ pub fn weights(s: &Session<'_>, source: &Source, given: &WeightSet) -> Res<Weigh
 }
 
 fn one(s: &Session<'_>, source: &Source, model: &Model, given: &WeightSet, out: &mut WeightSet) -> Res<()> {
-    for t in model.tensors.iter().filter(|t| t.dtype != DType::F32) {
+    if let Some(t) = model.tensors.iter().find(|t| t.dtype != DType::F32) {
         let text = format!("the weight `{}` is {}, and only f32 weights can be used yet", t.path, t.dtype);
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).at(t.span, "declared here").into());
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What the caller chose.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     pub limits: Limits,
     /// Bound on the number of graph patches, for finding a wrong one; none normally.
@@ -19,19 +19,6 @@ pub struct Options {
     pub data: BTreeMap<String, PathBuf>,
     /// Texts instead of those in the files of text sources.
     pub texts: Vec<String>,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            limits: Limits::default(),
-            opt_limit: None,
-            threads: None,
-            binds: BTreeMap::new(),
-            data: BTreeMap::new(),
-            texts: Vec::new(),
-        }
-    }
 }
 
 /// Hears how far a long step has come.

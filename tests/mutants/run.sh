@@ -28,6 +28,8 @@ for name in "${picked[@]}"; do
   if ! (cd "$tree" && patch -p1 --quiet --fuzz=0 < <(grep -v '^# ' "$patch")); then
     echo "$name: the patch does not apply"; missed=1; continue
   fi
+  # The tree keeps the times of the original files, so cargo would take what an earlier bug left behind for current.
+  (cd "$tree" && sed -n 's|^+++ b/||p' "$here"/*.patch | sort -u | xargs touch)
   flags=$(sed -n '1s/^# //p' "$patch" | tr ' ' '\n' | sed 's/^/-p /' | tr '\n' ' ')
   log="$top/target/mutant-$name.log"
   # shellcheck disable=SC2086

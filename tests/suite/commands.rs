@@ -516,5 +516,7 @@ fn minilm_agrees_with_its_reference() {
     let y = y.as_f32().unwrap();
     let worst = want.concat().iter().zip(y).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
     assert!(worst <= 1e-4, "dense MiniLM differs from the reference by {worst}");
-    ok(spc(&folder, ["verify", "minilm.sp"]));
+    let r = ok(spc(&folder, ["verify", "minilm.sp"]));
+    let error = r.stdout.split("greatest error ").nth(1).and_then(|t| t.split(',').next()).unwrap();
+    assert!(error.parse::<f64>().unwrap() <= 1e-4, "{}", r.stdout);
 }

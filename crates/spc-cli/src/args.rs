@@ -73,6 +73,9 @@ pub enum Command {
         /// Write a result of the function to an npy file.
         #[arg(long = "out", value_parser = pair, value_name = "RESULT=FILE")]
         outputs: Vec<(String, PathBuf)>,
+        /// Call the dense program: without any `require`.
+        #[arg(long, conflicts_with = "name")]
+        dense: bool,
         /// A text for the program's text sources, instead of their files. May be repeated.
         #[arg(long, value_name = "TEXT")]
         text: Vec<String>,

@@ -35,14 +35,16 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             let what = Compile { target, out, emit: emit.clone(), functions: functions.clone() };
             driver::compile_file(s, file, &what)
         }
-        Command::Run { path, name, function, inputs, outputs, target, json, .. } => {
+        Command::Run { path, name, function, inputs, outputs, dense, target, json, .. } => {
             let target = target.target.as_deref();
-            let is_call = function.is_some() || !inputs.is_empty() || !outputs.is_empty() || path.is_dir();
+            // A folder has no jobs, so a name after it is a function's.
+            let function = if path.is_dir() { function.clone().or_else(|| name.clone()) } else { function.clone() };
+            let is_call = function.is_some() || !inputs.is_empty() || !outputs.is_empty() || *dense || path.is_dir();
             if !is_call {
                 return driver::run_file(s, path, name.as_deref(), target, *json);
             }
             let (inputs, outputs) = (inputs.iter().cloned().collect(), outputs.iter().cloned().collect());
-            driver::call_file(s, path, target, &Call { function: function.clone(), inputs, outputs, json: *json })
+            driver::call_file(s, path, target, &Call { function, inputs, outputs, json: *json, dense: *dense })
         }
         Command::Verify { path, seed, target, .. } => {
             let what = Verify { target: target.target.clone(), seed: *seed, ..Verify::default() };

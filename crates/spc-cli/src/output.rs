@@ -1,7 +1,6 @@
 //! Where results and messages go.
 use crate::args::MessageFormat;
-use spc::driver::{Done, Failure, Format, Renderer, Res, Session, exit_code};
-use spc_base::Diagnostic;
+use spc::driver::{Diagnostic, Done, Failure, Format, Renderer, Res, Session, exit_code};
 use std::io::{self, IsTerminal, Write};
 
 /// The report block for a bug of ours.

@@ -73,7 +73,7 @@ pub fn parse_bytes(bytes: &[u8], file: FileId, limits: &Limits) -> (Ast, Vec<Dia
 
 fn too_large(bytes: usize, limits: &Limits) -> Diagnostic {
     Diagnostic::error(codes::TOO_LARGE, "the source is too large")
-        .note(format!("it has {bytes} bytes; at most {} levels are read", limits.source_bytes))
+        .note(format!("it has {bytes} bytes; at most {} are read", limits.source_bytes))
 }
 
 struct File<'a> {

@@ -1,6 +1,6 @@
 //! The embedding API: compile a program, bind weights, call functions by name.
 use crate::artefact::Loaded;
-use crate::build::build;
+use crate::build::{Constraints, build};
 use crate::engine::{Engine, Inputs};
 use crate::failure::{Failure, Res};
 use crate::load::{Source, listing, load_file, load_text};
@@ -76,6 +76,7 @@ pub struct Compiler {
     base: PathBuf,
     target: Option<String>,
     functions: Vec<String>,
+    constraints: Constraints,
 }
 
 impl Compiler {
@@ -109,6 +110,13 @@ impl Compiler {
     #[must_use]
     pub fn function(mut self, name: &str) -> Compiler {
         self.functions.push(name.to_string());
+        self
+    }
+
+    /// Leaves every `require` out: the dense program, to compare with.
+    #[must_use]
+    pub fn dense(mut self) -> Compiler {
+        self.constraints = Constraints::LeftOut;
         self
     }
 
@@ -248,7 +256,7 @@ fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).into());
     }
     let threads = s.options.threads.unwrap_or(t.threads);
-    let built = build(s, source, t, &source.functions(&c.functions)?, given)?;
+    let built = build(s, source, t, &source.functions(&c.functions)?, given, c.constraints)?;
     let mut out = BTreeMap::new();
     for f in &built.functions {
         out.insert(f.graph.name.clone(), Engine::new(f, &built.packed, &built.weights, threads)?);

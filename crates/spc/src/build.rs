@@ -24,9 +24,27 @@ pub struct Build {
     pub packed: PackedSet,
 }
 
+/// Whether every `require` is applied, or all are left out: the dense program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Constraints {
+    #[default]
+    Applied,
+    LeftOut,
+}
+
 /// Builds functions of a program for a target. `given` are weights that the caller bound by name.
-pub fn build(s: &mut Session<'_>, source: &Source, target: Target, names: &[String], given: &WeightSet) -> Res<Build> {
+pub fn build(
+    s: &mut Session<'_>,
+    source: &Source,
+    target: Target,
+    names: &[String],
+    given: &WeightSet,
+    constraints: Constraints,
+) -> Res<Build> {
     let stored = bind::weights(s, source, given)?;
+    if constraints == Constraints::LeftOut {
+        return functions(s, source, target, names, stored, Vec::new(), Allowed::Dense);
+    }
     let (weights, projected) = project(s, &source.module, &stored)?;
     drop(stored);
     build_from(s, source, target, names, weights, projected)
@@ -41,14 +59,25 @@ pub fn build_from(
     weights: WeightSet,
     projected: Vec<Projected>,
 ) -> Res<Build> {
-    let mut functions = Vec::new();
+    let built = functions(s, source, target, names, weights, projected, Allowed::All)?;
+    warn_unexploited(s, &source.module, &built.functions);
+    Ok(built)
+}
+
+fn functions(
+    s: &Session<'_>,
+    source: &Source,
+    target: Target,
+    names: &[String],
+    weights: WeightSet,
+    projected: Vec<Projected>,
+    allowed: Allowed,
+) -> Res<Build> {
+    let (mut functions, mut packed) = (Vec::new(), PackedSet::new());
     for name in names {
-        functions.push(plan(s, source.graph(name)?, &weights, &target, Allowed::All)?);
-    }
-    warn_unexploited(s, &source.module, &functions);
-    let mut packed = PackedSet::new();
-    for f in &functions {
-        pack_weights(s, f, &weights, &mut packed)?;
+        let f = plan(s, source.graph(name)?, &weights, &target, allowed)?;
+        pack_weights(s, &f, &weights, &mut packed)?;
+        functions.push(f);
     }
     Ok(Build { target, projected, weights, functions, packed })
 }

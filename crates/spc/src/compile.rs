@@ -1,6 +1,6 @@
 //! `spc compile`: a plan, packed weights, and code for the target.
 use crate::artefact::{self, Extra};
-use crate::build::{Build, build, program_requires};
+use crate::build::{Build, Constraints, build, program_requires};
 use crate::check::{Stage, emit_text};
 use crate::cuda;
 use crate::engine::clif;
@@ -35,7 +35,7 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
     if texts_only && what.emit.iter().all(|e| matches!(e, Stage::Ast | Stage::Core | Stage::Ir)) {
         return stages(s, &source, None, &names, &what.emit).map(|list| joined(list).into());
     }
-    let mut built = build(s, &source, t, &names, &WeightSet::default())?;
+    let mut built = build(s, &source, t, &names, &WeightSet::default(), Constraints::Applied)?;
     let requires = program_requires(&source);
     // The dense values go before the packed ones are unpacked to be checked: they need as much memory.
     built.release()?;
@@ -126,15 +126,23 @@ fn summary(b: &Build) -> Res<String> {
                 l.layout.clone(),
                 bytes(dense),
                 bytes(p.packed().bytes()),
-                picoseconds(l.predicted_ps),
+                if b.target.kind == TargetKind::Cpu { picoseconds(l.predicted_ps) } else { String::new() },
                 why_dense(&f.plan, &l.weight).unwrap_or_default(),
             ]);
         }
     }
     let mut out = if t.is_empty() { String::new() } else { t.render() };
+    if b.target.kind == TargetKind::Cuda {
+        // There is no table of a GPU yet; times of a CPU would mislead.
+        return Ok(out + &format!("layouts were compared with the cost table {}, which is of a CPU\n", table_name(b)));
+    }
     for f in &b.functions {
         let (p, dense) = (picoseconds(f.plan.total_ps), picoseconds(f.plan.dense_ps));
         out += &format!("{} on {}: predicted {p}, all dense {dense}\n", f.graph.name, b.target.name);
     }
     Ok(out)
+}
+
+fn table_name(b: &Build) -> &str {
+    b.functions.first().map_or("", |f| f.plan.cost_table.name.as_str())
 }

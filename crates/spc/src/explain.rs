@@ -1,5 +1,5 @@
 //! `spc explain`: what a code means, and for every layer which layouts were considered and why each won or lost.
-use crate::build::build;
+use crate::build::{Constraints, build};
 use crate::failure::{Failure, Res};
 use crate::load::{listing, load_file};
 use crate::plan::Planned;
@@ -18,6 +18,12 @@ pub fn explain_code(name: &str) -> Option<String> {
     spc_base::lookup(name).map(|e| format!("{}: {}\n\n{}\n", e.code.name(), e.title, e.text))
 }
 
+/// Whether a word looks like a diagnostic code.
+pub fn looks_like_code(name: &str) -> bool {
+    let (head, digits) = name.split_at_checked(2).unwrap_or_default();
+    head.eq_ignore_ascii_case("sp") && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// What to explain of a file.
 #[derive(Clone, Debug, Default)]
 pub struct Explain {
@@ -29,10 +35,14 @@ pub struct Explain {
 
 /// Explains the plan of a file.
 pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Done> {
+    if !s.world.is_file(path) && path.to_str().is_some_and(looks_like_code) {
+        let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("there is no code `{}`", path.display()));
+        return Err(Failure::usage(d));
+    }
     let source = load_file(s, path)?;
     let t = target(&source.module, what.target.as_deref())?;
     let names = source.functions(&[])?;
-    let built = build(s, &source, t, &names, &WeightSet::default())?;
+    let built = build(s, &source, t, &names, &WeightSet::default(), Constraints::Applied)?;
     if let Some(name) = &what.tensor {
         let known: Vec<&str> = built.functions.iter().flat_map(|f| &f.plan.why).map(|w| w.weight.as_str()).collect();
         if !known.contains(&name.as_str()) {
@@ -104,7 +114,7 @@ fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {
     if !p.rules.is_empty() {
         out += &format!("rules: {}\n", p.rules.join(", "));
     }
-    // Layers with the same reasons are shown once.
+    // Layers with much the same reasons are shown once.
     let mut groups: Vec<(&Why, Vec<&str>)> = Vec::new();
     for w in p.why.iter().filter(wanted) {
         match groups.iter_mut().find(|(first, _)| alike(first, w)) {
@@ -119,12 +129,17 @@ fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {
     out
 }
 
-/// Whether two layers differ in name only, as far as a person is told.
+/// Whether two layers are told of as one: the same shape and winner, about as many zeros, and predictions within 2 % for
+/// the layouts that hold both.
 fn alike(a: &Why, b: &Why) -> bool {
-    let cost =
-        |c: &Candidate| (c.layout.clone(), c.stored_bytes, c.kernel_ps, c.plan_ps.is_some(), c.refused.is_some());
-    (a.rows, a.cols, a.nonzeros, &a.winner) == (b.rows, b.cols, b.nonzeros, &b.winner)
-        && a.candidates.iter().map(cost).eq(b.candidates.iter().map(cost))
+    let near = |x: u64, y: u64| x.abs_diff(y) <= x.max(y) / 50;
+    let same = |(x, y): (&Candidate, &Candidate)| {
+        x.layout == y.layout && x.kernel_ps.zip(y.kernel_ps).is_none_or(|(x, y)| near(x, y))
+    };
+    (a.rows, a.cols, &a.winner) == (b.rows, b.cols, &b.winner)
+        && near(a.nonzeros, b.nonzeros)
+        && a.candidates.len() == b.candidates.len()
+        && a.candidates.iter().zip(&b.candidates).all(same)
 }
 
 fn layer(p: &Plan, w: &Why, names: &[&str]) -> String {
@@ -139,7 +154,7 @@ fn layer(p: &Plan, w: &Why, names: &[&str]) -> String {
     );
     if names.len() > 1 {
         let others: Vec<&str> = names.iter().skip(1).copied().collect();
-        out += &format!("  the same for {}\n", others.join(", "));
+        out += &format!("  much the same (within 2 %): {}\n", others.join(", "));
     }
     let columns = [
         ("  layout", Align::Left),
@@ -273,6 +288,12 @@ mod tests {
     #[test]
     fn codes_have_pages() {
         assert!(explain_code("sp0201").unwrap().starts_with("SP0201: "));
+        assert!(
+            looks_like_code("sp9999")
+                && !looks_like_code("SP")
+                && !looks_like_code("sparse.sp")
+                && !looks_like_code("ä")
+        );
         assert!(explain_code("SP9999").is_none() && explain_code("digits.sp").is_none());
     }
 }

@@ -69,7 +69,6 @@ impl Failure {
 pub fn exit_code(list: &[Diagnostic]) -> u8 {
     let rank = |d: &Diagnostic| match d.code {
         codes::EXPECT_FAILED | codes::VERIFY_FAILED => 3,
-        codes::NO_RUN => 2,
         codes::TARGET if d.primary.is_none() => 2,
         codes::REPORT | codes::TARGET => 1,
         codes::INPUT | codes::INDEX_RANGE => 4,

@@ -70,5 +70,6 @@ pub mod driver {
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
+    pub use spc_base::Diagnostic;
     pub use spc_report::{Format, Renderer};
 }

@@ -66,7 +66,7 @@ fn finish(
 }
 
 impl Source {
-    /// Refuses `--bind` and `--data` for names that the program does not have.
+    /// Refuses `--bind`, `--data` and `--text` for what the program does not have.
     pub fn check_overrides(&self, s: &Session<'_>) -> Res<()> {
         let models: Vec<&str> = self.module.models.iter().map(|m| m.name.as_str()).collect();
         let data: Vec<&str> = self.module.data.iter().map(|d| d.name.as_str()).collect();
@@ -76,6 +76,10 @@ impl Source {
                 let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("the program has no {kind} `{name}`"));
                 return Err(Failure::usage(listing(d, kind, known)));
             }
+        }
+        if !s.options.texts.is_empty() && !self.module.data.iter().any(|d| d.source.format == "text") {
+            let d = Diagnostic::error(codes::ARGUMENT, "the program has no text source that `--text` could fill");
+            return Err(Failure::usage(d));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! `require`.
 use crate::artefact::Loaded;
 use crate::bind;
-use crate::build::{Build, build, build_from, check_weights, program_requires};
+use crate::build::{Build, Constraints, build, build_from, check_weights, program_requires};
 use crate::engine::{Engine, Inputs, Outputs};
 use crate::failure::{Failure, Res};
 use crate::kernel_check;
@@ -46,7 +46,7 @@ pub fn verify_path(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done>
     let requires = program_requires(&source);
     // A weight file that the caller names is looked at as it is; the program's own is projected first.
     let built: Build = if s.options.binds.is_empty() {
-        build(s, &source, t, &names, &WeightSet::default())?
+        build(s, &source, t, &names, &WeightSet::default(), Constraints::Applied)?
     } else {
         let stored = bind::weights(s, &source, &WeightSet::default())?;
         check_weights(&requires, &stored)?;
@@ -103,13 +103,14 @@ fn function(
     table: &mut Table,
 ) -> Res<()> {
     let engine = Engine::new(f, packed, weights, s.options.threads.unwrap_or(1))?;
-    let (mut worst, mut checked) = (0.0f64, 0usize);
+    let (mut worst, mut distance, mut checked) = (0.0f64, 0.0f64, 0usize);
     for round in 0..what.rounds {
         s.progress.step("verifying", round, what.rounds);
         let syms = sizes(&f.graph, what.seed, round);
         let given = inputs(&f.graph, &syms, what.seed, round)?;
         let found = engine.call(&given)?;
-        worst = worst.max(compare(&f.graph, &syms, &given, weights, &found)?);
+        let (share, most) = compare(&f.graph, &syms, &given, weights, &found)?;
+        (worst, distance) = (worst.max(share), distance.max(most));
         if round == 0 {
             checked = kernel_check::linears(f, packed, weights, &syms, &given)?;
         }
@@ -119,7 +120,11 @@ fn function(
     if checked > 0 {
         table.row(["kernels".to_string(), name.clone(), format!("{checked} linears within the bound of their sums")]);
     }
-    let share = format!("{} random calls, greatest error {:.1} % of what is allowed", what.rounds, worst * 100.0);
+    let share = format!(
+        "{} random calls, greatest error {distance:.1e}, {:.1} % of what is allowed",
+        what.rounds,
+        worst * 100.0
+    );
     table.row(["results".to_string(), name, share]);
     Ok(())
 }
@@ -130,13 +135,13 @@ fn function(
 /// yardstick: another order of the same sums gives errors of the same size.
 const YARDSTICK: f64 = 32.0;
 
-/// The greatest error as a share of what is allowed; SP0502 where one is more.
-fn compare(g: &Graph, syms: &[u64], given: &Inputs, weights: &WeightSet, found: &Outputs) -> Res<f64> {
+/// The greatest error as a share of what is allowed, and as a difference; SP0502 where one is more than allowed.
+fn compare(g: &Graph, syms: &[u64], given: &Inputs, weights: &WeightSet, found: &Outputs) -> Res<(f64, f64)> {
     let wide = given.iter().map(|(n, v)| (n.clone(), v.convert::<f64>())).collect();
     let exact = spc_interp::run::<f64>(g, syms, &wide, weights)?;
     let narrow = spc_interp::run::<f32>(g, syms, given, weights)?;
     let terms = kernel_check::longest_sum(g)?;
-    let mut worst = 0.0f64;
+    let (mut worst, mut distance) = (0.0f64, 0.0f64);
     for (((name, e), (_, n)), (_, y)) in exact.iter().zip(&narrow).zip(found) {
         match (e, n, y) {
             (Value::F(e), Value::F(n), Value::F(y)) if e.shape() == y.shape() => {
@@ -147,11 +152,12 @@ fn compare(g: &Graph, syms: &[u64], given: &Inputs, weights: &WeightSet, found: 
                 });
                 let allowed = YARDSTICK * spread + gamma(terms + 2) * scale + f64::from(f32::MIN_POSITIVE);
                 for (i, (e, y)) in e.iter().zip(y).enumerate() {
-                    let share = error(*e, f64::from(*y)) / allowed;
+                    let difference = error(*e, f64::from(*y));
+                    let share = difference / allowed;
                     if share > 1.0 {
                         return Err(differs(g, name, i, &format!("{y:?}"), &format!("{e:?}"), allowed));
                     }
-                    worst = worst.max(share);
+                    (worst, distance) = (worst.max(share), distance.max(difference));
                 }
             }
             (Value::I(e), _, Value::I(y)) if e == y => {}
@@ -159,7 +165,7 @@ fn compare(g: &Graph, syms: &[u64], given: &Inputs, weights: &WeightSet, found: 
             _ => return Err(differs(g, name, 0, "another value", "the reference", 0.0)),
         }
     }
-    Ok(worst)
+    Ok((worst, distance))
 }
 
 /// Distance of two values; equal infinities and two NaN have none, other values that are not finite have no bound.

@@ -179,6 +179,10 @@ fn the_api_binds_arrays_and_calls_by_name() {
         let y = both(threads).call("f", &[("x", &column_major)]).unwrap();
         assert_eq!(y.f32("y").unwrap(), expected().into_dyn());
     }
+    let c = Compiler::new().dense().compile_str(text).unwrap();
+    let dense = c.bind("m.w", w.view()).unwrap().bind("m.b", array![0.5, -2.75]).unwrap().build().unwrap();
+    let y = dense.call("f", &[("x", &array![[0.0f32, 0.0, 1.0, 0.0]])]).unwrap();
+    assert_eq!(y.f32("y").unwrap(), array![[1.5f32, 0.25]].into_dyn());
     let code = |e: spc::Error| e.codes().first().cloned().unwrap_or_default();
     assert_eq!(code(checked().bind("m.q", w.view()).unwrap_err()), "SP0101");
     assert_eq!(code(checked().bind("m.w", w.t()).unwrap_err()), "SP0404");

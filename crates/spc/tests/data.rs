@@ -80,6 +80,8 @@ fn overrides_take_the_place_of_named_files() {
     let mut o = Options::default();
     o.binds.insert("net".into(), f.path("other.safetensors"));
     assert_eq!(failed(session(o, |s| check(s, &f.path("net.sp"), &[])).0), (vec!["SP0101".into()], 2));
+    let o = Options { texts: vec!["a text".into()], ..Options::default() };
+    assert_eq!(failed(session(o, |s| run_file(s, &f.path("net.sp"), None, None, true)).0), (vec!["SP0107".into()], 2));
 }
 
 #[test]

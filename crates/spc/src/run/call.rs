@@ -1,7 +1,7 @@
 //! `spc run FILE --fn NAME --in x=x.npy --out y=y.npy`: one call of a function on files.
 use super::Done;
 use crate::artefact::Loaded;
-use crate::build::build;
+use crate::build::{Constraints, build};
 use crate::engine::{Engine, Inputs, Outputs};
 use crate::failure::{Failure, Res};
 use crate::load::{listing, load_file};
@@ -26,6 +26,8 @@ pub struct Call {
     /// npy files to write, by result.
     pub outputs: BTreeMap<String, PathBuf>,
     pub json: bool,
+    /// Without any `require`: the dense program.
+    pub dense: bool,
 }
 
 /// Most values of a result that are printed.
@@ -34,6 +36,10 @@ const SHOWN: usize = 64;
 /// Calls a function of a `.sp` file, compiled, or of a compiled folder.
 pub fn call_file(s: &mut Session<'_>, path: &Path, target_name: Option<&str>, call: &Call) -> Res<Done> {
     if s.world.is_folder(path) {
+        if call.dense {
+            let d = Diagnostic::error(codes::ARGUMENT, "a compiled folder holds the sparse program only");
+            return Err(Failure::usage(d.help("give the .sp file with `--dense`")));
+        }
         let loaded = Loaded::open(s, path)?;
         let names: Vec<&str> = loaded.functions.iter().map(|f| f.graph.name.as_str()).collect();
         let name = choose(call, &names)?;
@@ -49,10 +55,15 @@ pub fn call_file(s: &mut Session<'_>, path: &Path, target_name: Option<&str>, ca
     read_inputs(s, source.graph(&name)?, call)?;
     let t = target(&source.module, target_name)?;
     let threads = s.options.threads.unwrap_or(t.threads);
-    let built = build(s, &source, t, std::slice::from_ref(&name), &WeightSet::default())?;
+    let names = std::slice::from_ref(&name);
+    let built = build(s, &source, t, names, &WeightSet::default(), constraints(call.dense))?;
     let planned = built.function(&name)?;
     let engine = Engine::new(planned, &built.packed, &built.weights, threads)?;
     finish(s, &engine, &planned.graph, call)
+}
+
+fn constraints(dense: bool) -> Constraints {
+    if dense { Constraints::LeftOut } else { Constraints::Applied }
 }
 
 fn choose(call: &Call, names: &[&str]) -> Res<String> {

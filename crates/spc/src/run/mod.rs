@@ -121,16 +121,24 @@ fn choose_run<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Run> {
     }
 }
 
-/// A planned function with its weights, ready to run.
+/// A planned function, ready to run, and the bytes of its packed weights.
 struct Version {
     planned: Planned,
-    packed: PackedSet,
+    bytes: BTreeMap<String, u64>,
     engine: Engine,
 }
 
-fn version(s: &Session<'_>, planned: Planned, packed: PackedSet, weights: &WeightSet, threads: usize) -> Res<Version> {
-    let engine = Engine::new(&planned, &packed, weights, threads)?;
-    Ok(Version { planned, packed, engine }).inspect(|_| s.progress.step("compiling", 1, 1))
+impl Version {
+    fn new(planned: Planned, packed: &PackedSet, weights: &WeightSet, threads: usize) -> Res<Version> {
+        let engine = Engine::new(&planned, packed, weights, threads)?;
+        let mut bytes = BTreeMap::new();
+        for l in &planned.plan.linears {
+            let p = packed.get(&(l.weight.clone(), l.layout.clone()));
+            let p = p.ok_or_else(|| Bug::new(format!("`{}` is not packed", l.weight)))?;
+            bytes.insert(l.weight.clone(), p.packed().bytes());
+        }
+        Ok(Version { planned, bytes, engine })
+    }
 }
 
 fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<&str>) -> Res<JobReport> {
@@ -147,19 +155,23 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
     let job = Job::new(s, source, &mut cache, graph, &run.args)?;
 
     let stored = bind::weights(s, source, &WeightSet::default())?;
+    // One program after the other, so that only one set of dense copies is in memory at a time.
+    let dense = {
+        let mut packed = PackedSet::new();
+        let planned = plan(s, graph, &stored, &t, Allowed::Dense)?;
+        pack_weights(s, &planned, &stored, &mut packed)?;
+        Version::new(planned, &packed, &stored, threads)?
+    };
     let (weights, projected) = project(s, &source.module, &stored)?;
     let mut names = source.functions(&[])?;
     if !names.contains(&run.function) {
         names.push(run.function.clone());
     }
-    let build = build_from(s, source, t.clone(), &names, weights, projected)?;
-
-    let mut packed = PackedSet::new();
-    let planned = plan(s, graph, &stored, &t, Allowed::Dense)?;
-    pack_weights(s, &planned, &stored, &mut packed)?;
-    let dense = version(s, planned, packed, &stored, threads)?;
+    let mut build = build_from(s, source, t.clone(), &names, weights, projected)?;
+    let promised = static_expects(source, &build)?;
+    build.release()?;
     let planned = build.function(&run.function)?.clone();
-    let sparse = version(s, planned, build.packed.clone(), &build.weights, threads)?;
+    let sparse = Version::new(planned, &build.packed, &build.weights, threads)?;
 
     let results = Beside {
         dense: job.call(s, &dense.engine, &dense.planned.graph, "running dense")?,
@@ -219,7 +231,9 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
     if report.time {
         times(s, &job, &dense, &sparse, &mut report.layers)?;
     }
-    report.expects = expects(s, source, &build, &mut cache, threads, (run, &results.sparse, axis))?;
+    report.expects = promised;
+    report.expects.extend(accuracies(s, source, &build, &mut cache, threads, (run, &results.sparse, axis))?);
+    report.expects.sort_by_key(|o| source.module.expects.iter().position(|e| e.span == o.span));
     Ok(report)
 }
 
@@ -239,22 +253,12 @@ fn result_rows(o: &Outputs, axis: Option<usize>, run: &Run) -> Res<Vec<Vec<f32>>
 /// Bytes of every linear's weight, and of all others together.
 fn layers(dense: &Version, sparse: &Version, stored: &WeightSet) -> Res<Vec<Layer>> {
     let mut out: Vec<Layer> = Vec::new();
-    let layout_of = |v: &Version, weight: &str| {
-        v.planned.plan.linears.iter().find(|l| l.weight == weight).map(|l| l.layout.clone())
-    };
-    let bytes_of = |v: &Version, weight: &str| -> Option<u64> {
-        let key = (weight.to_string(), layout_of(v, weight)?);
-        v.packed.get(&key).map(|p| p.packed().bytes())
-    };
     for l in &sparse.planned.plan.linears {
         if out.iter().any(|o| o.weight.as_deref() == Some(&l.weight)) {
             continue;
         }
-        let missing = || Bug::new(format!("`{}` is not packed", l.weight));
-        let bytes = Beside {
-            dense: bytes_of(dense, &l.weight).ok_or_else(missing)?,
-            sparse: bytes_of(sparse, &l.weight).ok_or_else(missing)?,
-        };
+        let of = |v: &Version| v.bytes.get(&l.weight).copied().ok_or_else(|| Bug::new("two plans of one graph differ"));
+        let bytes = Beside { dense: of(dense)?, sparse: of(sparse)? };
         let why = why_dense(&sparse.planned.plan, &l.weight);
         out.push(Layer { weight: Some(l.weight.clone()), bytes, time: None, layout: l.layout.clone(), why });
     }
@@ -277,7 +281,7 @@ fn times(s: &Session<'_>, job: &Job, dense: &Version, sparse: &Version, layers: 
     dense.engine.timed(&inputs, &now)?;
     sparse.engine.timed(&inputs, &now)?;
     let once = (now() - start).as_secs_f64();
-    let repeats = ((2.0 / once.max(1e-9)) as usize).clamp(5, 101);
+    let repeats = ((2.0 / once.max(1e-9)) as usize).clamp(3, 101);
     let mut found: BTreeMap<(bool, Option<String>), Vec<Duration>> = BTreeMap::new();
     for i in 0..repeats {
         s.progress.step("measuring", i as u64, repeats as u64);
@@ -301,8 +305,8 @@ fn times(s: &Session<'_>, job: &Job, dense: &Version, sparse: &Version, layers: 
     Ok(())
 }
 
-/// Every `expect` of the program, for the sparse program. `known` are the results of the job that was just run.
-fn expects(
+/// Expectations on accuracy, for the sparse program. `known` are the results of the job that was just run.
+fn accuracies(
     s: &mut Session<'_>,
     source: &Source,
     build: &Build,
@@ -310,7 +314,7 @@ fn expects(
     threads: usize,
     known: (&Run, &Outputs, Option<usize>),
 ) -> Res<Vec<Outcome>> {
-    let mut out = static_expects(source, build)?;
+    let mut out = Vec::new();
     for e in &source.module.expects {
         let spc_sema::Measure::Accuracy { function, data, split } = &e.measure else { continue };
         let (run, labels) = expect::labelled_run(source, e, function, data)?;
@@ -337,7 +341,5 @@ fn expects(
         };
         out.push(Outcome::of(e, value.map_err(|d| d.at(e.span, "expected here"))?));
     }
-    let order = |o: &Outcome| source.module.expects.iter().position(|e| e.span == o.span);
-    out.sort_by_key(order);
     Ok(out)
 }

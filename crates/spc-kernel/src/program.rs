@@ -1,12 +1,12 @@
 //! A scheduled function: buffers, kernels, and the calls in order.
 use crate::extent::Extent;
 use crate::ir::Kernel;
-use crate::templates::TOKEN_PAD;
+use crate::templates::padded_tokens;
 use spc_formats::Layout;
 use spc_ir::{DType, NodeId, Sym};
 use std::fmt;
 
-/// `per * of`, with `of` rounded up to a multiple of [`TOKEN_PAD`] if `pad`.
+/// `per * of`, with `of` rounded up by [`padded_tokens`] if `pad`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount {
     pub per: u64,
@@ -22,7 +22,7 @@ impl Amount {
     /// The number under sizes of the free axes; `None` when it does not fit.
     pub fn bind(&self, sizes: &[u64]) -> Option<u64> {
         let n = self.of.bind(sizes)?;
-        let n = if self.pad { n.checked_next_multiple_of(TOKEN_PAD as u64)? } else { n };
+        let n = if self.pad { padded_tokens(n)? } else { n };
         n.checked_mul(self.per)
     }
 }

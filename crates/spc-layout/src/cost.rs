@@ -44,8 +44,11 @@ impl Prices<'_> {
     fn padded(&self, tokens: u128, act: Act) -> u128 {
         match act {
             Act::Rm => tokens,
+            // As `spc-kernel` pads: whole tiles, from 8 on an odd number of them.
             Act::Fm => {
-                tokens.div_ceil(u128::from(self.table.token_tile.max(1))) * u128::from(self.table.token_tile.max(1))
+                let tile = u128::from(self.table.token_tile.max(1));
+                let tiles = tokens.div_ceil(tile);
+                tile * if tiles >= 8 { tiles | 1 } else { tiles }
             }
         }
     }

@@ -21,7 +21,7 @@ pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
 pub use reduce::{Factor, ReduceSpec, reduce};
-pub use rowblock::{TOKEN_PAD, rowblock};
+pub use rowblock::{TOKEN_PAD, padded_tokens, rowblock};
 
 use spc_base::Bug;
 use spc_formats::Layout;

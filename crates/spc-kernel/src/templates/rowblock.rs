@@ -16,6 +16,15 @@ use spc_formats::Layout;
 
 /// Tokens are padded to a multiple of this.
 pub const TOKEN_PAD: usize = 16;
+
+/// Padded number of tokens of a feature-major value of `n` tokens: a multiple of [`TOKEN_PAD`], and from 8 tiles on an odd
+/// one, so that the rows of one tile of tokens fall into different cache sets. `None` when it does not fit.
+pub fn padded_tokens(n: u64) -> Option<u64> {
+    let tiles = n.div_ceil(TOKEN_PAD as u64);
+    let tiles = if tiles >= 8 { tiles | 1 } else { tiles };
+    tiles.checked_mul(TOKEN_PAD as u64)
+}
+
 /// Weights of a group of row blocks, in bytes.
 const GROUP_BYTES: usize = 256 << 10;
 

@@ -2,7 +2,7 @@
 use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
 use crate::math::erf;
-use crate::templates::{LinearSpec, TOKEN_PAD, panel, rowblock, to_feature_major, to_row_major};
+use crate::templates::{LinearSpec, padded_tokens, panel, rowblock, to_feature_major, to_row_major};
 use spc_base::Bug;
 use spc_formats::{Array, Layout, pack};
 use spc_ir::ScalarExpr;
@@ -95,7 +95,7 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
     let bias: Vec<f32> = (0..rows).map(|_| rng.float().clamp(-2.0, 2.0)).collect();
     let bias: Vec<f32> = bias.into_iter().map(|v| if v.is_nan() { 0.5 } else { v }).collect();
     b.buffer("bias", f32_bytes(&bias));
-    let np = tokens.div_ceil(TOKEN_PAD) * TOKEN_PAD;
+    let np = padded_tokens(tokens as u64).unwrap_or(0) as usize;
     let plain = |rng: &mut Rng| (rng.below(4001) as f32 - 2000.0) / 1000.0;
     let x: Vec<f32> = (0..tokens * cols).map(|_| if finite { plain(rng) } else { rng.float() }).collect();
     // Token t, feature f of a matrix of `features` features.
@@ -140,7 +140,7 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
 /// A conversion between activation layouts. The result is exact, pads included.
 pub fn converted(rng: &mut Rng) -> Result<Case, Bug> {
     let (tokens, features) = (1 + rng.below(40), 1 + rng.below(12));
-    let np = tokens.div_ceil(TOKEN_PAD) * TOKEN_PAD;
+    let np = padded_tokens(tokens as u64).unwrap_or(0) as usize;
     let value = |t: usize, f: usize| (t * features + f) as f32;
     let rm: Vec<f32> = (0..tokens * features).map(|i| i as f32).collect();
     let fm: Vec<f32> = (0..features * np).map(|i| if i % np < tokens { value(i % np, i / np) } else { 0.0 }).collect();

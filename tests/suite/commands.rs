@@ -461,6 +461,88 @@ fn ids_out_of_range_are_refused() {
     }
 }
 
+// ---- data
+
+#[test]
+fn a_run_reads_npy() {
+    let text = format!(
+        "{NET}data d from npy \"x.npy\" {{ x: f32[I] }}\nrun r {{ call: f(d.x) report: [cosine, pairs, size, time] }}\n"
+    );
+    let dir = folder(&text, &file(&weights()));
+    let x: Vec<f32> = (0..70 * 16).map(|i| (i as f32 * 0.7).cos()).collect();
+    spc_io::write_npy(&dir.path().join("x.npy"), &spc_io::Tensor::new(vec![70, 16], x).unwrap()).unwrap();
+    // 70 rows, while B holds at most 64: computed in parts.
+    let r = ok(spc(dir.path(), ["run", "net.sp"]));
+    for word in ["70 rows", "cosine", "pair", "net.w1", "vx1(16)"] {
+        assert!(r.stdout.contains(word), "no {word} in\n{}", r.stdout);
+    }
+    let threads = |n: &str| {
+        ok(spc(dir.path(), ["run", "net.sp", "--fn", "f", "--in", "x=y.npy", "--out", "y=o.npy", "--threads", n]))
+    };
+    std::fs::copy(dir.path().join("x.npy"), dir.path().join("y.npy")).unwrap();
+    assert_eq!(
+        spc(dir.path(), ["run", "net.sp", "--fn", "f", "--in", "x=y.npy"]).code,
+        4,
+        "70 rows are more than B has"
+    );
+    let t = spc_io::Tensor::new(vec![48, 16], vec![0.25f32; 48 * 16]).unwrap();
+    spc_io::write_npy(&dir.path().join("y.npy"), &t).unwrap();
+    let outputs: Vec<Vec<u8>> = ["1", "2", "5"]
+        .iter()
+        .map(|n| {
+            threads(n);
+            std::fs::read(dir.path().join("o.npy")).unwrap()
+        })
+        .collect();
+    assert!(outputs.windows(2).all(|w| w[0] == w[1]), "the number of threads changes the result");
+}
+
+/// A WordPiece tokenizer of a few words.
+fn tokenizer() -> serde_json::Value {
+    let special = |id: &str, n: u64| serde_json::json!({"id": id, "ids": [n], "tokens": [id]});
+    let token = |id: &str| serde_json::json!({"SpecialToken": {"id": id, "type_id": 0}});
+    serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "decoder": null,
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [token("[CLS]"), {"Sequence": {"id": "A", "type_id": 0}}, token("[SEP]")],
+            "pair": [],
+            "special_tokens": {"[CLS]": special("[CLS]", 2), "[SEP]": special("[SEP]", 3)}
+        },
+        "model": {
+            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+            "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "the": 4, "cat": 5, "##s": 6, "sat": 7, ".": 8}
+        }
+    })
+}
+
+#[test]
+fn a_run_reads_text_through_a_tokenizer() {
+    let text = "\
+use std.nn
+axis B = 1..8, T = 1..16
+model net from safetensors \"net.safetensors\" { axes { V = 32, D = 16 } w1: f32[V, D] }
+fn f(ids: i32[B, T], real: bool[B, T]) -> y: f32[B, D] { y = nn.mean_pool(nn.embedding(ids, net.w1), real) }
+data d from text \"lines.txt\" { ids, real = wordpiece(\"tokenizer.json\", length: 6) }
+run r { call: f(d.ids, d.real) report: [pairs] }
+";
+    let dir = folder(text, &file(&weights()));
+    std::fs::write(dir.path().join("lines.txt"), "The cats sat.\nThe cat\n").unwrap();
+    std::fs::write(dir.path().join("tokenizer.json"), tokenizer().to_string()).unwrap();
+    let r = ok(spc(dir.path(), ["run", "net.sp"]));
+    assert!(r.stdout.contains("2 rows"), "{}", r.stdout);
+    let same = ok(spc(dir.path(), ["run", "net.sp", "--text", "the cat", "--text", "The  CAT", "--text", "sat"]));
+    assert!(same.stdout.contains("3 rows"), "{}", same.stdout);
+    let row = same.stdout.lines().find(|l| l.contains("rows 1 and 2")).unwrap().to_string();
+    assert!(row.contains("1.0000"), "equal texts have cosine 1: {row}");
+    std::fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
+    refused(dir.path(), &["run", "net.sp"], 4, "SP0410");
+    std::fs::remove_file(dir.path().join("lines.txt")).unwrap();
+    refused(dir.path(), &["run", "net.sp"], 4, "SP04");
+}
+
 // ---- the examples
 
 #[test]

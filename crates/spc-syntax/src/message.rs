@@ -260,33 +260,16 @@ fn closest(word: &str) -> Option<&'static str> {
         return None;
     }
     let allowed = if word.len() <= 4 { 1 } else { 2 };
-    let best = ITEM_WORDS.iter().map(|item| (edits(word, item), *item)).min()?;
+    let best = ITEM_WORDS.iter().map(|item| (spc_base::edits(word, item), *item)).min()?;
     (best.0 <= allowed).then_some(best.1)
-}
-
-/// Levenshtein distance in bytes.
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.bytes().enumerate() {
-            let substitute = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{closest, edits};
+    use super::closest;
 
     #[test]
     fn typing_mistakes_are_recognised() {
-        assert_eq!(edits("requre", "require"), 1);
-        assert_eq!(edits("", "run"), 3);
         assert_eq!(closest("requre"), Some("require"));
         assert_eq!(closest("fun"), Some("fn"));
         assert_eq!(closest("banana"), None);

@@ -151,7 +151,8 @@ impl Header {
     fn no_tensor(&self, name: &str) -> Diagnostic {
         let path = self.path.display();
         let message = format!("`{path}` holds no tensor `{name}`");
-        let mut close: Vec<(usize, &str)> = self.tensors.iter().map(|t| (edits(name, &t.name), &t.name[..])).collect();
+        let mut close: Vec<(usize, &str)> =
+            self.tensors.iter().map(|t| (spc_base::edits(name, &t.name), &t.name[..])).collect();
         close.sort();
         close.retain(|&(distance, _)| distance <= name.len().max(6) / 3);
         let names: Vec<String> = close.iter().take(3).map(|(_, n)| format!("`{n}`")).collect();
@@ -160,35 +161,5 @@ impl Header {
             false => diagnostic.help(format!("the closest names are {}", names.join(", "))),
             true => diagnostic.note(format!("it holds {} tensors", self.tensors.len())),
         }
-    }
-}
-
-/// Levenshtein's distance in bytes. Names longer than 256 bytes count as far from everything.
-fn edits(a: &str, b: &str) -> usize {
-    if a.len().max(b.len()) > 256 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances() {
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("same", "same"), 0);
     }
 }

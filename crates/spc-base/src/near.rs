@@ -1,0 +1,57 @@
+//! Which known name a mistyped one was meant to be.
+
+/// Longest name that is compared; longer ones count as far from everything, so that untrusted names cost no time.
+const LONGEST: usize = 256;
+
+/// Levenshtein distance in bytes.
+pub fn edits(a: &str, b: &str) -> usize {
+    if a.len().max(b.len()) > LONGEST {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The closest known name, when one is near enough to be meant. The first of equally close ones.
+pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A name of one or two letters is near everything; only its other case is meant.
+    let limit = if name.chars().count() <= 2 { 0 } else { 1 + name.chars().count() / 3 };
+    let mut best: Option<(usize, &str)> = None;
+    for k in known {
+        let d = if name.eq_ignore_ascii_case(k) { 0 } else { edits(name, k) };
+        if d <= limit && best.is_none_or(|(b, _)| d < b) {
+            best = Some((d, k));
+        }
+    }
+    best.map(|(_, k)| k)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_name_is_offered_only_when_near() {
+        assert_eq!(closest("lienar", ["linear", "relu"]), Some("linear"));
+        assert_eq!(closest("x", ["linear", "relu"]), None);
+        assert_eq!(closest("q", ["I", "O"]), None);
+        assert_eq!(closest("b", ["I", "B"]), Some("B"));
+    }
+
+    #[test]
+    fn distances() {
+        assert_eq!(edits("kitten", "sitting"), 3);
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("same", "same"), 0);
+        assert_eq!(edits(&"x".repeat(300), "x"), usize::MAX);
+    }
+}

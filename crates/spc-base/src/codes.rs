@@ -37,8 +37,8 @@ macro_rules! registry {
 
 registry! {
     SYNTAX = 1, "the text does not follow the grammar", "The words at the mark cannot stand there. The message says what was expected.";
-    TOO_LARGE = 2, "the source is too large", "A .sp file may hold at most 16 MiB of text.";
-    TOO_DEEP = 3, "brackets are nested too deeply", "At most 256 brackets may be open at once.";
+    TOO_LARGE = 2, "the program is too large", "A .sp file may hold at most 16 MiB of text, and what it stands for stays within bounds too: tensors, repetitions, calls. The message names the bound.";
+    TOO_DEEP = 3, "brackets are nested too deeply", "At most 256 brackets may be open at once, and calls may add a few hundred levels to that.";
     NOT_UTF8 = 4, "the source is not UTF-8 text", "A .sp file is UTF-8 text. The first byte that is not is named.";
     EDITION = 5, "unknown edition", "The only edition is 1, and `edition` must be the first item.";
     NOT_YET = 6, "this part of the language is not built yet", "The words are valid .sp, but this version of spc cannot check or run them yet. `docs/language.md` marks what can be used.";

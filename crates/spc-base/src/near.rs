@@ -21,12 +21,17 @@ pub fn edits(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// Longest name in bytes, and most names, that are compared.
+const MAX_COMPARED: usize = 1000;
+
 /// The closest known name, when one is near enough to be meant. The first of equally close ones.
 pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A name of one or two letters is near everything; only its other case is meant.
     let limit = if name.chars().count() <= 2 { 0 } else { 1 + name.chars().count() / 3 };
     let mut best: Option<(usize, &str)> = None;
-    for k in known {
+    let most = if name.len() <= MAX_COMPARED { MAX_COMPARED } else { 0 };
+    // A name of another length is far. The time stays bounded for many names and for very long ones.
+    for k in known.into_iter().filter(|k| k.len().abs_diff(name.len()) <= 4 * limit).take(most) {
         let d = if name.eq_ignore_ascii_case(k) { 0 } else { edits(name, k) };
         if d <= limit && best.is_none_or(|(b, _)| d < b) {
             best = Some((d, k));

@@ -172,6 +172,24 @@ fn stage(text: &str) -> Result<Stage, String> {
 }
 
 impl Cli {
+    /// The first name that an option binds twice, with the option.
+    pub fn bound_twice(&self) -> Option<(&'static str, &str)> {
+        let (Command::Check { bind, .. }
+        | Command::Compile { bind, .. }
+        | Command::Run { bind, .. }
+        | Command::Verify { bind, .. }
+        | Command::Explain { bind, .. }
+        | Command::Export { bind, .. }) = &self.command;
+        let mut lists = vec![("--bind", &bind.bind), ("--data", &bind.data)];
+        if let Command::Run { inputs, outputs, .. } = &self.command {
+            lists.extend([("--in", inputs), ("--out", outputs)]);
+        }
+        lists.into_iter().find_map(|(option, list)| {
+            let again = |i: usize| list[..i].iter().any(|(n, _)| *n == list[i].0);
+            (0..list.len()).find(|i| again(*i)).map(|i| (option, list[i].0.as_str()))
+        })
+    }
+
     /// What holds for every step of the command.
     pub fn options(&self) -> Options {
         let mut o = Options { opt_limit: self.opt_limit, ..Options::default() };
@@ -223,5 +241,19 @@ mod tests {
         let o = cli.unwrap().options();
         assert_eq!((o.texts, o.threads), (vec!["a".to_string(), "b".to_string()], Some(2)));
         assert_eq!(o.binds["m"], PathBuf::from("w"));
+    }
+
+    #[test]
+    fn a_name_is_bound_once() {
+        let twice = |args: &[&str]| {
+            let all = [&["spc", "run", "f.sp"], args].concat();
+            let cli = Cli::try_parse_from(all).unwrap();
+            cli.bound_twice().map(|(o, n)| format!("{o} {n}"))
+        };
+        assert_eq!(twice(&["--in", "x=a", "--in", "y=a", "--out", "x=b", "--bind", "x=c", "--data", "x=d"]), None);
+        assert_eq!(twice(&["--in", "x=a", "--in", "y=a", "--in", "x=a"]).unwrap(), "--in x");
+        assert_eq!(twice(&["--out", "x=a", "--out", "x=b"]).unwrap(), "--out x");
+        assert_eq!(twice(&["--bind", "m=a", "--bind", "m=b"]).unwrap(), "--bind m");
+        assert_eq!(twice(&["--data", "d=a", "--data", "d=b"]).unwrap(), "--data d");
     }
 }

@@ -7,7 +7,7 @@ mod output;
 
 use args::{Cli, Command, ExportKind};
 use bars::Bars;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use output::Output;
 use spc::driver::{self, Call, Compile, DiskWorld, Done, Explain, Res, Session, Verify};
 use std::path::Path;
@@ -16,6 +16,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     output::on_panic();
     let cli = Cli::parse();
+    if let Some((option, name)) = cli.bound_twice() {
+        let text = format!("`{option}` gives `{name}` twice");
+        Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit();
+    }
     let output = Output::new(cli.message_format);
     let world = DiskWorld::default();
     let bars = Bars::new(output.shows_progress());

@@ -101,9 +101,8 @@ impl Executor {
             if constant.is_some() {
                 continue;
             }
-            let large = || Bug::new("a value does not fit into memory");
-            let n = b.size(sizes).and_then(|n| usize::try_from(n).ok()).ok_or_else(large)?;
-            buf.try_resize(n).map_err(|_| large())?;
+            let n = b.size(sizes).and_then(|n| usize::try_from(n).ok()).ok_or(Fault::Memory)?;
+            buf.try_resize(n).map_err(|_| Fault::Memory)?;
             match b.role {
                 Role::Input(i) => {
                     let x = inputs.get(i).ok_or_else(|| Bug::new("an input is missing"))?;

@@ -30,7 +30,7 @@ impl Folder {
             Ok(_) => {
                 let target = fs::canonicalize(shown)?;
                 if fs::read_dir(&target)?.next().is_some() && !may_replace(&target) {
-                    return Err(io::Error::other("the folder holds other files and was not made by spc"));
+                    return Err(io::Error::other("the folder holds files that spc did not write"));
                 }
                 target
             }

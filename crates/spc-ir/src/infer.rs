@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 /// Arguments of expressions are numbered with 8 bits.
 const MAX_MAP_OPERANDS: usize = 256;
 
+/// Most axes of a tensor.
+pub const MAX_RANK: usize = 64;
+
 fn arity(op: &Op, got: usize, want: usize) -> Result<(), String> {
     if got == want { Ok(()) } else { Err(format!("{} has {got} operands, needs {want}", op.name())) }
 }
@@ -115,7 +118,7 @@ pub fn infer(op: &Op, args: &[&Type]) -> Result<Type, String> {
 /// Output dimensions of operands whose dimension j lies at output position `at[i][j]`.
 fn place(args: &[&Type], at: &[Vec<u32>], given: &[Dim]) -> Result<Vec<Dim>, String> {
     let rank = at.iter().flatten().map(|p| *p as usize + 1).max().unwrap_or(0).max(given.len());
-    if rank > 64 {
+    if rank > MAX_RANK {
         return Err(format!("rank {rank} is too large"));
     }
     let mut dims: Vec<Option<Dim>> = vec![None; rank];

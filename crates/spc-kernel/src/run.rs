@@ -10,6 +10,8 @@ use spc_ir::{DType, NodeId};
 pub enum Fault {
     /// An id of this gather lies outside its axis.
     IndexRange(NodeId),
+    /// The values of a call of these sizes do not fit into memory.
+    Memory,
     Bug(Bug),
 }
 

@@ -1,5 +1,5 @@
 //! The whole of checking: names, axes, models, data, functions, constraints, jobs, in this order.
-use crate::cx::Cx;
+use crate::cx::{Cx, Res};
 use crate::elab::{self, Program};
 use crate::jobs::Jobs;
 use crate::library::Library;
@@ -8,7 +8,7 @@ use crate::require::Resolver;
 use crate::roles::{self, Roles};
 use crate::scope::Names;
 use crate::{model, pattern};
-use spc_base::{Diagnostic, Limits, codes, has_errors};
+use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
 use spc_syntax::ast::{self, Ast, ItemKind};
 use std::collections::BTreeMap;
@@ -36,19 +36,27 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     refuse_later_items(&mut cx, ast);
 
     let (mut models, mut data) = (Vec::new(), Vec::new());
+    let mut whole = true;
     for item in &ast.items {
         match &item.kind {
-            ItemKind::Model(m) => models.extend(model::model(&mut cx, &axes, m, item.span).ok()),
+            ItemKind::Model(m) => match model::model(&mut cx, &axes, m, item.span) {
+                Ok(m) => models.push(m),
+                Err(_) => whole = false,
+            },
             ItemKind::Data(d) => data.extend(model::data(&mut cx, &axes, d, item.span).ok()),
             _ => {}
         }
     }
 
+    let functions = ast.items.iter().filter_map(|i| if let ItemKind::Fn(f) = &i.kind { Some(f) } else { None });
+    for f in functions.clone() {
+        let _ = signature(&mut cx, f);
+    }
+
     // A model that is broken would make every function that reads it look broken too.
-    let sound = !cx.diags.iter().any(|d| d.is_error() && d.code.0 / 100 != 0);
+    let sound = whole && !cx.diags.iter().any(|d| d.is_error() && d.code.0 / 100 != 0);
     let program = Program { names: &names, axes: &axes, models: &models, limits: *limits };
     let (mut graphs, mut entries) = (BTreeMap::new(), Vec::new());
-    let functions = ast.items.iter().filter_map(|i| if let ItemKind::Fn(f) = &i.kind { Some(f) } else { None });
     for f in functions.filter(|f| sound && elab::is_entry(f)) {
         entries.push(f.name.name.clone());
         if let Ok(g) = elab::elaborate(&mut cx, &program, f) {
@@ -107,6 +115,41 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     cx.diags.truncate(limits.diagnostics);
     let module = Module { axes, models, data, requires, runs, targets, expects, entries, core, ast: ast.clone() };
     Checked { module, graphs, diagnostics: cx.diags }
+}
+
+/// What can be said of a function without a call: distinct names and known types. A misspelt type would otherwise make
+/// an entry function one that nobody calls.
+fn signature(cx: &mut Cx, f: &ast::FnItem) -> Res<()> {
+    let results = f.sig.results.iter().flat_map(|r| &r.list);
+    let lists = [
+        ("parameter", f.sig.params.iter().map(|p| &p.name).collect::<Vec<_>>()),
+        ("result", results.clone().map(|r| &r.name).collect()),
+    ];
+    for (what, names) in lists {
+        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+        for n in names {
+            if let Some(first) = seen.insert(n.as_str(), n.span) {
+                let text = format!("the {what} `{}` is declared twice", n.name);
+                let d = Diagnostic::error(codes::DUPLICATE, text).at(n.span, "declared again here");
+                return cx.report(d.also(first, "first declared here"));
+            }
+        }
+    }
+    if elab::is_entry(f) {
+        return Ok(());
+    }
+    for ty in f.sig.params.iter().filter_map(|p| p.ty.as_ref()).chain(results.filter_map(|r| r.ty.as_ref())) {
+        known_type(cx, ty)?;
+    }
+    Ok(())
+}
+
+fn known_type(cx: &mut Cx, ty: &ast::Type) -> Res<()> {
+    match &ty.kind {
+        ast::TypeKind::Named { name, .. } if name.as_str() != "int" => model::dtype(cx, name).map(|_| ()),
+        ast::TypeKind::Record(members) => members.iter().try_for_each(|m| known_type(cx, &m.ty)),
+        _ => Ok(()),
+    }
 }
 
 /// Gives a graph the constraints on the weights it reads.

@@ -11,9 +11,39 @@ pub type Res<T> = Result<T, Stop>;
 #[derive(Debug, Default)]
 pub struct Cx {
     pub diags: Vec<Diagnostic>,
+    /// Steps taken so far; see [`Cx::spend`].
+    work: u64,
 }
 
+/// Most steps that checking one program may take: expressions evaluated, repetitions unrolled, calls entered. The
+/// largest honest programs take some ten thousand.
+const MAX_WORK: u64 = 4_000_000;
+
+/// After this many messages functions are not read further; more are never shown.
+const MAX_DIAGNOSTICS: usize = 200;
+
 impl Cx {
+    /// Counts steps whose number the length of the text does not bound. The first step too many is reported.
+    pub fn spend(&mut self, steps: u64, span: Span) -> Res<()> {
+        if self.diags.len() >= MAX_DIAGNOSTICS {
+            return Err(Stop);
+        }
+        let before = self.work;
+        self.work = self.work.saturating_add(steps);
+        if self.work <= MAX_WORK {
+            return Ok(());
+        }
+        if before > MAX_WORK {
+            return Err(Stop);
+        }
+        self.err(
+            codes::TOO_LARGE,
+            span,
+            "the program stands for too much work",
+            "the repetitions and calls add up here",
+        )
+    }
+
     pub fn report<T>(&mut self, d: Diagnostic) -> Res<T> {
         self.diags.push(d);
         Err(Stop)

@@ -8,6 +8,12 @@ use std::collections::BTreeMap;
 
 pub type Axes = BTreeMap<String, Axis>;
 
+/// Sizes stay below this.
+const MAX_SIZE: u64 = 1 << 40;
+
+/// Elements of one tensor stay below this, so that no count of bytes overflows.
+const MAX_ELEMENTS: u64 = 1 << 48;
+
 /// Most copies that repetition over axes may unroll to.
 const MAX_TENSORS: usize = 100_000;
 
@@ -47,10 +53,10 @@ fn axis_size(cx: &mut Cx, d: &AxisDecl) -> Res<AxisSize> {
     };
     let size = match &value.kind {
         ExprKind::Range { from, to } => match (from.as_int(), to.as_int()) {
-            (Some(a), Some(b)) if a <= b && b > 0 && b < (1 << 40) => Some(AxisSize::Range(a, b)),
+            (Some(a), Some(b)) if a <= b && b > 0 && b < MAX_SIZE => Some(AxisSize::Range(a, b)),
             _ => None,
         },
-        _ => value.as_int().filter(|n| *n > 0 && *n < (1 << 40)).map(AxisSize::Fixed),
+        _ => value.as_int().filter(|n| *n > 0 && *n < MAX_SIZE).map(AxisSize::Fixed),
     };
     match size {
         Some(s) => Ok(s),
@@ -127,13 +133,35 @@ fn stored_type(cx: &mut Cx, axes: &Axes, ty: &ast::Type) -> Res<(DType, Vec<Dim>
                 let parts = parts.iter().map(|p| fixed_dim(cx, axes, p)).collect::<Res<Vec<_>>>()?;
                 composite(&parts)
             }
-            DimKind::Size(n) => Dim::fixed(n.to_string(), *n),
+            DimKind::Size(n) => sized(cx, *n, d.span)?,
             DimKind::Rest => {
                 return cx.err(codes::RANK, d.span, "`..` has no meaning in a stored tensor", "name every axis");
             }
         });
     }
+    check_extent(cx, &dims, ty.span)?;
     Ok((dt, dims))
+}
+
+/// An axis given by its size alone; it is named by the number.
+pub fn sized(cx: &mut Cx, n: u64, span: Span) -> Res<Dim> {
+    if n == 0 || n >= MAX_SIZE {
+        return cx.err(codes::AXIS_SIZE, span, format!("an axis of size {n}"), "sizes from 1 to 2^40 can be used");
+    }
+    Ok(Dim::fixed(n.to_string(), n))
+}
+
+/// Refuses tensors whose bytes no machine can count, and more axes than the graph holds. Free axes are bound later.
+pub fn check_extent(cx: &mut Cx, dims: &[Dim], span: Span) -> Res<()> {
+    let elements = dims.iter().try_fold(1u64, |n, d| n.checked_mul(d.size.fixed().unwrap_or(1)));
+    if elements.is_none_or(|n| n >= MAX_ELEMENTS) {
+        return cx.err(codes::TOO_LARGE, span, "the tensor is too large", "more than 2^48 elements");
+    }
+    if dims.len() > spc_ir::MAX_RANK {
+        let text = format!("a tensor of {} axes is too large: {} are the most", dims.len(), spc_ir::MAX_RANK);
+        return cx.err(codes::TOO_LARGE, span, text, "here");
+    }
+    Ok(())
 }
 
 /// `(H C)`: one stored axis made of several.
@@ -162,7 +190,25 @@ pub fn model(cx: &mut Cx, axes: &Axes, item: &ast::ModelItem, span: Span) -> Res
     };
     let at = Place { path: m.name.clone(), stored: String::new(), layer: m.name.clone() };
     m.root = record(cx, axes, &mut m, members, &at)?;
+    distinct_stored(cx, &m)?;
     Ok(m)
+}
+
+/// One stored tensor is declared once: two declarations could be constrained in two ways.
+fn distinct_stored(cx: &mut Cx, m: &Model) -> Res<()> {
+    let mut seen: BTreeMap<&str, &ModelTensor> = BTreeMap::new();
+    for t in m.tensors.iter().filter(|t| !t.stored.is_empty()) {
+        if let Some(first) = seen.insert(&t.stored, t) {
+            let text = format!("`{}` and `{}` are both stored as `{}`", first.path, t.path, t.stored);
+            let d = Diagnostic::error(codes::DUPLICATE, text).at(t.span, "declared here");
+            return cx.report(if first.span == t.span {
+                d.help("the name of a repetition holds its index in braces, for example `\"layer.{l}\"`")
+            } else {
+                d.also(first.span, "and here").help("two names of one tensor are an alias: `head = embed`")
+            });
+        }
+    }
+    Ok(())
 }
 
 fn source(s: &ast::Source) -> Source {
@@ -229,6 +275,7 @@ fn add_member(
             }
             let mut items = Vec::new();
             for i in 0..n {
+                cx.spend(1 + f.members.len() as u64, f.axis.span)?;
                 let path = format!("{}.{}.{i}", at.path, f.name.name);
                 let own = match &f.path {
                     Some(p) => p.value.replace(&format!("{{{}}}", f.index.name), &i.to_string()),

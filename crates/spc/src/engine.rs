@@ -111,6 +111,11 @@ impl Engine {
     fn fault(&self, fault: &Fault) -> Failure {
         match fault {
             Fault::Bug(b) => Failure::Bug(b.clone()),
+            Fault::Memory => {
+                let text =
+                    format!("the values of `{}` do not fit into memory for inputs of these sizes", self.graph.name);
+                Diagnostic::error(codes::INPUT, text).into()
+            }
             Fault::IndexRange(node) => {
                 let axis = self.gathered_axis(*node).unwrap_or_else(|| "an axis".into());
                 Diagnostic::error(codes::INDEX_RANGE, format!("an id lies outside {axis}"))

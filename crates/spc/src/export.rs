@@ -23,6 +23,12 @@ pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &
             .at(model.span, "declared here")
             .help(format!("give it one with `--bind {}=FILE`", model.name))
     })?;
+    for (input, what) in [(file.as_path(), "the weight file"), (path, "the program")] {
+        if s.world.same_file(input, out) {
+            let text = format!("`{}` is {what} itself: what is removed would be lost", out.display());
+            return Err(Diagnostic::error(codes::WRITE, text).help("choose another name with `-o`").into());
+        }
+    }
     let stored = bind::weights(s, &source, &WeightSet::default())?;
     let (weights, reports) = project(s, &source.module, &stored)?;
     let original = s.world.weights(&file)?;

@@ -5,6 +5,9 @@ use spc_base::Bug;
 use spc_interp::{Value, testing::splitmix64};
 use spc_ir::{DType, Graph, NodeId, Op};
 
+/// Most elements of one value that is computed on random inputs.
+const MOST_ELEMENTS: usize = 1 << 30;
+
 /// A stream of numbers.
 struct Stream(u64);
 
@@ -60,6 +63,14 @@ fn bound(g: &Graph, input: NodeId, syms: &[u64]) -> Result<u64, Bug> {
         }
     }
     Ok(if least == u64::MAX { 8 } else { least })
+}
+
+/// Whether the values of a function for these sizes can be made and computed again by the interpreter in a reasonable
+/// time.
+pub fn fits(g: &Graph, syms: &[u64]) -> bool {
+    let elements = |n: NodeId| g.ty(n).ok()?.shape(syms)?.into_iter().try_fold(1usize, usize::checked_mul);
+    let weight = |n: NodeId| matches!(g.node(n).map(|n| &n.op), Ok(Op::Weight { .. }));
+    g.ids().into_iter().filter(|n| !weight(*n)).all(|n| elements(n).is_some_and(|e| e <= MOST_ELEMENTS))
 }
 
 /// Inputs of these sizes. The first element along the last axis of a bool input is true, so that no row of a mask is

@@ -8,7 +8,7 @@ use crate::failure::{Failure, Res};
 use crate::kernel_check;
 use crate::load::load_file;
 use crate::plan::{PackedSet, Planned};
-use crate::random::{inputs, sizes};
+use crate::random::{fits, inputs, sizes};
 use crate::run::{Done, static_expects};
 use crate::session::Session;
 use crate::target::target;
@@ -107,6 +107,12 @@ fn function(
     for round in 0..what.rounds {
         s.progress.step("verifying", round, what.rounds);
         let syms = sizes(&f.graph, what.seed, round);
+        if !fits(&f.graph, &syms) {
+            let text = format!("the values of `{}` are too large to be computed on random inputs", f.graph.name);
+            let d =
+                Diagnostic::error(codes::INPUT, text).note("a value has more than 2^30 elements at the least sizes");
+            return Err(d.into());
+        }
         let given = inputs(&f.graph, &syms, what.seed, round)?;
         let found = engine.call(&given)?;
         let (share, most) = compare(&f.graph, &syms, &given, weights, &found)?;

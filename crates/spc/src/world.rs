@@ -3,7 +3,7 @@ use spc_base::{Diagnostic, codes};
 use spc_io::{Folder, Header, Npz, Safetensors, Table, Tensor, Tokenizer, WeightFile};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What the driver needs of the outside.
@@ -15,6 +15,11 @@ pub trait World {
     fn is_folder(&self, path: &Path) -> bool;
     /// Whether there is a file of this name.
     fn is_file(&self, path: &Path) -> bool;
+    /// Whether both paths lead to one file.
+    fn same_file(&self, a: &Path, b: &Path) -> bool;
+    /// Relative paths of all files in a folder and the folders in it, links not followed; `None` where they cannot be
+    /// listed or are more than `limit`.
+    fn files(&self, folder: &Path, limit: usize) -> Option<Vec<PathBuf>>;
     /// The bytes of a file, of at most `limit` bytes; of a larger one, `limit + 1` bytes.
     fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, Diagnostic>;
     fn header(&self, path: &Path) -> Result<Header, Diagnostic>;
@@ -55,6 +60,27 @@ impl World for DiskWorld {
 
     fn is_file(&self, path: &Path) -> bool {
         path.is_file()
+    }
+
+    fn same_file(&self, a: &Path, b: &Path) -> bool {
+        matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+    }
+
+    fn files(&self, folder: &Path, limit: usize) -> Option<Vec<PathBuf>> {
+        let mut out = Vec::new();
+        let mut open = vec![PathBuf::new()];
+        while let Some(at) = open.pop() {
+            for entry in std::fs::read_dir(folder.join(&at)).ok()? {
+                let entry = entry.ok()?;
+                let path = at.join(entry.file_name());
+                let list = if entry.file_type().ok()?.is_dir() { &mut open } else { &mut out };
+                list.push(path);
+            }
+            if out.len() + open.len() > limit {
+                return None;
+            }
+        }
+        Some(out)
     }
 
     fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, Diagnostic> {

@@ -104,6 +104,14 @@ fn other_folders_are_not_written_over() {
     let r = session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &what)).0;
     assert_eq!(failed(r), (vec!["SP0409".into()], 4));
     assert_eq!(names(&f.path("out")), ["thesis.tex"]);
+    // A folder of ours with somebody else's file in it is no longer ours alone.
+    let mine = Compile { out: Some(f.path("mine")), ..Compile::default() };
+    let again = || session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &mine)).0;
+    assert!(again().is_ok() && again().is_ok());
+    std::fs::create_dir(f.path("mine/notes")).unwrap();
+    std::fs::write(f.path("mine/notes/thesis.tex"), "years of work").unwrap();
+    assert_eq!(failed(again()), (vec!["SP0409".into()], 4));
+    assert!(f.path("mine/notes/thesis.tex").exists());
     // A failure before writing leaves nothing, not even an empty folder.
     f.text("m.safetensors", "short");
     let what = Compile { out: Some(f.path("new")), ..Compile::default() };
@@ -161,6 +169,20 @@ fn an_exported_file_differs_in_its_zeros_only() {
 }
 
 #[test]
+fn an_export_does_not_take_the_place_of_its_inputs() {
+    let f = Folder::new();
+    std::fs::create_dir(f.path("sub")).unwrap();
+    for (out, input) in
+        [("m.safetensors", "m.safetensors"), ("sub/../m.safetensors", "m.safetensors"), ("net.sp", "net.sp")]
+    {
+        let before = std::fs::read(f.path(input)).unwrap();
+        let r = session(Options::default(), |s| export_file(s, &f.path("net.sp"), None, &f.path(out))).0;
+        assert_eq!(failed(r), (vec!["SP0409".into()], 4), "{out}");
+        assert_eq!(std::fs::read(f.path(input)).unwrap(), before, "{out}");
+    }
+}
+
+#[test]
 fn the_api_binds_arrays_and_calls_by_name() {
     let text = NET.replace("from safetensors \"m.safetensors\" ", "");
     let text = text.split("data d").next().unwrap().to_string() + "model" + text.split("model").nth(1).unwrap();
@@ -199,4 +221,18 @@ fn the_api_binds_arrays_and_calls_by_name() {
     assert_eq!(code(program.call("f", &[("x", &x()), ("x", &x())]).unwrap_err()), "SP0504");
     fn is_shared<T: Send + Sync>(_: &T) {}
     is_shared(&program);
+}
+
+#[test]
+fn sizes_beyond_the_memory_are_refused_without_a_crash() {
+    let f = Folder::new();
+    f.text("big.sp", "axis K = 100000000000\nfn f(x: f32[K]) -> y: f32[K] { y = x + 1 }");
+    let r = session(Options::default(), |s| verify_path(s, &f.path("big.sp"), &Verify::default())).0;
+    assert_eq!(failed(r), (vec!["SP0504".into()], 4));
+    // Inputs that fit, and a result of 2^46 elements that does not.
+    let outer = "axis K = 8388608, J = 8388608\nfn f(x: f32[K], z: f32[J]) -> y: f32[K, J] { y = x + z }";
+    let program = Compiler::new().compile_str(outer).unwrap().build().unwrap();
+    let zero = ndarray::Array1::<f32>::zeros(8_388_608);
+    let e = program.call("f", &[("x", &zero), ("z", &zero)]).unwrap_err();
+    assert_eq!((e.codes(), e.exit_code()), (&["SP0504".to_string()][..], 4), "{e}");
 }

@@ -164,3 +164,24 @@ fn an_expectation_that_does_not_hold_is_found_after_the_report() {
     assert!(done.findings.iter().all(|d| d.code.name() == "SP0501"));
     assert_eq!(spc::driver::exit_code(&done.findings), 3);
 }
+
+#[test]
+fn labels_are_classes_of_the_result() {
+    for (label, row) in [("2", "0"), ("-1", "0")] {
+        let f = Folder::new();
+        f.text("d.csv", &format!("2,0,0,0,0\n0,2,0,0,1\n0,0,2,0,1\n0,0,0,2,{label}\n2,2,2,2,0\n"));
+        let (r, _) = session(Options::default(), |s| run_file(s, &f.path("net.sp"), None, None, true));
+        let failure = r.unwrap_err();
+        assert_eq!(failure.exit_code(), 4);
+        let d = &failure.diagnostics()[0];
+        assert_eq!(d.code.name(), "SP0408");
+        assert!(d.message.contains(&format!("row {row} is {label}")), "{}", d.message);
+    }
+}
+
+#[test]
+fn a_function_needs_sizes_only_of_the_axes_it_has() {
+    let f = Folder::new();
+    f.edit("axis B = 1..8", "axis B = 1..8, T = 1..5");
+    assert_eq!(run(&f, Options::default())["rows"], 3);
+}

@@ -59,6 +59,7 @@ impl Elab<'_, '_> {
                     .also(f.name.span, "the function"),
             );
         }
+        self.cx.spend(1 + self.p.axes.len() as u64, span)?;
         let given = self.bind_args(frame, span, f, args)?;
         let reported = self.cx.diags.len();
         self.stack.push(key);
@@ -175,6 +176,9 @@ impl Elab<'_, '_> {
         let mut results = self.body(f, &mut inner)?;
         if results.len() == 1 {
             return results.pop().map(|r| r.1).ok_or(Stop);
+        }
+        if let Some((_, _, at)) = results.iter().find(|r| matches!(r.1, Val::Tuple(_))) {
+            return self.cx.err(codes::WRONG_KIND, *at, "several values as one result", "one value is needed");
         }
         Ok(Val::Tuple(results.into_iter().map(|r| r.1).collect()))
     }

@@ -27,8 +27,23 @@ pub(super) fn bin_fn(op: BinaryOp) -> Option<BinFn> {
     })
 }
 
+/// Deepest nesting of expressions, counted through calls. One expression alone is at most 256 deep.
+const MAX_DEPTH: usize = 400;
+
 impl Elab<'_, '_> {
     pub(super) fn expr(&mut self, frame: &mut Frame, e: &Expr) -> Res<Val> {
+        self.cx.spend(1, e.span)?;
+        if self.depth >= MAX_DEPTH {
+            let text = "calls and expressions are nested too deeply";
+            return self.cx.err(codes::TOO_DEEP, e.span, text, format!("more than {MAX_DEPTH} levels from the entry"));
+        }
+        self.depth += 1;
+        let value = self.expr_kind(frame, e);
+        self.depth -= 1;
+        value
+    }
+
+    fn expr_kind(&mut self, frame: &mut Frame, e: &Expr) -> Res<Val> {
         match &e.kind {
             ExprKind::Num(n) => Ok(Val::Num(n.value)),
             ExprKind::Pct(p) => Ok(Val::Num(p.fraction())),
@@ -70,7 +85,16 @@ impl Elab<'_, '_> {
             ExprKind::Tuple(list) => {
                 let mut out = Vec::new();
                 for x in list {
-                    out.push(self.expr(frame, x)?);
+                    let v = self.expr(frame, x)?;
+                    if matches!(v, Val::Tuple(_)) {
+                        return self.cx.err(
+                            codes::WRONG_KIND,
+                            x.span,
+                            "several values inside others",
+                            "one value is needed",
+                        );
+                    }
+                    out.push(v);
                 }
                 Ok(Val::Tuple(out))
             }

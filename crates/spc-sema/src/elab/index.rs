@@ -7,6 +7,9 @@ use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{DType, Dim, NodeId, Op};
 use spc_syntax::ast::{Expr, ExprKind, Idx, IdxKind};
 
+/// Above this, f64 does not hold every whole number.
+const MAX_INDEX: f64 = 9_007_199_254_740_992.0;
+
 /// What one entry between the brackets does to its dimension.
 enum Action {
     Keep(String),
@@ -40,7 +43,7 @@ impl Elab<'_, '_> {
         };
         let i = match self.expr(frame, e)? {
             Val::Static(i) => i,
-            Val::Num(n) if n >= 0.0 && n.fract() == 0.0 => n as u64,
+            Val::Num(n) if n >= 0.0 && n.fract() == 0.0 && n < MAX_INDEX => n as u64,
             _ => {
                 let text = "a repeated group is indexed by a number or by the index of a `for`";
                 return self.cx.err(codes::INDEX, e.span, text, "not known at compile time");
@@ -127,7 +130,11 @@ impl Elab<'_, '_> {
         }
         match self.expr(frame, e)? {
             Val::Static(i) => self.at(i, d, e.span),
-            Val::Num(n) if n >= 0.0 && n.fract() == 0.0 => self.at(n as u64, d, e.span),
+            Val::Num(n) if n >= 0.0 && n.fract() == 0.0 && n < MAX_INDEX => self.at(n as u64, d, e.span),
+            Val::Num(n) => {
+                let text = format!("`{n}` is no index: a whole number from 0 on is needed");
+                self.cx.err(codes::INDEX, e.span, text, "used as an index")
+            }
             Val::Tensor(t) if self.ty(t.node)?.dtype == DType::I32 => Ok(Action::Gather(t)),
             Val::Tensor(_) => self.cx.err(codes::TYPE, e.span, "an index tensor is i32", "not i32"),
             Val::Poison => Err(Stop),
@@ -170,6 +177,7 @@ impl Elab<'_, '_> {
         }
         labels.reverse();
         let labels: Vec<String> = labels.into_iter().flatten().collect();
+        self.check_rank(span, labels.len())?;
         for (n, l) in labels.iter().enumerate() {
             if labels[..n].contains(l) {
                 return self.cx.not_yet(span, "an index that occurs twice in one tensor");

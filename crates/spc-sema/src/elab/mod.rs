@@ -16,7 +16,7 @@ use crate::model::Axes;
 use crate::module::{AxisSize, Model};
 use crate::scope::{Names, Origin};
 use spc_base::{Diagnostic, Limits, Span, codes};
-use spc_ir::{Dim, Graph, NodeId, Op, Sym, SymId, Type};
+use spc_ir::{Dim, Graph, NodeId, Op, Size, Sym, SymId, Type};
 use spc_syntax::ast::{self, DimKind, FnItem, TypeKind};
 use std::collections::BTreeMap;
 use value::{Frame, IndexScope, Val};
@@ -38,6 +38,8 @@ pub(crate) struct Elab<'a, 'c> {
     composites: BTreeMap<String, Vec<Dim>>,
     /// Functions being elaborated, outermost first.
     stack: Vec<(Origin, String)>,
+    /// Expressions being evaluated, through all calls.
+    depth: usize,
     /// Index notation of the statement at hand.
     ix: IndexScope,
 }
@@ -58,20 +60,55 @@ pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
         weights: BTreeMap::new(),
         composites: BTreeMap::new(),
         stack: vec![(None, f.name.name.clone())],
+        depth: 0,
         ix: IndexScope::default(),
     };
+    let bound = e.bind_free(f);
     let done = e.entry(f);
     let g = std::mem::take(&mut e.g);
     if done.is_err() || cx.diags[before..].iter().any(Diagnostic::is_error) {
         return Err(Stop);
     }
     match g.compact() {
-        Ok(g) => Ok(g),
+        Ok(mut g) => {
+            g.syms.truncate(bound);
+            let unbound = |d: &Dim| matches!(d.size, Size::Free(s) if s.0 as usize >= bound);
+            let stray = g.ids().into_iter().filter_map(|n| g.ty(n).ok()).flat_map(|t| &t.dims).find(|d| unbound(d));
+            match stray.map(|d| d.axis.clone()) {
+                None => Ok(g),
+                Some(axis) => {
+                    let text = format!("no input of `{}` gives axis `{axis}` a size", f.name.name);
+                    cx.err(codes::FREE_AXIS, f.name.span, text, "a free axis is bound by an input")
+                }
+            }
+        }
         Err(bug) => cx.err(codes::TYPE, f.name.span, format!("`{}` cannot be elaborated: {bug}", f.name.name), ""),
     }
 }
 
+/// The axes that a type names.
+fn axes_of(ty: &ast::Type) -> Vec<&str> {
+    let TypeKind::Named { shape: Some(shape), .. } = &ty.kind else { return Vec::new() };
+    let names = shape.iter().flat_map(|d| match &d.kind {
+        DimKind::Axis(a) => vec![a.as_str()],
+        DimKind::Composite(parts) => parts.iter().map(|a| a.as_str()).collect(),
+        DimKind::Size(_) | DimKind::Rest => Vec::new(),
+    });
+    names.collect()
+}
+
 impl Elab<'_, '_> {
+    /// Gives the first numbers to the free axes that inputs carry, by name; returns how many there are. The file's other
+    /// free axes have no size in this function.
+    fn bind_free(&mut self, f: &FnItem) -> usize {
+        let mut names: Vec<&str> = f.sig.params.iter().filter_map(|p| p.ty.as_ref()).flat_map(axes_of).collect();
+        names.sort_unstable();
+        for n in names {
+            self.root_dim(n);
+        }
+        self.g.syms.len()
+    }
+
     fn entry(&mut self, f: &FnItem) -> Res<()> {
         let mut frame = self.root_frame();
         for param in &f.sig.params {
@@ -140,10 +177,11 @@ impl Elab<'_, '_> {
                     self.composites.insert(c.axis.clone(), parts);
                     c
                 }
-                DimKind::Size(n) => Dim::fixed(n.to_string(), *n),
+                DimKind::Size(n) => crate::model::sized(self.cx, *n, d.span)?,
                 DimKind::Rest => return self.cx.not_yet(d.span, "`..` in an entry function"),
             });
         }
+        crate::model::check_extent(self.cx, &dims, ty.span)?;
         Ok(Type::new(dt, dims))
     }
 
@@ -173,12 +211,15 @@ impl Elab<'_, '_> {
             );
         }
         match self.g.add(op, inputs) {
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                let dims = self.ty(n)?.dims;
+                crate::model::check_extent(self.cx, &dims, span).map(|()| n)
+            }
             Err(bug) => self.cx.err(codes::TYPE, span, format!("this cannot be computed: {}", bug.0), "here"),
         }
     }
 
-    fn ty(&mut self, node: NodeId) -> Res<Type> {
+    fn ty(&self, node: NodeId) -> Res<Type> {
         self.g.ty(node).cloned().map_err(|_| Stop)
     }
 

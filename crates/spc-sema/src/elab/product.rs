@@ -120,6 +120,7 @@ impl Elab<'_, '_> {
         }
         self.check_sizes(span, a, b)?;
         let all = self.union(a, b);
+        self.check_rank(span, all.len())?;
         let number = |l: &String| all.iter().position(|m| m == l).unwrap_or(0) as u32;
         let labels: Vec<String> = all.iter().filter(|l| !sum.contains(l)).cloned().collect();
         let op = Op::Contract {

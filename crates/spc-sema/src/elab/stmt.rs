@@ -61,14 +61,10 @@ impl Elab<'_, '_> {
             };
             if done.is_err() {
                 outcome = Err(Stop);
-                if let Stmt::Assign(a) = s {
-                    let names: Vec<&ast::Ident> = match &a.lhs.kind {
-                        LhsKind::Tuple(list) => list.iter().collect(),
-                        LhsKind::Name { name, .. } => vec![name],
-                    };
-                    for n in names {
-                        frame.env.insert(n.name.clone(), Val::Poison);
-                    }
+                let mut names = Vec::new();
+                assigned(s, &mut names);
+                for n in names {
+                    frame.env.insert(n.name.clone(), Val::Poison);
                 }
             }
         }
@@ -82,15 +78,19 @@ impl Elab<'_, '_> {
             return self.cx.err(codes::UNKNOWN_AXIS, f.over.span, text, "no such axis here");
         };
         let hidden = frame.env.remove(&f.index.name);
+        let mut outcome = Ok(());
         for i in 0..n {
             frame.env.insert(f.index.name.clone(), Val::Static(i));
-            self.block(frame, &f.body)?;
+            outcome = self.cx.spend(1, f.over.span).and_then(|()| self.block(frame, &f.body));
+            if outcome.is_err() {
+                break;
+            }
         }
         frame.env.remove(&f.index.name);
         if let Some(v) = hidden {
             frame.env.insert(f.index.name.clone(), v);
         }
-        Ok(())
+        outcome
     }
 
     fn assign(&mut self, frame: &mut Frame, a: &ast::Assign) -> Res<()> {
@@ -176,6 +176,13 @@ impl Elab<'_, '_> {
             }
         };
         if let Some(l) = t.labels.iter().find(|l| !lhs.contains(l)) {
+            if !l.starts_with('\'') {
+                let text = "a whole tensor stands among indices";
+                let help = "index it, for example `x[b, i]`, or leave the indices on the left out";
+                return self.cx.report(
+                    Diagnostic::error(codes::INDEX, text).at(a.value.span, format!("has axis `{l}`")).help(help),
+                );
+            }
             let name = l.trim_start_matches('\'').to_string();
             let span = self.ix.dims.get(l).map_or(a.value.span, |(_, s)| *s);
             return self.cx.report(
@@ -251,5 +258,17 @@ impl Elab<'_, '_> {
         }
         let t = t.clone();
         self.arrange(r.span, &t, &labels, &dims).map(Val::Tensor)
+    }
+}
+
+/// Names that a statement assigns, also inside a repetition.
+fn assigned<'s>(s: &'s Stmt, out: &mut Vec<&'s ast::Ident>) {
+    match s {
+        Stmt::Assign(a) => match &a.lhs.kind {
+            LhsKind::Tuple(list) => out.extend(list),
+            LhsKind::Name { name, .. } => out.push(name),
+        },
+        Stmt::For(f) => f.body.stmts.iter().for_each(|s| assigned(s, out)),
+        Stmt::State(_) => {}
     }
 }

@@ -150,17 +150,29 @@ impl Elab<'_, '_> {
         for a in args {
             types.push(self.ty(a.node)?.dtype);
         }
-        if let Err(why) = expr.dtype(&types) {
-            return self.cx.err(codes::TYPE, span, format!("types do not fit: {why}"), "here");
+        match expr.dtype(&types) {
+            Err(why) => return self.cx.err(codes::TYPE, span, format!("types do not fit: {why}"), "here"),
+            Ok(_) if types.contains(&DType::I32) && !types.contains(&DType::F32) => self.whole_literals(span, &expr)?,
+            Ok(_) => {}
         }
         self.check_labels(span, args)?;
         let labels = self.merge_labels(args);
+        self.check_rank(span, labels.len())?;
         let place = |l: &String| labels.iter().position(|m| m == l).map(|i| i as u32).unwrap_or(0);
         let at = args.iter().map(|a| a.labels.iter().map(place).collect()).collect();
         let nodes: Vec<NodeId> = args.iter().map(|a| a.node).collect();
         // One operand that occurs twice is one operand.
         let node = self.add(span, Op::Map { expr, at }, &nodes)?;
         Ok(Val::Tensor(TVal { node, labels }))
+    }
+
+    /// Refuses tensors of more axes than the graph holds.
+    pub(super) fn check_rank(&mut self, span: Span, rank: usize) -> Res<()> {
+        if rank <= spc_ir::MAX_RANK {
+            return Ok(());
+        }
+        let text = format!("a tensor of {rank} axes is too large: {} are the most", spc_ir::MAX_RANK);
+        self.cx.err(codes::TOO_LARGE, span, text, "here")
     }
 
     /// A literal as an expression, or the next argument.
@@ -191,8 +203,16 @@ impl Elab<'_, '_> {
     pub(super) fn unary(&mut self, span: Span, f: UnFn, v: &Val) -> Res<Val> {
         match (f, v) {
             (UnFn::Not, Val::Bool(b)) => return Ok(Val::Bool(!b)),
-            (UnFn::Not, _) => {}
+            (UnFn::Not, Val::Num(_) | Val::Static(_)) | (_, Val::Bool(_)) => {
+                let kind = self.kind(v);
+                return self.cx.err(codes::TYPE, span, format!("`{}` does not take {kind}", f.name()), "here");
+            }
+            (UnFn::Erf, Val::Num(n)) => {
+                let node = self.add(span, Op::Const { value: *n, dtype: DType::F32 }, &[])?;
+                return self.unary(span, f, &Val::Tensor(TVal { node, labels: Vec::new() }));
+            }
             (_, Val::Num(n)) => return Ok(Val::Num(fold_un(f, *n))),
+            (_, Val::Static(n)) => return self.unary(span, f, &Val::Num(*n as f64)),
             _ => {}
         }
         let mut args = Vec::new();
@@ -216,8 +236,35 @@ impl Elab<'_, '_> {
             Val::Static(n) => Some(*n as f64),
             _ => None,
         };
-        if let (Some(x), Some(y)) = (num(a), num(b)) {
+        if let (Some(x), Some(y)) = (num(a), num(b))
+            && !f.is_logic()
+        {
             return Ok(fold_bin(f, x, y));
+        }
+        if let (Val::Bool(x), Val::Bool(y)) = (a, b) {
+            match f {
+                BinFn::And => return Ok(Val::Bool(*x && *y)),
+                BinFn::Or => return Ok(Val::Bool(*x || *y)),
+                BinFn::Eq => return Ok(Val::Bool(x == y)),
+                BinFn::Ne => return Ok(Val::Bool(x != y)),
+                _ => {}
+            }
+        }
+        let literal = |v: &Val| !matches!(v, Val::Tensor(_));
+        if literal(a) && literal(b) {
+            let (x, y) = (self.kind(a), self.kind(b));
+            return self.cx.err(codes::TYPE, span, format!("`{}` does not take {x} and {y}", f.name()), "here");
+        }
+        let is_bool = |e: &Self, v: &Val| match v {
+            Val::Tensor(t) => e.ty(t.node).is_ok_and(|t| t.dtype == DType::Bool),
+            _ => false,
+        };
+        for (x, y) in [(a, b), (b, a)] {
+            if literal(x) && is_bool(self, y) != matches!(x, Val::Bool(_)) {
+                let (x, y) =
+                    (self.kind(x), if literal(x) && is_bool(self, y) { "bool" } else { "a tensor of numbers" });
+                return self.cx.err(codes::TYPE, span, format!("types do not fit: {x} and {y} do not mix"), "here");
+            }
         }
         if let (BinFn::And | BinFn::Or, Val::Bool(x), y) | (BinFn::And | BinFn::Or, y, Val::Bool(x)) = (f, a, b) {
             return Ok(if *x == (f == BinFn::And) { y.clone() } else { Val::Bool(*x) });
@@ -272,16 +319,51 @@ impl Elab<'_, '_> {
         if let Val::Bool(c) = c {
             return Ok(if *c { a.clone() } else { b.clone() });
         }
+        let mut kinds = Vec::new();
+        for v in [a, b] {
+            kinds.push(match v {
+                Val::Bool(_) => true,
+                Val::Tensor(t) => self.ty(t.node)?.dtype == DType::Bool,
+                _ => false,
+            });
+        }
         let mut args = Vec::new();
-        let parts: Option<Vec<ScalarExpr>> = [c, a, b].into_iter().map(|v| Self::operand(v, &mut args)).collect();
-        let Some([c, a, b]) = parts.and_then(|p| <[ScalarExpr; 3]>::try_from(p).ok()) else {
-            return self.not_a_number(span, a);
-        };
+        let mut parts = Vec::new();
+        for v in [c, a, b] {
+            match Self::operand(v, &mut args) {
+                Some(e) => parts.push(e),
+                None => return self.not_a_number(span, v),
+            }
+        }
+        if kinds[0] != kinds[1] {
+            let text = "types do not fit: one choice is true or false, the other a number";
+            return self.cx.err(codes::TYPE, span, text, "here");
+        }
+        let Ok([c, a, b]) = <[ScalarExpr; 3]>::try_from(parts) else { return Err(crate::cx::Stop) };
         let refs: Vec<&TVal> = args.iter().collect();
-        // Two literals: their type is f32.
+        // Two literals have no operand that decides their type.
         let both_literal = matches!((&a, &b), (ScalarExpr::Const(_), ScalarExpr::Const(_)));
-        let a = if both_literal { ScalarExpr::cast(DType::F32, a) } else { a };
+        let of = if kinds[0] { DType::Bool } else { DType::F32 };
+        let a = if both_literal { ScalarExpr::cast(of, a) } else { a };
         self.map(span, ScalarExpr::select(c, a, b), &refs)
+    }
+
+    /// A literal next to i32 is an i32: it must be one.
+    fn whole_literals(&mut self, span: Span, expr: &ScalarExpr) -> Res<()> {
+        let parts = match expr {
+            ScalarExpr::Bin(_, a, b) | ScalarExpr::Select(_, a, b) => [a, b],
+            _ => return Ok(()),
+        };
+        for p in parts {
+            if let ScalarExpr::Const(c) = **p
+                && (c.fract() != 0.0 || c < f64::from(i32::MIN) || c > f64::from(i32::MAX) || c.is_nan())
+            {
+                let help = "`float(..)` makes the other operand f32";
+                let text = format!("types do not fit: `{c}` is no i32");
+                return self.cx.report(Diagnostic::error(codes::TYPE, text).at(span, "here").help(help));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn cast(&mut self, span: Span, to: DType, v: &Val) -> Res<Val> {
@@ -315,6 +397,7 @@ impl Elab<'_, '_> {
             }
             Op::Transpose { perm }
         } else {
+            self.check_rank(span, dims.len())?;
             Op::Broadcast { dims: dims.to_vec(), at }
         };
         let node = self.add(span, op, &[t.node])?;

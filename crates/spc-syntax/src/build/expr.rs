@@ -1,6 +1,7 @@
 //! Expressions: a Pratt parser over the flat list of operands and operators.
 use super::{Builder, Built, Kids, Pair, Stop, odd};
 use crate::ast::*;
+use spc_base::{Diagnostic, Span, codes};
 use spc_grammar::Rule;
 use std::iter::Peekable;
 use std::vec::IntoIter;
@@ -72,6 +73,7 @@ impl Builder<'_> {
             Rule::post | Rule::cond_post => self.post(first)?,
             _ => return odd("expr", &first),
         };
+        let mut compared: Option<Span> = None;
         while let Some(token) = tokens.peek() {
             let Some((op, left, right)) = infix(token.as_str()) else { return odd("expr", token) };
             if left < min {
@@ -79,6 +81,16 @@ impl Builder<'_> {
             }
             let op_span = self.span(token);
             tokens.next();
+            let compares = matches!(op, Infix::Binary(b) if b.is_comparison()).then_some(op_span);
+            if let (Some(first), Some(_)) = (compared, compares) {
+                self.diagnostics.push(
+                    Diagnostic::error(codes::SYNTAX, "comparisons do not chain")
+                        .at(op_span, "a second comparison")
+                        .also(first, "the first one")
+                        .help("write `a < b && b < c`, or parentheses"),
+                );
+            }
+            compared = compares;
             let rhs = self.pratt(tokens, right)?;
             let span = lhs.span.to(rhs.span);
             let (lhs_box, rhs_box) = (Box::new(lhs), Box::new(rhs));

@@ -150,7 +150,7 @@ impl Printer {
         let (left, right, tight) = match op {
             BinaryOp::Or => (5, 6, false),
             BinaryOp::And => (7, 8, false),
-            op if op.is_comparison() => (9, 10, false),
+            op if op.is_comparison() => (10, 10, false),
             BinaryOp::Join => (11, 12, false),
             BinaryOp::Add | BinaryOp::Sub => (13, 14, false),
             BinaryOp::Mul | BinaryOp::Div => (15, 16, false),

@@ -30,7 +30,12 @@ fn json_bug(e: serde_json::Error) -> Bug {
 pub fn write(s: &Session<'_>, build: &Build, requires: &[Require], extra: Extra, out: &Path) -> Res<()> {
     let ours = |old: &Path| -> bool {
         let bytes = s.world.read(&old.join(MANIFEST), 64 << 20).unwrap_or_default();
-        serde_json::from_slice::<Manifest>(&bytes).is_ok()
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else { return false };
+        // A file that somebody put there is not ours to remove.
+        let known = |f: &std::path::PathBuf| {
+            f.as_os_str() == MANIFEST || f.to_str().is_some_and(|f| manifest.files.contains_key(f))
+        };
+        s.world.files(old, 1 << 16).is_some_and(|files| files.iter().all(known))
     };
     let folder = s.world.create(out, &ours)?;
     let mut files: BTreeMap<String, String> = BTreeMap::new();

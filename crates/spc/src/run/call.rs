@@ -105,6 +105,11 @@ fn finish(s: &mut Session<'_>, engine: &Engine, graph: &Graph, call: &Call) -> R
         let d = Diagnostic::error(codes::INPUT, format!("`{}` has no result `{name}`", graph.name));
         return Err(listing(d, "result", &results).into());
     }
+    let targets: Vec<&PathBuf> = call.outputs.values().collect();
+    if let Some(twice) = targets.iter().enumerate().find(|(i, p)| targets[..*i].contains(p)) {
+        let d = Diagnostic::error(codes::ARGUMENT, format!("two results are written to `{}`", twice.1.display()));
+        return Err(Failure::usage(d));
+    }
     let inputs = read_inputs(s, graph, call)?;
     let outputs = engine.call(&inputs)?;
     for (name, path) in &call.outputs {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Share of rows whose greatest value is at the label. Ties go to the lower index; a row with a NaN is wrong.
 ///
-/// `scores` is `[rows, classes]` with the rows along `axis`; `labels` has one class for each row.
+/// `scores` is `[rows, classes]` with the rows along `axis`; `labels` has one class for each row, counted from 0.
 pub fn accuracy(scores: &Value<f32>, axis: usize, labels: &[i32]) -> Result<f64, Diagnostic> {
     let unfit = |text: String| Diagnostic::error(codes::REPORT, text);
     let found = rows(scores, axis).filter(|_| scores.shape().len() == 2);
@@ -18,6 +18,12 @@ pub fn accuracy(scores: &Value<f32>, axis: usize, labels: &[i32]) -> Result<f64,
     })?;
     if found.len() != labels.len() || labels.is_empty() {
         return Err(unfit(format!("`accuracy` has {} rows of scores and {} labels", found.len(), labels.len())));
+    }
+    let classes = found.first().map_or(0, Vec::len);
+    let outside = labels.iter().position(|l| usize::try_from(*l).map_or(true, |l| l >= classes));
+    if let Some(row) = outside {
+        let text = format!("the label of row {row} is {}, and the result has {classes} classes", labels[row]);
+        return Err(Diagnostic::error(codes::DATA, text).help("classes count from 0"));
     }
     let right = found.iter().zip(labels).filter(|(row, label)| greatest(row) == usize::try_from(**label).ok());
     Ok(right.count() as f64 / labels.len() as f64)
@@ -73,7 +79,13 @@ mod tests {
     fn accuracy_takes_the_first_greatest_and_no_nan() {
         let s = scores(&[4, 3], vec![0.0, 2.0, 2.0, 5.0, 1.0, 1.0, f32::NAN, 1.0, 0.0, -3.0, -2.0, -1.0]);
         assert_eq!(accuracy(&s, 0, &[1, 0, 1, 2]).unwrap(), 0.75);
-        assert_eq!(accuracy(&s, 0, &[2, -1, 0, 3]).unwrap(), 0.0);
+        assert_eq!(accuracy(&s, 0, &[2, 1, 0, 0]).unwrap(), 0.0);
+        for (label, row) in [(-1, 1), (3, 3), (i32::MAX, 0)] {
+            let mut labels = [0; 4];
+            labels[row] = label;
+            let text = accuracy(&s, 0, &labels).unwrap_err().message;
+            assert_eq!(text, format!("the label of row {row} is {label}, and the result has 3 classes"));
+        }
         assert!(accuracy(&s, 0, &[1, 2]).is_err());
         assert!(accuracy(&scores(&[4], vec![0.0; 4]), 0, &[0; 4]).is_err());
         assert!(accuracy(&scores(&[0, 3], vec![]), 0, &[]).is_err());

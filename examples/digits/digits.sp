@@ -3,7 +3,7 @@ edition 1
 use std.nn
 use std.patterns.nm
 
-axis B = 1..512                                   // free: chosen at run time, within this range
+axis B = 1..512  // free: chosen at run time, within this range
 
 data digits from csv "digits.csv.gz" {
   axes { I = 64, O = 10 }

@@ -3,14 +3,14 @@ edition 1
 use std.nn
 use std.patterns.nm
 
-axis B = 1..128, T = 1..128                       // free: chosen at run time, within these ranges
+axis B = 1..128, T = 1..128  // free: chosen at run time, within these ranges
 
 model mini from safetensors "model.safetensors" {
   axes { V = 30522, P = 512, K = 2, D = 384, H = 12, C = 32, F = 1536, L = 6 }
   word:  f32[V, D] = "embeddings.word_embeddings.weight"
   place: f32[P, D] = "embeddings.position_embeddings.weight"
   kind:  f32[K, D] = "embeddings.token_type_embeddings.weight"
-  norm0: f32[D] = "embeddings.LayerNorm.weight"    shift0: f32[D] = "embeddings.LayerNorm.bias"
+  norm0: f32[D] = "embeddings.LayerNorm.weight"   shift0: f32[D] = "embeddings.LayerNorm.bias"
   layer[l: L] = "encoder.layer.{l}" {
     wq: f32[(H C), D] = "attention.self.query.weight"     bq: f32[(H C)] = "attention.self.query.bias"
     wk: f32[(H C), D] = "attention.self.key.weight"       bk: f32[(H C)] = "attention.self.key.bias"

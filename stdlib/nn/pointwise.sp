@@ -5,4 +5,4 @@ fn sigmoid(x) = 1 / (1 + exp(-x))
 fn silu(x)    = x * sigmoid(x)
 
 /// The exact form, with the error function. Hendrycks and Gimpel 2016, arXiv 1606.08415.
-fn gelu(x)    = 0.5 * x * (1 + erf(x / sqrt(2)))
+fn gelu(x) = 0.5 * x * (1 + erf(x / sqrt(2)))

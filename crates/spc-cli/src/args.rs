@@ -117,6 +117,15 @@ pub enum Command {
         #[command(flatten)]
         bind: Bind,
     },
+    /// Write programs in the one style. Comments stay.
+    Fmt {
+        /// Files, folders for every .sp file in them, or - for standard input.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Write nothing; list the files that differ, and exit with code 1 if there are any.
+        #[arg(long)]
+        check: bool,
+    },
     /// Write the weights with every `require` applied.
     Export {
         file: PathBuf,
@@ -193,12 +202,15 @@ impl Cli {
     /// What holds for every step of the command.
     pub fn options(&self) -> Options {
         let mut o = Options { opt_limit: self.opt_limit, ..Options::default() };
-        let (Command::Check { bind, .. }
-        | Command::Compile { bind, .. }
-        | Command::Run { bind, .. }
-        | Command::Verify { bind, .. }
-        | Command::Explain { bind, .. }
-        | Command::Export { bind, .. }) = &self.command;
+        let bind = match &self.command {
+            Command::Fmt { .. } => return o,
+            Command::Check { bind, .. }
+            | Command::Compile { bind, .. }
+            | Command::Run { bind, .. }
+            | Command::Verify { bind, .. }
+            | Command::Explain { bind, .. }
+            | Command::Export { bind, .. } => bind,
+        };
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();
         if let Command::Run { text, threads, .. } = &self.command {

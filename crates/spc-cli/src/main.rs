@@ -9,7 +9,7 @@ use args::{Cli, Command, ExportKind};
 use bars::Bars;
 use clap::{CommandFactory, Parser};
 use output::Output;
-use spc::driver::{self, Call, Compile, DiskWorld, Done, Explain, Res, Session, Verify};
+use spc::driver::{self, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Res, Session, Verify};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -61,6 +61,7 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             let (target, tensor) = (target.target.clone(), tensor.clone());
             driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json })
         }
+        Command::Fmt { paths, check } => driver::format_paths(s, &FormatFiles { paths: paths.clone(), check: *check }),
         Command::Export { file, emit: ExportKind::Safetensors, out, model, .. } => {
             driver::export_file(s, file, model.as_deref(), out)
         }

@@ -58,7 +58,10 @@ impl Output {
                     return 4;
                 }
                 done.findings.iter().for_each(|d| self.show(d, s));
-                exit_code(&done.findings)
+                match exit_code(&done.findings) {
+                    0 => u8::from(done.differs),
+                    code => code,
+                }
             }
             Err(failure) => {
                 failure.diagnostics().iter().for_each(|d| self.show(d, s));

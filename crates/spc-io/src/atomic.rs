@@ -6,7 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
-/// Writes a file through `fill`. Replaces a regular file of that name; a link is followed. On any error the old file,
+/// Writes a file through `fill`. Replaces a regular file of that name and keeps its
+/// permissions; a link is followed. On any error the old file,
 /// if there was one, is untouched and nothing new is left behind. Errors: SP0409.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Diagnostic> {
     try_write(path, fill).map_err(|e| unwritable(path, &e))
@@ -22,6 +23,9 @@ fn try_write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     let mut out = BufWriter::with_capacity(1 << 16, beside(&path)?);
     fill(&mut out)?;
     let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    if let Ok(old) = fs::metadata(&path) {
+        file.as_file().set_permissions(old.permissions())?;
+    }
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|e| e.error)?;
     Ok(())

@@ -5,6 +5,7 @@
 pub mod ast;
 mod build;
 mod dump;
+mod format;
 mod message;
 mod parse;
 mod print;
@@ -12,5 +13,6 @@ mod scan;
 
 pub use ast::Ast;
 pub use dump::dump;
+pub use format::format;
 pub use parse::{parse, parse_bytes};
 pub use print::{print, print_expr, print_sentence};

@@ -37,17 +37,21 @@ pub fn parse(text: &str, file: FileId, limits: &Limits) -> (Ast, Vec<Diagnostic>
     }
     let run =
         || File { source: Source { text, file, scan: &scan }, limits, ast: empty(), diagnostics: Vec::new() }.read();
-    if scan.depth <= SHALLOW {
-        return run();
-    }
-    let stack = scan.depth.saturating_mul(STACK_PER_LEVEL).saturating_add(2 << 20);
-    let result = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, run);
-        thread.ok().and_then(|handle| handle.join().ok())
-    });
-    result.unwrap_or_else(|| {
+    on_stack(scan.depth, run).unwrap_or_else(|| {
         let diagnostic = Diagnostic::error(codes::TOO_DEEP, "there is not enough memory to read brackets this deep");
         (empty(), vec![diagnostic])
+    })
+}
+
+/// Runs what reads brackets `depth` deep on a stack that is large enough; `None` if there is no memory for one.
+pub(crate) fn on_stack<T: Send>(depth: usize, run: impl FnOnce() -> T + Send) -> Option<T> {
+    if depth <= SHALLOW {
+        return Some(run());
+    }
+    let stack = depth.saturating_mul(STACK_PER_LEVEL).saturating_add(2 << 20);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, run);
+        thread.ok().and_then(|handle| handle.join().ok())
     })
 }
 

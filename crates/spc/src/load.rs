@@ -18,7 +18,7 @@ pub struct Source {
 }
 
 /// Largest file that is read at all before the parser judges its size.
-const READ_LIMIT: u64 = 64 << 20;
+pub const READ_LIMIT: u64 = 64 << 20;
 
 /// The file id of the program's own text.
 pub const ROOT: FileId = FileId(0);

@@ -22,6 +22,13 @@ pub trait World {
     fn files(&self, folder: &Path, limit: usize) -> Option<Vec<PathBuf>>;
     /// The bytes of a file, of at most `limit` bytes; of a larger one, `limit + 1` bytes.
     fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, Diagnostic>;
+    /// As [`World::read`], from standard input.
+    fn stdin(&self, limit: u64) -> Result<Vec<u8>, Diagnostic>;
+    /// Every `.sp` file in a folder and the folders in it, in order of paths. Links to folders and names that start with
+    /// a dot are left out.
+    fn programs(&self, path: &Path) -> Result<Vec<PathBuf>, Diagnostic>;
+    /// Writes a whole file, or leaves the old one.
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Diagnostic>;
     fn header(&self, path: &Path) -> Result<Header, Diagnostic>;
     fn weights(&self, path: &Path) -> Result<WeightFile, Diagnostic>;
     fn csv(&self, path: &Path) -> Result<Table, Diagnostic>;
@@ -51,6 +58,16 @@ impl Default for DiskWorld {
     fn default() -> DiskWorld {
         DiskWorld { start: Instant::now() }
     }
+}
+
+fn cannot_read(path: &Path, e: &std::io::Error) -> Diagnostic {
+    let why = match e.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_string(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
+        std::io::ErrorKind::IsADirectory => "it is a folder".to_string(),
+        _ => e.to_string(),
+    };
+    Diagnostic::error(codes::NO_FILE, format!("cannot read `{}`: {why}", path.display()))
 }
 
 impl World for DiskWorld {
@@ -84,19 +101,42 @@ impl World for DiskWorld {
     }
 
     fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, Diagnostic> {
-        let fail = |e: std::io::Error| {
-            let why = match e.kind() {
-                std::io::ErrorKind::NotFound => "there is no such file".to_string(),
-                std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
-                std::io::ErrorKind::IsADirectory => "it is a folder".to_string(),
-                _ => e.to_string(),
-            };
-            Diagnostic::error(codes::NO_FILE, format!("cannot read `{}`: {why}", path.display()))
-        };
+        let fail = |e| cannot_read(path, &e);
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(fail)?;
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
         Ok(bytes)
+    }
+
+    fn stdin(&self, limit: u64) -> Result<Vec<u8>, Diagnostic> {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map(|_| bytes).map_err(|e| cannot_read(Path::new("<stdin>"), &e))
+    }
+
+    fn programs(&self, path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+        let (mut out, mut folders) = (Vec::new(), vec![path.to_path_buf()]);
+        while let Some(folder) = folders.pop() {
+            let fail = |e| cannot_read(&folder, &e);
+            for entry in std::fs::read_dir(&folder).map_err(fail)? {
+                let entry = entry.map_err(fail)?;
+                let path = entry.path();
+                if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                    continue;
+                }
+                if entry.file_type().map_err(fail)?.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|e| e == "sp") && path.is_file() {
+                    out.push(path);
+                }
+            }
+        }
+        out.sort();
+        Ok(out)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Diagnostic> {
+        spc_io::write_bytes(path, bytes)
     }
 
     fn header(&self, path: &Path) -> Result<Header, Diagnostic> {

@@ -31,17 +31,23 @@ pub struct Ran {
 }
 
 pub fn spc<S: AsRef<std::ffi::OsStr>>(folder: &Path, args: impl IntoIterator<Item = S>) -> Ran {
-    let out: Output = Command::new(binary())
-        .args(args)
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .env_remove("SPC_NVRTC")
-        .output()
-        .unwrap();
-    Ran {
-        code: out.status.code().expect("spc was killed"),
-        stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+    Ran::of(&spc_command().args(args).current_dir(folder).output().unwrap())
+}
+
+/// The command without arguments.
+pub fn spc_command() -> Command {
+    let mut command = Command::new(binary());
+    command.env("NO_COLOR", "1").env_remove("SPC_NVRTC");
+    command
+}
+
+impl Ran {
+    pub fn of(out: &Output) -> Ran {
+        Ran {
+            code: out.status.code().expect("spc was killed"),
+            stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+        }
     }
 }
 

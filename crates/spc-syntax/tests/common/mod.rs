@@ -1,5 +1,6 @@
 //! Shared helpers of the tests.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+pub mod programs;
 use spc_base::{Code, Diagnostic, FileId, Limits};
 use spc_syntax::{Ast, parse};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,17 @@ pub fn bad(text: &str) -> (Code, String, String) {
 pub fn pointed<'a>(text: &'a str, diagnostic: &Diagnostic) -> &'a str {
     let span = diagnostic.primary.as_ref().expect("a span").span;
     &text[span.start as usize..span.end as usize]
+}
+
+/// Every `.sp` file of the repository with its text, in order of paths.
+pub fn all_files() -> Vec<(PathBuf, String)> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = Vec::new();
+    for dir in ["stdlib", "examples", "tests"] {
+        collect(&top.join(dir), &mut files);
+    }
+    files.sort();
+    files.into_iter().map(|f| (f.clone(), std::fs::read_to_string(f).unwrap())).collect()
 }
 
 /// Every sample file with its text, in order of paths.

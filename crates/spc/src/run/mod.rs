@@ -27,16 +27,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// What a command found: the text for stdout, and promises that do not hold.
+/// What a command found: the text for stdout, and what is wrong although the command could go on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Done {
     pub text: String,
     pub findings: Vec<Diagnostic>,
+    /// The text lists what a check refuses: exit code 1.
+    pub differs: bool,
 }
 
 impl From<String> for Done {
     fn from(text: String) -> Done {
-        Done { text, findings: Vec::new() }
+        Done { text, ..Done::default() }
     }
 }
 
@@ -103,7 +105,8 @@ pub fn run_file(
     let run = choose_run(&source, name)?.clone();
     let report = run_job(s, &source, &run, target_name)?;
     let findings = report.expects.iter().filter_map(|o| o.failure.clone()).collect();
-    Ok(Done { text: if json { show::json(&report) } else { show::table(&report) }, findings })
+    let text = if json { show::json(&report) } else { show::table(&report) };
+    Ok(Done { text, findings, differs: false })
 }
 
 fn choose_run<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Run> {

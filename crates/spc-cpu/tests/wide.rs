@@ -109,3 +109,71 @@ fn pointwise() {
 fn gathers() {
     every(24, 60, |rng, lanes, _| Some(gathered(rng, lanes).unwrap()));
 }
+
+/// What a call needs, for [`enter`].
+#[cfg(target_arch = "x86_64")]
+struct Call<'a> {
+    module: &'a JitModule,
+    args: [u64; 3],
+}
+
+#[cfg(target_arch = "x86_64")]
+extern "C" fn enter(call: &Call<'_>) {
+    // SAFETY: the buffers are as large as a random kernel wants.
+    unsafe { call.module.call(0, &call.args).unwrap() };
+}
+
+/// Bits of the registers among rbx, r12, r13, r14, r15 that a call changed.
+#[cfg(target_arch = "x86_64")]
+fn changed(call: &Call<'_>) -> u64 {
+    let mut out: u64;
+    // SAFETY: the stack is aligned to 16 bytes at the call, and all that the ABI lets a function change is declared.
+    unsafe {
+        std::arch::asm!(
+            "push rbx", "push r12", "push r13", "push r14", "push r15", "push rbp",
+            "mov rbp, rsp", "and rsp, -16",
+            "mov rbx, 0x11", "mov r12, 0x12", "mov r13, 0x13", "mov r14, 0x14", "mov r15, 0x15",
+            "call {f}",
+            "xor rbx, 0x11", "xor r12, 0x12", "xor r13, 0x13", "xor r14, 0x14", "xor r15, 0x15",
+            "mov rax, rbx", "or rax, r12", "or rax, r13", "or rax, r14", "or rax, r15",
+            "mov rsp, rbp",
+            "pop rbp", "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx",
+            f = sym enter,
+            in("rdi") call,
+            out("rax") out,
+            clobber_abi("C"),
+        );
+    }
+    out
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn registers_of_the_caller_are_given_back() {
+    for isa in isas() {
+        for seed in 0..100 {
+            let mut rng = Rng::new(seed);
+            let k = random::kernel(&mut rng, isa.lanes()).unwrap();
+            let module = compile_wide(std::slice::from_ref(&k), isa, true).unwrap();
+            let (p, mut q) = (random::buffer(&mut rng), random::buffer(&mut rng));
+            let args = [p.as_ptr() as u64, q.as_mut_ptr() as u64, 2];
+            assert_eq!(changed(&Call { module: &module, args }), 0, "seed {seed} {}", isa.name());
+        }
+    }
+}
+
+/// The count of stack accesses sees them: with more live values than registers there are some.
+#[test]
+fn pressure_shows_in_the_counts() {
+    let mut text = String::from("kernel full lanes 16 (p: cptr, q: ptr) {\n");
+    for i in 0..40 {
+        text += &format!("v{}: vf32 = load.vf32 [v0 + {}]\n", i + 2, 64 * i);
+    }
+    for i in 0..40 {
+        text += &format!("v{}: vf32 = fmax v{}, v{}\n", i + 42, 41 - i, 2 + (i * 7) % 40);
+        text += &format!("store.vf32 [v1 + {}], v{}\n", 64 * i, i + 42);
+    }
+    let k = spc_kernel::ir::parse(&(text + "}")).unwrap();
+    let machine = spc_cpu::machine_code(&k, Isa::Avx512, true).unwrap();
+    assert!(machine.stats.all_stack > 0 && machine.stats.inner_stack == 0, "{:?}", machine.stats);
+}

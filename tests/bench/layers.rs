@@ -2,9 +2,9 @@
 //!
 //! Weights are random; 75 % of the 16 x 1 vectors (16 x 4 tiles for BSR, three of four elements for CSR and 1:4, two of
 //! four for 2:4) are zero. Times are medians of 25 calls on one thread, conversions between token-major and feature-major
-//! listed apart.
+//! listed apart. `-- avx512`, `-- avx2` or `-- clif` chooses the instruction set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
-use spc_cpu::Executor;
+use spc_cpu::{Executor, Isa};
 use spc_formats::{Layout, Validated, pack, validate};
 use spc_ir::{Act, Convert, DType, Dim, Graph, Op, Plan, Sym, SymId, Type};
 use spc_kernel::{PackedPort, Slice, Sources, schedule};
@@ -64,6 +64,8 @@ fn linear(o: usize, k: usize) -> Graph {
 
 fn main() {
     let start = Instant::now();
+    let isa = std::env::args().find_map(|a| Isa::from_name(&a)).unwrap_or(Isa::native());
+    println!("{}\n", isa.name());
     println!(
         "| O x K, tokens | layout | kernel us | conversions us | against dense | dense-equivalent GFLOP/s | predicted us |"
     );
@@ -95,7 +97,7 @@ fn main() {
             let predicted = chosen.why[0].candidates.iter().find(|c| c.layout == *name).and_then(|c| c.kernel_ps);
             let layout: Layout = name.parse().unwrap();
             let packed = One(validate(pack(&layout, o, k, &w).unwrap()).unwrap());
-            let e = Executor::new(schedule(&g, &plan, 4).unwrap(), &packed, 1).unwrap();
+            let e = Executor::new(schedule(&g, &plan, isa.lanes()).unwrap(), &packed, 1, isa).unwrap();
             let x: Vec<f32> = (0..n * k).map(|_| random()).collect();
             let (mut kernel, mut conversions) = (Vec::new(), Vec::new());
             for _ in 0..25 {

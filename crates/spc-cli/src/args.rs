@@ -1,5 +1,6 @@
 //! The command line.
 use clap::{Args, Parser, Subcommand};
+use spc::Isa;
 use spc::driver::{Options, Stage};
 use std::path::PathBuf;
 
@@ -84,6 +85,8 @@ pub enum Command {
         /// Threads that kernels run on. Any number gives the same results.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
         threads: Option<u16>,
+        #[command(flatten)]
+        on: OnIsa,
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
@@ -99,6 +102,8 @@ pub enum Command {
         seed: u64,
         #[command(flatten)]
         target: OnTarget,
+        #[command(flatten)]
+        on: OnIsa,
         #[command(flatten)]
         bind: Bind,
     },
@@ -167,6 +172,21 @@ pub struct OnTarget {
     pub target: Option<String>,
 }
 
+#[derive(Args, Debug)]
+pub struct OnIsa {
+    /// Instruction set of CPU kernels: native (the widest of this machine), avx512, avx2 or clif.
+    #[arg(long, value_parser = isa, default_value = "native", value_name = "NAME")]
+    pub isa: Isa,
+}
+
+fn isa(text: &str) -> Result<Isa, String> {
+    if text == "native" {
+        return Ok(Isa::native());
+    }
+    let isa = Isa::from_name(text).ok_or("expected native, avx512, avx2 or clif")?;
+    if isa.is_available() { Ok(isa) } else { Err("this machine does not have it".into()) }
+}
+
 /// `NAME=FILE`.
 fn pair(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
@@ -213,6 +233,9 @@ impl Cli {
         };
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();
+        if let Command::Run { on, .. } | Command::Verify { on, .. } = &self.command {
+            o.isa = Some(on.isa);
+        }
         if let Command::Run { text, threads, .. } = &self.command {
             o.texts.clone_from(text);
             o.threads = threads.map(usize::from);
@@ -253,6 +276,10 @@ mod tests {
         let o = cli.unwrap().options();
         assert_eq!((o.texts, o.threads), (vec!["a".to_string(), "b".to_string()], Some(2)));
         assert_eq!(o.binds["m"], PathBuf::from("w"));
+        assert_eq!(o.isa, Some(Isa::native()));
+        let forced = Cli::try_parse_from(["spc", "verify", "f.sp", "--isa", "clif"]).unwrap();
+        assert_eq!(forced.options().isa, Some(Isa::Clif));
+        assert!(Cli::try_parse_from(["spc", "run", "f.sp", "--isa", "avx1"]).is_err());
     }
 
     #[test]

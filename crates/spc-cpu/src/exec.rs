@@ -1,7 +1,8 @@
 //! Runs scheduled programs as machine code.
 #![allow(unsafe_code)]
 use crate::buffer::AlignedBuf;
-use crate::jit::{JitModule, Split, compile};
+use crate::host::Isa;
+use crate::jit::{JitModule, Split, compile_wide};
 use crate::pool::Pool;
 use spc_base::Bug;
 use spc_ir::NodeId;
@@ -34,9 +35,11 @@ type Outputs = Vec<(String, Tensor)>;
 type Clock<'a> = &'a dyn Fn() -> Duration;
 
 impl Executor {
-    /// Compiles a program and copies its weights. `threads` of 0 or 1 runs on the calling thread.
-    pub fn new(program: Program, sources: &dyn Sources, threads: usize) -> Result<Executor, Bug> {
-        let module = compile(program.kernels())?;
+    /// Compiles a program, scheduled for the lanes of `isa`, and copies its weights. Kernels that the instruction set's
+    /// executor does not take go to Cranelift. `threads` of 0 or 1 runs on the calling thread.
+    pub fn new(program: Program, sources: &dyn Sources, threads: usize, isa: Isa) -> Result<Executor, Bug> {
+        // Debug builds prove every register allocation.
+        let module = compile_wide(program.kernels(), isa, cfg!(debug_assertions))?;
         let mut constants = Vec::with_capacity(program.buffers().len());
         for b in program.buffers() {
             let bytes = constant_bytes(&program, b, sources)?;
@@ -48,6 +51,11 @@ impl Executor {
 
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// What compiled each kernel of the program.
+    pub fn isas(&self) -> Vec<Isa> {
+        (0..self.module.len()).filter_map(|i| self.module.isa(i)).collect()
     }
 
     pub fn threads(&self) -> usize {

@@ -3,6 +3,78 @@ use cranelift_codegen::isa::{OwnedTargetIsa, TargetFrontendConfig, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use spc_base::Bug;
 
+/// The executor of kernels and the vectors it uses. Results are the same bits up to the order of sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// Cranelift: every architecture that it has, 4 lanes.
+    Clif,
+    /// x86-64 with AVX2, FMA, BMI1 and BMI2: 8 lanes.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL and DQ as well: 16 lanes.
+    Avx512,
+}
+
+impl Isa {
+    pub const ALL: [Isa; 3] = [Isa::Clif, Isa::Avx2, Isa::Avx512];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Clif => "clif",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Isa> {
+        Isa::ALL.into_iter().find(|i| i.name() == name)
+    }
+
+    /// Lanes of the vectors of a kernel for it.
+    pub fn lanes(self) -> usize {
+        match self {
+            Isa::Clif => 4,
+            Isa::Avx2 => 8,
+            Isa::Avx512 => 16,
+        }
+    }
+
+    /// True if this machine can run it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Clif => true,
+            Isa::Avx2 => has_avx2(),
+            Isa::Avx512 => has_avx2() && has_avx512(),
+        }
+    }
+
+    /// The widest that this machine can run.
+    pub fn native() -> Isa {
+        Isa::ALL.into_iter().rev().find(|i| i.is_available()).unwrap_or(Isa::Clif)
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", unix))]
+fn has_avx2() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx2") && has!("fma") && has!("bmi1") && has!("bmi2")
+}
+
+#[cfg(all(target_arch = "x86_64", unix))]
+fn has_avx512() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq")
+}
+
+#[cfg(not(all(target_arch = "x86_64", unix)))]
+fn has_avx2() -> bool {
+    false
+}
+
+#[cfg(not(all(target_arch = "x86_64", unix)))]
+fn has_avx512() -> bool {
+    false
+}
+
 /// Which instructions compiled code may use. Results are the same bits with either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Features {

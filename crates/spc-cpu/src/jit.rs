@@ -1,13 +1,17 @@
 //! Kernels to machine code in memory.
 #![allow(unsafe_code)]
 use crate::clif::{kernel_signature, math_signature, translate};
-use crate::host::{Features, Target, isa};
+use crate::host::{Features, Isa, Target, isa};
 use crate::math;
 use crate::pool::Pool;
-use cranelift_codegen::ir::Function;
+use crate::wide;
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{AbiParam, Function, Signature};
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, default_libcall_names};
 use spc_base::Bug;
 use spc_kernel::ir::Kernel;
 use spc_kernel::math::MathFn;
@@ -21,6 +25,7 @@ pub struct JitModule {
     functions: Vec<*const u8>,
     arity: Vec<usize>,
     sizes: Vec<usize>,
+    isas: Vec<Isa>,
 }
 
 // SAFETY: after construction the machine code is never changed, and `JITModule` is only touched again by `drop`.
@@ -28,21 +33,39 @@ unsafe impl Send for JitModule {}
 // SAFETY: as above; shared use reads function addresses only.
 unsafe impl Sync for JitModule {}
 
-/// Compiles kernels for this machine, function `i` from kernel `i`.
+/// Compiles kernels for this machine with Cranelift, function `i` from kernel `i`.
 pub fn compile(kernels: &[Kernel]) -> Result<JitModule, Bug> {
     compile_for(kernels, Features::Host)
 }
 
 /// As [`compile`], with a choice of instructions.
 pub fn compile_for(kernels: &[Kernel], features: Features) -> Result<JitModule, Bug> {
+    build(kernels, features, Isa::Clif, false)
+}
+
+/// Compiles kernels for `isa`, function `i` from kernel `i`; those that [`wide::supported`] refuses, with Cranelift.
+/// [`JitModule::isa`] tells which it was. With `check`, register allocations are proved right.
+pub fn compile_wide(kernels: &[Kernel], isa: Isa, check: bool) -> Result<JitModule, Bug> {
+    if !isa.is_available() {
+        return Err(Bug::new(format!("this machine has no {}", isa.name())));
+    }
+    build(kernels, Features::Host, isa, check)
+}
+
+fn build(kernels: &[Kernel], features: Features, wide: Isa, check: bool) -> Result<JitModule, Bug> {
     let mut builder = JITBuilder::with_isa(isa(features)?, default_libcall_names());
     builder.symbols(math::symbols());
     let mut module = JITModule::new(builder);
-    match define_all(&mut module, kernels) {
-        Ok((ids, sizes)) => {
-            let functions = ids.iter().map(|id| module.get_finalized_function(*id)).collect();
-            let arity = kernels.iter().map(|k| k.params.len()).collect();
-            Ok(JitModule { module: Some(module), functions, arity, sizes })
+    match define_all(&mut module, kernels, wide, check) {
+        Ok(defined) => {
+            let functions = defined.iter().map(|d| module.get_finalized_function(d.id)).collect();
+            Ok(JitModule {
+                module: Some(module),
+                functions,
+                arity: kernels.iter().map(|k| k.params.len()).collect(),
+                sizes: defined.iter().map(|d| d.size).collect(),
+                isas: defined.iter().map(|d| d.isa).collect(),
+            })
         }
         Err(e) => {
             // SAFETY: no function of the module was handed out.
@@ -52,22 +75,37 @@ pub fn compile_for(kernels: &[Kernel], features: Features) -> Result<JitModule, 
     }
 }
 
-fn define_all(module: &mut JITModule, kernels: &[Kernel]) -> Result<(Vec<FuncId>, Vec<usize>), Bug> {
+struct Defined {
+    id: FuncId,
+    size: usize,
+    isa: Isa,
+}
+
+fn define_all(module: &mut JITModule, kernels: &[Kernel], wide: Isa, check: bool) -> Result<Vec<Defined>, Bug> {
     let fail = |e: String| Bug::new(format!("jit: {e}"));
     let target = Target::of(module.isa());
     let config = target.config;
-    let mut imports: BTreeMap<MathFn, FuncId> = BTreeMap::new();
+    let (mut imports, mut by_lane) = (BTreeMap::new(), BTreeMap::new());
     for f in MathFn::ALL {
         let signature = math_signature(f, config.default_call_conv);
         let id = module.declare_function(&math::symbol(f), Linkage::Import, &signature);
         imports.insert(f, id.map_err(|e| fail(e.to_string()))?);
+        let id = module.declare_function(&math::lanes_symbol(f), Linkage::Import, &lanes_signature());
+        by_lane.insert(f, id.map_err(|e| fail(e.to_string()))?);
     }
     let mut scratch = FunctionBuilderContext::new();
     let mut ctx = module.make_context();
-    let (mut ids, mut sizes) = (Vec::new(), Vec::new());
+    let mut defined = Vec::new();
     for k in kernels {
-        let signature = kernel_signature(config.default_call_conv);
+        let narrow = wide::supported(k, wide).is_err();
+        let call_conv = if narrow { config.default_call_conv } else { CallConv::SystemV };
+        let signature = kernel_signature(call_conv);
         let id = module.declare_anonymous_function(&signature).map_err(|e| fail(e.to_string()))?;
+        if !narrow {
+            let size = define_wide(module, id, k, wide, check, &by_lane)?;
+            defined.push(Defined { id, size, isa: wide });
+            continue;
+        }
         module.clear_context(&mut ctx);
         ctx.func.signature = signature;
         let mut import = |func: &mut Function, f: MathFn| {
@@ -76,11 +114,38 @@ fn define_all(module: &mut JITModule, kernels: &[Kernel]) -> Result<(Vec<FuncId>
         };
         translate(k, target, &mut ctx.func, &mut scratch, &mut import)?;
         module.define_function(id, &mut ctx).map_err(|e| fail(format!("kernel {}: {e}", k.name)))?;
-        sizes.push(ctx.compiled_code().map_or(0, |c| c.code_buffer().len()));
-        ids.push(id);
+        let size = ctx.compiled_code().map_or(0, |c| c.code_buffer().len());
+        defined.push(Defined { id, size, isa: Isa::Clif });
     }
     module.finalize_definitions().map_err(|e| fail(e.to_string()))?;
-    Ok((ids, sizes))
+    Ok(defined)
+}
+
+/// Signature of [`math::lanes_symbol`].
+fn lanes_signature() -> Signature {
+    let mut s = Signature::new(CallConv::SystemV);
+    s.params.extend([AbiParam::new(I64); 3]);
+    s
+}
+
+/// Defines a kernel by the wide executor's bytes and gives their number.
+fn define_wide(
+    module: &mut JITModule,
+    id: FuncId,
+    k: &Kernel,
+    isa: Isa,
+    check: bool,
+    by_lane: &BTreeMap<MathFn, FuncId>,
+) -> Result<usize, Bug> {
+    let machine = wide::machine_code(k, isa, check)?;
+    let reloc = |(at, f): &(usize, MathFn)| {
+        let name = by_lane.get(f).ok_or_else(|| Bug::new("jit: unknown math function"))?;
+        Ok(ModuleReloc { offset: *at as u32, kind: Reloc::Abs8, name: (*name).into(), addend: 0 })
+    };
+    let relocs = machine.calls.iter().map(reloc).collect::<Result<Vec<_>, Bug>>()?;
+    let done = module.define_function_bytes(id, 64, &machine.bytes, &relocs);
+    done.map_err(|e| Bug::new(format!("jit: kernel {}: {e}", k.name)))?;
+    Ok(machine.bytes.len())
 }
 
 /// The machine code of one kernel for this machine as assembly text, for people and tests.
@@ -123,6 +188,11 @@ impl JitModule {
     /// Bytes of machine code of a kernel.
     pub fn code_size(&self, kernel: usize) -> Option<usize> {
         self.sizes.get(kernel).copied()
+    }
+
+    /// What compiled a kernel.
+    pub fn isa(&self, kernel: usize) -> Option<Isa> {
+        self.isas.get(kernel).copied()
     }
 
     /// Calls kernel number `kernel` with one word for each parameter: integers as they are, pointers as addresses.

@@ -10,10 +10,12 @@ mod host;
 mod jit;
 mod math;
 mod pool;
+mod wide;
 
 pub use buffer::{ALIGN, AlignedBuf};
 pub use clif::clif_text;
 pub use exec::Executor;
-pub use host::Features;
-pub use jit::{JitModule, Split, assembly, compile, compile_for};
+pub use host::{Features, Isa};
+pub use jit::{JitModule, Split, assembly, compile, compile_for, compile_wide};
 pub use pool::Pool;
+pub use wide::{Machine, Stats, machine_code, supported};

@@ -1,4 +1,5 @@
 //! The C symbols through which compiled kernels reach [`spc_kernel::math`].
+#![allow(unsafe_code)]
 use spc_kernel::math::{MathFn, call};
 
 extern "C" fn exp(x: f32) -> f32 {
@@ -38,6 +39,47 @@ extern "C" fn floor(x: f32) -> f32 {
     x.floor()
 }
 
+macro_rules! by_lane {
+    ($($name:ident = $f:ident),* $(,)?) => {$(
+        /// `data[i] = f(data[i], second[i])` for `i < n`. Functions of one argument do not read `second`.
+        ///
+        /// # Safety
+        ///
+        /// `data`, and `second` where it is read, point to `n` floats.
+        unsafe extern "C" fn $name(data: *mut f32, second: *const f32, n: usize) {
+            for i in 0..n {
+                // SAFETY: promised by the caller.
+                unsafe {
+                    let y = if MathFn::$f.arity() == 2 { *second.add(i) } else { 0.0 };
+                    *data.add(i) = call(MathFn::$f, *data.add(i), y);
+                }
+            }
+        }
+    )*};
+}
+
+by_lane! {
+    exp_lanes = Exp, log_lanes = Log, erf_lanes = Erf, tanh_lanes = Tanh, sin_lanes = Sin, cos_lanes = Cos,
+    pow_lanes = Pow,
+}
+
+/// Name of the symbol of a math function over the lanes of a vector: `void f(float *data, const float *second, size_t n)`.
+pub(crate) fn lanes_symbol(f: MathFn) -> String {
+    format!("spc_{}_lanes", f.name())
+}
+
+fn lanes_address(f: MathFn) -> *const u8 {
+    match f {
+        MathFn::Exp => exp_lanes as *const u8,
+        MathFn::Log => log_lanes as *const u8,
+        MathFn::Erf => erf_lanes as *const u8,
+        MathFn::Tanh => tanh_lanes as *const u8,
+        MathFn::Sin => sin_lanes as *const u8,
+        MathFn::Cos => cos_lanes as *const u8,
+        MathFn::Pow => pow_lanes as *const u8,
+    }
+}
+
 /// Name of the symbol of a math function.
 pub(crate) fn symbol(f: MathFn) -> String {
     format!("spc_{}", f.name())
@@ -59,6 +101,7 @@ fn address(f: MathFn) -> *const u8 {
 /// processor lacks an instruction.
 pub(crate) fn symbols() -> Vec<(String, *const u8)> {
     let mut all: Vec<_> = MathFn::ALL.into_iter().map(|f| (symbol(f), address(f))).collect();
+    all.extend(MathFn::ALL.into_iter().map(|f| (lanes_symbol(f), lanes_address(f))));
     all.push(("fmaf".into(), fma as *const u8));
     all.push(("floorf".into(), floor as *const u8));
     all

@@ -1,6 +1,6 @@
 //! What the generated code looks like: stable CLIF text, and no vector on the stack in the tiles of linear kernels.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-use spc_cpu::{assembly, clif_text};
+use spc_cpu::{Isa, assembly, clif_text, machine_code};
 use spc_kernel::ir::parse;
 use spc_kernel::templates::{LinearSpec, panel, rowblock};
 
@@ -67,4 +67,41 @@ fn linear_kernels_keep_their_vectors_in_registers() {
             assert!(code.contains("vfmadd"), "{}", k.name);
         }
     }
+}
+
+/// No tile of a linear kernel keeps anything on the stack in its innermost loops.
+#[test]
+fn wide_linear_kernels_keep_everything_in_registers() {
+    let mut wrong = Vec::new();
+    for isa in [Isa::Avx2, Isa::Avx512] {
+        let lanes = isa.lanes();
+        let panel_height = lanes.max(16);
+        let dense = format!("dense({panel_height})");
+        let layouts =
+            ["vx1(1)", "vx1(2)", "vx1(4)", "vx1(8)", "vx1(12)", "vx1(16)", "bsr(4,4)", "bsr(2,2)", "bsr(16,16)"];
+        for text in layouts.into_iter().chain([
+            "csr",
+            "nm(1,4)",
+            "nm(2,4)",
+            "nm(4,8)",
+            "dense(16)",
+            "dense(32)",
+            "dense(64)",
+            &dense,
+        ]) {
+            let layout = text.parse().unwrap();
+            let spec = LinearSpec { layout, rows: 132, cols: 96, bias: true, act: None, lanes };
+            let mut kernels = vec![rowblock(&spec).unwrap()];
+            if text.starts_with("dense") {
+                kernels.push(panel(&spec).unwrap());
+            }
+            for k in kernels {
+                let machine = machine_code(&k, isa, true).unwrap();
+                if machine.stats.inner_stack > 0 || machine.stats.inner_moves > 0 {
+                    wrong.push(format!("{} {}: {:?}", isa.name(), k.name, machine.stats));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,7 +1,7 @@
 //! Random graphs under random plans: compiled programs agree with interpreted programs bit for bit, and both with the
 //! reference interpreter of graphs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-use spc_cpu::Executor;
+use spc_cpu::{Executor, Isa};
 use spc_formats::{Layout, Validated, pack, validate};
 use spc_interp::Value;
 use spc_interp::testing::{Case, Options, Rng, random_case};
@@ -133,7 +133,9 @@ struct Run {
 fn both(case: &Case, seed: u64) -> Run {
     let graph = passes::run(&case.graph, None).unwrap().0;
     let plan = random_plan(&graph, &case.weights, &mut Rng::new(seed));
-    let lanes = if seed.is_multiple_of(5) { 1 } else { 4 };
+    let wide: Vec<Isa> = Isa::ALL.into_iter().filter(|i| i.is_available()).collect();
+    let isa = wide[seed as usize % wide.len()];
+    let lanes = if isa == Isa::Clif && seed.is_multiple_of(5) { 1 } else { isa.lanes() };
     let program = schedule(&graph, &plan, lanes).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
     let weights = sources(&program, &case.weights);
     let inputs = tensors(&program, &case.inputs);
@@ -141,7 +143,7 @@ fn both(case: &Case, seed: u64) -> Run {
     let outputs = interpret(&program, &weights, &case.syms, &inputs)
         .unwrap_or_else(|e| panic!("seed {seed}: {e:?}\n{graph}\n{program}"));
     for threads in [1, 2] {
-        let exec = Executor::new(program.clone(), &weights, threads).unwrap();
+        let exec = Executor::new(program.clone(), &weights, threads, isa).unwrap();
         // The second call finds the buffers of the first.
         for _ in 0..2 {
             let got = exec.call(&case.syms, &inputs).unwrap();
@@ -212,7 +214,7 @@ fn ids_out_of_range_are_reported() {
         let program = schedule(&graph, &plan, 4).unwrap();
         let weights = sources(&program, &case.weights);
         let inputs = tensors(&program, &case.inputs);
-        let exec = Executor::new(program.clone(), &weights, 1).unwrap();
+        let exec = Executor::new(program.clone(), &weights, 1, Isa::Clif).unwrap();
         for result in
             [interpret(&program, &weights, &case.syms, &borrowed(&inputs)), exec.call(&case.syms, &borrowed(&inputs))]
         {
@@ -233,7 +235,7 @@ fn wrong_calls_are_refused() {
     let plan = Plan::all_dense(&graph, "cpu", "dense(16)").unwrap();
     let program = schedule(&graph, &plan, 4).unwrap();
     let weights = sources(&program, &case.weights);
-    let exec = Executor::new(program.clone(), &weights, 2).unwrap();
+    let exec = Executor::new(program.clone(), &weights, 2, Isa::Clif).unwrap();
     assert!(exec.call(&[], &[]).is_err());
     let inputs = tensors(&program, &case.inputs);
     assert!(exec.call(&case.syms, &borrowed(&inputs)).is_ok());
@@ -246,6 +248,6 @@ fn wrong_calls_are_refused() {
     let missing = Weights { raw: &none, packed: BTreeMap::new() };
     if program.buffers().iter().any(|b| matches!(b.role, spc_kernel::Role::Weight(_) | spc_kernel::Role::Packed { .. }))
     {
-        assert!(Executor::new(program, &missing, 1).is_err());
+        assert!(Executor::new(program, &missing, 1, Isa::Clif).is_err());
     }
 }

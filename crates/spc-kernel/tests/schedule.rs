@@ -82,8 +82,16 @@ fn plans_that_do_not_fit_are_refused() {
     let mut sparse = plan(&g);
     sparse.linears[1].layout = "csr".into();
     assert!(schedule(&g, &sparse, 4).unwrap_err().0.contains("row-major kernel"));
+}
+
+#[test]
+fn panels_that_lanes_do_not_fit_get_fewer() {
+    let g = graph();
     let mut panel = plan(&g);
-    panel.linears[1].layout = "dense(6)".into();
-    assert!(schedule(&g, &panel, 4).unwrap_err().0.contains("lanes"));
-    assert!(schedule(&g, &panel, 1).is_ok());
+    for (layout, lanes, want) in [("dense(6)", 4, 1), ("dense(4)", 16, 4), ("dense(16)", 16, 16), ("dense(24)", 8, 8)] {
+        panel.linears[1].layout = layout.into();
+        let p = schedule(&g, &panel, lanes).unwrap();
+        let got = p.kernels().iter().find(|k| k.name.starts_with("panel")).unwrap().lanes;
+        assert_eq!(got, want, "{layout} for {lanes} lanes");
+    }
 }

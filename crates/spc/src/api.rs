@@ -11,6 +11,7 @@ use crate::weights::{Weight, WeightSet};
 use crate::world::DiskWorld;
 use ndarray::{ArrayBase, Data, Dimension};
 use spc_base::{Diagnostic, codes};
+use spc_cpu::Isa;
 use spc_report::{Renderer, SourceMap};
 use spc_sema::TargetKind;
 use std::collections::BTreeMap;
@@ -82,6 +83,14 @@ pub struct Compiler {
 impl Compiler {
     pub fn new() -> Compiler {
         Compiler::default()
+    }
+
+    /// Instruction set of CPU kernels, instead of the widest that this machine has. Another one may add in another order.
+    /// One that [`Isa::is_available`] denies is an error when a program is compiled.
+    #[must_use]
+    pub fn isa(mut self, isa: Isa) -> Compiler {
+        self.options.isa = Some(isa);
+        self
     }
 
     /// Threads that kernels run on, instead of the number that the target declares. Any number gives the same results.
@@ -158,10 +167,10 @@ impl Compiler {
         let s = Session::new(&world, self.options);
         let all = || -> Res<Program> {
             let loaded = Loaded::open(&s, folder.as_ref())?;
-            let threads = s.options.threads.unwrap_or(loaded.threads);
+            let on = s.cpu(loaded.threads);
             let mut engines = BTreeMap::new();
             for f in &loaded.functions {
-                engines.insert(f.graph.name.clone(), Engine::new(f, &loaded.packed, &loaded.weights, threads)?);
+                engines.insert(f.graph.name.clone(), Engine::new(f, &loaded.packed, &loaded.weights, on)?);
             }
             Ok(Program { engines, warnings: Vec::new() })
         };
@@ -255,11 +264,11 @@ fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet
         let text = format!("the target `{}` is not a CPU, and only CPU code can be called here", t.name);
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).into());
     }
-    let threads = s.options.threads.unwrap_or(t.threads);
+    let on = s.cpu(t.threads);
     let built = build(s, source, t, &source.functions(&c.functions)?, given, c.constraints)?;
     let mut out = BTreeMap::new();
     for f in &built.functions {
-        out.insert(f.graph.name.clone(), Engine::new(f, &built.packed, &built.weights, threads)?);
+        out.insert(f.graph.name.clone(), Engine::new(f, &built.packed, &built.weights, on)?);
     }
     Ok(out)
 }

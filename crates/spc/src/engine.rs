@@ -4,7 +4,7 @@ use crate::plan::{PackedSet, Planned};
 use crate::weights::{Weight, WeightSet};
 use ndarray::{ArrayD, IxDyn};
 use spc_base::{Bug, Diagnostic, codes};
-use spc_cpu::Executor;
+use spc_cpu::{Executor, Isa};
 use spc_formats::Validated;
 use spc_interp::{RunError, Value, bind_syms};
 use spc_ir::{Graph, NodeId, Op};
@@ -17,8 +17,12 @@ pub type Inputs = BTreeMap<String, Value<f32>>;
 /// Results in declared order.
 pub type Outputs = Vec<(String, Value<f32>)>;
 
-/// Floats in a vector of the CPU code.
-pub const LANES: usize = 4;
+/// What a function is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpu {
+    pub threads: usize,
+    pub isa: Isa,
+}
 
 /// Compiled code of one function with its weights and threads.
 pub struct Engine {
@@ -50,10 +54,11 @@ pub struct StepTime {
 }
 
 impl Engine {
-    /// Schedules and compiles a function. The weights are copied in. Any number of threads gives the same results.
-    pub fn new(planned: &Planned, packed: &PackedSet, weights: &WeightSet, threads: usize) -> Res<Engine> {
-        let program = schedule(&planned.graph, &planned.plan, LANES)?;
-        let executor = Executor::new(program, &Bound { packed, weights }, threads)?;
+    /// Schedules and compiles a function. The weights are copied in. Any number of threads gives the same results; another
+    /// instruction set may add in another order.
+    pub fn new(planned: &Planned, packed: &PackedSet, weights: &WeightSet, on: Cpu) -> Res<Engine> {
+        let program = schedule(&planned.graph, &planned.plan, on.isa.lanes())?;
+        let executor = Executor::new(program, &Bound { packed, weights }, on.threads, on.isa)?;
         Ok(Engine { graph: planned.graph.clone(), executor })
     }
 
@@ -168,7 +173,7 @@ fn value(shape: Vec<usize>, t: Tensor) -> Result<Value<f32>, Bug> {
 
 /// The CPU kernels of a function as Cranelift text.
 pub fn clif(planned: &Planned) -> Res<String> {
-    let program = schedule(&planned.graph, &planned.plan, LANES)?;
+    let program = schedule(&planned.graph, &planned.plan, Isa::Clif.lanes())?;
     let mut out = String::new();
     for line in program.to_string().lines() {
         out += &format!("; {line}\n");

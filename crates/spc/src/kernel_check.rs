@@ -1,5 +1,5 @@
 //! The kernel of every linear alone, against its sum in f64, within the bound that any order of summation keeps.
-use crate::engine::{Engine, Inputs};
+use crate::engine::{Cpu, Engine, Inputs};
 use crate::failure::Res;
 use crate::plan::{PackedSet, Planned};
 use crate::weights::{Weight, WeightSet};
@@ -28,7 +28,14 @@ pub fn longest_sum(g: &Graph) -> Result<usize, Bug> {
 /// # Errors
 /// SP0502 names the first weight, layout, token and output that differ by more than `gamma(K + 1)` times the sum of
 /// absolute products.
-pub fn linears(f: &Planned, packed: &PackedSet, weights: &WeightSet, syms: &[u64], given: &Inputs) -> Res<usize> {
+pub fn linears(
+    f: &Planned,
+    packed: &PackedSet,
+    weights: &WeightSet,
+    on: Cpu,
+    syms: &[u64],
+    given: &Inputs,
+) -> Res<usize> {
     let wide = given.iter().map(|(n, v)| (n.clone(), v.convert::<f64>())).collect();
     let values = run_all::<f64>(&f.graph, syms, &wide, weights, Absent::Skip)?;
     for l in &f.plan.linears {
@@ -44,7 +51,7 @@ pub fn linears(f: &Planned, packed: &PackedSet, weights: &WeightSet, syms: &[u64
         let x = ArrayD::from_shape_vec(IxDyn(&[x.len() / k, k]), x).map_err(|e| Bug::new(e.to_string()))?;
         let b =
             if bias { operands.get(2).map(|b| bias_values(&f.graph, *b, &values, weights)).transpose()? } else { None };
-        one(l, packed, weights, &x, b.as_deref())?;
+        one(l, packed, weights, on, &x, b.as_deref())?;
     }
     Ok(f.plan.linears.len())
 }
@@ -99,11 +106,18 @@ fn alone(l: &LinearPlan, rows: usize, cols: usize, tokens: usize, bias: bool) ->
     Ok(Planned { graph: g, plan })
 }
 
-fn one(l: &LinearPlan, packed: &PackedSet, weights: &WeightSet, x: &ArrayD<f32>, bias: Option<&[f32]>) -> Res<()> {
+fn one(
+    l: &LinearPlan,
+    packed: &PackedSet,
+    weights: &WeightSet,
+    on: Cpu,
+    x: &ArrayD<f32>,
+    bias: Option<&[f32]>,
+) -> Res<()> {
     let p = packed.get(&(l.weight.clone(), l.layout.clone())).ok_or_else(|| Bug::new("a linear is not packed"))?;
     let (rows, cols, tokens) = (p.rows(), p.cols(), x.shape()[0]);
     let planned = alone(l, rows, cols, tokens, bias.is_some())?;
-    let engine = Engine::new(&planned, packed, weights, 1)?;
+    let engine = Engine::new(&planned, packed, weights, on)?;
     let mut given = Inputs::from([("x".to_string(), Value::F(x.clone()))]);
     if let Some(b) = bias {
         let b = ArrayD::from_shape_vec(IxDyn(&[b.len()]), b.to_vec()).map_err(|e| Bug::new(e.to_string()))?;

@@ -57,6 +57,7 @@ mod weights;
 mod world;
 
 pub use api::{Checked, Compiler, Error, Program};
+pub use spc_cpu::Isa;
 pub use value::{Input, Results};
 
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the

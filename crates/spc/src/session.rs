@@ -1,6 +1,8 @@
 //! What every step of one command shares: the world, the options, the sources for messages, the warnings so far.
+use crate::engine::Cpu;
 use crate::world::World;
 use spc_base::{Diagnostic, FileId, Limits};
+use spc_cpu::Isa;
 use spc_report::SourceMap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ pub struct Options {
     pub opt_limit: Option<usize>,
     /// Threads that kernels run on; `None`: as the target says.
     pub threads: Option<usize>,
+    /// Instruction set of CPU kernels, one that this machine has; `None`: the widest.
+    pub isa: Option<Isa>,
     /// Weight files by model, instead of those that the program names.
     pub binds: BTreeMap<String, PathBuf>,
     /// Data files by source, instead of those that the program names.
@@ -53,6 +57,12 @@ impl<'w> Session<'w> {
             sources.insert(FileId(id), file.path, file.text);
         }
         Session { world, progress: &Silent, options, sources, warnings: Vec::new() }
+    }
+
+    /// What to compile for, where the target says `threads`.
+    pub fn cpu(&self, threads: usize) -> Cpu {
+        let isa = self.options.isa.unwrap_or_else(Isa::native);
+        Cpu { threads: self.options.threads.unwrap_or(threads), isa }
     }
 
     pub fn warn(&mut self, d: Diagnostic) {

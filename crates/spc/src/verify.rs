@@ -102,7 +102,7 @@ fn function(
     what: &Verify,
     table: &mut Table,
 ) -> Res<()> {
-    let engine = Engine::new(f, packed, weights, s.options.threads.unwrap_or(1))?;
+    let engine = Engine::new(f, packed, weights, s.cpu(1))?;
     let (mut worst, mut distance, mut checked) = (0.0f64, 0.0f64, 0usize);
     for round in 0..what.rounds {
         s.progress.step("verifying", round, what.rounds);
@@ -118,7 +118,7 @@ fn function(
         let (share, most) = compare(&f.graph, &syms, &given, weights, &found)?;
         (worst, distance) = (worst.max(share), distance.max(most));
         if round == 0 {
-            checked = kernel_check::linears(f, packed, weights, &syms, &given)?;
+            checked = kernel_check::linears(f, packed, weights, s.cpu(1), &syms, &given)?;
         }
     }
     s.progress.step("verifying", what.rounds, what.rounds);

@@ -43,7 +43,7 @@ impl Scheduler<'_> {
                 let dims = self.dims(written)?;
                 let y = self.fresh(Role::Temp, DType::F32, &dims)?;
                 bound.push(("y", StepArg::Buffer(y.buffer)));
-                (panel(&spec)?, Value::of(y))
+                (panel(&LinearSpec { lanes: spec.panel_lanes(), ..spec })?, Value::of(y))
             }
             _ => return Err(fail("no kernel changes the layout of activations on the way".into())),
         };

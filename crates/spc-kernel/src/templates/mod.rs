@@ -57,6 +57,12 @@ impl LinearSpec<'_> {
         self.rows.div_ceil(self.block_rows())
     }
 
+    /// Lanes of the row-major kernel: as asked, or as many of CLIF's as divide a panel that those do not fit.
+    pub fn panel_lanes(&self) -> usize {
+        let divides = |lanes: &usize| self.block_rows().is_multiple_of(*lanes);
+        [self.lanes, 4].into_iter().filter(|n| *n <= self.lanes).find(divides).unwrap_or(1)
+    }
+
     fn check(&self) -> Result<(), Bug> {
         self.layout.check().map_err(|r| Bug::new(r.0))?;
         let bytes = self.rows.checked_add(256).and_then(|r| r.checked_mul(self.cols.checked_add(256)?));

@@ -6,13 +6,21 @@
 //! Parameters: `values` `[ceil(O/P)][K][P]`, `x` `[n][K]`, `y` `[n][O]`, `bias` `[O]` if there is one, `n`, `lo`, `hi`.
 //! Lanes past the last output of a short panel are computed (their weights are zeros) and not stored.
 use super::LinearSpec;
-use super::tile::{Count, Epilogue, Tile, unrolled};
+use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
 use crate::ir::{Addr, Builder, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::Layout;
 
-/// Accumulators of a tile.
-const ACCUMULATORS: usize = 8;
+/// Tokens in one tile of that many vectors, largest first: powers of two down to 1.
+fn token_tiles(vectors: usize, lanes: usize) -> Vec<usize> {
+    let most = accumulators(lanes) / vectors.next_power_of_two();
+    let most = 1 << most.max(1).ilog2();
+    match most {
+        1 => vec![1],
+        16 if lanes >= WIDE => vec![16, 4, 1],
+        _ => vec![most, 1],
+    }
+}
 
 pub fn panel(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let Layout::Dense { panel } = spec.layout else {
@@ -101,10 +109,8 @@ impl Panel<'_> {
 
     /// All tokens of a strip: full tiles, then one by one.
     fn tokens(&self, b: &mut Builder, strip: Strip) -> Result<(), Bug> {
-        // A power of two.
-        let several = (ACCUMULATORS / strip.vectors.next_power_of_two()).max(1);
         let (mut x, mut y, mut left, mut result) = (self.x, strip.y, self.n, Ok(()));
-        for tokens in if several > 1 { vec![several, 1] } else { vec![1] } {
+        for tokens in token_tiles(strip.vectors, b.lanes()) {
             let count = b.op(Op::Shr(left, tokens.trailing_zeros() as u8));
             let r = b.repeat(count, &[x, y], |b, _, s| {
                 result = result.clone().and(self.tile(b, strip, s[0], s[1], tokens));
@@ -127,7 +133,7 @@ impl Panel<'_> {
         let (x_row, y_row) = (to_i32(4 * cols * tokens)? / tokens as i32, to_i32(4 * rows * tokens)? / tokens as i32);
         let acc = tile.zeros(b);
         let state: Vec<Val> = [strip.values, x].into_iter().chain(acc).collect();
-        let state = unrolled(b, Count::Fixed(cols), tile.steps(), state, &|b, s| {
+        let state = unrolled(b, Count::Fixed(cols), tile.steps(b.lanes()), state, &|b, s| {
             let (w, x) = (s[0], s[1]);
             let acc =
                 tile.step(b, &s[2..], &|t| Addr::at(x, x_row * t as i32), &|j| Addr::at(w, lane_bytes * j as i32));

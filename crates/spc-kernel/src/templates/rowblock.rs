@@ -9,7 +9,7 @@
 //! Order of loops: groups of row blocks whose weights fit the second-level cache, tiles of tokens, row blocks, passes of
 //! a few rows, stored entries. Every sum runs over its entries in storage order in one accumulator.
 use super::LinearSpec;
-use super::tile::{Count, Epilogue, Tile, unrolled};
+use super::tile::{Count, Epilogue, Tile, accumulators, unrolled};
 use crate::ir::{Addr, Builder, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::Layout;
@@ -53,14 +53,29 @@ pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     b.finish()
 }
 
-/// Vectors of tokens in one tile for passes of `rows` rows, largest first; the last divides [`TOKEN_PAD`].
+/// Vectors of tokens in one tile for blocks of `rows` rows, largest first; the last divides [`TOKEN_PAD`].
 fn token_tiles(rows: usize, lanes: usize) -> Vec<usize> {
-    let most = TOKEN_PAD / lanes;
-    match rows {
-        1 if most >= 4 => vec![8, 4],
-        2 if most >= 4 => vec![4],
-        _ => vec![most.min(2)],
+    match (lanes, rows) {
+        (16, 1 | 2) => vec![8, 4, 1],
+        (16, 3 | 4) => vec![6, 3, 1],
+        (16, _) => vec![3, 2, 1],
+        (8, 1) => vec![8, 2],
+        (8, 2) => vec![6, 2],
+        (8, _) => vec![2],
+        (4, 1) => vec![8, 4],
+        (4, 2) => vec![4],
+        _ => vec![(TOKEN_PAD / lanes).min(2)],
     }
+}
+
+/// Rows of a pass over a block of `height` rows, so that passes are about as high as each other.
+fn pass_rows(height: usize, vectors: usize, lanes: usize) -> usize {
+    let most = match lanes {
+        16 => (accumulators(lanes) / vectors).clamp(1, 16),
+        8 => (accumulators(lanes) / vectors).clamp(1, 6),
+        _ => 4,
+    };
+    height.div_ceil(height.div_ceil(most))
 }
 
 /// Blocks of `inner` steps that fit into `steps`: a power of two.
@@ -152,7 +167,12 @@ impl Rows<'_> {
         let (mut x, mut y, mut left, mut result) = (x, y, np, Ok(()));
         for vectors in token_tiles(self.height, b.lanes()) {
             let tokens = vectors * b.lanes();
-            let count = b.op(Op::Shr(left, tokens.trailing_zeros() as u8));
+            let count = if tokens.is_power_of_two() {
+                b.op(Op::Shr(left, tokens.trailing_zeros() as u8))
+            } else {
+                let tokens = b.int(tokens as i64);
+                b.ibin(IBin::Div, left, tokens)
+            };
             let bytes = 4 * tokens as i32;
             let r = b.repeat(count, &[x, y], |b, _, s| {
                 result = result.clone().and(body(b, At { x: s[0], y: s[1], vectors }));
@@ -175,9 +195,10 @@ impl Rows<'_> {
             let skip = b.scale(first, 4);
             b.ptr_add(p, skip)
         });
+        let most = pass_rows(self.height, at.vectors, b.lanes());
         let mut row = 0;
         while row < rows {
-            let tile = Tile { splats: (rows - row).min(4), vectors: at.vectors };
+            let tile = Tile { splats: (rows - row).min(most), vectors: at.vectors };
             let acc = self.sum(b, entries, row, tile, at.x);
             self.finish(b, tile, &acc, y, bias)?;
             row += tile.splats;
@@ -230,7 +251,7 @@ impl Rows<'_> {
         };
         // State: values, then a pointer of the index source, then the accumulators.
         let with = |head: [Val; 2], acc: Vec<Val>| head.into_iter().chain(acc).collect::<Vec<Val>>();
-        let (acc, steps) = (tile.zeros(b), tile.steps());
+        let (acc, steps) = (tile.zeros(b), tile.steps(b.lanes()));
         let stride = self.stride;
         let state = match self.spec.layout {
             Layout::Dense { .. } => unrolled(b, e.count, steps, with([e.values, x], acc), &|b, s| {

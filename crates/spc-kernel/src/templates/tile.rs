@@ -47,8 +47,20 @@ pub(super) fn unrolled(
     state
 }
 
-/// Vector registers that generated code may count on.
-const VECTOR_REGISTERS: usize = 16;
+/// Vector registers that CLIF code may count on.
+const CLIF_REGISTERS: usize = 16;
+
+/// From this many lanes on, code runs in the order in which it is built and loads become operands.
+pub(super) const WIDE: usize = 8;
+
+/// Accumulators that a tile may have, besides which a few values are held and streamed.
+pub(super) fn accumulators(lanes: usize) -> usize {
+    match lanes {
+        16 => 24,
+        8 => 12,
+        _ => 8,
+    }
+}
 
 /// A register tile: `splats` values that are broadcast against `vectors` contiguous vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +74,17 @@ impl Tile {
         self.splats * self.vectors
     }
 
-    /// Steps that one block of code may hold without spilling, a power of two. Code is ordered by accumulator, so the
-    /// held values of all steps of a block are live at once, and the streamed value of each.
-    pub fn steps(self) -> usize {
-        let held = self.splats.min(self.vectors);
-        let free = VECTOR_REGISTERS.saturating_sub(self.size() + 1);
-        1 << (free / (held + 1)).clamp(1, 4).ilog2()
+    /// Steps that one block of code may hold, a power of two. In CLIF code as many as do not spill: it is ordered by
+    /// accumulator, so the held values of all steps of a block are live at once, and the streamed value of each. In wide
+    /// code as many as make the cost of the loop small.
+    pub fn steps(self, lanes: usize) -> usize {
+        let n = if lanes >= WIDE {
+            8 / self.size().max(1)
+        } else {
+            let held = self.splats.min(self.vectors);
+            CLIF_REGISTERS.saturating_sub(self.size() + 1) / (held + 1)
+        };
+        1 << n.clamp(1, 4).ilog2()
     }
 
     /// Number of the accumulator of splat `i` and vector `j`. Those that use one streamed value are neighbours, because

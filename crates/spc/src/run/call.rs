@@ -44,8 +44,7 @@ pub fn call_file(s: &mut Session<'_>, path: &Path, target_name: Option<&str>, ca
         let names: Vec<&str> = loaded.functions.iter().map(|f| f.graph.name.as_str()).collect();
         let name = choose(call, &names)?;
         let planned = loaded.function(&name)?;
-        let threads = s.options.threads.unwrap_or(loaded.threads);
-        let engine = Engine::new(planned, &loaded.packed, &loaded.weights, threads)?;
+        let engine = Engine::new(planned, &loaded.packed, &loaded.weights, s.cpu(loaded.threads))?;
         return finish(s, &engine, &planned.graph, call);
     }
     let source = load_file(s, path)?;
@@ -54,11 +53,11 @@ pub fn call_file(s: &mut Session<'_>, path: &Path, target_name: Option<&str>, ca
     // Inputs first: a mistake there should not wait for the weights.
     read_inputs(s, source.graph(&name)?, call)?;
     let t = target(&source.module, target_name)?;
-    let threads = s.options.threads.unwrap_or(t.threads);
+    let on = s.cpu(t.threads);
     let names = std::slice::from_ref(&name);
     let built = build(s, &source, t, names, &WeightSet::default(), constraints(call.dense))?;
     let planned = built.function(&name)?;
-    let engine = Engine::new(planned, &built.packed, &built.weights, threads)?;
+    let engine = Engine::new(planned, &built.packed, &built.weights, on)?;
     finish(s, &engine, &planned.graph, call)
 }
 

@@ -10,7 +10,7 @@ pub use expect::{Outcome, static_expects};
 use crate::bind;
 use crate::build::{Build, build_from, plain_weights};
 use crate::data::DataCache;
-use crate::engine::{Engine, Outputs};
+use crate::engine::{Cpu, Engine, Outputs};
 use crate::explain::why_dense;
 use crate::failure::{Failure, Res};
 use crate::job::Job;
@@ -132,8 +132,8 @@ struct Version {
 }
 
 impl Version {
-    fn new(planned: Planned, packed: &PackedSet, weights: &WeightSet, threads: usize) -> Res<Version> {
-        let engine = Engine::new(&planned, packed, weights, threads)?;
+    fn new(planned: Planned, packed: &PackedSet, weights: &WeightSet, on: Cpu) -> Res<Version> {
+        let engine = Engine::new(&planned, packed, weights, on)?;
         let mut bytes = BTreeMap::new();
         for l in &planned.plan.linears {
             let p = packed.get(&(l.weight.clone(), l.layout.clone()));
@@ -151,7 +151,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
             format!("the target `{}` cannot run here: this version writes CUDA code and does not launch it", t.name);
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).help("run on the target `cpu`").into());
     }
-    let threads = s.options.threads.unwrap_or(t.threads);
+    let on = s.cpu(t.threads);
     let graph = source.graph(&run.function)?;
     // Data first: a mistake there should not wait for the weights.
     let mut cache = DataCache::default();
@@ -163,7 +163,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         let mut packed = PackedSet::new();
         let planned = plan(s, graph, &stored, &t, Allowed::Dense)?;
         pack_weights(s, &planned, &stored, &mut packed)?;
-        Version::new(planned, &packed, &stored, threads)?
+        Version::new(planned, &packed, &stored, on)?
     };
     let (weights, projected) = project(s, &source.module, &stored)?;
     let mut names = source.functions(&[])?;
@@ -174,7 +174,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
     let promised = static_expects(source, &build)?;
     build.release()?;
     let planned = build.function(&run.function)?.clone();
-    let sparse = Version::new(planned, &build.packed, &build.weights, threads)?;
+    let sparse = Version::new(planned, &build.packed, &build.weights, on)?;
 
     let results = Beside {
         dense: job.call(s, &dense.engine, &dense.planned.graph, "running dense")?,
@@ -185,7 +185,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         run: run.name.clone(),
         function: run.function.clone(),
         target: t.name.clone(),
-        threads,
+        threads: on.threads,
         rows: job.rows,
         batch: job.batches().first().map_or(0, |(a, b)| b - a),
         accuracy: None,
@@ -235,7 +235,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         times(s, &job, &dense, &sparse, &mut report.layers)?;
     }
     report.expects = promised;
-    report.expects.extend(accuracies(s, source, &build, &mut cache, threads, (run, &results.sparse, axis))?);
+    report.expects.extend(accuracies(s, source, &build, &mut cache, on, (run, &results.sparse, axis))?);
     report.expects.sort_by_key(|o| source.module.expects.iter().position(|e| e.span == o.span));
     Ok(report)
 }
@@ -314,7 +314,7 @@ fn accuracies(
     source: &Source,
     build: &Build,
     cache: &mut DataCache,
-    threads: usize,
+    on: Cpu,
     known: (&Run, &Outputs, Option<usize>),
 ) -> Res<Vec<Outcome>> {
     let mut out = Vec::new();
@@ -338,7 +338,7 @@ fn accuracies(
         } else {
             let job = Job::new(s, source, cache, source.graph(function)?, &args)?;
             let planned = build.function(function)?;
-            let engine = Engine::new(planned, &build.packed, &build.weights, threads)?;
+            let engine = Engine::new(planned, &build.packed, &build.weights, on)?;
             let results = job.call(s, &engine, &planned.graph, "expectations")?;
             measure::accuracy(first(&results)?, job.result_rows(&planned.graph)?.unwrap_or(0), labels)
         };

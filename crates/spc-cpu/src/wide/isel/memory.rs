@@ -1,0 +1,94 @@
+//! Addresses, loads, stores.
+use super::super::vcode::{MOp, Mem};
+use super::{Place, Selector};
+use crate::host::Isa;
+use regalloc2::Operand;
+use spc_base::Bug;
+use spc_kernel::ir::{Addr, LoadKind, StoreKind, Val};
+
+impl Selector<'_> {
+    /// The memory operand, whose registers are appended to `operands`.
+    pub(super) fn mem(&mut self, a: &Addr, operands: &mut Vec<Operand>) -> Result<Mem, Bug> {
+        operands.push(self.operand(a.base)?);
+        let mut mem = Mem { index: false, scale: 1, disp: a.disp, broadcast: false };
+        if let Some((i, scale)) = a.index {
+            let fixed = match self.place(i) {
+                Place::Int(c) => c.checked_mul(i64::from(scale)).and_then(|c| c.checked_add(i64::from(a.disp))),
+                _ => None,
+            };
+            match fixed.and_then(|c| i32::try_from(c).ok()) {
+                Some(disp) => mem.disp = disp,
+                None => {
+                    operands.push(self.operand(i)?);
+                    (mem.index, mem.scale) = (true, scale);
+                }
+            }
+        }
+        Ok(mem)
+    }
+
+    pub(super) fn lea(&mut self, d: Val, a: Addr) -> Result<(), Bug> {
+        let mut tail = Vec::new();
+        let mem = self.mem(&a, &mut tail)?;
+        self.with_memory(MOp::Lea, d, tail, mem);
+        Ok(())
+    }
+
+    fn with_memory(&mut self, op: MOp, d: Val, tail: Vec<Operand>, mem: Mem) {
+        let r = self.define(d);
+        let operands: Vec<Operand> = std::iter::once(Operand::reg_def(r)).chain(tail).collect();
+        self.code.emit(op, &operands, Some(mem));
+    }
+
+    pub(super) fn load(&mut self, d: Val, kind: LoadKind, a: &Addr) -> Result<(), Bug> {
+        let mut tail = Vec::new();
+        let mem = self.mem(a, &mut tail)?;
+        let op = match kind {
+            LoadKind::F32 => MOp::LoadF(true),
+            LoadKind::VF32 => MOp::LoadF(false),
+            LoadKind::Splat => MOp::LoadSplat,
+            LoadKind::I32 | LoadKind::U32 | LoadKind::U8 | LoadKind::Bool => MOp::LoadInt(kind),
+        };
+        self.with_memory(op, d, tail, mem);
+        Ok(())
+    }
+
+    pub(super) fn store(&mut self, kind: StoreKind, a: &Addr, v: Val) -> Result<(), Bug> {
+        let mut operands = vec![self.operand(v)?];
+        let mem = self.mem(a, &mut operands)?;
+        let op = match kind {
+            StoreKind::F32 => MOp::StoreF(true),
+            StoreKind::VF32 => MOp::StoreF(false),
+            StoreKind::I32 | StoreKind::U8 | StoreKind::Bool => MOp::StoreInt(kind),
+        };
+        self.code.emit(op, &operands, Some(mem));
+        Ok(())
+    }
+
+    fn tail_temps(&mut self) -> Vec<Operand> {
+        let mut temps = vec![self.int_vreg(), self.int_vreg()];
+        if self.isa == Isa::Avx2 {
+            temps.push(self.vector_vreg());
+        }
+        temps.into_iter().map(Operand::reg_temp).collect()
+    }
+
+    pub(super) fn load_tail(&mut self, d: Val, a: &Addr, n: Val) -> Result<(), Bug> {
+        let n = self.operand(n)?;
+        let temps = self.tail_temps();
+        let mut tail = Vec::new();
+        let mem = self.mem(a, &mut tail)?;
+        let r = self.define(d);
+        let operands: Vec<Operand> = [Operand::reg_def(r), n].into_iter().chain(temps).chain(tail).collect();
+        self.code.emit(MOp::LoadTail, &operands, Some(mem));
+        Ok(())
+    }
+
+    pub(super) fn store_tail(&mut self, a: &Addr, v: Val, n: Val) -> Result<(), Bug> {
+        let mut operands = vec![self.operand(v)?, self.operand(n)?];
+        operands.extend(self.tail_temps());
+        let mem = self.mem(a, &mut operands)?;
+        self.code.emit(MOp::StoreTail, &operands, Some(mem));
+        Ok(())
+    }
+}

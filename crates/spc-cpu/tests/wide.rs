@@ -1,0 +1,179 @@
+//! Wide machine code agrees with the interpreter bit for bit (any NaN equals any NaN), with the register allocation
+//! proved right.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+use spc_cpu::{AlignedBuf, Isa, JitModule, Pool, Split, compile_wide};
+use spc_kernel::ir::interp::{Arg, run};
+use spc_kernel::ir::random::{self, Rng};
+use spc_kernel::templates::cases::{Case, contract, gathered, linear, mapped};
+
+/// The wide instruction sets of this machine.
+fn isas() -> Vec<Isa> {
+    let wide = [Isa::Avx2, Isa::Avx512];
+    for isa in wide.iter().filter(|i| !i.is_available()) {
+        eprintln!("skipped: this machine has no {}", isa.name());
+    }
+    wide.into_iter().filter(|i| i.is_available()).collect()
+}
+
+fn same(g: &[u8], w: &[u8]) -> bool {
+    let nan = |b: &[u8]| b.try_into().is_ok_and(|b| f32::from_le_bytes(b).is_nan());
+    g == w || (nan(g) && nan(w))
+}
+
+fn random_kernel(seed: u64, isa: Isa) {
+    let mut rng = Rng::new(seed);
+    let k = random::kernel(&mut rng, isa.lanes()).unwrap();
+    let module =
+        compile_wide(std::slice::from_ref(&k), isa, true).unwrap_or_else(|e| panic!("seed {seed}: {e:?}\n{k}"));
+    assert_eq!(module.isa(0), Some(isa));
+    for n in 0..4i64 {
+        let (p, q) = (random::buffer(&mut rng), random::buffer(&mut rng));
+        let mut expected = [p.clone(), q.clone()];
+        run(&k, &[Arg::buffer(0), Arg::buffer(1), Arg::Int(n)], &mut expected).unwrap();
+        let mut got = q;
+        // SAFETY: the interpreter has just run the kernel inside these buffers.
+        unsafe { module.call(0, &[p.as_ptr() as u64, got.as_mut_ptr() as u64, n as u64]).unwrap() };
+        for (i, (g, w)) in got.chunks(4).zip(expected[1].chunks(4)).enumerate() {
+            let isa = isa.name();
+            assert!(same(g, w), "seed {seed} {isa} n {n}: word {i} is {g:?}, interpreter {w:?}\n{k}");
+        }
+    }
+}
+
+#[test]
+fn random_kernels() {
+    let seeds: u64 = std::env::var("SPC_WIDE_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(400);
+    for isa in isas() {
+        (0..seeds).for_each(|seed| random_kernel(seed, isa));
+    }
+}
+
+fn call(module: &JitModule, case: &Case, pool: &Pool) -> Vec<u8> {
+    let mut buffers: Vec<AlignedBuf> = case.buffers.iter().map(|b| AlignedBuf::from_bytes(b)).collect();
+    let bases: Vec<u64> = buffers.iter_mut().map(|b| b.bytes_mut().as_mut_ptr() as u64).collect();
+    let word = |a: &Arg| match a {
+        Arg::Int(i) => *i as u64,
+        Arg::Ptr { buffer, offset } => bases[*buffer] + *offset as u64,
+    };
+    let args: Vec<u64> = case.args.iter().map(word).collect();
+    let split = Split { lo_param: case.lo_param, hi_param: case.hi_param, lo: 0, hi: case.range };
+    // SAFETY: the interpreter has run the kernel inside these buffers.
+    unsafe { module.run_split(0, &args, split, pool).unwrap() };
+    buffers[case.output].bytes().to_vec()
+}
+
+fn check(case: &Case, isa: Isa, pools: &[Pool]) {
+    let mut expected = case.buffers.clone();
+    run(&case.kernel, &case.args, &mut expected).unwrap();
+    let expected = &expected[case.output];
+    let module = compile_wide(std::slice::from_ref(&case.kernel), isa, true).unwrap();
+    assert_eq!(module.isa(0), Some(isa));
+    for pool in pools {
+        let got = call(&module, case, pool);
+        assert_eq!(got.len(), expected.len());
+        for (i, (g, w)) in got.chunks(4).zip(expected.chunks(4)).enumerate() {
+            let on = (isa.name(), pool.threads());
+            assert!(same(g, w), "{on:?}, word {i}: {g:?}, interpreter {w:?}\n{}", case.kernel);
+        }
+    }
+}
+
+fn every(seed: u64, count: usize, make: impl Fn(&mut Rng, usize, usize) -> Option<Case>) {
+    let pools: Vec<Pool> = [1, 3].into_iter().map(Pool::new).collect();
+    for isa in isas() {
+        let mut rng = Rng::new(seed);
+        for i in 0..count {
+            if let Some(case) = make(&mut rng, isa.lanes(), i) {
+                check(&case, isa, &pools);
+            }
+        }
+    }
+}
+
+#[test]
+fn linears() {
+    every(21, 200, |rng, lanes, i| linear(rng, lanes, i % 3 > 0).unwrap());
+}
+
+#[test]
+fn reductions_and_products() {
+    every(22, 200, |rng, lanes, _| Some(contract(rng, lanes).unwrap()));
+}
+
+#[test]
+fn pointwise() {
+    every(23, 200, |rng, lanes, _| Some(mapped(rng, lanes).unwrap()));
+}
+
+#[test]
+fn gathers() {
+    every(24, 60, |rng, lanes, _| Some(gathered(rng, lanes).unwrap()));
+}
+
+/// What a call needs, for [`enter`].
+#[cfg(target_arch = "x86_64")]
+struct Call<'a> {
+    module: &'a JitModule,
+    args: [u64; 3],
+}
+
+#[cfg(target_arch = "x86_64")]
+extern "C" fn enter(call: &Call<'_>) {
+    // SAFETY: the buffers are as large as a random kernel wants.
+    unsafe { call.module.call(0, &call.args).unwrap() };
+}
+
+/// Bits of the registers among rbx, r12, r13, r14, r15 that a call changed.
+#[cfg(target_arch = "x86_64")]
+fn changed(call: &Call<'_>) -> u64 {
+    let mut out: u64;
+    // SAFETY: the stack is aligned to 16 bytes at the call, and all that the ABI lets a function change is declared.
+    unsafe {
+        std::arch::asm!(
+            "push rbx", "push r12", "push r13", "push r14", "push r15", "push rbp",
+            "mov rbp, rsp", "and rsp, -16",
+            "mov rbx, 0x11", "mov r12, 0x12", "mov r13, 0x13", "mov r14, 0x14", "mov r15, 0x15",
+            "call {f}",
+            "xor rbx, 0x11", "xor r12, 0x12", "xor r13, 0x13", "xor r14, 0x14", "xor r15, 0x15",
+            "mov rax, rbx", "or rax, r12", "or rax, r13", "or rax, r14", "or rax, r15",
+            "mov rsp, rbp",
+            "pop rbp", "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx",
+            f = sym enter,
+            in("rdi") call,
+            out("rax") out,
+            clobber_abi("C"),
+        );
+    }
+    out
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn registers_of_the_caller_are_given_back() {
+    for isa in isas() {
+        for seed in 0..100 {
+            let mut rng = Rng::new(seed);
+            let k = random::kernel(&mut rng, isa.lanes()).unwrap();
+            let module = compile_wide(std::slice::from_ref(&k), isa, true).unwrap();
+            let (p, mut q) = (random::buffer(&mut rng), random::buffer(&mut rng));
+            let args = [p.as_ptr() as u64, q.as_mut_ptr() as u64, 2];
+            assert_eq!(changed(&Call { module: &module, args }), 0, "seed {seed} {}", isa.name());
+        }
+    }
+}
+
+/// The count of stack accesses sees them: with more live values than registers there are some.
+#[test]
+fn pressure_shows_in_the_counts() {
+    let mut text = String::from("kernel full lanes 16 (p: cptr, q: ptr) {\n");
+    for i in 0..40 {
+        text += &format!("v{}: vf32 = load.vf32 [v0 + {}]\n", i + 2, 64 * i);
+    }
+    for i in 0..40 {
+        text += &format!("v{}: vf32 = fmax v{}, v{}\n", i + 42, 41 - i, 2 + (i * 7) % 40);
+        text += &format!("store.vf32 [v1 + {}], v{}\n", 64 * i, i + 42);
+    }
+    let k = spc_kernel::ir::parse(&(text + "}")).unwrap();
+    let machine = spc_cpu::machine_code(&k, Isa::Avx512, true).unwrap();
+    assert!(machine.stats.all_stack > 0 && machine.stats.inner_stack == 0, "{:?}", machine.stats);
+}

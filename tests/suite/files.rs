@@ -118,7 +118,7 @@ fn cuda(path: &str, text: &str) -> String {
 /// Buffers and calls of the program, and the CLIF of each kernel.
 fn clif(path: &str, text: &str) -> String {
     let (g, _, plan) = planned(path, text);
-    let program = exec::program(&g, &plan);
+    let program = exec::program(&g, &plan, spc_cpu::Isa::Clif);
     let mut out = String::new();
     section(&mut out, "program", &program.to_string());
     for k in program.kernels() {
@@ -136,10 +136,13 @@ fn run(path: &str, text: &str) {
         let mut rng = support::Rng(seed);
         let sizes = exec::random_sizes(&g, &mut rng);
         let inputs = exec::random_inputs(&g, &sizes, &mut rng);
-        let code = exec::jit(&g, &plan, &packs, &sizes, &inputs);
-        exec::check(&g, &weights, &inputs, &code, path);
-        if seed == 0 {
-            assert!(exec::same_bits(&code, &exec::loops(&g, &plan, &packs, &sizes, &inputs)), "{path}");
+        for isa in exec::isas() {
+            let what = format!("{path} on {}", isa.name());
+            let code = exec::jit(&g, &plan, &packs, &sizes, &inputs, isa);
+            exec::check(&g, &weights, &inputs, &code, &what);
+            if seed == 0 {
+                assert!(exec::same_bits(&code, &exec::loops(&g, &plan, &packs, &sizes, &inputs, isa)), "{what}");
+            }
         }
     }
 }

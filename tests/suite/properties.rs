@@ -126,10 +126,12 @@ proptest! {
         plan_list.push((format!("chosen\n{text}"), plans::chosen(&g, &weights, &declared(&g), &tuned)));
         for (what, plan) in plan_list {
             let packs = exec::Packs::new(&g, &plan, &weights);
-            let code = exec::jit(&g, &plan, &packs, &sizes, &inputs);
-            let slow = exec::loops(&g, &plan, &packs, &sizes, &inputs);
-            prop_assert!(exec::same_bits(&code, &slow), "machine code and loop IR differ: {}", what);
-            exec::check(&g, &weights, &inputs, &code, &what);
+            for isa in exec::isas() {
+                let code = exec::jit(&g, &plan, &packs, &sizes, &inputs, isa);
+                let slow = exec::loops(&g, &plan, &packs, &sizes, &inputs, isa);
+                prop_assert!(exec::same_bits(&code, &slow), "{} and loop IR differ: {}", isa.name(), what);
+                exec::check(&g, &weights, &inputs, &code, &what);
+            }
         }
     }
 
@@ -160,7 +162,9 @@ proptest! {
         for layout in layouts(&g) {
             let plan = plans::forced(&g, &weights, layout, true);
             let packs = exec::Packs::new(&g, &plan, &weights);
-            let got = exec::jit(&g, &plan, &packs, &sizes, &inputs);
+            let all = exec::isas();
+            let isa = all[rng.below(all.len() as u64) as usize];
+            let got = exec::jit(&g, &plan, &packs, &sizes, &inputs, isa);
             let Tensor::F32(y) = &got[0].1 else { unreachable!() };
             for (i, ((s, n), (y, tol))) in skip.iter().zip(&nan).zip(y.iter().zip(&bound)).enumerate() {
                 let y = f64::from(*y);

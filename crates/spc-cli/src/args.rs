@@ -201,14 +201,22 @@ fn stage(text: &str) -> Result<Stage, String> {
 }
 
 impl Cli {
+    /// The files that the command's options name; a formatter has none.
+    fn bind(&self) -> Option<&Bind> {
+        match &self.command {
+            Command::Fmt { .. } => None,
+            Command::Check { bind, .. }
+            | Command::Compile { bind, .. }
+            | Command::Run { bind, .. }
+            | Command::Verify { bind, .. }
+            | Command::Explain { bind, .. }
+            | Command::Export { bind, .. } => Some(bind),
+        }
+    }
+
     /// The first name that an option binds twice, with the option.
     pub fn bound_twice(&self) -> Option<(&'static str, &str)> {
-        let (Command::Check { bind, .. }
-        | Command::Compile { bind, .. }
-        | Command::Run { bind, .. }
-        | Command::Verify { bind, .. }
-        | Command::Explain { bind, .. }
-        | Command::Export { bind, .. }) = &self.command;
+        let bind = self.bind()?;
         let mut lists = vec![("--bind", &bind.bind), ("--data", &bind.data)];
         if let Command::Run { inputs, outputs, .. } = &self.command {
             lists.extend([("--in", inputs), ("--out", outputs)]);
@@ -222,15 +230,7 @@ impl Cli {
     /// What holds for every step of the command.
     pub fn options(&self) -> Options {
         let mut o = Options { opt_limit: self.opt_limit, ..Options::default() };
-        let bind = match &self.command {
-            Command::Fmt { .. } => return o,
-            Command::Check { bind, .. }
-            | Command::Compile { bind, .. }
-            | Command::Run { bind, .. }
-            | Command::Verify { bind, .. }
-            | Command::Explain { bind, .. }
-            | Command::Export { bind, .. } => bind,
-        };
+        let Some(bind) = self.bind() else { return o };
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();
         if let Command::Run { on, .. } | Command::Verify { on, .. } = &self.command {

@@ -2,7 +2,7 @@
 use super::plans::weight_of;
 use super::{Rng, Weights};
 use ndarray::{ArrayD, IxDyn};
-use spc_cpu::Executor;
+use spc_cpu::{Executor, Isa};
 use spc_formats::{Layout, Validated, pack, validate};
 use spc_interp::{Value, bind_syms, run};
 use spc_ir::{DType, Graph, Plan};
@@ -79,15 +79,20 @@ fn slices<'a>(p: &Program, inputs: &'a Inputs) -> Vec<Slice<'a>> {
     p.inputs().iter().map(|port| slice(&inputs[&port.name])).collect()
 }
 
-pub fn program(g: &Graph, plan: &Plan) -> Program {
-    schedule(g, plan, 4).unwrap()
+/// Instruction sets that this machine can run.
+pub fn isas() -> Vec<Isa> {
+    Isa::ALL.into_iter().filter(|i| i.is_available()).collect()
+}
+
+pub fn program(g: &Graph, plan: &Plan, isa: Isa) -> Program {
+    schedule(g, plan, isa.lanes()).unwrap()
 }
 
 /// Machine code on 1 and on 2 threads, which must give the same bits.
-pub fn jit(g: &Graph, plan: &Plan, packs: &Packs, sizes: &[u64], inputs: &Inputs) -> Outputs {
-    let p = program(g, plan);
+pub fn jit(g: &Graph, plan: &Plan, packs: &Packs, sizes: &[u64], inputs: &Inputs, isa: Isa) -> Outputs {
+    let p = program(g, plan, isa);
     let call = |threads| {
-        let e = Executor::new(p.clone(), packs, threads).unwrap();
+        let e = Executor::new(p.clone(), packs, threads, isa).unwrap();
         e.call(sizes, &slices(&p, inputs)).unwrap()
     };
     let (one, two) = (call(1), call(2));
@@ -96,8 +101,8 @@ pub fn jit(g: &Graph, plan: &Plan, packs: &Packs, sizes: &[u64], inputs: &Inputs
 }
 
 /// The loop IR's interpreter, which checks every access.
-pub fn loops(g: &Graph, plan: &Plan, packs: &Packs, sizes: &[u64], inputs: &Inputs) -> Outputs {
-    let p = program(g, plan);
+pub fn loops(g: &Graph, plan: &Plan, packs: &Packs, sizes: &[u64], inputs: &Inputs, isa: Isa) -> Outputs {
+    let p = program(g, plan, isa);
     interpret(&p, packs, sizes, &slices(&p, inputs)).unwrap()
 }
 

@@ -62,6 +62,10 @@ fn linear(o: usize, k: usize) -> Graph {
     g
 }
 
+fn table(isa: Isa) -> CostTable {
+    if isa == Isa::Clif { CostTable::clif_x86_64_v1() } else { CostTable::wide_x86_64_v1() }
+}
+
 fn main() {
     let start = Instant::now();
     let isa = std::env::args().find_map(|a| Isa::from_name(&a)).unwrap_or(Isa::native());
@@ -93,7 +97,7 @@ fn main() {
             }
             let facts = [("w".to_string(), WeightFacts::of(o, k, &w, &[]).unwrap())].into_iter().collect();
             let tuned: BTreeMap<String, u64> = [("N".to_string(), n as u64)].into_iter().collect();
-            let chosen = choose(&g, &facts, &CostTable::clif_x86_64_v1(), &tuned, &Options::default()).unwrap();
+            let chosen = choose(&g, &facts, &table(isa), &tuned, &Options::default()).unwrap();
             let predicted = chosen.why[0].candidates.iter().find(|c| c.layout == *name).and_then(|c| c.kernel_ps);
             let layout: Layout = name.parse().unwrap();
             let packed = One(validate(pack(&layout, o, k, &w).unwrap()).unwrap());

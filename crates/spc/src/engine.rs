@@ -53,10 +53,21 @@ pub struct StepTime {
     pub time: Duration,
 }
 
+/// Refuses code that the machine cannot run.
+fn available(isa: Isa, here: bool) -> Res<()> {
+    if here {
+        return Ok(());
+    }
+    let text = format!("this machine cannot run `{}` code", isa.name());
+    let names: Vec<&str> = Isa::ALL.into_iter().filter(|i| i.is_available()).map(Isa::name).collect();
+    Err(Diagnostic::error(codes::UNSUPPORTED, text).help(format!("it can run: {}", names.join(", "))).into())
+}
+
 impl Engine {
     /// Schedules and compiles a function. The weights are copied in. Any number of threads gives the same results; another
     /// instruction set may add in another order.
     pub fn new(planned: &Planned, packed: &PackedSet, weights: &WeightSet, on: Cpu) -> Res<Engine> {
+        available(on.isa, on.isa.is_available())?;
         let program = schedule(&planned.graph, &planned.plan, on.isa.lanes())?;
         let executor = Executor::new(program, &Bound { packed, weights }, on.threads, on.isa)?;
         Ok(Engine { graph: planned.graph.clone(), executor })
@@ -183,4 +194,17 @@ pub fn clif(planned: &Planned) -> Res<String> {
         out += &spc_cpu::clif_text(kernel)?;
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod isa_tests {
+    use super::*;
+
+    #[test]
+    fn code_that_the_machine_cannot_run_is_refused_with_a_code() {
+        assert!(available(Isa::Clif, true).is_ok());
+        let Err(Failure::User(list)) = available(Isa::Avx512, false) else { panic!("a diagnostic is expected") };
+        assert_eq!(list[0].code, codes::UNSUPPORTED);
+        assert!(list[0].help[0].contains("clif"), "{list:?}");
+    }
 }

@@ -71,6 +71,17 @@ registry! {
     REMOVED_NOTHING = 307, "the constraint removed nothing", "The weights already satisfied the constraint, or the amount keeps all there is.";
     NOT_EXPLOITED = 308, "no layout can exploit the constraint", "No storage layout of the target is faster than dense for this pattern.";
 
+    NO_LENGTH = 330, "a schedule needs the length of the run", "A step number was asked for, but nothing says how many steps the run has. Write `train { steps: N }`, or write times as percentages.";
+    LOOSENED = 331, "the end value is not the tightest", "A constraint keeps less at some moment of the run than at its end. What is deployed is the value at the end.";
+    HOOK = 332, "a hook does not fit", "Each hook of an `update` or a `penalty` is written once, takes inputs of its own kind, and gives the results that its kind gives.";
+    NO_PROX = 333, "`via prox` without a prox", "The penalty defines no `prox`, so it can only be applied by its gradient.";
+    PHASES = 334, "phases take more than the whole run", "The shares of the phases of a `train` add up to more than 100%.";
+    NOT_APPLIED = 335, "no phase applies the constraint", "A constraint or penalty that no phase applies has no effect during training; a constraint is then projected once at the end.";
+    TRAIN = 336, "a training setting does not fit", "A `train` needs a loss, an optimizer and a length, each of a known kind.";
+    STATE = 337, "a training state does not fit", "The state was saved by another program, another update or weights of another shape.";
+    STEP = 338, "a step is outside the run", "Steps count from 0, and there are as many as the run is long.";
+    SCHEDULE = 339, "the schedule does not fit", "A schedule is an expression over `step`, `steps` and `progress` whose parts count the same thing.";
+
     NO_FILE = 401, "a file cannot be read", "The file named does not exist or cannot be opened.";
     BAD_FILE = 402, "a file is malformed", "The file does not follow its format. What is wrong and where is said in the message.";
     NO_TENSOR = 403, "the file has no such tensor", "A tensor the model declares is not in the weight file. The closest names are offered.";

@@ -9,6 +9,7 @@ mod constraint;
 mod expr;
 mod graph;
 mod infer;
+pub mod method;
 mod op;
 pub mod passes;
 mod patch;

@@ -1,5 +1,5 @@
 //! Schedules: pure functions of `step`, `steps` (the length of the run) and `progress` (`step / steps`, 0 to 1).
-//! A window is written in shares of the whole run, `10%..80%`, or in steps.
+//! A window is written in shares of the whole run, `10%..80%`, or in steps. A plain number or percentage is a schedule that never changes.
 //! Defined by the language itself, because they take lists: `steps([a, b, c], at: [20%, 60%])`, which is a before 20%,
 //! then b, then c; `ladder(a, halving(b, c), window)`, each rung for an equal share of the window; `halving(a, b)`, the
 //! rungs a, a/2, .. down to b, which is always the last.
@@ -9,9 +9,6 @@ schedule passed(window: range = 0%..100%) =
   if progress >= window.to { 1 }
   else if progress <= window.from { 0 }
   else { (progress - window.from) / (window.to - window.from) }
-
-/// The same value at all times.
-schedule const(value: number) = value
 
 /// In a straight line from one value to another.
 schedule linear(value: change, window: range = 0%..100%) =

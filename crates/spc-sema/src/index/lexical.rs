@@ -59,13 +59,11 @@ impl<'a> Walk<'a> {
                 "}" => axes = false,
                 "axes" if model => axes = true,
                 _ if t.kind != TokenKind::Word || after_dot || spc_syntax::is_reserved(t.text) => {}
-                _ if axes && round == 0 && (next("=") || next(",")) => {
-                    if !self.ix.axes.contains_key(t.text) {
-                        let whole = self.whole();
-                        let def = Def { scope: whole, ..self.new_def(&Self::ident(t), DefKind::Axis, t.span) };
-                        let id = self.ix.add(def);
-                        self.ix.axes.insert(t.text.to_string(), id);
-                    }
+                _ if axes && round == 0 && (next("=") || next(",")) && !self.ix.axes.contains_key(t.text) => {
+                    let whole = self.whole();
+                    let def = Def { scope: whole, ..self.new_def(&Self::ident(t), DefKind::Axis, t.span) };
+                    let id = self.ix.add(def);
+                    self.ix.axes.insert(t.text.to_string(), id);
                 }
                 _ if model && round == 0 && next(":") => {
                     let def = self.new_def(&Self::ident(t), DefKind::Tensor, t.span);
@@ -75,11 +73,14 @@ impl<'a> Walk<'a> {
                     let def = self.new_def(&Self::ident(t), DefKind::Param, t.span);
                     self.ix.add(def);
                 }
-                _ if !model && *word == "fn" && !signature && round == 0 && (next("=") || next("[")) => {
-                    if self.ix.plain(t.text, t.span.start).is_none() {
-                        let def = self.new_def(&Self::ident(t), DefKind::Local, t.span);
-                        self.ix.add(def);
-                    }
+                _ if *word == "fn"
+                    && !signature
+                    && round == 0
+                    && (next("=") || next("["))
+                    && self.ix.plain(t.text, t.span.start).is_none() =>
+                {
+                    let def = self.new_def(&Self::ident(t), DefKind::Local, t.span);
+                    self.ix.add(def);
                 }
                 _ => {}
             }

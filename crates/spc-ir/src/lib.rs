@@ -10,6 +10,7 @@ pub mod couple;
 mod expr;
 mod graph;
 mod infer;
+pub mod method;
 mod op;
 pub mod passes;
 mod patch;

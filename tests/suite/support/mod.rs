@@ -1,5 +1,6 @@
 //! What the suites share: checking a text, rendering its diagnostics, random weights that satisfy its constraints.
 #![allow(dead_code)]
+pub mod doc;
 pub mod exec;
 pub mod pages;
 pub mod plans;

@@ -70,6 +70,8 @@ registry! {
     CONFLICT = 306, "two constraints cannot both hold", "A later constraint on the same tensor can break an earlier one. Coarse patterns come before fine ones.";
     REMOVED_NOTHING = 307, "the constraint removed nothing", "The weights already satisfied the constraint, or the amount keeps all there is.";
     NOT_EXPLOITED = 308, "no layout can exploit the constraint", "No storage layout of the target is faster than dense for this pattern.";
+    OVERLAP = 310, "groups overlap without a policy", "An element is in several groups, so the groups cannot be kept or removed independently. `on_overlap sum` keeps an element when all of its groups are kept.";
+    SCORE_INPUT = 311, "a score lacks what it is computed from", "The score reads gradients or data that are not there. Gradients are given with `--grads`; scores from data are checked and cannot be computed by this version.";
 
     NO_FILE = 401, "a file cannot be read", "The file named does not exist or cannot be opened.";
     BAD_FILE = 402, "a file is malformed", "The file does not follow its format. What is wrong and where is said in the message.";

@@ -6,6 +6,7 @@
 //! `docs/ir.md`; the reference interpreter (`spc-interp`) is that text as code.
 
 mod constraint;
+mod constraint_text;
 mod expr;
 mod graph;
 mod infer;
@@ -20,7 +21,7 @@ mod verify;
 mod verify_tests;
 pub mod view;
 
-pub use constraint::{Amount, Floor, Keep, Member, Require, Scope, Score, Tail};
+pub use constraint::{Amount, Cost, Cover, Floor, Keep, Member, Overlap, Part, Require, Scope, Score, Slices, Tail};
 pub use expr::{BinFn, ScalarExpr, UnFn};
 pub use graph::{Graph, Node, NodeId};
 pub use infer::{MAX_RANK, infer};

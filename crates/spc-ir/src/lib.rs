@@ -23,7 +23,7 @@ pub mod view;
 
 pub use constraint::{Amount, Cost, Cover, Floor, Keep, Member, Overlap, Part, Require, Scope, Score, Slices, Tail};
 pub use expr::{BinFn, ScalarExpr, UnFn};
-pub use graph::{Graph, Node, NodeId};
+pub use graph::{Graph, Node, NodeId, Source};
 pub use infer::{MAX_RANK, infer};
 pub use op::{Op, ReduceFn};
 pub use patch::{Patch, PatchRef};

@@ -7,9 +7,11 @@
 
 mod constraint;
 mod constraint_text;
+pub mod couple;
 mod expr;
 mod graph;
 mod infer;
+pub mod method;
 mod op;
 pub mod passes;
 mod patch;

@@ -62,6 +62,8 @@ registry! {
     FREE_AXIS = 208, "a free axis has no range", "An axis without a size that inputs carry is declared with a range: `axis B = 1..512`.";
     REPEATED_AXIS = 209, "an axis occurs twice", "A tensor carries that axis twice, so it cannot be named by the axis alone. Use index notation.";
 
+    SCORE_NAN = 240, "a score has no place in an order", "Values that are chosen at run time are put in order by their scores. NaN cannot be ordered, and there is no best of nothing.";
+
     TILE = 301, "a tile does not divide its axis", "Tiles must fit whole. Add `pad` or `ragged`, or choose another size.";
     NOTHING_MATCHED = 302, "a selector matches nothing", "The words after `on` name no tensor.";
     KEEPS_NOTHING = 303, "the constraint keeps nothing or everything", "An amount of 0 or of the whole is never meant.";

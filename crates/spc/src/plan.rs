@@ -102,8 +102,8 @@ fn can_run(graph: &Graph, target: &Target) -> Res<()> {
 
 /// Optimises a function and chooses its layouts. The same graph, weights and target give the same plan.
 pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target, allowed: Allowed) -> Res<Planned> {
+    can_run(graph, target)?;
     let graph = optimise(s, graph)?;
-    can_run(&graph, target)?;
     let mut facts = BTreeMap::new();
     let list = linear_weights(&graph)?;
     let total = list.len() as u64;

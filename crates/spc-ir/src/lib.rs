@@ -10,6 +10,7 @@ mod derived;
 mod expr;
 mod graph;
 mod infer;
+pub mod method;
 mod op;
 pub mod passes;
 mod patch;

@@ -7,7 +7,7 @@ use crate::module::{Module, Require};
 use crate::require::Resolver;
 use crate::roles::{self, Roles};
 use crate::scope::Names;
-use crate::{model, pattern};
+use crate::{model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
 use spc_syntax::ast::{self, Ast, ItemKind};
@@ -19,6 +19,8 @@ pub struct Checked {
     pub module: Module,
     /// By function name, before any pass. Each carries the constraints on the weights it reads.
     pub graphs: BTreeMap<String, Graph>,
+    /// Types of the values that statements of the root file assign, by the span of the name.
+    pub types: BTreeMap<Span, spc_ir::Type>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -34,6 +36,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     let names = Names::collect(&mut cx, ast, lib);
     let axes = model::collect_axes(&mut cx, ast);
     refuse_later_items(&mut cx, ast);
+    time::check_schedules(&mut cx, &names, ast);
 
     let (mut models, mut data) = (Vec::new(), Vec::new());
     let mut whole = true;
@@ -114,7 +117,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
 
     cx.diags.truncate(limits.diagnostics);
     let module = Module { axes, models, data, requires, runs, targets, expects, entries, core, ast: ast.clone() };
-    Checked { module, graphs, diagnostics: cx.diags }
+    Checked { module, graphs, types: cx.types, diagnostics: cx.diags }
 }
 
 /// What can be said of a function without a call: distinct names and known types. A misspelt type would otherwise make
@@ -172,7 +175,6 @@ fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
             ItemKind::Const(_)
                 | ItemKind::Mask(_)
                 | ItemKind::Score(_)
-                | ItemKind::Schedule(_)
                 | ItemKind::Penalty(_)
                 | ItemKind::Update(_)
                 | ItemKind::Penalize(_)

@@ -7,6 +7,7 @@ mod bind;
 mod check;
 mod cx;
 mod elab;
+pub mod index;
 mod jobs;
 mod library;
 mod model;
@@ -15,6 +16,7 @@ mod pattern;
 mod require;
 mod roles;
 mod scope;
+pub mod time;
 
 pub use bind::{Stored, check_stored};
 pub use check::{Checked, check};

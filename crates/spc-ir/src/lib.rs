@@ -6,6 +6,7 @@
 //! `docs/ir.md`; the reference interpreter (`spc-interp`) is that text as code.
 
 mod constraint;
+pub mod couple;
 mod derived;
 mod expr;
 mod graph;

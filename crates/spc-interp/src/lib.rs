@@ -21,7 +21,9 @@ mod scalar;
 mod score;
 mod select;
 pub mod testing;
+mod top;
 mod value;
+mod window;
 
 pub use bind::bind_syms;
 pub use check::{Broken, CheckError, verify_requires};

@@ -1,6 +1,6 @@
 //! Text form of constraints: a `keep` line for each sentence, an `on` line for each of its members.
-use crate::text::{inside, list, number, numbers, quote, unquote};
-use crate::{Amount, Cost, Cover, Floor, Graph, Keep, Member, Overlap, Part, Require, Scope, Score, Slices, Tail};
+use crate::text::{inside, list, number, numbers, parse_amount, quote, unquote};
+use crate::{Amount, Cover, Floor, Graph, Keep, Member, Overlap, Part, Require, Scope, Score, Slices, Tail};
 use std::fmt::{self, Write};
 
 /// Writes all constraints of a graph.
@@ -89,19 +89,14 @@ impl<'a> Words<'a> {
     }
 
     fn amount(&mut self) -> Result<Amount, String> {
-        if self.take("above") {
-            return Ok(Amount::Above(self.num()?));
-        }
-        let first = self.next()?;
-        if let Some((a, b)) = first.split_once('/') {
-            let (num, den) = (number(a)?, number(b)?);
-            return Ok(match self.take("of") {
-                true => Amount::Budget { num, den, of: self.one_of("cost", Cost::from_name)? },
-                false => Amount::Share { num, den },
-            });
-        }
-        let n = number(first)?;
-        Ok(if self.take("of") { Amount::OutOf { n, m: self.num()? } } else { Amount::Count(n) })
+        let rest: Vec<&str> = self.list.get(self.at..).unwrap_or_default().iter().map(String::as_str).collect();
+        let n = match rest.as_slice() {
+            ["above", ..] => 2,
+            [_, "of", ..] => 3,
+            _ => 1,
+        };
+        self.at += n;
+        parse_amount(rest.get(..n).ok_or("the line ends early")?)
     }
 
     fn score(&mut self) -> Result<Score, String> {

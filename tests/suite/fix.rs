@@ -120,7 +120,7 @@ fn errors_in_three_items_are_three_diagnostics() {
     let text = "use std.nn\naxis B = 1..8\nmodel net { axes { I = 32, O = 2 } w: f32[O, I] }\n\
                 fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.lienar(x, net.w) }\n\
                 fn g(x: f32[B, I]) -> y: f32[B, I] { y = x * z }\n\
-                require r: keep 0% of elements per tensor\n";
+                require r: keep 0% of elements per tensor on net.w\n";
     are(&marks(text), &[("SP0101", "lienar"), ("SP0101", "z"), ("SP0303", "0%")]);
 }
 
@@ -129,9 +129,9 @@ fn a_broken_item_hides_no_error_elsewhere_and_causes_none() {
     let text = "use std.nn\naxis B = 1..8\nmodel net { axes { I = 32, O = 2  w: f32[O, I] }\n\
                 fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.linear(x, net.w) }\n\
                 fn g(x: f32[B]) -> y: f32[B] { y = x * z }\n\
-                require r: keep 0% of elements per tensor on net.w\n";
+                target t = tpu(threads: 1)\n";
     let found = marks(text);
-    are(&found[1..], &[("SP0101", "z"), ("SP0303", "0%")]);
+    are(&found[1..], &[("SP0101", "z"), ("SP0601", "tpu(threads: 1)")]);
     assert_eq!(found[0].0, "SP0001");
     // A broken function is no unknown function.
     let text = "axis B = 1..8, I = 4\nfn f(x: f32[B, I]) -> y: f32[B, I { y = x }\n\

@@ -8,6 +8,7 @@ mod check;
 mod cx;
 mod elab;
 mod front;
+pub mod index;
 mod jobs;
 mod library;
 mod model;
@@ -16,6 +17,7 @@ mod pattern;
 mod require;
 mod roles;
 mod scope;
+pub mod time;
 
 pub use bind::{Stored, check_stored};
 pub use check::{Checked, check};

@@ -23,6 +23,11 @@ impl Library {
         Library { files }
     }
 
+    /// Every file with its tree, in order.
+    pub fn sources(&self) -> impl Iterator<Item = (&'static spc_stdlib::LibFile, &Ast)> {
+        self.files.iter().zip(spc_stdlib::FILES).map(|((_, ast), f)| (f, ast))
+    }
+
     pub fn has_module(&self, module: &str) -> bool {
         self.files.iter().any(|(m, _)| *m == module)
     }
@@ -43,6 +48,11 @@ impl Library {
             ItemKind::Pattern(p) if p.name.name == name => Some(p),
             _ => None,
         })
+    }
+
+    /// Any item of a module, by name.
+    pub fn item<'s>(&'s self, module: &str, name: &str) -> Option<&'s ItemKind> {
+        self.items(module).find(|i| i.name().is_some_and(|n| n.name == name))
     }
 
     /// Names that a module defines.

@@ -49,7 +49,7 @@ fn finish(
     base: PathBuf,
 ) -> Res<Source> {
     s.sources.insert(ROOT, name, text.clone());
-    let Checked { module, graphs, diagnostics: all } =
+    let Checked { module, graphs, diagnostics: all, .. } =
         spc_sema::check_read(&ast, diagnostics, &text, &Library::load(), &s.options.limits);
     if has_errors(&all) {
         return Err(Failure::User(all));

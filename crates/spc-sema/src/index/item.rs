@@ -71,6 +71,7 @@ impl Walk<'_> {
             _ => item.span.end,
         };
         let text = self.words(Span { end: end.max(item.span.start), ..item.span });
+        let text = text.replace("( ", "(").replace(", )", ")").replace(", }", " }").replace(" )", ")");
         text.trim_end_matches(['{', '=', ' ']).to_string()
     }
 

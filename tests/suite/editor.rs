@@ -100,7 +100,9 @@ fn an_editing_session() {
     let first = &d["params"]["diagnostics"][0];
     let page = std::fs::read_to_string(path(&first["codeDescription"]["href"])).unwrap();
     assert!(page.starts_with(&format!("# {}: ", first["code"].as_str().unwrap())), "the link leads to a page");
-    let range = json!({ "start": { "line": 2, "character": 42 }, "end": { "line": 2, "character": 43 } });
+    let column = text.lines().nth(2).unwrap().find("rely").unwrap();
+    let range =
+        json!({ "start": { "line": 2, "character": column + 3 }, "end": { "line": 2, "character": column + 4 } });
     let change = json!({ "range": range, "text": "u" });
     let document = json!({ "uri": uri, "version": 2 });
     e.send(json!({
@@ -109,7 +111,7 @@ fn an_editing_session() {
     let d = e.receive();
     assert_eq!((&d["params"]["version"], &d["params"]["diagnostics"]), (&json!(2), &json!([])));
     // A definition in the standard library is a file that can be opened, and that answers in turn.
-    let at = json!({ "textDocument": { "uri": uri }, "position": { "line": 2, "character": 40 } });
+    let at = json!({ "textDocument": { "uri": uri }, "position": { "line": 2, "character": column } });
     let found = e.ask(7, "textDocument/definition", at)["result"][0].clone();
     let file = path(&found["uri"]);
     assert!(file.ends_with("std/nn/pointwise.sp"), "{file:?}");
@@ -133,7 +135,7 @@ fn malformed_messages_do_not_end_the_session() {
         "Content-Length: 2\r\n\r\n[]",
         "Content-Length: 4\r\n\r\n\u{e9}\u{e9}",
         "Content-Length: nine\r\n\r\n",
-        "Content-Type: x\r\nContent-Length: 12\r\n\r\n{\"method\": 3}",
+        "Content-Type: x\r\nContent-Length: 13\r\n\r\n{\"method\": 3}",
     ];
     for text in bad {
         e.raw(text);

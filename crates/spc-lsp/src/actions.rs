@@ -1,7 +1,7 @@
 //! Quick fixes.
 use crate::analysis::Analysis;
 use lsp_types::{CodeAction, CodeActionKind, Diagnostic as Shown, Range, TextEdit, Uri, WorkspaceEdit};
-use spc_base::{Diagnostic, Fix};
+use spc_base::{Diagnostic, Fix, apply_fixes};
 use std::collections::HashMap;
 
 /// Mends everything that has a fix, on saving if the editor is told so.
@@ -17,27 +17,12 @@ fn changes(uri: &Uri, edits: Vec<TextEdit>) -> WorkspaceEdit {
     WorkspaceEdit { changes: Some(HashMap::from([(uri.clone(), edits)])), ..WorkspaceEdit::default() }
 }
 
-/// Fixes that do not meet each other, in order.
-fn apart(list: &[(Diagnostic, Shown)]) -> Vec<&Fix> {
-    let mut fixes: Vec<&Fix> = list.iter().filter_map(|(d, _)| d.fix.as_ref()).collect();
-    fixes.sort_by_key(|f| (f.span.start, f.span.end));
-    fixes.dedup();
-    let mut end = 0;
-    fixes.retain(|f| {
-        let fits = f.span.start >= end;
-        if fits {
-            end = f.span.end.max(f.span.start + 1);
-        }
-        fits
-    });
-    fixes
-}
-
 /// Fixes of the diagnostics that meet a range, and one action for all of the file.
 pub fn actions(
     a: &Analysis,
     uri: &Uri,
-    list: &[(Diagnostic, Shown)],
+    list: &[Diagnostic],
+    shown: &[Shown],
     range: Range,
     only: Option<&[CodeActionKind]>,
 ) -> Vec<CodeAction> {
@@ -52,7 +37,7 @@ pub fn actions(
     let own = |f: &&Fix| f.span.file == a.index.file && !a.library;
     let mut out = Vec::new();
     if wanted(&CodeActionKind::QUICKFIX) {
-        for (d, shown) in list {
+        for (d, shown) in list.iter().zip(shown) {
             let meets = shown.range.start <= range.end && range.start <= shown.range.end;
             let Some(fix) = d.fix.as_ref().filter(own).filter(|_| meets) else { continue };
             let words = a.text.get(fix.span.start as usize..fix.span.end as usize).unwrap_or_default();
@@ -66,12 +51,14 @@ pub fn actions(
                 kind: Some(CodeActionKind::QUICKFIX),
                 diagnostics: Some(vec![shown.clone()]),
                 edit: Some(changes(uri, vec![edit(a, fix)])),
-                is_preferred: Some(true),
+                is_preferred: Some(!fix.guess),
                 ..CodeAction::default()
             });
         }
     }
-    let all: Vec<&Fix> = apart(list).into_iter().filter(own).collect();
+    // The same choice as `spc check --fix` makes: no guesses, and of two that overlap the first.
+    let chosen = apply_fixes(&a.text, a.index.file, list).applied;
+    let all: Vec<&Fix> = chosen.iter().filter_map(|i| list.get(*i)?.fix.as_ref()).filter(own).collect();
     let asked = only.is_some() || all.len() > 1;
     if wanted(&FIX_ALL) && asked && !all.is_empty() {
         out.push(CodeAction {

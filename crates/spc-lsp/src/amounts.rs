@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Size of one group along each dimension, where groups are tiles.
 fn group(m: &Member) -> Option<&[u64]> {
-    Some(&m.group)
+    m.group()
 }
 
 /// How many tiles of this size cover a shape.

@@ -3,11 +3,10 @@ use crate::lines::Lines;
 use lsp_types::{Position, Range};
 use spc_base::{Diagnostic, FileId, Limits, Span};
 use spc_ir::Type;
-use spc_sema::index::{Def, DefId, Index, Modules, Place, To, TokenKind, tokens};
+use spc_sema::index::{Def, DefId, Index, Modules, Place, To};
 use spc_sema::{AxisSize, Checked, Library, ModelTensor};
 use spc_syntax::Ast;
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// The file id of an open file's own text.
@@ -68,42 +67,14 @@ impl Analysis {
         Analysis { text, lines, ast, index, library: false, parse, checked: OnceCell::new() }
     }
 
-    /// What checking says of the items that could be read.
+    /// What checking says of the items that could be read, with the diagnostics of reading.
     pub fn checked(&self, shared: &Shared) -> &Checked {
-        self.checked.get_or_init(|| spc_sema::check(&self.ast, &self.text, &shared.library, &shared.limits))
+        let check = || spc_sema::check_read(&self.ast, self.parse.clone(), &self.text, &shared.library, &shared.limits);
+        self.checked.get_or_init(check)
     }
 
-    /// Diagnostics of the text. Beside broken items, what checking finds is left out where it may come from what is
-    /// missing: where the words at its mark occur in a broken item.
     pub fn diagnostics(&self, shared: &Shared) -> Vec<Diagnostic> {
-        if self.library {
-            return Vec::new();
-        }
-        let mut out = self.parse.clone();
-        let found = &self.checked(shared).diagnostics;
-        if !spc_base::has_errors(&self.parse) {
-            out.extend(found.iter().cloned());
-            return out;
-        }
-        let mut lost: BTreeSet<&str> = BTreeSet::new();
-        for b in &self.index.broken {
-            lost.extend(self.words(*b));
-        }
-        let follows = |span: Span| span.file != self.ast.file || self.words(span).iter().any(|w| lost.contains(w));
-        let independent = |d: &&Diagnostic| {
-            let labels = d.primary.iter().chain(&d.secondary);
-            d.primary.is_some() && !labels.map(|l| l.span).any(follows)
-        };
-        // Without an index nothing is known about what is missing.
-        if self.text.len() <= LONGEST_INDEXED {
-            out.extend(found.iter().filter(independent).cloned());
-        }
-        out
-    }
-
-    fn words(&self, span: Span) -> Vec<&str> {
-        let list = tokens(&self.text, span.file, span.start as usize, span.end as usize);
-        list.into_iter().filter(|t| t.kind == TokenKind::Word).map(|t| t.text).collect()
+        if self.library { Vec::new() } else { self.checked(shared).diagnostics.clone() }
     }
 
     pub fn offset(&self, at: Position) -> u32 {

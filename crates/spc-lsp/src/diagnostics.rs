@@ -53,7 +53,7 @@ pub fn shown(d: &Diagnostic, a: &Analysis, shared: &Shared, pages: &Pages<'_>, u
         })
         .collect();
     let mut message = d.message.clone();
-    if let Some(l) = own.and_then(|i| labels.get(i)).filter(|l| !l.text.is_empty()) {
+    if let Some(l) = own.and_then(|i| labels.get(i)).filter(|l| !d.message.contains(&l.text)) {
         message += &format!("\n{}", l.text);
     }
     for n in &d.notes {

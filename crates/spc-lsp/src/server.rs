@@ -357,12 +357,9 @@ impl Server<'_> {
                 let p: CodeActionParams = params(r.params)?;
                 let (a, uri) = self.document(&p.text_document.uri)?;
                 let list = diagnostics::all(&a, &self.shared, &self.pages, &uri);
-                let shown = list.into_iter().map(|d| {
-                    let s = diagnostics::shown(&d, &a, &self.shared, &self.pages, &uri);
-                    (d, s)
-                });
-                let list: Vec<_> = shown.collect();
-                json(actions::actions(&a, &uri, &list, p.range, p.context.only.as_deref()))
+                let show = |d| diagnostics::shown(d, &a, &self.shared, &self.pages, &uri);
+                let shown: Vec<_> = list.iter().map(show).collect();
+                json(actions::actions(&a, &uri, &list, &shown, p.range, p.context.only.as_deref()))
             }
             other => Err(Refusal(ErrorCode::MethodNotFound, format!("there is no `{other}`"))),
         }

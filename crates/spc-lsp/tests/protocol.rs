@@ -131,13 +131,13 @@ fn three_broken_items_are_three_diagnostics_and_the_rest_is_checked() {
     let text = PROGRAM
         .replace("axis B = 1..512", "axis B = 1..512\ngroup = 3\nconst 5\n")
         .replace("require nm24: nm(2, 4) on mlp.w1", "require nm24: nm(2, 4) onn mlp.w1")
-        .replace("per tensor by norm2 on mlp.w2", "per tensor by norm2 on mlp.w3");
+        .replace("h = h + nn.linear(", "h = h + nn.lineer(");
     c.open(&text);
     let found = c.newest();
     let syntax = found.iter().filter(|d| d.contains("SP0001")).count();
     assert_eq!(syntax, 3, "{found:?}");
-    // The unknown tensor is said too: no broken item mentions it.
-    assert!(found.iter().any(|d| d.contains("w3")), "{found:?}");
+    // The unknown function is said too: no broken item could define it.
+    assert!(found.iter().any(|d| d.contains("lineer")), "{found:?}");
 }
 
 #[test]

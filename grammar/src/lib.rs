@@ -31,6 +31,14 @@ pub fn is_reserved(word: &str) -> bool {
     ITEM_WORDS.contains(&word) || INNER_WORDS.contains(&word)
 }
 
+/// True if a whole file is a list of items, as far as the grammar says. A byte order mark is passed over.
+///
+/// The parser recurses once per open bracket: texts from outside go through `spc_syntax::parse`, which bounds them first.
+pub fn accepts(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    <SpParser as pest::Parser<Rule>>::parse(Rule::file, text).is_ok()
+}
+
 /// True for the rules of keywords, marks and comments: a tree builder passes over them.
 pub fn is_noise(rule: Rule) -> bool {
     // The grammar lists keywords and marks without a gap, which a test checks.

@@ -4,7 +4,7 @@ use crate::{Op, Require, Sym, SymId, Type, infer};
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
-use spc_base::Bug;
+use spc_base::{Bug, Span};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -31,6 +31,14 @@ pub struct Node {
     pub ty: Type,
 }
 
+/// Where the words stand that a node was made from: the operator itself, and the call in the root file that led there
+/// (equal to `at` when the operator stands in the root file).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub at: Span,
+    pub site: Span,
+}
+
 /// One entry function as a graph. An edge carries the operand position.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -42,6 +50,8 @@ pub struct Graph {
     pub outputs: Vec<(String, NodeId)>,
     /// Constraints on weights, in file order.
     pub requires: Vec<Require>,
+    /// Sources of nodes, as far as known. Messages use them; they are no part of the graph's value or text.
+    pub sources: BTreeMap<NodeId, Source>,
     g: StableDiGraph<Node, u32, u32>,
 }
 
@@ -191,7 +201,11 @@ impl Graph {
         let mut map = BTreeMap::new();
         for id in self.order()?.into_iter().filter(|n| live.contains(n)) {
             let inputs: Vec<NodeId> = self.inputs(id).into_iter().filter_map(|i| map.get(&i).copied()).collect();
-            map.insert(id, out.add(self.node(id)?.op.clone(), &inputs)?);
+            let new = out.add(self.node(id)?.op.clone(), &inputs)?;
+            if let Some(source) = self.sources.get(&id) {
+                out.sources.insert(new, *source);
+            }
+            map.insert(id, new);
         }
         for (name, o) in &self.outputs {
             let new = map.get(o).ok_or_else(|| Bug::new(format!("output {name} has no node")))?;

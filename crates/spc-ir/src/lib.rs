@@ -22,7 +22,7 @@ pub mod view;
 
 pub use constraint::{Amount, Floor, Keep, Member, Require, Scope, Score, Tail};
 pub use expr::{BinFn, ScalarExpr, UnFn};
-pub use graph::{Graph, Node, NodeId};
+pub use graph::{Graph, Node, NodeId, Source};
 pub use infer::{MAX_RANK, infer};
 pub use op::{Op, ReduceFn};
 pub use patch::{Patch, PatchRef};

@@ -18,7 +18,7 @@ pub fn render(d: &Diagnostic, sources: &SourceMap) -> String {
     let object = json!({
         "$message_type": "diagnostic",
         "message": d.message,
-        "code": { "code": d.code.name(), "explanation": spc_base::lookup(&d.code.name()).map(|e| e.text) },
+        "code": { "code": d.code.name(), "explanation": spc_base::lookup(&d.code.name()).map(|e| e.page) },
         "level": level_name(d.level),
         "spans": spans,
         "children": children,

@@ -19,6 +19,8 @@ pub struct Checked {
     pub module: Module,
     /// By function name, before any pass. Each carries the constraints on the weights it reads.
     pub graphs: BTreeMap<String, Graph>,
+    /// Types of the values that statements of the root file assign, by the span of the name.
+    pub types: BTreeMap<Span, spc_ir::Type>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -114,7 +116,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
 
     cx.diags.truncate(limits.diagnostics);
     let module = Module { axes, models, data, requires, runs, targets, expects, entries, core, ast: ast.clone() };
-    Checked { module, graphs, diagnostics: cx.diags }
+    Checked { module, graphs, types: cx.types, diagnostics: cx.diags }
 }
 
 /// What can be said of a function without a call: distinct names and known types. A misspelt type would otherwise make

@@ -7,6 +7,7 @@ mod bind;
 mod check;
 mod cx;
 mod elab;
+pub mod index;
 mod jobs;
 mod library;
 mod model;

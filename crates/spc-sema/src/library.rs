@@ -23,6 +23,11 @@ impl Library {
         Library { files }
     }
 
+    /// Every file with its tree, in order.
+    pub fn sources(&self) -> impl Iterator<Item = (&'static spc_stdlib::LibFile, &Ast)> {
+        self.files.iter().zip(spc_stdlib::FILES).map(|((_, ast), f)| (f, ast))
+    }
+
     pub fn has_module(&self, module: &str) -> bool {
         self.files.iter().any(|(m, _)| *m == module)
     }

@@ -53,7 +53,7 @@ fn finish(
     if has_errors(&diagnostics) {
         return Err(Failure::User(diagnostics));
     }
-    let Checked { module, graphs, diagnostics: found } =
+    let Checked { module, graphs, diagnostics: found, .. } =
         spc_sema::check(&ast, &text, &Library::load(), &s.options.limits);
     let all: Vec<Diagnostic> = diagnostics.into_iter().chain(found).collect();
     if has_errors(&all) {

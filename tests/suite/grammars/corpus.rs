@@ -16,7 +16,10 @@ pub fn programs() -> Vec<Text> {
         collect(&top().join(folder), "sp", &mut files);
     }
     files.sort();
-    files.into_iter().map(|f| Text { from: f.display().to_string(), text: std::fs::read_to_string(f).unwrap() }).collect()
+    files
+        .into_iter()
+        .map(|f| Text { from: f.display().to_string(), text: std::fs::read_to_string(f).unwrap() })
+        .collect()
 }
 
 /// Blocks of the documents: fenced ones, and indented ones.
@@ -115,16 +118,69 @@ impl Dice {
 
 /// Words that mean something only in their place, units, and plain names.
 pub const OTHER_WORDS: [&str; 58] = [
-    "keep", "then", "min", "every", "until", "when", "always", "except", "multiple", "on_overlap", "state", "apply",
-    "freeze", "restart", "sweep", "observe", "radial", "groups", "like", "above", "ragged", "pad", "first", "last", "cost",
-    "energy", "axes", "from", "phase", "joint", "forward", "grad", "step", "refresh", "value", "prox", "steps", "tokens",
-    "MiB", "x", "w1", "F", "net", "_", "elements", "tensor", "layer", "f32", "of", "per", "by", "in", "if", "else", "over",
-    "where", "model", "to",
+    "keep",
+    "then",
+    "min",
+    "every",
+    "until",
+    "when",
+    "always",
+    "except",
+    "multiple",
+    "on_overlap",
+    "state",
+    "apply",
+    "freeze",
+    "restart",
+    "sweep",
+    "observe",
+    "radial",
+    "groups",
+    "like",
+    "above",
+    "ragged",
+    "pad",
+    "first",
+    "last",
+    "cost",
+    "energy",
+    "axes",
+    "from",
+    "phase",
+    "joint",
+    "forward",
+    "grad",
+    "step",
+    "refresh",
+    "value",
+    "prox",
+    "steps",
+    "tokens",
+    "MiB",
+    "x",
+    "w1",
+    "F",
+    "net",
+    "_",
+    "elements",
+    "tensor",
+    "layer",
+    "f32",
+    "of",
+    "per",
+    "by",
+    "in",
+    "if",
+    "else",
+    "over",
+    "where",
+    "model",
+    "to",
 ];
 
 const MARKS: [&str; 34] = [
-    "(", ")", "[", "]", "{", "}", ",", ":", "=", "->", "=>", "..", ".", "*", "+", "-", "^", "/", "&&", "||", "<=", "==", "!=",
-    "<", "@", "!", "&", "%", "\"a\"", "// c\n", "/// d\n", "\n", " ", ";",
+    "(", ")", "[", "]", "{", "}", ",", ":", "=", "->", "=>", "..", ".", "*", "+", "-", "^", "/", "&&", "||", "<=",
+    "==", "!=", "<", "@", "!", "&", "%", "\"a\"", "// c\n", "/// d\n", "\n", " ", ";",
 ];
 
 const NUMBERS: [&str; 14] =

@@ -67,7 +67,12 @@ fn one_token_mutants_are_accepted_by_both_or_by_neither() {
         }
     }
     println!("(compiler, tree-sitter): {counts:?}");
-    assert!(wrong.is_empty(), "{} of {count} differ\n{}", wrong.len(), wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} differ\n{}",
+        wrong.len(),
+        wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n")
+    );
     let accepted = counts.get(&(true, true)).copied().unwrap_or_default();
     assert!(accepted * 20 > count, "only {accepted} mutants are programs");
 }

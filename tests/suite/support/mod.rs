@@ -1,6 +1,7 @@
 //! What the suites share: checking a text, rendering its diagnostics, random weights that satisfy its constraints.
 #![allow(dead_code)]
 pub mod exec;
+pub mod pages;
 pub mod plans;
 pub mod spc;
 

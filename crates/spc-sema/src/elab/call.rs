@@ -63,6 +63,8 @@ impl Elab<'_, '_> {
         let given = self.bind_args(frame, span, f, args)?;
         let reported = self.cx.diags.len();
         self.stack.push(key);
+        let site = self.site;
+        self.site = site.or(Some(span));
         let pointwise = f.sig.params.iter().all(|p| p.ty.is_none());
         let result = if pointwise {
             let sums = std::mem::replace(&mut self.ix.sums, false);
@@ -84,6 +86,7 @@ impl Elab<'_, '_> {
             r
         };
         self.stack.pop();
+        self.site = site;
         for d in self.cx.diags.iter_mut().skip(reported) {
             let elsewhere = d.primary.as_ref().is_some_and(|p| p.span.file != span.file);
             if elsewhere && !d.secondary.iter().any(|l| l.span.file == span.file) {

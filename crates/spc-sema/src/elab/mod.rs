@@ -16,7 +16,7 @@ use crate::model::Axes;
 use crate::module::{AxisSize, Model};
 use crate::scope::{Names, Origin};
 use spc_base::{Diagnostic, Limits, Span, codes};
-use spc_ir::{Dim, Graph, NodeId, Op, Size, Sym, SymId, Type};
+use spc_ir::{Dim, Graph, NodeId, Op, Size, Source, Sym, SymId, Type};
 use spc_syntax::ast::{self, DimKind, FnItem, TypeKind};
 use std::collections::BTreeMap;
 use value::{Frame, IndexScope, Val};
@@ -38,6 +38,8 @@ pub(crate) struct Elab<'a, 'c> {
     composites: BTreeMap<String, Vec<Dim>>,
     /// Functions being elaborated, outermost first.
     stack: Vec<(Origin, String)>,
+    /// The call in the root file that is being elaborated, if any.
+    site: Option<Span>,
     /// Expressions being evaluated, through all calls.
     depth: usize,
     /// Index notation of the statement at hand.
@@ -60,6 +62,7 @@ pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
         weights: BTreeMap::new(),
         composites: BTreeMap::new(),
         stack: vec![(None, f.name.name.clone())],
+        site: None,
         depth: 0,
         ix: IndexScope::default(),
     };
@@ -212,6 +215,7 @@ impl Elab<'_, '_> {
         }
         match self.g.add(op, inputs) {
             Ok(n) => {
+                self.g.sources.insert(n, Source { at: span, site: self.site.unwrap_or(span) });
                 let dims = self.ty(n)?.dims;
                 crate::model::check_extent(self.cx, &dims, span).map(|()| n)
             }

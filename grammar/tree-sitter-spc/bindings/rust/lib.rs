@@ -11,8 +11,7 @@ mod raw {
         pub fn tree_sitter_spc() -> *const ();
     }
     // SAFETY: the symbol is the generated parser, which returns a pointer to its static tables.
-    pub const LANGUAGE: super::LanguageFn =
-        unsafe { super::LanguageFn::from_raw(tree_sitter_spc) };
+    pub const LANGUAGE: super::LanguageFn = unsafe { super::LanguageFn::from_raw(tree_sitter_spc) };
 }
 
 /// The parser, for `tree_sitter::Parser::set_language`.

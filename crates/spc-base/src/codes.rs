@@ -89,6 +89,10 @@ registry! {
     REMOVED_NOTHING = "SP0307", "the constraint removed nothing";
     NOT_EXPLOITED = "SP0308", "no layout can exploit the constraint";
 
+    NO_LENGTH = "SP0330", "a schedule needs the length of the run";
+    LOOSENED = "SP0331", "the end value is not the tightest";
+    SCHEDULE = "SP0339", "the schedule does not fit";
+
     NO_FILE = "SP0401", "a file cannot be read";
     BAD_FILE = "SP0402", "a file is malformed";
     NO_TENSOR = "SP0403", "the file has no such tensor";

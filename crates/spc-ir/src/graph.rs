@@ -181,6 +181,11 @@ impl Graph {
         }
     }
 
+    /// The same name and free axes, and nothing else.
+    pub(crate) fn without_nodes(&self) -> Graph {
+        Graph { name: self.name.clone(), syms: self.syms.clone(), ..Graph::default() }
+    }
+
     /// Drops nodes that no output needs (named inputs stay, they are the signature) and renumbers the rest densely in
     /// [`Graph::order`].
     pub fn compact(&self) -> Result<Graph, Bug> {

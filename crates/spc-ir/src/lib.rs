@@ -6,9 +6,11 @@
 //! `docs/ir.md`; the reference interpreter (`spc-interp`) is that text as code.
 
 mod constraint;
+pub mod couple;
 mod expr;
 mod graph;
 mod infer;
+pub mod method;
 mod op;
 pub mod passes;
 mod patch;

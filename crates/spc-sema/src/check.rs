@@ -7,7 +7,7 @@ use crate::module::{Module, Require};
 use crate::require::Resolver;
 use crate::roles::{self, Roles};
 use crate::scope::Names;
-use crate::{model, pattern};
+use crate::{model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
 use spc_syntax::ast::{self, Ast, ItemKind};
@@ -36,6 +36,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     let names = Names::collect(&mut cx, ast, lib);
     let axes = model::collect_axes(&mut cx, ast);
     refuse_later_items(&mut cx, ast);
+    time::check_schedules(&mut cx, &names, ast);
 
     let (mut models, mut data) = (Vec::new(), Vec::new());
     let mut whole = true;
@@ -174,7 +175,6 @@ fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
             ItemKind::Const(_)
                 | ItemKind::Mask(_)
                 | ItemKind::Score(_)
-                | ItemKind::Schedule(_)
                 | ItemKind::Penalty(_)
                 | ItemKind::Update(_)
                 | ItemKind::Penalize(_)

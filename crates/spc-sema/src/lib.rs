@@ -16,6 +16,7 @@ mod pattern;
 mod require;
 mod roles;
 mod scope;
+pub mod time;
 
 pub use bind::{Stored, check_stored};
 pub use check::{Checked, check};

@@ -50,6 +50,11 @@ impl Library {
         })
     }
 
+    /// Any item of a module, by name.
+    pub fn item<'s>(&'s self, module: &str, name: &str) -> Option<&'s ItemKind> {
+        self.items(module).find(|i| i.name().is_some_and(|n| n.name == name))
+    }
+
     /// Names that a module defines.
     pub fn names<'s>(&'s self, module: &str) -> Vec<&'s str> {
         self.items(module).filter_map(|i| i.name().map(|n| n.name.as_str())).collect()

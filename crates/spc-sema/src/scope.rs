@@ -109,6 +109,31 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Any item by name, seen from a file: its own items, then what it imports (the root only). `None` as origin is the
+    /// root file.
+    pub fn find(&self, from: &Origin, name: &str) -> Option<(Origin, &'a ItemKind)> {
+        match from {
+            Some(module) => self.lib.item(module, name).map(|i| (Some(module.clone()), i)),
+            None => match self.items.get(name) {
+                Some(item) => Some((None, &item.kind)),
+                None => match self.imports.get(name) {
+                    Some(Import::Item { module, name }) => {
+                        self.lib.item(module, name).map(|i| (Some(module.clone()), i))
+                    }
+                    _ => None,
+                },
+            },
+        }
+    }
+
+    /// `updates.sr_ste`: any item of an imported module.
+    pub fn find_member(&self, module: &str, name: &str) -> Option<(Origin, &'a ItemKind)> {
+        match self.imports.get(module) {
+            Some(Import::Module(m)) => self.lib.item(m, name).map(|i| (Some(m.clone()), i)),
+            _ => None,
+        }
+    }
+
     pub fn is_module(&self, name: &str) -> bool {
         matches!(self.imports.get(name), Some(Import::Module(_)))
     }

@@ -26,6 +26,19 @@ pub const ITEM_WORDS: [&str; 22] = [
 pub const INNER_WORDS: [&str; 13] =
     ["of", "per", "by", "on", "at", "via", "to", "over", "in", "if", "else", "for", "where"];
 
+/// Words that mean something only in their place. Elsewhere they are names.
+pub const PLACE_WORDS: [&str; 30] = [
+    "axes", "from", "phase", "keep", "then", "min", "every", "until", "when", "always", "except", "multiple", "on_overlap",
+    "state", "apply", "freeze", "restart", "sweep", "observe", "radial", "groups", "like", "above", "ragged", "pad", "first",
+    "last", "cost", "energy", "joint",
+];
+
+/// Units of quantities.
+pub const UNITS: [&str; 10] = ["steps", "step", "epochs", "tokens", "bytes", "KiB", "MiB", "GiB", "ms", "us"];
+
+/// Hooks of updates and penalties.
+pub const HOOKS: [&str; 8] = ["forward", "backward", "grad", "step", "after", "refresh", "value", "prox"];
+
 /// True for a word that cannot name anything that is declared (a label or a member may be any word).
 pub fn is_reserved(word: &str) -> bool {
     ITEM_WORDS.contains(&word) || INNER_WORDS.contains(&word)

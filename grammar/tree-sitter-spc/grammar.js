@@ -16,6 +16,8 @@ const RESERVED = [
   'of', 'per', 'by', 'on', 'at', 'via', 'to', 'over', 'in', 'if', 'else', 'for', 'where',
 ];
 
+// Clauses whose first word is not reserved. After `require keep` they may be an amount.
+const CLAUSES = ['min', 'except', 'every', 'always', 'multiple', 'on_overlap', 'ragged', 'pad'];
 const HANDLERS = ['forward', 'backward', 'grad', 'step', 'after', 'refresh', 'value', 'prox'];
 
 // Loose to tight.
@@ -57,37 +59,40 @@ module.exports = grammar({
     $._member_name, // a word before `=`, `,` or `{`
     $._name, // any word
     $._dot_name, // any word, without a blank before it
-    $.integer,
-    $.float,
+    $._integer,
+    $._float,
     $.percentage,
     $._quantity_number, // a number before a unit that belongs to it
     $.unit,
     $._joint, // `joint` with no score after it
     $._joint_with, // `joint` before a score
-    $._error,
+    $._item_mark, // before an item word in column 1
+    $._never,
+    $._recovering,
   ],
 
-  extras: $ => [/[ \t\r\n]/, $.comment, $.doc_comment],
+  extras: $ => [/[ \t\r\n]/, $.comment, $.doc_comment, $._never],
   word: $ => $.identifier,
   reserved: { global: $ => RESERVED },
   inline: $ => [$._index, $._label, $._value],
   supertypes: $ => [$.item],
 
+  // What a second word of look-ahead decides. Where both readings stand, `prec.dynamic` prefers the compiler's.
   conflicts: $ => [
-    [$.every_clause],
-    [$.always_clause],
+    [$._id, $.keep], // `f(keep - 1)` or `f(keep -1 of x)`
+    [$._id, $.above], // `keep above - 1 of x`
+    [$.amount], // `keep 2 of 4 of x` or `keep 2 of x of net`
+    [$._primary, $.range], // `10%..80% of steps` or `10%..x`
+    [$._primary, $.lambda], // `(a, b)` or `(a, b) => a`
+    [$.over], // `f(a over i, j)` or `f(a over i, j: 2)`
+    [$.always_clause], // `always first 1, last 4` or `always first 1, x`, in arguments
+    [$.state_statement], // `state x = a every 10` or `every = 3` on the next line
     [$.mask_hook],
-    [$.state_statement],
-    [$.over],
-    [$._primary, $.lambda],
-    [$._primary, $.range],
-    [$.amount],
-    [$._id, $.above],
-    [$._id, $.keep],
+    [$.every_clause],
   ],
 
   rules: {
-    source_file: $ => repeat($.item),
+    source_file: $ => repeat(seq(optional($._item_mark), $.item)),
 
     item: $ => choice(
       $.edition_item, $.use_item, $.const_item, $.axis_item, $.model_item, $.data_item, $.fn_item, $.group_item,
@@ -97,12 +102,12 @@ module.exports = grammar({
 
     // ---- words, comments, literals
     identifier: $ => /[A-Za-z_][A-Za-z0-9_]*/,
-    doc_comment: $ => token(prec(2, choice(/\/\/\/([^\/\r\n][^\r\n]*)?/, /\/\/![^\r\n]*/))),
-    comment: $ => token(prec(1, /\/\/[^\r\n]*/)),
+    doc_comment: $ => token(choice(/\/\/\/([^\/\r\n][^\r\n]*)?/, /\/\/![^\r\n]*/)),
+    comment: $ => token(/\/\/([^\/!\r\n][^\r\n]*|\/\/[^\r\n]*)?/),
     string: $ => /"(\\[^\r\n]|[^"\\\r\n])*"/,
-    number: $ => choice($.integer, $.float),
+    number: $ => choice($._integer, $._float),
     quantity: $ => seq(alias($._quantity_number, $.number), $.unit),
-    _id: $ => choice($.identifier, alias(choice('keep', 'above', 'first', 'last'), $.identifier)),
+    _id: $ => choice($.identifier, alias(choice('keep', 'above', 'first', 'last', ...CLAUSES), $.identifier)),
 
     // ---- small items
     edition_item: $ => seq('edition', $.number),
@@ -141,7 +146,7 @@ module.exports = grammar({
     type: $ => prec.right(seq(field('name', alias($._name, $.name)), optional($.mask_axes), optional($.shape))),
     mask_axes: $ => seq(sticky('('), list($.identifier), ')'),
     like_type: $ => seq(field('name', alias($._name, $.name)), 'like', $.identifier),
-    shape: $ => seq(choice('[', sticky('[')), list(choice($.rest, $.composite, $.identifier, $.integer)), ']'),
+    shape: $ => seq(choice('[', sticky('[')), list(choice($.rest, $.composite, $.identifier, alias($._integer, $.number))), ']'),
     rest: $ => '..',
     composite: $ => seq('(', $._id, repeat1($._id), ')'),
     record_type: $ => seq('{', lists($.tensor), '}'),
@@ -170,11 +175,11 @@ module.exports = grammar({
       'state', field('name', $.identifier), optional(seq(':', field('type', $._type))), '=', field('value', $._expr),
       optional(choice($.when_clause, $.at_clause, $.every_clause)),
     ),
-    assignment: $ => seq(field('left', choice($.tuple_pattern, $.target)), '=', field('value', $._expr)),
-    target: $ => seq($._lhs_id, optional($._index)),
+    assignment: $ => seq(field('left', choice($.tuple_pattern, $.place)), '=', field('value', $._expr)),
+    place: $ => seq(field('name', $._lhs_id), optional($._index)),
     _lhs_id: $ => choice(
       $._id,
-      alias(choice('every', 'when', 'until', 'state', 'observe', 'phase', 'apply', 'freeze', 'restart', 'sweep', ...HANDLERS),
+      alias(choice('when', 'until', 'state', 'observe', 'phase', 'apply', 'freeze', 'restart', 'sweep', ...HANDLERS),
         $.identifier),
     ),
     tuple_pattern: $ => seq('(', list($.identifier), ')'),

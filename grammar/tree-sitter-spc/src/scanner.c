@@ -1,4 +1,9 @@
-// Tokens of `.sp` that need a look at what follows them. No state is kept between tokens.
+// Tokens of `.sp` that need a look at what follows them, and a mark before every item that starts a line.
+//
+// The mark is for recovery: it has no width, comes wherever an item word stands in column 1, and changes the scanner's
+// state, so that a parser that looks for a way out of an error cannot pass over it. An item that is broken therefore ends
+// before the next one. The state is one bit, which every mark flips; nothing else is kept.
+#include "tree_sitter/alloc.h"
 #include "tree_sitter/parser.h"
 #include <string.h>
 
@@ -16,6 +21,8 @@ enum Token {
   UNIT,
   JOINT,
   JOINT_WITH,
+  ITEM_MARK,
+  NEVER, // makes the parser ask this scanner everywhere
   RECOVERING, // never valid in the grammar, so set only while the parser looks for a way out of an error
 };
 
@@ -139,18 +146,33 @@ static bool score_follows(TSLexer *lexer) {
   return sticks(lexer->lookahead) || !one_of(word, CLAUSES);
 }
 
-static bool read_name(TSLexer *lexer, const bool *valid) {
-  // The column is costly to ask for, and matters only where errors are.
-  bool column_1 = valid[RECOVERING] && lexer->get_column(lexer) == 0;
+// After an item word in column 1 that a blank follows: is it the start of an item? Not `mask m = ..`, a hook that is not
+// indented, nor `model` as a scope before another clause.
+static bool starts_item(TSLexer *lexer, const char *word) {
+  char name[MAX_WORD];
+  while (lexer->lookahead == ' ' || lexer->lookahead == '\t') next(lexer);
+  if (!letter(lexer->lookahead)) return false;
+  read_word(lexer, name);
+  if (strcmp(word, "model") == 0) return !one_of(name, INNER) && !one_of(name, CLAUSES);
+  if (strcmp(word, "mask") != 0) return true;
+  while (lexer->lookahead == ' ' || lexer->lookahead == '\t') next(lexer);
+  return lexer->lookahead == '(';
+}
+
+// `first`: the word is the first thing in its line.
+static bool read_name(TSLexer *lexer, const bool *valid, bool first, char *state) {
   char word[MAX_WORD];
-  read_word(lexer, word);
   lexer->mark_end(lexer);
-  if (valid[RECOVERING]) {
-    // A reserved word inside a line starts no item; a label is a label anywhere.
-    if (column_1) return false;
-    if (one_of(word, ITEMS)) return found(lexer, LABEL_NAME);
-    return false;
+  read_word(lexer, word);
+  bool blank_after = lexer->lookahead == ' ' || lexer->lookahead == '\t';
+  if (first && blank_after && one_of(word, ITEMS)) {
+    if (!starts_item(lexer, word)) return false;
+    *state ^= 1;
+    return found(lexer, ITEM_MARK);
   }
+  lexer->mark_end(lexer);
+  // An item word inside a line starts no item.
+  if (valid[RECOVERING]) return !first && one_of(word, ITEMS) && found(lexer, LABEL_NAME);
   if (valid[NAME]) return found(lexer, NAME);
   if (valid[UNIT] && one_of(word, UNITS)) return found(lexer, UNIT);
   if (valid[JOINT] && strcmp(word, "joint") == 0 && !sticks(lexer->lookahead)) {
@@ -171,28 +193,27 @@ static bool read_name(TSLexer *lexer, const bool *valid) {
   return false;
 }
 
-void *tree_sitter_spc_external_scanner_create(void) { return NULL; }
-void tree_sitter_spc_external_scanner_destroy(void *payload) { (void)payload; }
+void *tree_sitter_spc_external_scanner_create(void) { return ts_calloc(1, 1); }
+void tree_sitter_spc_external_scanner_destroy(void *payload) { ts_free(payload); }
 unsigned tree_sitter_spc_external_scanner_serialize(void *payload, char *buffer) {
-  (void)payload;
-  (void)buffer;
-  return 0;
+  buffer[0] = *(char *)payload;
+  return 1;
 }
 void tree_sitter_spc_external_scanner_deserialize(void *payload, const char *buffer, unsigned length) {
-  (void)payload;
-  (void)buffer;
-  (void)length;
+  *(char *)payload = length > 0 ? buffer[0] : 0;
 }
 
 bool tree_sitter_spc_external_scanner_scan(void *payload, TSLexer *lexer, const bool *valid) {
-  (void)payload;
-  if (valid[DOT_NAME] && letter(lexer->lookahead)) {
-    if (!valid[RECOVERING]) {
-      while (word_char(lexer->lookahead)) next(lexer);
-      return found(lexer, DOT_NAME);
-    }
+  if (valid[DOT_NAME] && !valid[RECOVERING]) {
+    if (!letter(lexer->lookahead)) return false;
+    while (word_char(lexer->lookahead)) next(lexer);
+    return found(lexer, DOT_NAME);
   }
-  while (blank(lexer->lookahead)) lexer->advance(lexer, true);
+  bool first = false;
+  while (blank(lexer->lookahead)) {
+    first = lexer->lookahead == '\n' || lexer->lookahead == '\r';
+    lexer->advance(lexer, true);
+  }
   if (digit(lexer->lookahead)) return read_number(lexer, valid);
-  return letter(lexer->lookahead) && read_name(lexer, valid);
+  return letter(lexer->lookahead) && read_name(lexer, valid, first, payload);
 }

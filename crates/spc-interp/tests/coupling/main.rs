@@ -150,7 +150,7 @@ fn zeroing_a_coupled_group_is_deleting_it() {
 fn what_is_not_refused_can_be_deleted_from_any_graph() {
     let mut deleted = 0;
     for seed in 0..800 {
-        let case = random_case(seed, Options { steps: 10, zeros: 0, special: false }).unwrap();
+        let case = random_case(seed, Options { steps: 10, zeros: 0, special: false, choices: false }).unwrap();
         let g = &case.graph;
         let c = Coupling::of(&[g]).unwrap();
         let mut rng = Rng::new(seed);

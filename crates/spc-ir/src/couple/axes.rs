@@ -69,7 +69,6 @@ impl Terms {
     }
 
     /// These axes joined end to end.
-    #[cfg_attr(not(test), expect(dead_code))]
     pub fn sum(&mut self, segments: &[Var], size: Size) -> Var {
         let kept: Vec<Var> = segments.iter().copied().filter(|f| self.size(*f) != Size::Fixed(0)).collect();
         let total = kept.iter().try_fold(0u64, |n, f| n.checked_add(self.size(*f).fixed()?));

@@ -127,6 +127,44 @@ impl Walk {
                 }
                 x
             }
+            Op::Concat { dim, axis } => {
+                let mut x = first()?;
+                let d = *dim as usize;
+                for other in args.get(1..).unwrap_or_default() {
+                    for (_, (a, b)) in x.iter().zip(other).enumerate().filter(|(i, _)| *i != d) {
+                        self.equate(at, *a, *b);
+                    }
+                }
+                let segments: Vec<Var> = args.iter().filter_map(|a| a.get(d).copied()).collect();
+                let joined = self.terms.sum(&segments, axis.size);
+                if let Some(v) = x.get_mut(d) {
+                    *v = joined;
+                }
+                x
+            }
+            Op::Window { dim, into, .. } => {
+                let mut x = first()?;
+                let d = *dim as usize;
+                let parts = self.leaves(into);
+                if let Some(v) = x.get(d).copied() {
+                    self.refuse(at, v, Why::Window);
+                    x.splice(d..=d, parts);
+                }
+                x
+            }
+            Op::Size { .. } => Vec::new(),
+            Op::Top(crate::Top { dims, .. }) | Op::Rank { dims, .. } => {
+                let x = first()?;
+                for v in args.get(1).into_iter().flatten().zip(&x) {
+                    self.equate(at, *v.0, *v.1);
+                }
+                for d in dims {
+                    if let Some(v) = x.get(*d as usize).copied() {
+                        self.refuse(at, v, Why::Order);
+                    }
+                }
+                x
+            }
             Op::Linear { bias, .. } => {
                 let (mut x, w) = (first()?, args.get(1).cloned().unwrap_or_default());
                 let [o, k] = w.as_slice() else { return Err(bug("the weight of a linear")) };

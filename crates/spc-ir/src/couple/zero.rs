@@ -183,7 +183,15 @@ impl One<'_> {
             },
             // Another id reads another row.
             Op::Gather { .. } if inputs.get(1).is_some_and(|i| self.held.contains_key(i)) => arg(0).and(arg(1)).blur(),
-            Op::Gather { .. } => arg(0),
+            Op::Gather { .. } | Op::Window { .. } => arg(0),
+            // Along the joined axis only one operand has the position.
+            Op::Concat { .. } => {
+                let mut carried = inputs.iter().filter(|i| self.held.contains_key(i)).map(|i| self.operand(*i));
+                let first = carried.next().unwrap_or(Held::Free);
+                carried.fold(first, |a, b| if a == b { a } else { a.and(b).blur() })
+            }
+            Op::Size { .. } => Held::Same,
+            Op::Top(_) | Op::Rank { .. } => args.iter().copied().fold(arg(0), Held::and).blur(),
             Op::Linear { bias, act } => {
                 let sum = if arg(1).is(0.0) && self.held.contains_key(&inputs[1]) || arg(0).is(0.0) {
                     Held::Known(0.0)
@@ -219,6 +227,9 @@ impl One<'_> {
                     ReduceFn::Sum => held.is(0.0),
                     ReduceFn::Max => held.is(f64::NEG_INFINITY),
                     ReduceFn::Min => held.is(f64::INFINITY),
+                    ReduceFn::Product | ReduceFn::All => held.is(1.0),
+                    ReduceFn::Any => held.is(0.0),
+                    ReduceFn::ArgMax => false,
                     ReduceFn::Mean if held == Held::Free => {
                         self.refuse(at, Why::Mean);
                         true
@@ -229,7 +240,7 @@ impl One<'_> {
                     }
                 };
                 if !neutral {
-                    let order = matches!(f, ReduceFn::Max | ReduceFn::Min);
+                    let order = matches!(f, ReduceFn::Max | ReduceFn::Min | ReduceFn::ArgMax);
                     self.refuse(at, if order { Why::Order } else { Why::Reduction });
                 }
             }

@@ -47,6 +47,8 @@
 (axis_declaration name: (identifier) @type)
 (binding name: (identifier) @variable.parameter)
 (bind axis: (identifier) @type)
+(family name: (identifier) @property)
+(family index: (identifier) @variable.parameter)
 (family axis: (identifier) @type)
 (shape (identifier) @type)
 (composite (identifier) @type)

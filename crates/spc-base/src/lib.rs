@@ -12,5 +12,5 @@ mod span;
 pub use codes::{Code, lookup};
 pub use diagnostic::{Bug, Diagnostic, Fix, Label, Level, has_errors, join};
 pub use limits::Limits;
-pub use near::{closest, edits};
+pub use near::{closest, edits, one_edit};
 pub use span::{FileId, Span};

@@ -11,6 +11,8 @@ pub type Res<T> = Result<T, Stop>;
 #[derive(Debug, Default)]
 pub struct Cx {
     pub diags: Vec<Diagnostic>,
+    /// Functions of the root file that were elaborated or called.
+    pub reached: std::collections::BTreeSet<String>,
     /// Steps taken so far; see [`Cx::spend`].
     work: u64,
 }

@@ -5,6 +5,7 @@
 
 mod bind;
 mod check;
+mod consts;
 mod cx;
 mod elab;
 mod jobs;
@@ -18,6 +19,8 @@ mod scope;
 
 pub use bind::{Stored, check_stored};
 pub use check::{Checked, check};
+pub use consts::{ConstValue, Constant};
 pub use cx::closest;
-pub use library::{FIRST_LIBRARY_FILE, Library};
+pub use elab::check_library;
+pub use library::{FIRST_LIBRARY_FILE, Library, LibrarySource};
 pub use module::*;

@@ -81,6 +81,8 @@ registry! {
     REPEATED_AXIS = "SP0209", "an axis occurs twice";
     AXIS_PARAMETER = "SP0220", "an axis parameter may be a misspelt axis";
 
+    SCORE_NAN = "SP0240", "a score has no place in an order";
+
     TILE = "SP0301", "a tile does not divide its axis";
     NOTHING_MATCHED = "SP0302", "a selector matches nothing";
     KEEPS_NOTHING = "SP0303", "the constraint keeps nothing or everything";
@@ -89,6 +91,10 @@ registry! {
     CONFLICT = "SP0306", "two constraints cannot both hold";
     REMOVED_NOTHING = "SP0307", "the constraint removed nothing";
     NOT_EXPLOITED = "SP0308", "no layout can exploit the constraint";
+
+    NO_LENGTH = "SP0330", "a schedule needs the length of the run";
+    LOOSENED = "SP0331", "the end value is not the tightest";
+    SCHEDULE = "SP0339", "the schedule does not fit";
 
     NO_FILE = "SP0401", "a file cannot be read";
     BAD_FILE = "SP0402", "a file is malformed";

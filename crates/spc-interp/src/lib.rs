@@ -18,7 +18,9 @@ mod run;
 mod scalar;
 mod select;
 pub mod testing;
+mod top;
 mod value;
+mod window;
 
 pub use bind::bind_syms;
 pub use check::{Broken, CheckError, verify_requires};

@@ -1,7 +1,8 @@
 //! Text form of a graph. `Graph::parse(&g.to_string())` equals `g` for every graph whose ids are dense.
+use crate::derived::Shown;
 use crate::{
-    Amount, DType, Dim, Floor, Graph, Keep, Member, NodeId, Op, ReduceFn, Require, ScalarExpr, Scope, Score, Size, Sym,
-    SymId, Tail, Type,
+    Amount, DType, Dim, Floor, Formula, Graph, Keep, Member, NodeId, Op, ReduceFn, Require, ScalarExpr, Scope, Score,
+    Size, Sym, SymId, Tail, Top, Type,
 };
 use std::fmt::{self, Write};
 
@@ -51,6 +52,23 @@ impl Graph {
                 format!("split {dim} [{}]", list(into.iter().map(|d| self.dim_text(d)), ", "))
             }
             Op::Merge { dim, count } => format!("merge {dim} {count}"),
+            Op::Concat { dim, axis } => format!("concat {dim} [{}]", self.dim_text(axis)),
+            Op::Window { dim, into, coeff, offset } => {
+                let dims = list(into.iter().map(|d| self.dim_text(d)), ", ");
+                format!("window {dim} [{dims}] coeff [{}] offset {offset}", list(coeff, " "))
+            }
+            Op::Size { dim } => format!("size [{}]", self.dim_text(dim)),
+            Op::Top(t) => format!(
+                "top [{}] keep {} multiple {} first {} last {}{} {}",
+                list(&t.dims, " "),
+                t.amount,
+                t.multiple,
+                t.first,
+                t.last,
+                if t.among { " among" } else { "" },
+                quote(&t.name)
+            ),
+            Op::Rank { dims, name } => format!("rank [{}] {}", list(dims, " "), quote(name)),
             Op::Linear { bias, act } => {
                 let act = act.as_ref().map(|e| format!(" act {e}")).unwrap_or_default();
                 format!("linear{}{act}", if *bias { " bias" } else { "" })
@@ -102,8 +120,12 @@ impl Graph {
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "graph {} {{", quote(&self.name))?;
-        for s in &self.syms {
-            writeln!(f, "  sym {} = {}..{}", s.name, s.lo, s.hi)?;
+        for (i, s) in (0u32..).zip(&self.syms) {
+            write!(f, "  sym {} = {}..{}", s.name, s.lo, s.hi)?;
+            match self.formulas.get(&SymId(i)) {
+                Some(formula) => writeln!(f, " by {}", Shown(formula, &self.syms))?,
+                None => writeln!(f)?,
+            }
         }
         for id in self.ids() {
             let Ok(node) = self.node(id) else { continue };
@@ -234,7 +256,12 @@ fn parse_line(g: &mut Graph, line: &str) -> Result<(), String> {
     match get(0)? {
         "sym" => {
             let (lo, hi) = get(3)?.split_once("..").ok_or("`lo..hi` expected")?;
-            g.syms.push(Sym { name: get(1)?.to_string(), lo: number(lo)?, hi: number(hi)? });
+            let sym = Sym { name: get(1)?.to_string(), lo: number(lo)?, hi: number(hi)? };
+            if w.len() > 4 {
+                let formula = parse_formula(g, get(5)?, get(7)?)?;
+                g.formulas.insert(SymId(g.syms.len() as u32), formula);
+            }
+            g.syms.push(sym);
             Ok(())
         }
         "output" => {
@@ -251,7 +278,7 @@ fn parse_line(g: &mut Graph, line: &str) -> Result<(), String> {
             let ty = parse_type(g, &w[colon + 1..].join(" "))?;
             let mut end = colon;
             let mut inputs = Vec::new();
-            let takes = !matches!(get(2)?, "input" | "weight" | "const" | "iota");
+            let takes = !matches!(get(2)?, "input" | "weight" | "const" | "iota" | "size");
             if takes {
                 end = end.checked_sub(1).ok_or("operands expected")?;
                 let text = inside(get(end)?, '(', ')')?;
@@ -274,16 +301,70 @@ fn parse_line(g: &mut Graph, line: &str) -> Result<(), String> {
     }
 }
 
+/// `(1*S + 63)` over 64.
+fn parse_formula(g: &Graph, sum: &str, div: &str) -> Result<Formula, String> {
+    let mut f = Formula { terms: Vec::new(), add: 0, div: number(div)? };
+    for part in inside(sum, '(', ')')?.split(" + ") {
+        match part.split_once('*') {
+            Some((c, name)) => {
+                let s = g.syms.iter().position(|s| s.name == name).ok_or_else(|| format!("no free axis {name}"))?;
+                f.terms.push((number(c)?, SymId(s as u32)));
+            }
+            None => f.add = number(part)?,
+        }
+    }
+    Ok(f)
+}
+
+fn parse_amount(w: &[&str]) -> Result<Amount, String> {
+    Ok(match w {
+        ["above", t] => Amount::Above(number(t)?),
+        [n, "of", m] => Amount::OutOf { n: number(n)?, m: number(m)? },
+        [n] => match n.split_once('/') {
+            Some((a, b)) => Amount::Share { num: number(a)?, den: number(b)? },
+            None => Amount::Count(number(n)?),
+        },
+        _ => return Err("an amount expected".into()),
+    })
+}
+
+fn one_dim(g: &Graph, word: &str) -> Result<Dim, String> {
+    let mut dims = parse_dims(g, word)?;
+    dims.pop().filter(|_| dims.is_empty()).ok_or_else(|| "one dimension expected".to_string())
+}
+
+/// `top [dims] keep AMOUNT multiple n first n last n [among] "name"`.
+fn parse_top(w: &[String]) -> Result<Top, String> {
+    let w: Vec<&str> = w.iter().map(String::as_str).collect();
+    let at = w.iter().position(|x| *x == "multiple").ok_or("`multiple` expected")?;
+    let amount = parse_amount(w.get(3..at).ok_or("an amount expected")?)?;
+    let (among, name, n) = match &w[at..] {
+        [_, a, "first", b, "last", c, "among", name] => (true, *name, [a, b, c]),
+        [_, a, "first", b, "last", c, name] => (false, *name, [a, b, c]),
+        _ => return Err("`multiple n first n last n [among] name` expected".into()),
+    };
+    let [multiple, first, last] = [number(n[0])?, number(n[1])?, number(n[2])?];
+    let dims = numbers(w.get(1).ok_or("positions expected")?)?;
+    Ok(Top { dims, amount, multiple, first, last, among, name: unquote(name)? })
+}
+
 fn parse_op(g: &Graph, w: &[String], ty: &Type) -> Result<Op, String> {
     let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the operator ends early".to_string());
     Ok(match get(0)? {
         "input" => Op::Input { name: unquote(get(1)?)?, ty: ty.clone() },
         "weight" => Op::Weight { name: unquote(get(1)?)?, ty: ty.clone() },
         "const" => Op::Const { dtype: DType::from_name(get(1)?).ok_or("unknown type")?, value: number(get(2)?)? },
-        "iota" => {
-            let mut dims = parse_dims(g, get(1)?)?;
-            Op::Iota { dim: dims.pop().filter(|_| dims.is_empty()).ok_or("one dimension expected")? }
-        }
+        "iota" => Op::Iota { dim: one_dim(g, get(1)?)? },
+        "size" => Op::Size { dim: one_dim(g, get(1)?)? },
+        "concat" => Op::Concat { dim: number(get(1)?)?, axis: one_dim(g, get(2)?)? },
+        "window" => Op::Window {
+            dim: number(get(1)?)?,
+            into: parse_dims(g, get(2)?)?,
+            coeff: numbers(get(4)?)?,
+            offset: number(get(6)?)?,
+        },
+        "top" => Op::Top(parse_top(w)?),
+        "rank" => Op::Rank { dims: numbers(get(1)?)?, name: unquote(get(2)?)? },
         "map" => {
             let at = w.get(3..).ok_or("positions expected")?.iter().map(|p| numbers(p)).collect::<Result<_, _>>()?;
             Op::Map { expr: ScalarExpr::parse(get(1)?)?, at }
@@ -313,14 +394,8 @@ fn parse_keep(g: &mut Graph, w: &[String]) -> Result<(), String> {
     let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the sentence ends early".to_string());
     let name = unquote(get(1)?)?;
     let per = w.iter().position(|x| x == "per").ok_or("`per` expected")?;
-    let amount = match (get(2)?, per) {
-        ("above", _) => Amount::Above(number(get(3)?)?),
-        (n, 5) if get(3)? == "of" => Amount::OutOf { n: number(n)?, m: number(get(4)?)? },
-        (n, _) => match n.split_once('/') {
-            Some((a, b)) => Amount::Share { num: number(a)?, den: number(b)? },
-            None => Amount::Count(number(n)?),
-        },
-    };
+    let amount: Vec<&str> = w.get(2..per).unwrap_or_default().iter().map(String::as_str).collect();
+    let amount = parse_amount(&amount)?;
     let find = |word: &str| w.iter().position(|x| x == word);
     let score = match get(find("by").ok_or("`by` expected")? + 1)? {
         "abs" => Score::Abs,

@@ -1,6 +1,7 @@
 //! Every rule of the verifier and of the text form refuses a graph that breaks it.
 use crate::{
-    Amount, DType, Dim, Graph, Keep, Member, NodeId, Op, Require, ScalarExpr, Scope, Score, Sym, SymId, Tail, Type,
+    Amount, DType, Dim, Formula, Graph, Keep, Member, NodeId, Op, ReduceFn, Require, ScalarExpr, Scope, Score, Size,
+    Sym, SymId, Tail, Top, Type, infer,
 };
 
 fn f32s(dims: Vec<Dim>) -> Type {
@@ -249,5 +250,92 @@ fn deep_expressions_are_refused_and_not_followed() {
     assert!(ScalarExpr::parse(&deep(100_000)).is_err());
     for bad in ["", "(", ")", "()", "(neg)", "(neg a0", "(neg a0 a1)", "(foo a0)", "a256", "a0 a1", "(add a0)", "x"] {
         assert!(ScalarExpr::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn sizes_that_follow_from_others() {
+    let size = |g: &mut Graph| match g.derive("J", Formula::pieces(Size::Free(SymId(0)), 3).unwrap()) {
+        Some(Size::Free(s)) => s,
+        other => panic!("{other:?}"),
+    };
+    refused(
+        |g| {
+            let s = size(g);
+            g.syms[s.0 as usize].hi += 1;
+        },
+        "does not follow",
+    );
+    refused(
+        |g| {
+            let s = size(g);
+            g.formulas.get_mut(&s).unwrap().terms[0].1 = s;
+        },
+        "does not follow",
+    );
+    refused(
+        |g| {
+            let s = size(g);
+            g.add(Op::Concat { dim: 0, axis: Dim::free("J", s) }, &[NodeId(0)]).unwrap();
+        },
+        "is not their sum",
+    );
+    refused(|g| drop(g.add(Op::Size { dim: Dim::free("Q", SymId(9)) }, &[])), "no free axis");
+}
+
+#[test]
+fn unused_axes_are_dropped() {
+    let mut g = good();
+    g.syms.push(Sym { name: "U".into(), lo: 1, hi: 8 });
+    g.syms.push(Sym { name: "V".into(), lo: 1, hi: 8 });
+    let formula = Formula::sum(&[Size::Free(SymId(2)), Size::Fixed(1)]).unwrap();
+    let size = g.derive("J", formula).unwrap();
+    g.add(Op::Size { dim: Dim { axis: "J".into(), size } }, &[]).unwrap();
+    let g = g.without_unused_axes();
+    let names: Vec<&str> = g.syms.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["B", "V", "J"]);
+    assert_eq!(g.formulas[&SymId(2)].terms, [(1, SymId(1))]);
+    g.verify().unwrap();
+    assert_eq!(Graph::parse(&g.to_string()).unwrap(), g);
+}
+
+#[test]
+fn operators_on_run_time_values() {
+    let x = f32s(vec![Dim::fixed("A", 2), Dim::fixed("B", 3)]);
+    let b = Type::new(DType::Bool, x.dims.clone());
+    let top = |dims: Vec<u32>, among| {
+        Op::Top(Top { dims, amount: Amount::Count(1), multiple: 1, first: 0, last: 0, among, name: String::new() })
+    };
+    let window = |coeff: Vec<i64>| Op::Window { dim: 1, into: vec![Dim::fixed("P", 2)], coeff, offset: 0 };
+    let concat = |n| Op::Concat { dim: 1, axis: Dim::fixed("J", n) };
+    let good: [(Op, &[&Type]); 4] = [
+        (top(vec![1], false), &[&x]),
+        (top(vec![0, 1], true), &[&x, &b]),
+        (window(vec![1]), &[&b]),
+        (concat(6), &[&x, &x]),
+    ];
+    for (op, args) in good {
+        infer(&op, args).unwrap();
+    }
+    let turned = Type::new(DType::F32, vec![x.dims[1].clone(), x.dims[0].clone()]);
+    let bad: [(Op, &[&Type]); 12] = [
+        (top(vec![], false), &[&x]),
+        (top(vec![1, 0], false), &[&x]),
+        (top(vec![2], false), &[&x]),
+        (top(vec![1], false), &[&b]),
+        (top(vec![1], true), &[&x, &x]),
+        (top(vec![1], true), &[&turned, &b]),
+        (window(vec![1, 1]), &[&x]),
+        (window(vec![]), &[&x]),
+        (concat(5), &[&x, &x]),
+        (concat(6), &[&x, &b]),
+        (concat(5), &[&x, &turned]),
+        (concat(0), &[]),
+    ];
+    for (op, args) in bad {
+        assert!(infer(&op, args).is_err(), "{op:?}");
+    }
+    for (f, ty) in [(ReduceFn::Any, &x), (ReduceFn::ArgMax, &b), (ReduceFn::Product, &b)] {
+        assert!(infer(&Op::Reduce { f, dims: vec![0] }, &[ty]).is_err());
     }
 }

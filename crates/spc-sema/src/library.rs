@@ -54,14 +54,9 @@ impl Library {
         Library { files }
     }
 
-    /// Every file with its id, for quoting it in messages.
-    pub fn sources(&self) -> impl Iterator<Item = (FileId, &LibrarySource)> {
-        self.files.iter().map(|f| (f.ast.file, &f.source))
-    }
-
-    /// The syntax tree of every file, in the order of [`Library::sources`].
-    pub fn trees(&self) -> impl Iterator<Item = (&str, &Ast)> {
-        self.files.iter().map(|f| (f.source.module.as_str(), &f.ast))
+    /// Every file with its tree, in order. The tree has the file's id.
+    pub fn sources(&self) -> impl Iterator<Item = (&LibrarySource, &Ast)> {
+        self.files.iter().map(|f| (&f.source, &f.ast))
     }
 
     pub fn has_module(&self, module: &str) -> bool {
@@ -84,8 +79,8 @@ impl Library {
         self.files.iter().filter(move |f| f.source.module == module).flat_map(|f| &f.ast.items)
     }
 
-    /// An item that a module defines, of any kind.
-    pub fn item<'s>(&'s self, module: &str, name: &str) -> Option<&'s Item> {
+    /// An item that a module defines, of any kind, with its doc comment.
+    pub fn full_item<'s>(&'s self, module: &str, name: &str) -> Option<&'s Item> {
         self.items(module).find(|i| i.kind.name().is_some_and(|n| n.name == name))
     }
 
@@ -95,24 +90,29 @@ impl Library {
     }
 
     pub fn function<'s>(&'s self, module: &str, name: &str) -> Option<&'s FnItem> {
-        match &self.item(module, name)?.kind {
+        match self.item(module, name)? {
             ItemKind::Fn(f) => Some(f),
             _ => None,
         }
     }
 
     pub fn mask<'s>(&'s self, module: &str, name: &str) -> Option<&'s MaskItem> {
-        match &self.item(module, name)?.kind {
+        match self.item(module, name)? {
             ItemKind::Mask(m) => Some(m),
             _ => None,
         }
     }
 
     pub fn pattern<'s>(&'s self, module: &str, name: &str) -> Option<&'s PatternItem> {
-        match &self.item(module, name)?.kind {
+        match self.item(module, name)? {
             ItemKind::Pattern(p) => Some(p),
             _ => None,
         }
+    }
+
+    /// Any item of a module, by name.
+    pub fn item<'s>(&'s self, module: &str, name: &str) -> Option<&'s ItemKind> {
+        self.full_item(module, name).map(|i| &i.kind)
     }
 
     /// Names that a module defines.

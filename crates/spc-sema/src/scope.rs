@@ -69,13 +69,13 @@ impl<'a> Names<'a> {
     pub fn item(&self, from: &Origin, name: &str) -> Option<(Origin, &'a Item)> {
         let own = match from {
             None => self.items.get(name).copied(),
-            Some(module) => self.lib.item(module, name),
+            Some(module) => self.lib.full_item(module, name),
         };
         if let Some(i) = own {
             return Some((from.clone(), i));
         }
         match self.imports_of(from)?.get(name)? {
-            Import::Item { module, name } => self.lib.item(module, name).map(|i| (Some(module.clone()), i)),
+            Import::Item { module, name } => self.lib.full_item(module, name).map(|i| (Some(module.clone()), i)),
             Import::Module(_) => None,
         }
     }
@@ -83,7 +83,7 @@ impl<'a> Names<'a> {
     /// `nn.linear`: an item of an imported module.
     pub fn module_item(&self, from: &Origin, module: &str, name: &str) -> Option<(Origin, &'a Item)> {
         match self.imports_of(from)?.get(module)? {
-            Import::Module(m) => self.lib.item(m, name).map(|i| (Some(m.clone()), i)),
+            Import::Module(m) => self.lib.full_item(m, name).map(|i| (Some(m.clone()), i)),
             Import::Item { .. } => None,
         }
     }
@@ -101,6 +101,16 @@ impl<'a> Names<'a> {
             ItemKind::Pattern(p) => Some(p),
             _ => None,
         }
+    }
+
+    /// What [`Names::item`] finds, without its doc comment.
+    pub fn find(&self, from: &Origin, name: &str) -> Option<(Origin, &'a ItemKind)> {
+        self.item(from, name).map(|(o, i)| (o, &i.kind))
+    }
+
+    /// `updates.sr_ste`: any item of a module that the root file imports.
+    pub fn find_member(&self, module: &str, name: &str) -> Option<(Origin, &'a ItemKind)> {
+        self.module_item(&None, module, name).map(|(o, i)| (o, &i.kind))
     }
 
     pub fn module_pattern(&self, module: &str, name: &str) -> Option<&'a PatternItem> {

@@ -3,7 +3,7 @@ use super::Elab;
 use super::value::{Frame, TVal, Val, index_label};
 use crate::cx::Res;
 use spc_base::{Span, codes};
-use spc_ir::{BinFn, Dim, NodeId, Op};
+use spc_ir::{NodeId, Op};
 use spc_syntax::ast::{BinaryOp, Expr, ExprKind, UnaryOp};
 
 /// Numbers in an affine index stay below this.
@@ -93,56 +93,19 @@ impl Elab<'_, '_> {
     }
 
     /// Reads dimension `dim` of a value at an affine index: new labels in place of the dimension, 0 outside it.
-    pub(super) fn window(&mut self, span: Span, node: NodeId, dim: usize, d: &Dim, a: &Affine) -> Res<TVal> {
-        let Some(size) = d.size.fixed() else {
-            return self.cx.not_yet(span, "an affine index over a free axis");
-        };
-        let mut at: Option<Val> = None;
-        let (mut low, mut high) = (a.offset, a.offset);
-        for (l, use_span, by) in &a.terms {
-            let Some((td, _)) = self.ix.dims.get(l).cloned() else {
+    pub(super) fn window(&mut self, span: Span, node: NodeId, dim: usize, a: &Affine) -> Res<TVal> {
+        let (mut into, mut labels) = (Vec::new(), Vec::new());
+        for (l, at, _) in &a.terms {
+            let Some((d, _)) = self.ix.dims.get(l).cloned() else {
                 let name = l.trim_start_matches('\'');
                 let text = format!("index `{name}` has no size: it occurs only inside other indices");
-                return self.cx.err(codes::INDEX, *use_span, text, "give it an axis in the declared result");
+                return self.cx.err(codes::INDEX, *at, text, "give it an axis in the declared result");
             };
-            let Some(n) = td.size.fixed() else {
-                return self.cx.not_yet(*use_span, "an affine index over a free axis");
-            };
-            let reach = by.saturating_mul(n as i64 - 1);
-            low = low.saturating_add(reach.min(0));
-            high = high.saturating_add(reach.max(0));
-            let number = self.number_of_index(l.clone(), *use_span)?;
-            let part = self.binary(span, BinFn::Mul, &number, &Val::Num(*by as f64))?;
-            at = Some(match at {
-                Some(v) => self.binary(span, BinFn::Add, &v, &part)?,
-                None => part,
-            });
+            into.push(d);
+            labels.push(l.clone());
         }
-        let Some(at) = at else { return Err(crate::cx::Stop) };
-        let at = self.binary(span, BinFn::Add, &at, &Val::Num(a.offset as f64))?;
-        let inside = low >= 0 && high < size as i64;
-        let ids = if inside {
-            self.tensor(&at, span)?
-        } else {
-            let floor = self.binary(span, BinFn::Max, &at, &Val::Num(0.0))?;
-            let both = self.binary(span, BinFn::Min, &floor, &Val::Num(size as f64 - 1.0))?;
-            self.tensor(&both, span)?
-        };
-        let mut labels: Vec<String> = (0..self.ty(node)?.rank()).map(|i| format!("\"{i}")).collect();
-        labels.splice(dim..=dim, ids.labels.iter().cloned());
-        let got = self.add(span, Op::Gather { dim: dim as u32 }, &[node, ids.node])?;
-        let got = TVal { node: got, labels };
-        if inside {
-            return Ok(TVal { node: got.node, labels: ids.labels });
-        }
-        let first = self.binary(span, BinFn::Ge, &at, &Val::Num(0.0))?;
-        let last = self.binary(span, BinFn::Lt, &at, &Val::Num(size as f64))?;
-        let fits = self.binary(span, BinFn::And, &first, &last)?;
-        let dims = self.ty(got.node)?.dims;
-        let labels = got.labels.clone();
-        let v = self.select(span, &fits, &Val::Tensor(got), &Val::Num(0.0))?;
-        let t = self.tensor(&v, span)?;
-        let t = self.arrange(span, &t, &labels, &dims)?;
-        Ok(TVal { node: t.node, labels: ids.labels })
+        let coeff = a.terms.iter().map(|t| t.2).collect();
+        let node = self.add(span, Op::Window { dim: dim as u32, into, coeff, offset: a.offset }, &[node])?;
+        Ok(TVal { node, labels })
     }
 }

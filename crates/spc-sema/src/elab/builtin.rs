@@ -4,7 +4,7 @@ use super::reduce::Along;
 use super::value::{Frame, TVal, Val, index_label};
 use crate::cx::{Res, Stop};
 use spc_base::{Diagnostic, Span, codes};
-use spc_ir::{BinFn, DType, Op, ReduceFn, UnFn};
+use spc_ir::{BinFn, DType, Dim, Op, Size, UnFn};
 use spc_syntax::ast::{Arg, Ident};
 
 const LATER: &[&str] = &["rank", "top", "root", "select", "sort", "append"];
@@ -164,21 +164,83 @@ impl Elab<'_, '_> {
         let at = match d.size.fixed() {
             Some(n) => self.add(span, Op::Const { value: n as f64 - 1.0, dtype: DType::I32 }, &[])?,
             None => {
-                // The greatest number along the axis; exact up to 2^24.
-                let node = self.add(span, Op::Iota { dim: d.clone() }, &[])?;
-                let all = self.cast(span, DType::F32, &Val::Tensor(TVal { node, labels: vec![d.axis.clone()] }))?;
-                let all = self.tensor(&all, span)?;
-                let most = self.reduce(span, ReduceFn::Max, &all, std::slice::from_ref(&d.axis))?;
-                let most = self.cast(span, DType::I32, &most)?;
-                self.tensor(&most, span)?.node
+                let n = self.add(span, Op::Size { dim: d }, &[])?;
+                let n = Val::Tensor(TVal { node: n, labels: Vec::new() });
+                let at = self.binary(span, BinFn::Sub, &n, &Val::Num(1.0))?;
+                self.tensor(&at, span)?.node
             }
         };
         let node = self.add(span, Op::Gather { dim: dim as u32 }, &[t.node, at])?;
         self.whole(node)
     }
 
-    /// `concat(a, b, along: D)`.
-    fn concat(&mut self, _frame: &mut Frame, span: Span, _args: &[Arg]) -> Res<Val> {
-        self.cx.not_yet(span, "`concat`")
+    /// `concat(a, b, along: D)`: joined along `D`, in order. A value that lacks `D` is joined along its one axis that the
+    /// first lacks.
+    fn concat(&mut self, frame: &mut Frame, span: Span, args: &[Arg]) -> Res<Val> {
+        let Some((axis, values)) = args.split_last().filter(|(a, v)| {
+            a.label.as_ref().is_some_and(|l| l.as_str() == "along")
+                && v.len() > 1
+                && v.iter().all(|x| x.label.is_none())
+        }) else {
+            let text = "`concat` takes two values or more, and an axis";
+            return self.cx.err(codes::ARGUMENT, span, text, "expected `concat(a, b, along: D)`");
+        };
+        if self.ix.on {
+            return self.cx.err(codes::INDEX, span, "`concat` takes whole tensors", "called inside index notation");
+        }
+        let mut parts: Vec<(TVal, Vec<Dim>, Span)> = Vec::new();
+        for a in values {
+            if !a.is_plain() {
+                return self.cx.err(codes::ARGUMENT, a.span, "`concat` takes plain values", "here");
+            }
+            match self.expr(frame, &a.value)? {
+                Val::Tensor(t) => {
+                    let dims = self.ty(t.node)?.dims;
+                    parts.push((t, dims, a.span));
+                }
+                Val::Poison => return Err(Stop),
+                other => {
+                    let kind = self.kind(&other);
+                    return self.cx.err(codes::WRONG_KIND, a.span, format!("a tensor is needed, not {kind}"), "here");
+                }
+            }
+        }
+        let Some((first, rest)) = parts.split_first() else { return Err(Stop) };
+        let dim = self.dim_of(frame, &first.0, axis)?;
+        let along = first.1[dim].clone();
+        let mut nodes = vec![first.0.node];
+        let mut sizes = vec![along.size];
+        for (t, dims, at) in rest {
+            let own = t.labels.iter().position(|l| *l == along.axis).or_else(|| {
+                let mut other = (0..dims.len()).filter(|i| !first.0.labels.contains(&t.labels[*i]));
+                other.next().filter(|_| other.next().is_none())
+            });
+            let mut want = first.0.labels.clone();
+            let mut fits = t.labels.len() == want.len();
+            if let Some(own) = own {
+                want[dim].clone_from(&t.labels[own]);
+                sizes.push(dims[own].size);
+            }
+            fits &= own.is_some() && want.iter().all(|l| t.labels.contains(l));
+            if !fits {
+                let show = |d: &[Dim]| d.iter().map(super::value::axis_word).collect::<Vec<_>>().join(", ");
+                let text = format!("what is joined along `{}` differs in another axis", along.axis);
+                let d = Diagnostic::error(codes::AXIS_MISMATCH, text)
+                    .at(*at, format!("has [{}]", show(dims)))
+                    .also(first.2, format!("has [{}]", show(&first.1)));
+                return self.cx.report(d);
+            }
+            nodes.push(self.arrange(*at, t, &want, &first.1)?.node);
+        }
+        let total = match spc_ir::Formula::sum(&sizes).and_then(|f| self.g.derive(&along.axis, f)) {
+            Some(Size::Fixed(n)) => self.derived(Some(&along), &along.axis, n),
+            Some(Size::Free(s)) => {
+                let name = self.g.sym(s).map(|y| y.name.clone()).unwrap_or_default();
+                Dim::free(format!("{}:{name}", along.axis), s)
+            }
+            None => return self.cx.err(codes::TOO_LARGE, span, "the joined axis is too large", "here"),
+        };
+        let node = self.add(span, Op::Concat { dim: dim as u32, axis: total }, &nodes)?;
+        self.whole(node)
     }
 }

@@ -18,7 +18,7 @@ enum Action {
     Split(Vec<String>, Vec<Dim>),
     Gather(TVal),
     At(u64),
-    Window(Affine, Dim),
+    Window(Affine),
 }
 
 impl Elab<'_, '_> {
@@ -159,7 +159,7 @@ impl Elab<'_, '_> {
             }
         }
         if let Some(a) = self.affine(frame, e) {
-            return Ok(Action::Window(a, d.clone()));
+            return Ok(Action::Window(a));
         }
         match self.expr(frame, e)? {
             Val::Static(i) => self.at(i, d, e.span),
@@ -215,8 +215,8 @@ impl Elab<'_, '_> {
                     node = self.add(at, Op::Split { dim, into }, &[node])?;
                     labels.push(ls);
                 }
-                Action::Window(a, d) => {
-                    let t = self.window(at, node, i, &d, &a)?;
+                Action::Window(a) => {
+                    let t = self.window(at, node, i, &a)?;
                     node = t.node;
                     labels.push(t.labels);
                 }

@@ -159,7 +159,13 @@ impl Elab<'_, '_> {
         dims.sort_unstable();
         dims.dedup();
         let labels: Vec<String> = t.labels.iter().filter(|l| !over.contains(l)).cloned().collect();
+        let (want, _) = f.types();
         let node = match self.ty(t.node)?.dtype {
+            have if have == want => t.node,
+            have if want == DType::Bool => {
+                let text = format!("`{}` is taken of true and false, not of {have}", f.name());
+                return self.cx.err(codes::TYPE, span, text, "a condition is needed");
+            }
             DType::F32 => t.node,
             DType::Bool => match self.cast(span, DType::F32, &Val::Tensor(t.clone()))? {
                 Val::Tensor(t) => t.node,

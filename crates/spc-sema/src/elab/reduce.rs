@@ -1,4 +1,5 @@
-//! Reductions with `over`: sum, mean, max, min, product, count, softmax, logsumexp and argmax, with guards and over sets.
+//! Reductions with `over`: sum, mean, max, min, product, any, all, argmax, count, softmax and logsumexp, with guards and
+//! over sets.
 use super::Elab;
 use super::value::{Frame, TVal, Val, index_label};
 use crate::cx::{Res, Stop};
@@ -6,28 +7,21 @@ use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{BinFn, DType, Op, ReduceFn, UnFn};
 use spc_syntax::ast::{Arg, Expr, ExprKind, Ident, Idx, IdxKind};
 
-/// Longest axis that `product` multiplies along.
-const MAX_PRODUCT: u64 = 256;
-
 /// What is computed along the named axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Along {
     Reduce(ReduceFn),
-    Product,
     Count,
     Softmax,
     LogSumExp,
-    ArgMax,
 }
 
 impl Along {
     pub fn from_name(name: &str) -> Option<Along> {
         Some(match name {
-            "product" => Along::Product,
             "count" => Along::Count,
             "softmax" => Along::Softmax,
             "logsumexp" => Along::LogSumExp,
-            "argmax" => Along::ArgMax,
             _ => return ReduceFn::from_name(name).map(Along::Reduce),
         })
     }
@@ -66,7 +60,7 @@ impl Elab<'_, '_> {
             over.push(n);
             guards.push(member_of_set(set, n));
         }
-        if !guards.is_empty() && !matches!(f, Along::Reduce(_) | Along::Count) {
+        if !guards.is_empty() && !matches!(f, Along::Reduce(f) if f != ReduceFn::ArgMax) && f != Along::Count {
             return self.cx.not_yet(a.span, &format!("`{}` over a part of an axis", word.name));
         }
         let labels = self.over_labels(frame, &over)?;
@@ -96,10 +90,6 @@ impl Elab<'_, '_> {
                 }
                 self.reduce(span, ReduceFn::Sum, &t, &labels)
             }
-            Along::Product => {
-                let t = self.tensor(&v, a.span)?;
-                self.product_along(span, t, &labels)
-            }
             Along::Softmax => {
                 let t = self.tensor(&v, a.span)?;
                 let most = self.reduce(span, ReduceFn::Max, &t, &labels)?;
@@ -112,7 +102,6 @@ impl Elab<'_, '_> {
                 self.binary(span, BinFn::Div, &e, &total)
             }
             Along::LogSumExp => self.log_sum_exp(span, &v, &labels, a.span),
-            Along::ArgMax => self.arg_max(span, &v, &labels, a.span),
         }
     }
 
@@ -222,15 +211,20 @@ impl Elab<'_, '_> {
             return self.reduce(span, f, &t, labels);
         };
         let v = match v {
-            Val::Tensor(t) if self.ty(t.node)?.dtype == DType::Bool => self.cast(span, DType::F32, v)?,
+            Val::Tensor(t) if self.ty(t.node)?.dtype == DType::Bool && f.types().0 == DType::F32 => {
+                self.cast(span, DType::F32, v)?
+            }
             _ => v.clone(),
         };
         let neutral = match f {
-            ReduceFn::Sum | ReduceFn::Mean => 0.0,
-            ReduceFn::Max => f64::NEG_INFINITY,
-            ReduceFn::Min => f64::INFINITY,
+            ReduceFn::Sum | ReduceFn::Mean | ReduceFn::ArgMax => Val::Num(0.0),
+            ReduceFn::Max => Val::Num(f64::NEG_INFINITY),
+            ReduceFn::Min => Val::Num(f64::INFINITY),
+            ReduceFn::Product => Val::Num(1.0),
+            ReduceFn::Any => Val::Bool(false),
+            ReduceFn::All => Val::Bool(true),
         };
-        let chosen = self.select(span, &Val::Tensor(g.clone()), &v, &Val::Num(neutral))?;
+        let chosen = self.select(span, &Val::Tensor(g.clone()), &v, &neutral)?;
         let chosen = self.tensor(&chosen, at)?;
         if f != ReduceFn::Mean {
             return self.reduce(span, f, &chosen, labels);
@@ -257,60 +251,6 @@ impl Elab<'_, '_> {
         let total = self.reduce(span, ReduceFn::Sum, &e, labels)?;
         let log = self.unary(span, UnFn::Log, &total)?;
         self.binary(span, BinFn::Add, &log, &shift)
-    }
-
-    /// The first index with the greatest value, as i32.
-    fn arg_max(&mut self, span: Span, v: &Val, labels: &[String], at: Span) -> Res<Val> {
-        let t = self.tensor(v, at)?;
-        let [l] = labels else {
-            return self.cx.err(codes::ARGUMENT, span, "`argmax` is taken over one axis", "here");
-        };
-        let Some(dim) = t.labels.iter().position(|m| m == l) else {
-            let text = format!("`{}` does not occur in what is reduced", l.trim_start_matches('\''));
-            return self.cx.err(codes::INDEX, span, text, "nothing here has it");
-        };
-        let dim = self.ty(t.node)?.dims.remove(dim);
-        let most = self.reduce(span, ReduceFn::Max, &t, labels)?;
-        let here = self.binary(span, BinFn::Eq, &Val::Tensor(t), &most)?;
-        let number = self.add(span, Op::Iota { dim }, &[])?;
-        let number = Val::Tensor(TVal { node: number, labels: vec![l.clone()] });
-        let number = self.cast(span, DType::F32, &number)?;
-        let first = self.select(span, &here, &number, &Val::Num(f64::INFINITY))?;
-        let first = self.tensor(&first, span)?;
-        let first = self.reduce(span, ReduceFn::Min, &first, labels)?;
-        self.cast(span, DType::I32, &first)
-    }
-
-    /// Multiplies along short axes of fixed size, first to last.
-    fn product_along(&mut self, span: Span, t: TVal, labels: &[String]) -> Res<Val> {
-        let mut t = t;
-        for l in labels {
-            let Some(dim) = t.labels.iter().position(|m| m == l) else {
-                let text = format!("`{}` does not occur in what is reduced", l.trim_start_matches('\''));
-                return self.cx.err(codes::INDEX, span, text, "nothing here has it");
-            };
-            let Some(n) = self.ty(t.node)?.dims[dim].size.fixed().filter(|n| *n <= MAX_PRODUCT) else {
-                return self.cx.not_yet(span, "a product along a free axis, or one of more than 256");
-            };
-            let mut rest = t.labels.clone();
-            rest.remove(dim);
-            let mut acc: Option<Val> = None;
-            for i in 0..n {
-                self.cx.spend(1, span)?;
-                let at = self.add(span, Op::Const { value: i as f64, dtype: DType::I32 }, &[])?;
-                let node = self.add(span, Op::Gather { dim: dim as u32 }, &[t.node, at])?;
-                let one = Val::Tensor(TVal { node, labels: rest.clone() });
-                acc = Some(match acc {
-                    Some(a) => self.binary(span, BinFn::Mul, &a, &one)?,
-                    None => one,
-                });
-            }
-            t = match acc {
-                Some(v) => self.tensor(&v, span)?,
-                None => return Err(Stop),
-            };
-        }
-        Ok(Val::Tensor(t))
     }
 
     pub(super) fn tensor(&mut self, v: &Val, span: Span) -> Res<TVal> {

@@ -3,7 +3,7 @@ use super::Elab;
 use super::value::{Frame, TVal, Val};
 use crate::cx::Res;
 use spc_base::{Diagnostic, Span, codes};
-use spc_ir::{DType, Dim, Op, ReduceFn};
+use spc_ir::{DType, Dim, Op};
 use spc_syntax::ast::{Arg, AxisDecl, BinaryOp, Expr, ExprKind, FnItem, UnaryOp};
 
 /// Sizes stay below this; whole numbers up to here are exact.
@@ -44,7 +44,7 @@ impl Elab<'_, '_> {
         let mut base = None;
         let n = self.size_number(frame, value, &mut base)?;
         let n = n.floor();
-        if n.is_nan() || n < 1.0 || n >= MAX_SIZE {
+        if !(1.0..MAX_SIZE).contains(&n) {
             let text = format!("the computed size of axis `{name}` is {n}");
             let d = Diagnostic::error(codes::AXIS_SIZE, text)
                 .at(decl.span, "sizes are from 1 to 2^40")
@@ -122,12 +122,10 @@ impl Elab<'_, '_> {
         }
     }
 
-    /// The size of a free axis, counted when the function is called; exact up to 2^24.
-    fn free_size(&mut self, span: Span, d: &Dim) -> Res<Val> {
-        let one = self.add(span, Op::Const { value: 1.0, dtype: DType::F32 }, &[])?;
-        let ones = self.add(span, Op::Broadcast { dims: vec![d.clone()], at: Vec::new() }, &[one])?;
-        let node = self.add(span, Op::Reduce { f: ReduceFn::Sum, dims: vec![0] }, &[ones])?;
-        Ok(Val::Tensor(TVal { node, labels: Vec::new() }))
+    /// The size of a free axis, known when the function is called.
+    pub(super) fn free_size(&mut self, span: Span, d: &Dim) -> Res<Val> {
+        let node = self.add(span, Op::Size { dim: d.clone() }, &[])?;
+        self.cast(span, DType::F32, &Val::Tensor(TVal { node, labels: Vec::new() }))
     }
 
     /// ` (size 4)`, where the size is known and means something.

@@ -118,19 +118,31 @@ impl Elab<'_, '_> {
                     return self.cx.err(codes::ARGUMENT, a.lhs.span, text, "the numbers differ");
                 }
                 for (n, v) in names.iter().zip(list).filter(|(n, _)| n.as_str() != "_") {
+                    self.note_type(frame, n, &v);
                     frame.env.insert(n.name.clone(), v);
                 }
             }
             LhsKind::Name { name, index: None } => {
                 let v = self.expr(frame, &a.value)?;
+                self.note_type(frame, name, &v);
                 frame.env.insert(name.name.clone(), v);
             }
             LhsKind::Name { name, index: Some(idx) } => {
                 let v = self.indexed(frame, name, idx, a)?;
+                self.note_type(frame, name, &v);
                 frame.env.insert(name.name.clone(), v);
             }
         }
         Ok(())
+    }
+
+    /// Remembers the type of what a statement of the root file assigns.
+    fn note_type(&mut self, frame: &Frame, name: &ast::Ident, v: &Val) {
+        if let (None, Val::Tensor(t)) = (&frame.origin, v)
+            && let Ok(ty) = self.ty(t.node)
+        {
+            self.cx.types.entry(name.span).or_insert(ty);
+        }
     }
 
     /// `y[.., o] = expr`.

@@ -87,6 +87,7 @@ registry! {
     UNREAD = "SP0215", "no function reads the weight";
     GROUP_INDEX = "SP0216", "an index of a group does not fit";
     OVERLAP = "SP0217", "an element lies in several groups";
+    AXIS_PARAMETER = "SP0220", "an axis parameter may be a misspelt axis";
 
     SCORE_NAN = "SP0240", "a score has no place in an order";
 

@@ -20,7 +20,7 @@ use crate::scope::Names;
 use spc_base::{Diagnostic, codes};
 use spc_ir::couple::Coupling;
 use spc_ir::{Cover, Graph, Member, Overlap, Part, Tail};
-use spc_syntax::ast::{BinaryOp, Clause, Expr, ExprKind, GroupItem, GroupRef, Ident};
+use spc_syntax::ast::{BinaryOp, Clause, Expr, ExprKind, GroupItem, GroupRef, Ident, ItemKind};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
@@ -116,7 +116,8 @@ impl Resolver<'_> {
 
     /// Whether a selection names a value of a function, not weights.
     pub fn is_run_time(&self, e: &Expr) -> bool {
-        join::root(e).is_some_and(|n| self.names.function(&None, &n.name).is_some())
+        join::root(e)
+            .is_some_and(|n| matches!(self.names.items.get(n.as_str()).map(|i| &i.kind), Some(ItemKind::Fn(_))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a constraint keeps, in plain words and numbers.
 use crate::analysis::grouped;
-use spc_ir::{Amount, Keep, Member, Scope, Tail};
+use spc_ir::{Amount, Cover, Keep, Member, Scope, Tail};
 use spc_sema::{Module, Require};
 use std::collections::BTreeMap;
 
@@ -29,24 +29,50 @@ fn kept(k: &Keep, n: u64) -> Option<u64> {
             let share = u128::from(n) * u128::from(*num);
             u64::try_from(share.div_ceil(u128::from((*den).max(1)))).unwrap_or(u64::MAX).max(1)
         }
-        _ => return None,
+        Amount::Above(_) | Amount::Budget { .. } => return None,
     };
     let up = plain.div_ceil(k.multiple.max(1)).saturating_mul(k.multiple.max(1));
     Some(up.min(n))
 }
 
-/// Numbers for some tensors together: kept and all elements.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Numbers for some tensors together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     pub kept: u64,
     pub all: u64,
+    /// What is counted: `elements`, or `slices` of coupled weights.
+    pub unit: &'static str,
+}
+
+const WHOLE: &str = "all of it";
+
+/// Groups that are slices of coupled weights: a family is one set of groups, however many weights carry it.
+fn of_slices(k: &Keep) -> Option<BTreeMap<String, Kept>> {
+    let mut families: BTreeMap<u32, (u64, &str)> = BTreeMap::new();
+    for m in &k.members {
+        let Cover::Slices(s) = &m.cover else { return None };
+        families.entry(s.family).or_insert((s.groups(), m.layer.as_str()));
+    }
+    let mut groups: BTreeMap<String, u64> = BTreeMap::new();
+    for (n, layer) in families.values() {
+        let key = match k.scope {
+            Scope::Layer => layer,
+            Scope::Model => WHOLE,
+            Scope::Tile | Scope::Tensor => return None,
+        };
+        *groups.entry(key.to_string()).or_default() += n;
+    }
+    groups.into_iter().map(|(key, all)| Some((key, Kept { kept: kept(k, all)?, all, unit: "slices" }))).collect()
 }
 
 /// Kept and all elements by tensor, or by layer or model where the amount is counted over several tensors; `None` where
 /// the number depends on the weights.
 fn of_sentence(k: &Keep, before: Option<&BTreeMap<String, Kept>>) -> Option<BTreeMap<String, Kept>> {
-    if k.floor.is_some() {
+    if k.floor.is_some() || k.members.iter().any(|m| m.amount.is_some()) {
         return None;
+    }
+    if k.members.iter().any(|m| matches!(m.cover, Cover::Slices(_))) {
+        return of_slices(k).filter(|_| before.is_none());
     }
     let mut out: BTreeMap<String, Kept> = BTreeMap::new();
     let mut together: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
@@ -64,14 +90,14 @@ fn of_sentence(k: &Keep, before: Option<&BTreeMap<String, Kept>>) -> Option<BTre
                 let scopes = tiles(&m.shape, &m.scope);
                 let each = kept(k, tiles(&m.scope, tile))?;
                 let kept = scopes.saturating_mul(each).saturating_mul(size);
-                out.insert(m.weight.clone(), Kept { kept, all });
+                out.insert(m.weight.clone(), Kept { kept, all, unit: "elements" });
             }
             Scope::Tensor if whole => {
                 let kept = kept(k, tiles(&m.shape, tile))?.saturating_mul(size);
-                out.insert(m.weight.clone(), Kept { kept, all });
+                out.insert(m.weight.clone(), Kept { kept, all, unit: "elements" });
             }
             Scope::Layer | Scope::Model if whole => {
-                let key = if k.scope == Scope::Layer { m.layer.clone() } else { "all of it".to_string() };
+                let key = if k.scope == Scope::Layer { m.layer.clone() } else { WHOLE.to_string() };
                 let t = together.entry(key).or_insert((0, 0, size));
                 if t.2 != size {
                     return None;
@@ -82,7 +108,7 @@ fn of_sentence(k: &Keep, before: Option<&BTreeMap<String, Kept>>) -> Option<BTre
         }
     }
     for (key, (groups, all, size)) in together {
-        out.insert(key, Kept { kept: kept(k, groups)?.saturating_mul(size), all });
+        out.insert(key, Kept { kept: kept(k, groups)?.saturating_mul(size), all, unit: "elements" });
     }
     // What an earlier sentence left bounds what a later one can keep.
     if let Some(before) = before {
@@ -128,6 +154,7 @@ fn sentence(k: &Keep, module: &Module) -> String {
             let sizes: Vec<String> = t.iter().map(ToString::to_string).collect();
             format!("blocks of {}", sizes.join(" x "))
         }
+        None if k.members.iter().any(|m| matches!(m.cover, Cover::Slices(_))) => "slices".to_string(),
         None => "groups".to_string(),
     };
     let scope = match k.scope {
@@ -141,8 +168,9 @@ fn sentence(k: &Keep, module: &Module) -> String {
         Amount::OutOf { n, m } => format!("keeps {n} of every {m} {unit}{scope}"),
         Amount::Share { num, den } => format!("keeps {} of the {unit}{scope}", percent(*num, *den)),
         Amount::Above(t) => format!("keeps the {unit}{scope} whose score is above {t}"),
-        #[allow(unreachable_patterns)]
-        other => format!("keeps {other} of the {unit}{scope}"),
+        Amount::Budget { num, den, of } => {
+            format!("keeps {unit}{scope} that cost at most {} of all {of}", percent(*num, *den))
+        }
     }
 }
 
@@ -157,7 +185,9 @@ pub fn describe(r: &Require, module: &Module) -> Vec<String> {
             const SHOWN: usize = 6;
             for (key, n) in numbers.iter().take(SHOWN) {
                 let (kept, all) = (grouped(n.kept), grouped(n.all));
-                out.push(format!("{} of `{key}`, {kept} of {all}", percent(n.kept, n.all)));
+                let unit = if n.unit == "elements" { String::new() } else { format!(" {}", n.unit) };
+                let key = if key == WHOLE { key.clone() } else { format!("`{key}`") };
+                out.push(format!("{} of {key}, {kept} of {all}{unit}", percent(n.kept, n.all)));
             }
             if numbers.len() > SHOWN {
                 let (kept, all) = numbers.values().fold((0, 0), |(a, b), n| (a + n.kept, b + n.all));

@@ -4,7 +4,7 @@ use lsp_types::{Position, Range};
 use spc_base::{Diagnostic, FileId, Limits, Span};
 use spc_ir::Type;
 use spc_sema::index::{Def, DefId, Index, Modules, Place, To};
-use spc_sema::{AxisSize, Checked, Library, ModelTensor};
+use spc_sema::{AxisSize, Checked, Library, ModelTensor, NamedSet};
 use spc_syntax::Ast;
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -32,8 +32,8 @@ impl Default for Shared {
 
 impl Shared {
     /// A file of the library: its path below the library and its text.
-    pub fn library_file(&self, file: FileId) -> Option<(&'static str, &'static str)> {
-        self.library.sources().find(|(_, ast)| ast.file == file).map(|(f, _)| (f.path, f.text))
+    pub fn library_file(&self, file: FileId) -> Option<(&str, &str)> {
+        self.library.sources().find(|(_, ast)| ast.file == file).map(|(f, _)| (f.path.as_str(), f.text.as_str()))
     }
 }
 
@@ -47,16 +47,26 @@ pub struct Analysis {
     pub library: bool,
     parse: Vec<Diagnostic>,
     checked: OnceCell<Checked>,
+    coupled: OnceCell<Vec<NamedSet>>,
 }
 
 impl Analysis {
     pub fn of(uri: &str, text: Rc<str>, shared: &Shared) -> Analysis {
-        let own = shared.library.sources().find(|(f, _)| uri.ends_with(f.path) && *f.text == *text);
+        let own = shared.library.sources().find(|(f, _)| uri.ends_with(&f.path) && *f.text == *text);
         let lines = Lines::of(&text);
         if let Some((_, ast)) = own {
             let index = shared.modules.file(ast.file).cloned().unwrap_or_default();
-            let checked = OnceCell::new();
-            return Analysis { text, lines, ast: ast.clone(), index, library: true, parse: Vec::new(), checked };
+            let (checked, coupled) = (OnceCell::new(), OnceCell::new());
+            return Analysis {
+                text,
+                lines,
+                ast: ast.clone(),
+                index,
+                library: true,
+                parse: Vec::new(),
+                checked,
+                coupled,
+            };
         }
         let (ast, parse) = spc_syntax::parse(&text, ROOT, &shared.limits);
         let index = if text.len() <= LONGEST_INDEXED {
@@ -64,13 +74,19 @@ impl Analysis {
         } else {
             Index::default()
         };
-        Analysis { text, lines, ast, index, library: false, parse, checked: OnceCell::new() }
+        Analysis { text, lines, ast, index, library: false, parse, checked: OnceCell::new(), coupled: OnceCell::new() }
     }
 
     /// What checking says of the items that could be read, with the diagnostics of reading.
     pub fn checked(&self, shared: &Shared) -> &Checked {
         let check = || spc_sema::check_read(&self.ast, self.parse.clone(), &self.text, &shared.library, &shared.limits);
         self.checked.get_or_init(check)
+    }
+
+    /// What carries each axis of each function. Found when somebody asks.
+    pub fn coupled(&self, shared: &Shared) -> &[NamedSet] {
+        self.coupled
+            .get_or_init(|| if self.library { Vec::new() } else { spc_sema::coupled_sets(self.checked(shared)) })
     }
 
     pub fn diagnostics(&self, shared: &Shared) -> Vec<Diagnostic> {

@@ -108,13 +108,15 @@ impl At<'_> {
                 parts.push(list(amounts::describe(r, module)));
             }
             "group" => {
+                if let Some(axis) = self.sliced() {
+                    parts.extend(self.coupled(&axis, true));
+                }
                 let users = module.requires.iter().filter(|r| {
                     let s = &r.sentence;
                     s.group.group.as_name().is_some_and(|n| n.as_str() == name)
                 });
-                let lines: Vec<String> = users
-                    .flat_map(|r| amounts::describe(r, module).into_iter().map(|l| format!("`{}` {l}", r.name)))
-                    .collect();
+                let lines: Vec<String> =
+                    users.map(|r| format!("`{}` {}", r.name, amounts::describe(r, module).join("; "))).collect();
                 if !lines.is_empty() {
                     parts.push(list(lines));
                 }
@@ -141,20 +143,53 @@ impl At<'_> {
         if !lines.is_empty() {
             parts.push(format!("declared in line {}", lines.join(", ")));
         }
+        parts.extend(self.coupled(name, false).or_else(|| self.carriers(name)));
+    }
+
+    /// Tensors whose declaration names an axis, for programs whose functions say nothing about it.
+    fn carriers(&self, name: &str) -> Option<String> {
         let carries = |d: &&Def| {
             let own = matches!(d.kind, DefKind::Tensor | DefKind::Column);
             let words = d.dims.iter().flatten().flat_map(|x| x.trim_matches(['(', ')']).split_whitespace());
             own && words.into_iter().any(|w| w == name)
         };
-        let carriers: Vec<String> =
+        let list: Vec<String> =
             self.a.index.defs.iter().filter(carries).map(|d| format!("`{}`", self.path(d))).collect();
-        if !carriers.is_empty() {
-            const SHOWN: usize = 16;
-            let more = carriers.len().saturating_sub(SHOWN);
-            let shown = carriers.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            parts.push(format!("carried by {shown}{more}"));
+        (!list.is_empty()).then(|| format!("carried by {}", some(&list, 16)))
+    }
+
+    /// The axis of `slices(F)` in a group's declaration.
+    fn sliced(&self) -> Option<String> {
+        let inside = self.def.detail.split_once("slices(")?.1;
+        let end = inside.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
+        Some(inside.get(..end)?.to_string())
+    }
+
+    /// What carries each instance of an axis, one line each. With `selected`, only where the declaration's own words name
+    /// the model.
+    fn coupled(&self, axis: &str, selected: bool) -> Option<String> {
+        const SETS: usize = 4;
+        let mut lines: Vec<String> = Vec::new();
+        let mut seen: Vec<&[String]> = Vec::new();
+        for s in self.a.coupled(self.shared).iter().filter(|s| s.axis == axis) {
+            let of = |w: &String| self.def.detail.contains(w.split('.').next().unwrap_or(w));
+            if seen.contains(&s.members.as_slice()) || (selected && !s.weights.iter().any(of)) {
+                continue;
+            }
+            seen.push(&s.members);
+            let members: Vec<String> = s.members.iter().map(|m| format!("`{m}`")).collect();
+            let mut line = format!("in `{}`: {}", s.function, some(&members, 8));
+            if let Some(r) = s.refused.first() {
+                line += &format!("; slices cannot be removed: {}", r.text);
+            }
+            lines.push(line);
         }
+        let more = lines.len().saturating_sub(SETS);
+        lines.truncate(SETS);
+        if more > 0 {
+            lines.push(format!("and {more} more instances of the axis"));
+        }
+        (!lines.is_empty()).then(|| format!("carried together\n{}", list(lines)))
     }
 
     /// `net.layer.*.wq`
@@ -250,6 +285,15 @@ impl At<'_> {
         if own {
             parts.extend(self.sizes(&names));
         }
+    }
+}
+
+/// The first of some words, and how many more there are.
+fn some(words: &[String], most: usize) -> String {
+    let shown = words.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    match words.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

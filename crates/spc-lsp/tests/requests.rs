@@ -62,6 +62,8 @@ fn hover() {
         ("in: 1", 0),
         ("tensor by", 0),
         ("norm2", 0),
+        ("unit =", 0),
+        ("half", 0),
         ("test {", 0),
         ("entry(digits", 0),
         ("test.image", 0),
@@ -327,7 +329,7 @@ fn renaming() {
         ("w2: f32", "last"),
         ("b1: f32", "bias"),
         ("n] * h", "k"),
-        ("nm24", "half"),
+        ("nm24", "quarter"),
         ("entry(image", "forward2"),
     ];
     for (needle, new) in cases {

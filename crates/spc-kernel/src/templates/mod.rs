@@ -6,7 +6,9 @@
 pub mod cases;
 mod convert;
 pub mod expr;
+mod feature_major;
 mod gather;
+pub mod limits;
 mod map;
 mod nest;
 mod panel;
@@ -21,7 +23,8 @@ pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
 pub use reduce::{Factor, ReduceSpec, reduce};
-pub use rowblock::{TOKEN_PAD, padded_tokens, rowblock};
+pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
+pub use rowblock::rowblock;
 
 use spc_base::Bug;
 use spc_formats::Layout;

@@ -2,31 +2,27 @@
 //!
 //! `y[o][t] = act(sum over stored (o, k) of w * x[k][t] + bias[o])` for the row blocks `lo..hi` and all `np` tokens.
 //!
-//! Parameters: `values`, then `ptr` and `idx` as the layout has them, `x` `[K][np]`, `y` `[O][np]`, `bias` `[O]` if there is
-//! one, `np` (a multiple of 16), `lo`, `hi`. A row block is P, V, R, 1 or 1 rows of `dense(P)`, `vx1(V)`, `bsr(R,C)`,
-//! `nm(N,M)`, `csr`.
+//! Parameters: `values`, then `ptr` and `idx` as the layout has them, `x` of K features, `y` of O features (both
+//! feature-major, see [`super::feature_major`]), `bias` `[O]` if there is one, `np` (a multiple of 16), `lo`, `hi`. A row
+//! block is P, V, R, 1 or 1 rows of `dense(P)`, `vx1(V)`, `bsr(R,C)`, `nm(N,M)`, `csr`.
 //!
-//! Order of loops: groups of row blocks whose weights fit the second-level cache, tiles of tokens, row blocks, passes of
-//! a few rows, stored entries. Every sum runs over its entries in storage order in one accumulator.
+//! Order of loops: groups of row blocks whose weights fit the second-level cache, tiles of tokens, row blocks, parts of
+//! a tile, passes of a few rows, stored entries. Every sum runs over its entries in storage order in one accumulator.
 use super::LinearSpec;
-use super::tile::{Count, Epilogue, Tile, accumulators, unrolled};
+use super::feature_major::{TILE, remainders};
+use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
 use crate::ir::{Addr, Builder, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::Layout;
 
-/// Tokens are padded to a multiple of this.
-pub const TOKEN_PAD: usize = 16;
-
-/// Padded number of tokens of a feature-major value of `n` tokens: a multiple of [`TOKEN_PAD`], and from 8 tiles on an odd
-/// one, so that the rows of one tile of tokens fall into different cache sets. `None` when it does not fit.
-pub fn padded_tokens(n: u64) -> Option<u64> {
-    let tiles = n.div_ceil(TOKEN_PAD as u64);
-    let tiles = if tiles >= 8 { tiles | 1 } else { tiles };
-    tiles.checked_mul(TOKEN_PAD as u64)
-}
-
 /// Weights of a group of row blocks, in bytes.
 const GROUP_BYTES: usize = 256 << 10;
+
+/// Bytes of weights that wide code asks for ahead of their use.
+const WEIGHTS_AHEAD: i32 = 1 << 10;
+
+/// Entries by which wide code asks for activations ahead of their use.
+const ROWS_AHEAD: i64 = 6;
 
 pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     spec.check()?;
@@ -38,7 +34,6 @@ pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
     let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
     let (np, lo, hi) = (b.param("np", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    let stride = b.scale(np, 4);
     let none = values;
     let r = Rows {
         spec,
@@ -46,26 +41,47 @@ pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
         ptr: ptr.unwrap_or(none),
         idx: idx.unwrap_or(none),
         bias,
-        stride,
         height: spec.block_rows(),
     };
     r.nest(&mut b, x, y, np, lo, hi)?;
     b.finish()
 }
 
-/// Vectors of tokens in one tile for blocks of `rows` rows, largest first; the last divides [`TOKEN_PAD`].
-fn token_tiles(rows: usize, lanes: usize) -> Vec<usize> {
-    match (lanes, rows) {
-        (16, 1 | 2) => vec![8, 4, 1],
-        (16, 3 | 4) => vec![6, 3, 1],
-        (16, _) => vec![3, 2, 1],
-        (8, 1) => vec![8, 2],
-        (8, 2) => vec![6, 2],
-        (8, _) => vec![2],
-        (4, 1) => vec![8, 4],
-        (4, 2) => vec![4],
-        _ => vec![(TOKEN_PAD / lanes).min(2)],
+/// Tiles of tokens that one pass over the weights computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    tiles: usize,
+    /// Tokens of each.
+    width: usize,
+}
+
+impl Span {
+    fn tokens(self) -> usize {
+        self.tiles * self.width
     }
+}
+
+/// Spans for blocks of `rows` rows, largest first. A pattern that few rows share needs several tiles at once to have
+/// enough sums in flight.
+fn spans(rows: usize, lanes: usize, spec: &LinearSpec<'_>) -> Vec<Span> {
+    let one = |width| Span { tiles: 1, width };
+    let far = 4 * TILE * spec.cols.max(spec.rows) * 2 >= i32::MAX as usize;
+    let several = (lanes == 16 && rows <= 2 && !far).then_some(Span { tiles: 3, width: TILE });
+    several.into_iter().chain([one(TILE)]).chain(remainders().map(one)).collect()
+}
+
+/// Number of equal parts in which the vectors of a span are computed.
+fn parts(rows: usize, lanes: usize, vectors: usize) -> usize {
+    let most = match (lanes, rows) {
+        (16, 1) => 9,
+        (16, _) => accumulators(lanes) / rows.min(8),
+        (8, 1 | 2) => 6,
+        (8, 3 | 4) => 3,
+        (4, 1) => 8,
+        (4, 2) => 4,
+        _ => 2,
+    };
+    (vectors.div_ceil(most)..=vectors).find(|n| vectors.is_multiple_of(*n)).unwrap_or(1)
 }
 
 /// Rows of a pass over a block of `height` rows, so that passes are about as high as each other.
@@ -89,8 +105,6 @@ struct Rows<'a> {
     ptr: Val,
     idx: Val,
     bias: Option<Val>,
-    /// Bytes from one feature of an activation to the next.
-    stride: Val,
     /// Rows of a block.
     height: usize,
 }
@@ -98,12 +112,34 @@ struct Rows<'a> {
 /// A multiply-add step: accumulators, address of the weights, pointer to the activations.
 type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Val) -> Vec<Val>;
 
-/// Where a tile of tokens lies.
+/// A part of a span of tokens.
 #[derive(Clone, Copy)]
 struct At {
+    /// First token of the part, feature 0.
     x: Val,
     y: Val,
+    span: Span,
+    /// How many vectors; those of one tile, or all of several.
     vectors: usize,
+}
+
+impl At {
+    /// Bytes from one feature to the next.
+    fn stride(self) -> i64 {
+        4 * self.span.width as i64
+    }
+
+    /// Bytes from the start of the part to its vector `j`, in a value of `features` features.
+    fn offset(self, j: usize, lanes: usize, features: usize) -> i32 {
+        let token = j * lanes;
+        let (tile, within) = (token / self.span.width, token % self.span.width);
+        (4 * (tile * self.span.width * features + within)) as i32
+    }
+
+    /// Vectors of the part in each tile.
+    fn per_tile(self) -> usize {
+        self.vectors / self.span.tiles
+    }
 }
 
 /// The stored entries of a block: pointer to its values, to its indices, and how many.
@@ -155,7 +191,7 @@ impl Rows<'_> {
         failed
     }
 
-    /// All tiles of tokens, of the greatest width first.
+    /// All spans of tokens, the largest first.
     fn tiles(
         &self,
         b: &mut Builder,
@@ -165,18 +201,19 @@ impl Rows<'_> {
         body: impl Fn(&mut Builder, At) -> Result<(), Bug>,
     ) -> Result<(), Bug> {
         let (mut x, mut y, mut left, mut result) = (x, y, np, Ok(()));
-        for vectors in token_tiles(self.height, b.lanes()) {
-            let tokens = vectors * b.lanes();
+        for span in spans(self.height, b.lanes(), self.spec) {
+            let tokens = span.tokens();
             let count = if tokens.is_power_of_two() {
                 b.op(Op::Shr(left, tokens.trailing_zeros() as u8))
             } else {
                 let tokens = b.int(tokens as i64);
                 b.ibin(IBin::Div, left, tokens)
             };
-            let bytes = 4 * tokens as i32;
+            let vectors = tokens / b.lanes();
             let r = b.repeat(count, &[x, y], |b, _, s| {
-                result = result.clone().and(body(b, At { x: s[0], y: s[1], vectors }));
-                vec![b.ptr_off(s[0], bytes), b.ptr_off(s[1], bytes)]
+                result = result.clone().and(body(b, At { x: s[0], y: s[1], span, vectors }));
+                let (xs, ys) = (b.int((4 * tokens * self.spec.cols) as i64), b.int((4 * tokens * self.spec.rows) as i64));
+                vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
             });
             (x, y) = (r[0], r[1]);
             let done = b.scale(count, tokens as i64);
@@ -185,11 +222,30 @@ impl Rows<'_> {
         result
     }
 
-    /// The first `rows` rows of a block, a few at a time.
+    /// The first `rows` rows of a block, for all parts of a span.
     fn block(&self, b: &mut Builder, block: Val, rows: usize, at: At) -> Result<(), Bug> {
+        let parts = parts(self.height, b.lanes(), at.vectors);
+        if parts == 1 {
+            return self.part(b, block, rows, at);
+        }
+        if at.span.tiles > 1 {
+            return Err(Bug::new("a span of several tiles has one part"));
+        }
+        let at = At { vectors: at.vectors / parts, ..at };
+        let bytes = (4 * b.lanes() * at.vectors) as i32;
+        let (count, mut result) = (b.int(parts as i64), Ok(()));
+        b.repeat(count, &[at.x, at.y], |b, _, s| {
+            result = self.part(b, block, rows, At { x: s[0], y: s[1], ..at });
+            vec![b.ptr_off(s[0], bytes), b.ptr_off(s[1], bytes)]
+        });
+        result
+    }
+
+    /// The first `rows` rows of a block, a few at a time.
+    fn part(&self, b: &mut Builder, block: Val, rows: usize, at: At) -> Result<(), Bug> {
         let entries = self.entries(b, block);
         let first = b.scale(block, self.height as i64);
-        let skip = b.imul(first, self.stride);
+        let skip = b.scale(first, at.stride());
         let mut y = b.ptr_add(at.y, skip);
         let mut bias = self.bias.map(|p| {
             let skip = b.scale(first, 4);
@@ -199,11 +255,11 @@ impl Rows<'_> {
         let mut row = 0;
         while row < rows {
             let tile = Tile { splats: (rows - row).min(most), vectors: at.vectors };
-            let acc = self.sum(b, entries, row, tile, at.x);
-            self.finish(b, tile, &acc, y, bias)?;
+            let acc = self.sum(b, entries, row, tile, at);
+            self.finish(b, tile, &acc, y, bias, at)?;
             row += tile.splats;
             if row < rows {
-                let bytes = b.scale(self.stride, tile.splats as i64);
+                let bytes = b.int(at.stride() * tile.splats as i64);
                 y = b.ptr_add(y, bytes);
                 bias = bias.map(|p| b.ptr_off(p, 4 * tile.splats as i32));
             }
@@ -242,33 +298,46 @@ impl Rows<'_> {
     }
 
     /// The sums of a tile that begins at row `row` of its block.
-    fn sum(&self, b: &mut Builder, e: Entries, row: usize, tile: Tile, x: Val) -> Vec<Val> {
-        let lane_bytes = 4 * b.lanes() as i32;
-        let (height, skip) = (self.height, 4 * row as i32);
+    fn sum(&self, b: &mut Builder, e: Entries, row: usize, tile: Tile, at: At) -> Vec<Val> {
+        let lanes = b.lanes();
+        let (height, skip, x) = (self.height, 4 * row as i32, at.x);
+        let ahead = (lanes >= WIDE).then_some(WEIGHTS_AHEAD);
         // One multiply-add step with the weights at `w` (of this block's first row) and the activations at `xr`.
         let step = |b: &mut Builder, acc: &[Val], w: Addr, xr: Val| {
-            tile.step(b, acc, &|i| w.plus(skip + 4 * i as i32), &|j| Addr::at(xr, lane_bytes * j as i32))
+            if let Some(ahead) = ahead {
+                b.prefetch(w.plus(skip + ahead));
+            }
+            tile.step(b, acc, &|i| w.plus(skip + 4 * i as i32), &|j| Addr::at(xr, at.offset(j, lanes, self.spec.cols)))
         };
         // State: values, then a pointer of the index source, then the accumulators.
         let with = |head: [Val; 2], acc: Vec<Val>| head.into_iter().chain(acc).collect::<Vec<Val>>();
-        let (acc, steps) = (tile.zeros(b), tile.steps(b.lanes()));
-        let stride = self.stride;
+        let (acc, steps) = (tile.zeros(b), tile.steps(lanes));
+        let stride = b.int(at.stride());
         let state = match self.spec.layout {
             Layout::Dense { .. } => unrolled(b, e.count, steps, with([e.values, x], acc), &|b, s| {
                 let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
-                with([b.ptr_off(s[0], 4 * height as i32), b.ptr_add(s[1], stride)], acc)
+                with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], at.stride() as i32)], acc)
             }),
-            Layout::Vx1 { .. } | Layout::Csr => unrolled(b, e.count, steps, with([e.values, e.idx], acc), &|b, s| {
-                let xr = self.row(b, x, Addr::new(s[1]), LoadKind::U32);
-                let acc = step(b, &s[2..], Addr::new(s[0]), xr);
-                with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
-            }),
+            Layout::Vx1 { .. } | Layout::Csr => {
+                let entry = |b: &mut Builder, s: &[Val]| {
+                    let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
+                    let acc = step(b, &s[2..], Addr::new(s[0]), xr);
+                    with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
+                };
+                let (early, late) = self.ahead(b, e.count, height > 2);
+                let state = unrolled(b, early, steps, with([e.values, e.idx], acc), &|b, s| {
+                    let next = self.row(b, at, Addr::at(s[1], 4 * ROWS_AHEAD as i32), LoadKind::U32);
+                    self.prefetch_row(b, next, at);
+                    entry(b, s)
+                });
+                unrolled(b, late, steps, state, &entry)
+            }
             Layout::Bsr { c, .. } => {
                 let c = c as usize;
                 unrolled(b, e.count, share(steps, c), with([e.values, e.idx], acc), &|b, s| {
-                    let xr = self.row(b, x, Addr::new(s[1]), LoadKind::U32);
+                    let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
                     let inner = with([s[0], xr], s[2..].to_vec());
-                    let inner = unrolled(b, Count::Fixed(c), steps, inner, &|b, s| self.column(b, s, &step));
+                    let inner = unrolled(b, Count::Fixed(c), steps, inner, &|b, s| self.column(b, s, at, &step));
                     with([inner[0], b.ptr_off(s[1], 4)], inner[2..].to_vec())
                 })
             }
@@ -278,15 +347,15 @@ impl Rows<'_> {
                 // One more pointer: the activations of the group.
                 let state: Vec<Val> = [e.values, e.idx, x].into_iter().chain(acc).collect();
                 let state = unrolled(b, e.count, share(steps, n), state, &|b, s| {
-                    let xg = s[2];
+                    let group_at = At { x: s[2], ..at };
                     let entry = |b: &mut Builder, s: &[Val]| {
-                        let xr = self.row(b, xg, Addr::new(s[1]), LoadKind::U8);
+                        let xr = self.row(b, group_at, Addr::new(s[1]), LoadKind::U8);
                         let acc = step(b, &s[2..], Addr::new(s[0]), xr);
                         with([b.ptr_off(s[0], 4), b.ptr_off(s[1], 1)], acc)
                     };
                     let inner = with([s[0], s[1]], s[3..].to_vec());
                     let inner = unrolled(b, Count::Fixed(n), steps, inner, &entry);
-                    let head = [inner[0], inner[1], b.ptr_add(xg, group)];
+                    let head = [inner[0], inner[1], b.ptr_add(s[2], group)];
                     head.into_iter().chain(inner[2..].iter().copied()).collect()
                 });
                 return state[3..].to_vec();
@@ -295,35 +364,63 @@ impl Rows<'_> {
         state[2..].to_vec()
     }
 
+    /// Cuts a number of entries into those that look ahead and the last ones, which have nothing ahead.
+    fn ahead(&self, b: &mut Builder, count: Count, useful: bool) -> (Count, Count) {
+        match count {
+            Count::Runtime(n) if useful && b.lanes() >= WIDE => {
+                let (far, zero) = (b.int(ROWS_AHEAD), b.int(0));
+                let early = b.isub(n, far);
+                let early = b.ibin(IBin::Max, early, zero);
+                (Count::Runtime(early), Count::Runtime(b.isub(n, early)))
+            }
+            n => (Count::Fixed(0), n),
+        }
+    }
+
+    /// Asks for the activations of one feature.
+    fn prefetch_row(&self, b: &mut Builder, row: Val, at: At) {
+        let lanes = b.lanes();
+        let mut lines: Vec<i32> = (0..at.vectors).map(|j| at.offset(j, lanes, self.spec.cols) / 64).collect();
+        lines.dedup();
+        for l in lines {
+            b.prefetch(Addr::at(row, 64 * l));
+        }
+    }
+
     /// One column of a block; state is values, activations, accumulators.
-    fn column(&self, b: &mut Builder, s: &[Val], step: Step<'_>) -> Vec<Val> {
+    fn column(&self, b: &mut Builder, s: &[Val], at: At, step: Step<'_>) -> Vec<Val> {
         let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
-        let head = [b.ptr_off(s[0], 4 * self.height as i32), b.ptr_add(s[1], self.stride)];
+        let head = [b.ptr_off(s[0], 4 * self.height as i32), b.ptr_off(s[1], at.stride() as i32)];
         head.into_iter().chain(acc).collect()
     }
 
-    /// Activations of the column whose number is at `idx`, counted from `x`.
-    fn row(&self, b: &mut Builder, x: Val, idx: Addr, kind: LoadKind) -> Val {
+    /// Activations of the column whose number is at `idx`, counted from the span's start.
+    fn row(&self, b: &mut Builder, at: At, idx: Addr, kind: LoadKind) -> Val {
         let k = b.load(kind, idx);
-        let bytes = b.imul(k, self.stride);
-        b.ptr_add(x, bytes)
+        let bytes = b.scale(k, at.stride());
+        b.ptr_add(at.x, bytes)
     }
 
     /// Bias, activation, stores.
-    fn finish(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Val, bias: Option<Val>) -> Result<(), Bug> {
+    fn finish(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Val, bias: Option<Val>, at: At) -> Result<(), Bug> {
         let epilogue = Epilogue { act: self.spec.act };
-        let lane_bytes = 4 * b.lanes() as i32;
+        let (lanes, stride) = (b.lanes(), at.stride() as i32);
         let mut row = y;
         for i in 0..tile.splats {
             let c = bias.map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
             for j in 0..tile.vectors {
                 let v = epilogue.value(b, acc[tile.at(i, j)], c)?;
-                b.store(StoreKind::VF32, Addr::at(row, lane_bytes * j as i32), v);
+                b.store(StoreKind::VF32, Addr::at(row, at.offset(j, lanes, self.spec.rows)), v);
             }
             if i + 1 < tile.splats {
-                row = b.ptr_add(row, self.stride);
+                row = b.ptr_off(row, stride);
             }
         }
-        epilogue.pass(b, y, self.stride, tile.splats, tile.vectors, None)
+        let stride = b.int(at.stride());
+        for t in 0..at.span.tiles {
+            let base = b.ptr_off(y, at.offset(t * at.per_tile(), lanes, self.spec.rows));
+            epilogue.pass(b, base, stride, tile.splats, at.per_tile(), None)?;
+        }
+        Ok(())
     }
 }

@@ -29,6 +29,7 @@ files! {
     "nn" / "pool.sp",
     "patterns" / "nm.sp",
     "patterns" / "blocks.sp",
+    "schedule" / "shapes.sp",
 }
 
 /// Module names, in order of first appearance.

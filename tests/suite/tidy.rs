@@ -157,7 +157,7 @@ fn no_example_is_known_by_name() {
     }
 }
 
-/// Every code of the registry has a title and a text, and every diagnostic code that a ui snapshot shows exists.
+/// Every diagnostic code that a snapshot shows exists. Its page is tested by the suite `errors`.
 #[test]
 fn codes_are_documented() {
     let mut shown = BTreeSet::new();
@@ -171,7 +171,7 @@ fn codes_are_documented() {
     }
     assert!(shown.len() >= 20, "{shown:?}");
     for code in shown {
-        assert!(spc_base::lookup(&code).is_some_and(|e| !e.text.is_empty()), "{code} is not in the registry");
+        assert!(spc_base::lookup(&code).is_some(), "{code} is not in the registry");
     }
 }
 

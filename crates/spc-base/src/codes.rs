@@ -1,4 +1,5 @@
-//! The registry of diagnostic codes: one line a code, in one place. `spc explain CODE` prints what stands here.
+//! The registry of diagnostic codes: one line a code, in one place. Each has a page in `docs/errors`, which is embedded and
+//! which `spc explain CODE` prints; `docs/errors/README.md` says what a page holds.
 //!
 //! Groups: 00xx text and syntax, 01xx names, 02xx axes and types, 03xx constraints, 04xx files and data, 05xx running
 //! and expectations, 06xx targets, plans and artefacts.
@@ -14,12 +15,12 @@ impl Code {
     }
 }
 
-/// What `spc explain CODE` says.
+/// A code, its title, and its page as Markdown text, which starts with the line `# CODE: title`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub code: Code,
     pub title: &'static str,
-    pub text: &'static str,
+    pub page: &'static str,
 }
 
 /// Finds an entry by its printed name, for example `SP0203`.
@@ -27,73 +28,105 @@ pub fn lookup(name: &str) -> Option<&'static Entry> {
     REGISTRY.iter().find(|e| e.code.name().eq_ignore_ascii_case(name))
 }
 
+/// The number of a code from its name. Evaluated at compile time only, where a wrong name is a compile error.
+const fn number(name: &str) -> Code {
+    let bytes = name.as_bytes();
+    assert!(bytes.len() == 6 && bytes[0] == b'S' && bytes[1] == b'P');
+    let (mut n, mut i) = (0, 2);
+    while i < bytes.len() {
+        assert!(bytes[i].is_ascii_digit());
+        n = n * 10 + (bytes[i] - b'0') as u16;
+        i += 1;
+    }
+    Code(n)
+}
+
 macro_rules! registry {
-    ($($name:ident = $number:literal, $title:literal, $text:literal;)*) => {
-        $(#[doc = $title] pub const $name: Code = Code($number);)*
+    ($($name:ident = $code:literal, $title:literal;)*) => {
+        $(#[doc = $title] pub const $name: Code = number($code);)*
         /// All codes, in ascending order.
-        pub const REGISTRY: &[Entry] = &[$(Entry { code: Code($number), title: $title, text: $text }),*];
+        pub const REGISTRY: &[Entry] = &[$(Entry {
+            code: $name,
+            title: $title,
+            page: include_str!(concat!("../../../docs/errors/", $code, ".md")),
+        }),*];
     };
 }
 
 registry! {
-    SYNTAX = 1, "the text does not follow the grammar", "The words at the mark cannot stand there. The message says what was expected.";
-    TOO_LARGE = 2, "the program is too large", "A .sp file may hold at most 16 MiB of text, and what it stands for stays within bounds too: tensors, repetitions, calls. The message names the bound.";
-    TOO_DEEP = 3, "brackets are nested too deeply", "At most 256 brackets may be open at once, and calls may add a few hundred levels to that.";
-    NOT_UTF8 = 4, "the source is not UTF-8 text", "A .sp file is UTF-8 text. The first byte that is not is named.";
-    EDITION = 5, "unknown edition", "The only edition is 1, and `edition` must be the first item.";
-    NOT_YET = 6, "this part of the language is not built yet", "The words are valid .sp, but this version of spc cannot check or run them yet. `docs/language.md` marks what can be used.";
-    BARE_RATIO = 7, "a bare ratio is ambiguous", "`0.4` or `1/16` could mean kept or removed. Write what is kept: `40%` or `2 of 4`.";
+    SYNTAX = "SP0001", "the text does not follow the grammar";
+    TOO_LARGE = "SP0002", "the program is too large";
+    TOO_DEEP = "SP0003", "brackets are nested too deeply";
+    NOT_UTF8 = "SP0004", "the source is not UTF-8 text";
+    EDITION = "SP0005", "unknown edition";
+    NOT_YET = "SP0006", "this part of the language is not built yet";
+    BARE_RATIO = "SP0007", "a bare ratio is ambiguous";
 
-    UNKNOWN_NAME = 101, "unknown name", "Nothing of that name is in scope. The closest names are offered.";
-    DUPLICATE = 102, "the name is defined twice", "In one file each name has one definition.";
-    UNKNOWN_MODULE = 103, "unknown module", "`use` names a module of the standard library, for example `std.nn`.";
-    UNKNOWN_MEMBER = 104, "no such member", "The value before the dot has no member of that name.";
-    WRONG_KIND = 105, "the name is of another kind", "A name was used where another kind of thing is needed, for example a group where a number is needed.";
-    RECURSION = 106, "a function calls itself", "The language is total: no function may call itself, directly or through others.";
-    ARGUMENT = 107, "arguments do not fit the parameters", "An argument is missing, surplus, given twice or unknown.";
+    UNKNOWN_NAME = "SP0101", "unknown name";
+    DUPLICATE = "SP0102", "the name is defined twice";
+    UNKNOWN_MODULE = "SP0103", "unknown module";
+    UNKNOWN_MEMBER = "SP0104", "no such member";
+    WRONG_KIND = "SP0105", "the name is of another kind";
+    RECURSION = "SP0106", "a function calls itself";
+    ARGUMENT = "SP0107", "arguments do not fit the parameters";
 
-    AXIS_MISMATCH = 201, "axes do not match", "Two axes that must be the same are not. Axes are nominal: equal size is not enough.";
-    UNKNOWN_AXIS = 202, "unknown axis", "No axis of that name is in scope here.";
-    AXIS_SIZE = 203, "an axis has two sizes", "In a file one name is one axis, with one size.";
-    INDEX = 204, "an index is used wrongly", "An index must stand on the left, or be summed: by occurring twice in one product, or by `sum(e over i)`.";
-    TYPE = 205, "types do not match", "There is no promotion between declared types, and each operator takes certain types only.";
-    RANK = 206, "wrong number of axes", "A tensor is indexed with one index for each of its axes.";
-    RESULT = 207, "a result is not assigned", "Every declared result of a function must be assigned in its body.";
-    FREE_AXIS = 208, "a free axis has no range", "An axis without a size that inputs carry is declared with a range: `axis B = 1..512`.";
-    REPEATED_AXIS = 209, "an axis occurs twice", "A tensor carries that axis twice, so it cannot be named by the axis alone. Use index notation.";
+    AXIS_MISMATCH = "SP0201", "axes do not match";
+    UNKNOWN_AXIS = "SP0202", "unknown axis";
+    AXIS_SIZE = "SP0203", "an axis has two sizes";
+    INDEX = "SP0204", "an index is used wrongly";
+    TYPE = "SP0205", "types do not match";
+    RANK = "SP0206", "wrong number of axes";
+    RESULT = "SP0207", "a result is not assigned";
+    FREE_AXIS = "SP0208", "a free axis has no range";
+    REPEATED_AXIS = "SP0209", "an axis occurs twice";
+    NOT_REMOVABLE = "SP0210", "removing a slice is not setting it to zero";
+    OUTPUT_AXIS = "SP0211", "the axis reaches an output";
+    LEAVES = "SP0212", "the axis leaves the selection";
+    NO_CARRIER = "SP0213", "no weight carries the axis";
+    TAKEN_APART = "SP0214", "the axis is taken apart";
+    UNREAD = "SP0215", "no function reads the weight";
+    GROUP_INDEX = "SP0216", "an index of a group does not fit";
+    OVERLAP = "SP0217", "an element lies in several groups";
+    AXIS_PARAMETER = "SP0220", "an axis parameter may be a misspelt axis";
 
-    TILE = 301, "a tile does not divide its axis", "Tiles must fit whole. Add `pad` or `ragged`, or choose another size.";
-    NOTHING_MATCHED = 302, "a selector matches nothing", "The words after `on` name no tensor.";
-    KEEPS_NOTHING = 303, "the constraint keeps nothing or everything", "An amount of 0 or of the whole is never meant.";
-    AMOUNT = 304, "the amount does not fit", "`n of m` needs groups in scopes of exactly m, and n may not exceed m.";
-    ROLE = 305, "`in` or `out` is ambiguous here", "The axes that a weight's operator sums over are its `in` axes. Where uses disagree, or nothing uses the weight, name the axis.";
-    CONFLICT = 306, "two constraints cannot both hold", "A later constraint on the same tensor can break an earlier one. Coarse patterns come before fine ones.";
-    REMOVED_NOTHING = 307, "the constraint removed nothing", "The weights already satisfied the constraint, or the amount keeps all there is.";
-    NOT_EXPLOITED = 308, "no layout can exploit the constraint", "No storage layout of the target is faster than dense for this pattern.";
+    SCORE_NAN = "SP0240", "a score has no place in an order";
 
-    NO_FILE = 401, "a file cannot be read", "The file named does not exist or cannot be opened.";
-    BAD_FILE = 402, "a file is malformed", "The file does not follow its format. What is wrong and where is said in the message.";
-    NO_TENSOR = 403, "the file has no such tensor", "A tensor the model declares is not in the weight file. The closest names are offered.";
-    SHAPE = 404, "a tensor has another shape", "The declared axes and the stored shape differ.";
-    DTYPE = 405, "a stored type does not convert", "Only types that widen exactly are converted without being asked.";
-    NOT_FINITE = 406, "NaN or infinity in weights", "A weight that is not finite has no place in an order by score. The tensor and the first index are named.";
-    NOT_CHECKED = 407, "names and shapes unchecked", "The weight file is not there, so `check` could not compare names and shapes with it.";
-    DATA = 408, "data does not fit its declaration", "A column, field, row or dtype of the data is not as declared.";
-    WRITE = 409, "a file cannot be written", "The output could not be written. Nothing was left half-written.";
-    TOKENIZER = 410, "the tokenizer cannot be used", "The tokenizer file is missing, malformed or of a kind spc does not read.";
+    TILE = "SP0301", "a tile does not divide its axis";
+    NOTHING_MATCHED = "SP0302", "a selector matches nothing";
+    KEEPS_NOTHING = "SP0303", "the constraint keeps nothing or everything";
+    AMOUNT = "SP0304", "the amount does not fit";
+    ROLE = "SP0305", "`in` or `out` is ambiguous here";
+    CONFLICT = "SP0306", "two constraints cannot both hold";
+    REMOVED_NOTHING = "SP0307", "the constraint removed nothing";
+    NOT_EXPLOITED = "SP0308", "no layout can exploit the constraint";
 
-    EXPECT_FAILED = 501, "an expectation does not hold", "What the file promises with `expect` was computed or measured and is not so.";
-    VERIFY_FAILED = 502, "verification failed", "The compiled program differs from the reference, or a weight breaks a `require`.";
-    NO_RUN = 503, "nothing to run", "The file has no `run` of that name, or several and none was chosen.";
-    INPUT = 504, "an input does not fit", "A named input is missing, unknown, of another type or of another shape.";
-    INDEX_RANGE = 505, "an index tensor is out of range", "A value used as an index lies outside its axis.";
-    REPORT = 506, "a report cannot be made", "The report is unknown or its arguments do not fit.";
+    NO_LENGTH = "SP0330", "a schedule needs the length of the run";
+    LOOSENED = "SP0331", "the end value is not the tightest";
+    SCHEDULE = "SP0339", "the schedule does not fit";
 
-    TARGET = 601, "unknown target", "`--target` takes the name of a declared target, or `cpu` or `cuda`.";
-    ARTEFACT = 602, "a compiled folder cannot be used", "The folder is incomplete, of another version, or its files do not belong together.";
-    STALE_PLAN = 603, "the plan is stale", "The plan was made for another program, other weights or another cost table.";
-    NO_IMAGES = 604, "no CUDA images were built", "NVRTC was not found, so only text and packed weights were written.";
-    UNSUPPORTED = 605, "the target cannot run this", "The target has no kernel for an operator that the program needs.";
+    NO_FILE = "SP0401", "a file cannot be read";
+    BAD_FILE = "SP0402", "a file is malformed";
+    NO_TENSOR = "SP0403", "the file has no such tensor";
+    SHAPE = "SP0404", "a tensor has another shape";
+    DTYPE = "SP0405", "a stored type does not convert";
+    NOT_FINITE = "SP0406", "NaN or infinity in weights";
+    NOT_CHECKED = "SP0407", "names and shapes unchecked";
+    DATA = "SP0408", "data does not fit its declaration";
+    WRITE = "SP0409", "a file cannot be written";
+    TOKENIZER = "SP0410", "the tokenizer cannot be used";
+
+    EXPECT_FAILED = "SP0501", "an expectation does not hold";
+    VERIFY_FAILED = "SP0502", "verification failed";
+    NO_RUN = "SP0503", "nothing to run";
+    INPUT = "SP0504", "an input does not fit";
+    INDEX_RANGE = "SP0505", "an index tensor is out of range";
+    REPORT = "SP0506", "a report cannot be made";
+
+    TARGET = "SP0601", "unknown target";
+    ARTEFACT = "SP0602", "a compiled folder cannot be used";
+    STALE_PLAN = "SP0603", "the plan is stale";
+    NO_IMAGES = "SP0604", "no CUDA images were built";
+    UNSUPPORTED = "SP0605", "the target cannot run this";
 }
 
 #[cfg(test)]
@@ -105,6 +138,7 @@ mod tests {
         assert!(REGISTRY.windows(2).all(|w| w[0].code < w[1].code));
         for entry in REGISTRY {
             assert_eq!(lookup(&entry.code.name()), Some(entry));
+            assert!(entry.page.starts_with(&format!("# {}: {}\n", entry.code.name(), entry.title)), "{entry:?}");
         }
         assert!(lookup("SP9999").is_none());
     }

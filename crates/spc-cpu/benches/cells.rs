@@ -74,7 +74,9 @@ fn main() {
     println!("| layout, zeros, tokens | us | GFLOP/s useful | % of FMA peak | best decile | stored GB/s |");
     println!("| --- | --- | --- | --- | --- | --- |");
     let (o, k) = (4096usize, 4096usize);
-    for name in ["dense(16)", "vx1(4)", "vx1(6)", "vx1(8)", "vx1(12)", "vx1(16)", "bsr(16,16)", "vx1(1)", "vx1(2)", "csr"] {
+    for name in
+        ["dense(16)", "vx1(4)", "vx1(6)", "vx1(8)", "vx1(12)", "vx1(16)", "bsr(16,16)", "vx1(1)", "vx1(2)", "csr"]
+    {
         let layout: Layout = name.parse().unwrap();
         for zeros in [50u64, 75, 90] {
             if layout == (Layout::Dense { panel: 16 }) && zeros != 50 {

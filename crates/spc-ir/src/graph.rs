@@ -1,10 +1,10 @@
 //! The graph of one entry function: operators over petgraph, free axes, named outputs, and the constraints that hold on
 //! its weights.
-use crate::{Op, Require, Sym, SymId, Type, infer};
+use crate::{Formula, Op, Require, Size, Sym, SymId, Type, infer};
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
-use spc_base::Bug;
+use spc_base::{Bug, Span};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -31,6 +31,14 @@ pub struct Node {
     pub ty: Type,
 }
 
+/// Where the words stand that a node was made from: the operator itself, and the call in the root file that led there
+/// (equal to `at` when the operator stands in the root file).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub at: Span,
+    pub site: Span,
+}
+
 /// One entry function as a graph. An edge carries the operand position.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -38,10 +46,14 @@ pub struct Graph {
     pub name: String,
     /// Free axes, indexed by [`SymId`].
     pub syms: Vec<Sym>,
+    /// Free axes whose size follows from earlier ones. No input binds them.
+    pub formulas: BTreeMap<SymId, Formula>,
     /// Named results, in declared order.
     pub outputs: Vec<(String, NodeId)>,
     /// Constraints on weights, in file order.
     pub requires: Vec<Require>,
+    /// Sources of nodes, as far as known. Messages use them; they are no part of the graph's value or text.
+    pub sources: BTreeMap<NodeId, Source>,
     g: StableDiGraph<Node, u32, u32>,
 }
 
@@ -153,6 +165,27 @@ impl Graph {
         self.syms.get(id.0 as usize).ok_or_else(|| Bug::new(format!("no free axis {}", id.0)))
     }
 
+    /// Keeps the free axes that are `kept`, under the numbers that `number` gives.
+    pub(crate) fn renumber_axes(mut self, number: &dyn Fn(SymId) -> SymId, kept: &[bool]) -> Graph {
+        let is_kept = |i: usize| kept.get(i).copied().unwrap_or(false);
+        let syms = std::mem::take(&mut self.syms);
+        self.syms = syms.into_iter().enumerate().filter(|(i, _)| is_kept(*i)).map(|(_, s)| s).collect();
+        let formulas = std::mem::take(&mut self.formulas);
+        for (s, mut f) in formulas.into_iter().filter(|(s, _)| is_kept(s.0 as usize)) {
+            f.terms.iter_mut().for_each(|t| t.1 = number(t.1));
+            self.formulas.insert(number(s), f);
+        }
+        for n in self.g.node_weights_mut() {
+            n.op = n.op.clone().renumbered(number);
+            for d in &mut n.ty.dims {
+                if let Size::Free(s) = &mut d.size {
+                    *s = number(*s);
+                }
+            }
+        }
+        self
+    }
+
     /// Makes every reader of `old` (and every output that is `old`) read `new` instead.
     pub(crate) fn redirect(&mut self, old: NodeId, new: NodeId) {
         let edges: Vec<_> = self
@@ -171,6 +204,12 @@ impl Graph {
         }
     }
 
+    /// The same name and free axes, and nothing else.
+    pub(crate) fn without_nodes(&self) -> Graph {
+        let (syms, formulas) = (self.syms.clone(), self.formulas.clone());
+        Graph { name: self.name.clone(), syms, formulas, ..Graph::default() }
+    }
+
     /// Drops nodes that no output needs (named inputs stay, they are the signature) and renumbers the rest densely in
     /// [`Graph::order`].
     pub fn compact(&self) -> Result<Graph, Bug> {
@@ -185,13 +224,18 @@ impl Graph {
         let mut out = Graph {
             name: self.name.clone(),
             syms: self.syms.clone(),
+            formulas: self.formulas.clone(),
             requires: self.requires.clone(),
             ..Graph::default()
         };
         let mut map = BTreeMap::new();
         for id in self.order()?.into_iter().filter(|n| live.contains(n)) {
             let inputs: Vec<NodeId> = self.inputs(id).into_iter().filter_map(|i| map.get(&i).copied()).collect();
-            map.insert(id, out.add(self.node(id)?.op.clone(), &inputs)?);
+            let new = out.add(self.node(id)?.op.clone(), &inputs)?;
+            if let Some(source) = self.sources.get(&id) {
+                out.sources.insert(new, *source);
+            }
+            map.insert(id, new);
         }
         for (name, o) in &self.outputs {
             let new = map.get(o).ok_or_else(|| Bug::new(format!("output {name} has no node")))?;
@@ -209,6 +253,7 @@ impl PartialEq for Graph {
         };
         self.name == other.name
             && self.syms == other.syms
+            && self.formulas == other.formulas
             && self.outputs == other.outputs
             && self.requires == other.requires
             && rows(self) == rows(other)

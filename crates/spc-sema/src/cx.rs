@@ -1,6 +1,7 @@
 //! What every step of checking shares: the diagnostics collected so far, and small helpers for messages.
 pub use spc_base::closest;
 use spc_base::{Code, Diagnostic, Span, codes};
+use std::collections::BTreeMap;
 
 /// A step stopped after reporting why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,10 @@ pub type Res<T> = Result<T, Stop>;
 #[derive(Debug, Default)]
 pub struct Cx {
     pub diags: Vec<Diagnostic>,
+    /// Functions of the root file that were elaborated or called.
+    pub reached: std::collections::BTreeSet<String>,
+    /// Types of the values that statements of the root file assign, by the span of the name; of a repetition, the first.
+    pub types: BTreeMap<Span, spc_ir::Type>,
     /// Steps taken so far; see [`Cx::spend`].
     work: u64,
 }

@@ -5,8 +5,12 @@
 
 mod bind;
 mod check;
+mod consts;
 mod cx;
 mod elab;
+mod front;
+mod group;
+pub mod index;
 mod jobs;
 mod library;
 mod model;
@@ -15,9 +19,14 @@ mod pattern;
 mod require;
 mod roles;
 mod scope;
+pub mod time;
 
 pub use bind::{Stored, check_stored};
 pub use check::{Checked, check};
+pub use consts::{ConstValue, Constant};
 pub use cx::closest;
-pub use library::{FIRST_LIBRARY_FILE, Library};
+pub use elab::check_library;
+pub use front::{check_read, front};
+pub use group::{NamedSet, Refused, coupled_sets, member_text};
+pub use library::{FIRST_LIBRARY_FILE, Library, LibrarySource};
 pub use module::*;

@@ -16,3 +16,4 @@ pub use dump::dump;
 pub use format::format;
 pub use parse::{parse, parse_bytes};
 pub use print::{print, print_expr, print_sentence};
+pub use spc_grammar::{INNER_WORDS, ITEM_WORDS, is_reserved};

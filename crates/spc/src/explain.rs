@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// The page of a diagnostic code, or nothing if there is no such code.
 pub fn explain_code(name: &str) -> Option<String> {
-    spc_base::lookup(name).map(|e| format!("{}: {}\n\n{}\n", e.code.name(), e.title, e.text))
+    spc_base::lookup(name).map(|e| e.page.to_string())
 }
 
 /// Whether a word looks like a diagnostic code.
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn codes_have_pages() {
-        assert!(explain_code("sp0201").unwrap().starts_with("SP0201: "));
+        assert!(explain_code("sp0201").unwrap().starts_with("# SP0201: "));
         assert!(
             looks_like_code("sp9999")
                 && !looks_like_code("SP")

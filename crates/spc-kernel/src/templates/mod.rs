@@ -17,13 +17,13 @@ mod rowblock;
 mod tile;
 
 pub use convert::{to_feature_major, to_row_major};
+pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
 pub use gather::{GatherSpec, gather};
 pub use map::{MapSpec, Operand, iota, map};
 pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
-pub use reduce::{Factor, ReduceSpec, reduce};
-pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
+pub use reduce::{Factor, Fold, ReduceSpec, reduce};
 pub use rowblock::rowblock;
 
 use spc_base::Bug;

@@ -9,7 +9,7 @@
 //! Order of loops: groups of row blocks whose weights fit the second-level cache, tiles of tokens, row blocks, parts of
 //! a tile, passes of a few rows, stored entries. Every sum runs over its entries in storage order in one accumulator.
 use super::LinearSpec;
-use super::feature_major::{TILE, remainders};
+use super::feature_major::{TILE, TOKEN_PAD, remainders};
 use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
 use crate::ir::{Addr, Builder, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
@@ -35,14 +35,7 @@ pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
     let (np, lo, hi) = (b.param("np", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let none = values;
-    let r = Rows {
-        spec,
-        values,
-        ptr: ptr.unwrap_or(none),
-        idx: idx.unwrap_or(none),
-        bias,
-        height: spec.block_rows(),
-    };
+    let r = Rows { spec, values, ptr: ptr.unwrap_or(none), idx: idx.unwrap_or(none), bias, height: spec.block_rows() };
     r.nest(&mut b, x, y, np, lo, hi)?;
     b.finish()
 }
@@ -61,8 +54,8 @@ impl Span {
     }
 }
 
-/// Spans for blocks of `rows` rows, largest first. A pattern that few rows share needs several tiles at once to have
-/// enough sums in flight.
+/// Spans of wide code for blocks of `rows` rows, largest first. A pattern that few rows share needs several tiles at once
+/// to have enough sums in flight.
 fn spans(rows: usize, lanes: usize, spec: &LinearSpec<'_>) -> Vec<Span> {
     let one = |width| Span { tiles: 1, width };
     let far = 4 * TILE * spec.cols.max(spec.rows) * 2 >= i32::MAX as usize;
@@ -70,18 +63,17 @@ fn spans(rows: usize, lanes: usize, spec: &LinearSpec<'_>) -> Vec<Span> {
     several.into_iter().chain([one(TILE)]).chain(remainders().map(one)).collect()
 }
 
-/// Number of equal parts in which the vectors of a span are computed.
-fn parts(rows: usize, lanes: usize, vectors: usize) -> usize {
+/// Vectors that are computed at a time, of the `vectors` of a span; they divide them.
+fn part(rows: usize, lanes: usize, vectors: usize) -> usize {
     let most = match (lanes, rows) {
         (16, 1) => 9,
         (16, _) => accumulators(lanes) / rows.min(8),
         (8, 1 | 2) => 6,
         (8, 3 | 4) => 3,
-        (4, 1) => 8,
-        (4, 2) => 4,
+        (4, 1 | 2) => 4,
         _ => 2,
     };
-    (vectors.div_ceil(most)..=vectors).find(|n| vectors.is_multiple_of(*n)).unwrap_or(1)
+    (1..=most.min(vectors)).rev().find(|n| vectors.is_multiple_of(*n)).unwrap_or(1)
 }
 
 /// Rows of a pass over a block of `height` rows, so that passes are about as high as each other.
@@ -112,33 +104,60 @@ struct Rows<'a> {
 /// A multiply-add step: accumulators, address of the weights, pointer to the activations.
 type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Val) -> Vec<Val>;
 
-/// A part of a span of tokens.
+/// Vectors of tokens that are computed together.
 #[derive(Clone, Copy)]
 struct At {
-    /// First token of the part, feature 0.
+    /// First token, feature 0.
     x: Val,
     y: Val,
-    span: Span,
-    /// How many vectors; those of one tile, or all of several.
+    /// Bytes from one feature to the next.
+    stride: Val,
+    /// The tiles that the vectors fill; nothing if they are part of a tile whose width only the call tells.
+    span: Option<Span>,
+    /// Those of one tile, or all of several.
     vectors: usize,
 }
 
 impl At {
-    /// Bytes from one feature to the next.
-    fn stride(self) -> i64 {
-        4 * self.span.width as i64
+    fn known_stride(self) -> Option<i64> {
+        self.span.map(|s| 4 * s.width as i64)
     }
 
-    /// Bytes from the start of the part to its vector `j`, in a value of `features` features.
+    /// Bytes of `count` features.
+    fn features(self, b: &mut Builder, count: Val) -> Val {
+        match self.known_stride() {
+            Some(s) => b.scale(count, s),
+            None => b.imul(count, self.stride),
+        }
+    }
+
+    /// The same tokens `count` features on.
+    fn skip(self, b: &mut Builder, p: Val, count: usize) -> Val {
+        match self.known_stride().map(|s| i32::try_from(s * count as i64)) {
+            Some(Ok(bytes)) => b.ptr_off(p, bytes),
+            _ if count == 1 => b.ptr_add(p, self.stride),
+            _ => {
+                let bytes = b.scale(self.stride, count as i64);
+                b.ptr_add(p, bytes)
+            }
+        }
+    }
+
+    fn tiles(self) -> usize {
+        self.span.map_or(1, |s| s.tiles)
+    }
+
+    /// Vectors in each tile.
+    fn per_tile(self) -> usize {
+        self.vectors / self.tiles()
+    }
+
+    /// Bytes from the first token to vector `j`, in a value of `features` features.
     fn offset(self, j: usize, lanes: usize, features: usize) -> i32 {
         let token = j * lanes;
-        let (tile, within) = (token / self.span.width, token % self.span.width);
-        (4 * (tile * self.span.width * features + within)) as i32
-    }
-
-    /// Vectors of the part in each tile.
-    fn per_tile(self) -> usize {
-        self.vectors / self.span.tiles
+        let Some(span) = self.span else { return 4 * token as i32 };
+        let (tile, within) = (token / span.width, token % span.width);
+        (4 * (tile * span.width * features + within)) as i32
     }
 }
 
@@ -191,7 +210,7 @@ impl Rows<'_> {
         failed
     }
 
-    /// All spans of tokens, the largest first.
+    /// All tokens, in spans of known width in wide code, tile by tile else.
     fn tiles(
         &self,
         b: &mut Builder,
@@ -201,7 +220,24 @@ impl Rows<'_> {
         body: impl Fn(&mut Builder, At) -> Result<(), Bug>,
     ) -> Result<(), Bug> {
         let (mut x, mut y, mut left, mut result) = (x, y, np, Ok(()));
-        for span in spans(self.height, b.lanes(), self.spec) {
+        let lanes = b.lanes();
+        if lanes < WIDE {
+            let tile = b.int(TILE as i64);
+            let padded = b.int(TILE as i64 - 1);
+            let padded = b.iadd(np, padded);
+            let count = b.ibin(IBin::Div, padded, tile);
+            let vectors = part(self.height, lanes, TOKEN_PAD / lanes);
+            b.repeat(count, &[x, y, left], |b, _, s| {
+                let width = b.ibin(IBin::Min, s[2], tile);
+                let stride = b.scale(width, 4);
+                let parts = b.op(Op::Shr(width, (vectors * lanes).trailing_zeros() as u8));
+                result = self.parts(b, parts, At { x: s[0], y: s[1], stride, span: None, vectors }, &body);
+                let (xs, ys) = (b.int((4 * TILE * self.spec.cols) as i64), b.int((4 * TILE * self.spec.rows) as i64));
+                vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys), b.isub(s[2], tile)]
+            });
+            return result;
+        }
+        for span in spans(self.height, lanes, self.spec) {
             let tokens = span.tokens();
             let count = if tokens.is_power_of_two() {
                 b.op(Op::Shr(left, tokens.trailing_zeros() as u8))
@@ -209,10 +245,15 @@ impl Rows<'_> {
                 let tokens = b.int(tokens as i64);
                 b.ibin(IBin::Div, left, tokens)
             };
-            let vectors = tokens / b.lanes();
             let r = b.repeat(count, &[x, y], |b, _, s| {
-                result = result.clone().and(body(b, At { x: s[0], y: s[1], span, vectors }));
-                let (xs, ys) = (b.int((4 * tokens * self.spec.cols) as i64), b.int((4 * tokens * self.spec.rows) as i64));
+                let vectors = part(self.height, lanes, tokens / lanes);
+                let parts = b.int((tokens / lanes / vectors) as i64);
+                let stride = b.int(4 * span.width as i64);
+                let at = At { x: s[0], y: s[1], stride, span: Some(span), vectors };
+                let done = self.parts(b, parts, at, &body);
+                result = result.clone().and(done);
+                let (xs, ys) =
+                    (b.int((4 * tokens * self.spec.cols) as i64), b.int((4 * tokens * self.spec.rows) as i64));
                 vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
             });
             (x, y) = (r[0], r[1]);
@@ -222,30 +263,28 @@ impl Rows<'_> {
         result
     }
 
-    /// The first `rows` rows of a block, for all parts of a span.
-    fn block(&self, b: &mut Builder, block: Val, rows: usize, at: At) -> Result<(), Bug> {
-        let parts = parts(self.height, b.lanes(), at.vectors);
-        if parts == 1 {
-            return self.part(b, block, rows, at);
-        }
-        if at.span.tiles > 1 {
-            return Err(Bug::new("a span of several tiles has one part"));
-        }
-        let at = At { vectors: at.vectors / parts, ..at };
+    /// `parts` neighbouring parts of a tile, of which `at` is the first; or all of several tiles at once.
+    fn parts(
+        &self,
+        b: &mut Builder,
+        parts: Val,
+        at: At,
+        body: &dyn Fn(&mut Builder, At) -> Result<(), Bug>,
+    ) -> Result<(), Bug> {
         let bytes = (4 * b.lanes() * at.vectors) as i32;
-        let (count, mut result) = (b.int(parts as i64), Ok(()));
-        b.repeat(count, &[at.x, at.y], |b, _, s| {
-            result = self.part(b, block, rows, At { x: s[0], y: s[1], ..at });
+        let mut result = Ok(());
+        b.repeat(parts, &[at.x, at.y], |b, _, s| {
+            result = body(b, At { x: s[0], y: s[1], ..at });
             vec![b.ptr_off(s[0], bytes), b.ptr_off(s[1], bytes)]
         });
         result
     }
 
     /// The first `rows` rows of a block, a few at a time.
-    fn part(&self, b: &mut Builder, block: Val, rows: usize, at: At) -> Result<(), Bug> {
+    fn block(&self, b: &mut Builder, block: Val, rows: usize, at: At) -> Result<(), Bug> {
         let entries = self.entries(b, block);
         let first = b.scale(block, self.height as i64);
-        let skip = b.scale(first, at.stride());
+        let skip = at.features(b, first);
         let mut y = b.ptr_add(at.y, skip);
         let mut bias = self.bias.map(|p| {
             let skip = b.scale(first, 4);
@@ -259,8 +298,7 @@ impl Rows<'_> {
             self.finish(b, tile, &acc, y, bias, at)?;
             row += tile.splats;
             if row < rows {
-                let bytes = b.int(at.stride() * tile.splats as i64);
-                y = b.ptr_add(y, bytes);
+                y = at.skip(b, y, tile.splats);
                 bias = bias.map(|p| b.ptr_off(p, 4 * tile.splats as i32));
             }
         }
@@ -312,11 +350,10 @@ impl Rows<'_> {
         // State: values, then a pointer of the index source, then the accumulators.
         let with = |head: [Val; 2], acc: Vec<Val>| head.into_iter().chain(acc).collect::<Vec<Val>>();
         let (acc, steps) = (tile.zeros(b), tile.steps(lanes));
-        let stride = b.int(at.stride());
         let state = match self.spec.layout {
             Layout::Dense { .. } => unrolled(b, e.count, steps, with([e.values, x], acc), &|b, s| {
                 let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
-                with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], at.stride() as i32)], acc)
+                with([b.ptr_off(s[0], 4 * height as i32), at.skip(b, s[1], 1)], acc)
             }),
             Layout::Vx1 { .. } | Layout::Csr => {
                 let entry = |b: &mut Builder, s: &[Val]| {
@@ -343,7 +380,7 @@ impl Rows<'_> {
             }
             Layout::Nm { n, m } => {
                 let n = n as usize;
-                let group = b.scale(stride, i64::from(m));
+                let group = b.scale(at.stride, i64::from(m));
                 // One more pointer: the activations of the group.
                 let state: Vec<Val> = [e.values, e.idx, x].into_iter().chain(acc).collect();
                 let state = unrolled(b, e.count, share(steps, n), state, &|b, s| {
@@ -390,21 +427,21 @@ impl Rows<'_> {
     /// One column of a block; state is values, activations, accumulators.
     fn column(&self, b: &mut Builder, s: &[Val], at: At, step: Step<'_>) -> Vec<Val> {
         let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
-        let head = [b.ptr_off(s[0], 4 * self.height as i32), b.ptr_off(s[1], at.stride() as i32)];
+        let head = [b.ptr_off(s[0], 4 * self.height as i32), at.skip(b, s[1], 1)];
         head.into_iter().chain(acc).collect()
     }
 
     /// Activations of the column whose number is at `idx`, counted from the span's start.
     fn row(&self, b: &mut Builder, at: At, idx: Addr, kind: LoadKind) -> Val {
         let k = b.load(kind, idx);
-        let bytes = b.scale(k, at.stride());
+        let bytes = at.features(b, k);
         b.ptr_add(at.x, bytes)
     }
 
     /// Bias, activation, stores.
     fn finish(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Val, bias: Option<Val>, at: At) -> Result<(), Bug> {
         let epilogue = Epilogue { act: self.spec.act };
-        let (lanes, stride) = (b.lanes(), at.stride() as i32);
+        let lanes = b.lanes();
         let mut row = y;
         for i in 0..tile.splats {
             let c = bias.map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
@@ -413,13 +450,12 @@ impl Rows<'_> {
                 b.store(StoreKind::VF32, Addr::at(row, at.offset(j, lanes, self.spec.rows)), v);
             }
             if i + 1 < tile.splats {
-                row = b.ptr_off(row, stride);
+                row = at.skip(b, row, 1);
             }
         }
-        let stride = b.int(at.stride());
-        for t in 0..at.span.tiles {
+        for t in 0..at.tiles() {
             let base = b.ptr_off(y, at.offset(t * at.per_tile(), lanes, self.spec.rows));
-            epilogue.pass(b, base, stride, tile.splats, at.per_tile(), None)?;
+            epilogue.pass(b, base, at.stride, tile.splats, at.per_tile(), None)?;
         }
         Ok(())
     }

@@ -99,7 +99,8 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
     let plain = |rng: &mut Rng| (rng.below(4001) as f32 - 2000.0) / 1000.0;
     let x: Vec<f32> = (0..tokens * cols).map(|_| if finite { plain(rng) } else { rng.float() }).collect();
     // Token t, feature f of a matrix of `features` features.
-    let at = |t: usize, f: usize, features: usize| if row_major { t * features + f } else { position(t, f, features, np) };
+    let at =
+        |t: usize, f: usize, features: usize| if row_major { t * features + f } else { position(t, f, features, np) };
     let (x_len, y_len) = if row_major { (tokens * cols, tokens * rows) } else { (np * cols, np * rows) };
     let mut stored = vec![0.0f32; x_len];
     for t in 0..tokens {

@@ -1,0 +1,130 @@
+//! Names that the language itself gives a meaning.
+
+/// Where a name may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    Type,
+    Function,
+    Group,
+    Scope,
+    Score,
+    Role,
+    Value,
+    /// What a percentage may be counted in.
+    Cost,
+    Via,
+    Report,
+    Promise,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Builtin {
+    pub name: &'static str,
+    pub class: Class,
+    /// How it is written.
+    pub form: &'static str,
+    pub doc: &'static str,
+}
+
+const fn b(name: &'static str, class: Class, form: &'static str, doc: &'static str) -> Builtin {
+    Builtin { name, class, form, doc }
+}
+
+/// All of them; a name occurs once for each class.
+pub const BUILTINS: &[Builtin] = &[
+    b("f32", Class::Type, "f32[..]", "32-bit floating point."),
+    b("f16", Class::Type, "f16[..]", "16-bit floating point."),
+    b("bf16", Class::Type, "bf16[..]", "16-bit floating point with the range of f32."),
+    b("i32", Class::Type, "i32[..]", "32-bit integer."),
+    b("bool", Class::Type, "bool[..]", "True or false. Bool times number is the number or 0."),
+    b("float", Class::Type, "float[..]", "Any floating type, the same one throughout a call."),
+    b(
+        "int",
+        Class::Type,
+        "int",
+        "A whole number known when checking. As a function, `int(t)` is the number of an index.",
+    ),
+    b("amount", Class::Type, "amount", "How much is kept: a count, a percentage or a schedule."),
+    b("pct", Class::Type, "pct", "A percentage."),
+    b("constraint", Class::Type, "constraint", "The `require` that an update acts for."),
+    b("cache", Class::Type, "cache[L, B, S, D]", "State of the caller, which grows along one axis."),
+    b("exp", Class::Function, "exp(x)", "e to the power x."),
+    b("log", Class::Function, "log(x)", "Natural logarithm."),
+    b("sqrt", Class::Function, "sqrt(x)", "Square root."),
+    b("erf", Class::Function, "erf(x)", "The error function."),
+    b("tanh", Class::Function, "tanh(x)", "Hyperbolic tangent."),
+    b("sin", Class::Function, "sin(x)", "Sine."),
+    b("cos", Class::Function, "cos(x)", "Cosine."),
+    b("floor", Class::Function, "floor(x)", "The largest whole number not above x."),
+    b("abs", Class::Function, "abs(x)", "Absolute value. As a score: larger absolute values are kept."),
+    b("max", Class::Function, "max(a, b)  max(e over i)", "The larger of two values, or the largest along an index."),
+    b("min", Class::Function, "min(a, b)  min(e over i)", "The smaller of two values, or the smallest along an index."),
+    b("sum", Class::Function, "sum(e over i)", "The sum along an index."),
+    b("mean", Class::Function, "mean(e over i)", "The mean along an index."),
+    b("pow", Class::Function, "pow(x, y)", "x to the power y."),
+    b("size", Class::Function, "size(A)", "The size of an axis. As a report or promise: bytes of the packed weights."),
+    b("select", Class::Function, "select(keep ..)", "Which groups the sentence keeps, as a mask or relation."),
+    b("count", Class::Function, "count(m)", "How many entries are true."),
+    b("rank", Class::Function, "rank(x over i)", "The place of each entry in descending order."),
+    b("sign", Class::Function, "sign(x)", "-1, 0 or 1."),
+    b("clip", Class::Function, "clip(x, low, high)", "x, but not below low or above high."),
+    b("previous", Class::Function, "previous(m)", "The value at the step before."),
+    b("elements", Class::Group, "elements", "Single weights."),
+    b(
+        "tile",
+        Class::Group,
+        "tile(out: 16, in: 1)",
+        "Blocks of a tensor. Axes not named have size 1, `all` is the whole axis.",
+    ),
+    b("slices", Class::Group, "slices(F)", "For each index of an axis, everything that carries the axis there."),
+    b("tensors", Class::Group, "tensors", "Whole tensors."),
+    b("pairs", Class::Group, "pairs(link)", "Stored pairs of a relation."),
+    b("tensor", Class::Scope, "per tensor", "The amount is counted in each tensor."),
+    b("layer", Class::Scope, "per layer", "The amount is counted in each index of the innermost repetition."),
+    b("model", Class::Scope, "per model", "The amount is counted over the whole model."),
+    b("norm1", Class::Score, "by norm1", "The sum of absolute values of a group."),
+    b("norm2", Class::Score, "by norm2", "The Euclidean norm of a group."),
+    b("random", Class::Score, "by random(seed)", "A fixed pseudo-random order."),
+    b("in", Class::Role, "in", "The axes of a weight that its product sums over."),
+    b("out", Class::Role, "out", "The axes of a weight that its product does not sum over."),
+    b("all", Class::Role, "all", "The whole axis."),
+    b("flops", Class::Cost, "50% of flops", "Multiplications and additions."),
+    b("true", Class::Value, "true", "The bool that holds."),
+    b("false", Class::Value, "false", "The bool that does not hold."),
+    b("inf", Class::Value, "inf", "Infinity."),
+    b("step", Class::Value, "step", "The number of the training step."),
+    b("progress", Class::Value, "progress", "Share of the run that is done, 0% to 100%."),
+    b("g", Class::Value, "g", "The gradient with respect to what `forward` returned."),
+    b("w", Class::Value, "w", "The weight that a score is computed for."),
+    b("prox", Class::Via, "via prox", "The penalty acts by its proximal step after the optimiser's."),
+    b("subgrad", Class::Via, "via subgrad", "The penalty's subgradient is added to the gradient."),
+    b("decay", Class::Via, "via decay", "The penalty acts with the optimiser's decoupled decay."),
+    b("probe", Class::Via, "via probe", "The gradient is taken at a perturbed point."),
+    b("accuracy", Class::Report, "accuracy(data.label)", "Share of rows whose greatest result is the label."),
+    b("cosine", Class::Report, "cosine", "Cosine of each dense result row with its sparse one."),
+    b("time", Class::Report, "time", "Time of a call, dense beside sparse."),
+    b("sparsity", Class::Promise, "sparsity(net.w) >= 50%", "Share of zeros among the elements of weights."),
+    b("cpu", Class::Value, "cpu(threads: 1)", "Compile for the processor of this machine."),
+    b("cuda", Class::Value, "cuda(arch: \"sm_90a\")", "Write CUDA C++."),
+    b("column", Class::Function, "column(3)", "One column of a table."),
+    b("columns", Class::Function, "columns(0..64)", "A range of columns of a table."),
+    b("field", Class::Function, "field(\"name\")", "A named array of the file."),
+    b("rows", Class::Function, "rows(\"file\")", "Row numbers listed in a text file, one a line."),
+    b("rest", Class::Value, "rest", "All rows that no other split lists."),
+    b(
+        "wordpiece",
+        Class::Function,
+        "wordpiece(\"tokenizer.json\", length: 128)",
+        "Token ids, and which positions are real.",
+    ),
+];
+
+/// Number of the first builtin of a name.
+pub fn find(name: &str) -> Option<usize> {
+    BUILTINS.iter().position(|b| b.name == name)
+}
+
+/// The first builtin of a name.
+pub fn builtin(name: &str) -> Option<&'static Builtin> {
+    BUILTINS.get(find(name)?)
+}

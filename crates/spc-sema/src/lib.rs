@@ -20,8 +20,8 @@ mod scope;
 pub mod time;
 
 pub use bind::{Stored, check_stored};
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_at};
 pub use cx::closest;
-pub use front::{check_read, front};
+pub use front::{check_read, check_read_at, front};
 pub use library::{FIRST_LIBRARY_FILE, Library};
 pub use module::*;

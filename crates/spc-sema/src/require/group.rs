@@ -3,9 +3,10 @@ use super::Resolver;
 use super::scope::Over;
 use super::tile::{TileSpec, shape};
 use crate::cx::{Cx, Res};
+use crate::group as slices;
 use spc_base::{Diagnostic, codes};
-use spc_ir::{Cover, Member, Overlap, Scope, Tail};
-use spc_syntax::ast::{BinaryOp, Clause, Expr, ExprKind, GroupItem, GroupRef, Ident, Sentence};
+use spc_ir::{Cover, Member, Scope, Tail};
+use spc_syntax::ast::{Clause, Expr, ExprKind, GroupRef, Ident, Sentence};
 
 /// What a sentence chooses among.
 pub enum Kind<'e> {
@@ -14,7 +15,7 @@ pub enum Kind<'e> {
     Tensors,
     /// The matrix, and whether (i, j) and (j, i) are one.
     Pairs(&'e Expr, bool),
-    Slices(&'e Expr),
+    Slices(slices::Found<'e>),
 }
 
 /// A group with the names of `group` items looked through.
@@ -28,74 +29,54 @@ pub struct Found<'e> {
 impl Resolver<'_> {
     /// The kind of a group.
     pub fn kind<'e>(&'e self, cx: &mut Cx, g: &'e GroupRef) -> Res<Found<'e>> {
-        let (mut expr, mut of, mut on_overlap) = (&g.group, g.of.as_ref(), None);
-        let mut seen: Vec<&GroupItem> = Vec::new();
-        loop {
-            let kind = match &expr.kind {
-                ExprKind::Name(n) => match n.as_str() {
-                    "elements" => Kind::Elements,
-                    "tensors" => Kind::Tensors,
-                    name => {
-                        let Some(item) = self.names.group(name) else {
-                            let known: Vec<&str> =
-                                ["elements", "tensors"].into_iter().chain(self.names.known()).collect();
-                            return cx.unknown(n.span, "group", name, known);
-                        };
-                        if seen.iter().any(|i| std::ptr::eq(*i, item)) {
-                            let text = format!("group `{name}` is made of itself");
-                            return cx.err(codes::RECURSION, n.span, text, "used here");
-                        }
-                        seen.push(item);
-                        (expr, of) = (&item.group.group, of.or(item.group.of.as_ref()));
-                        on_overlap = on_overlap.or(item.on_overlap.as_ref());
-                        continue;
-                    }
-                },
-                ExprKind::Call { callee, args } => match callee.as_name().map(|n| n.as_str()) {
-                    Some("tile") => Kind::Tile(TileSpec { args, span: expr.span }),
-                    Some("slices") => Kind::Slices(expr),
-                    Some("pairs") => match args.as_slice() {
-                        [a] if a.is_plain() => Kind::Pairs(&a.value, false),
-                        [a, b] if a.is_plain() && b.value.as_name().is_some_and(|n| n.as_str() == "undirected") => {
-                            Kind::Pairs(&a.value, true)
-                        }
-                        _ => {
-                            let text = "`pairs` takes a square matrix, and perhaps `undirected`";
-                            return cx.err(codes::ARGUMENT, expr.span, text, "expected `pairs(net.w, undirected)`");
-                        }
-                    },
-                    Some(other) => {
-                        let span = callee.span;
-                        return cx.unknown(span, "group", other, ["tile", "slices", "pairs", "elements", "tensors"]);
-                    }
-                    None => return cx.err(codes::WRONG_KIND, expr.span, "this is no group", "expected `elements`"),
-                },
-                ExprKind::Slice { .. } | ExprKind::Binary { op: BinaryOp::Join, .. } => Kind::Slices(expr),
-                _ => {
-                    return cx.err(codes::WRONG_KIND, expr.span, "this is no group", "expected for example `elements`");
+        let look = slices::look(cx, self.names, g)?;
+        let (expr, of, on_overlap) = (look.expr, look.of, look.on_overlap());
+        let kind = match &expr.kind {
+            ExprKind::Name(n) => match n.as_str() {
+                "elements" => Kind::Elements,
+                "tensors" => Kind::Tensors,
+                name => {
+                    let known: Vec<&str> = ["elements", "tensors"].into_iter().chain(self.names.known()).collect();
+                    return cx.unknown(n.span, "group", name, known);
                 }
-            };
-            return Ok(Found { kind, of, on_overlap });
-        }
+            },
+            _ if slices::is_slices(expr) => Kind::Slices(look),
+            ExprKind::Call { callee, args } => match callee.as_name().map(|n| n.as_str()) {
+                Some("tile") => Kind::Tile(TileSpec { args, span: expr.span }),
+                Some("pairs") => match args.as_slice() {
+                    [a] if a.is_plain() => Kind::Pairs(&a.value, false),
+                    [a, b] if a.is_plain() && b.value.as_name().is_some_and(|n| n.as_str() == "undirected") => {
+                        Kind::Pairs(&a.value, true)
+                    }
+                    _ => {
+                        let text = "`pairs` takes a square matrix, and perhaps `undirected`";
+                        return cx.err(codes::ARGUMENT, expr.span, text, "expected `pairs(net.w, undirected)`");
+                    }
+                },
+                Some(other) => {
+                    let known = ["tile", "slices", "pairs", "elements", "tensors"];
+                    return cx.unknown(callee.span, "group", other, known);
+                }
+                None => return cx.err(codes::WRONG_KIND, expr.span, "this is no group", "expected `elements`"),
+            },
+            _ => return cx.err(codes::WRONG_KIND, expr.span, "this is no group", "expected for example `elements`"),
+        };
+        Ok(Found { kind, of, on_overlap })
     }
 
     /// Members of a sentence over slices.
     pub fn slices_of(
         &self,
         cx: &mut Cx,
-        e: &Expr,
+        found: &slices::Found<'_>,
         s: &Sentence,
-        _: (Option<&Expr>, Option<&Expr>),
-        _: Tail,
+        (on, except): (Option<&Expr>, Option<&Expr>),
+        tail: Tail,
         over: &Over<'_>,
     ) -> Res<Vec<Member>> {
-        self.shared_scope(
-            cx,
-            s,
-            over,
-            "a slice lies in several tensors, so slices are counted per layer or per model",
-        )?;
-        cx.not_yet(e.span, "slices")
+        let text = "a slice lies in several tensors, so slices are counted per layer or per model";
+        self.shared_scope(cx, s, over, text)?;
+        self.slice_members(cx, found, on, except, tail)
     }
 
     /// Refuses scopes smaller than groups that several tensors share.
@@ -139,15 +120,5 @@ impl Resolver<'_> {
         }
         let tile = Member::tile(&tensor.path, &shape, &shape, &shape, &tensor.layer);
         Ok(vec![Member { cover: Cover::Pairs { undirected }, ..tile }])
-    }
-
-    /// The words after `on_overlap`.
-    pub fn overlap(&self, cx: &mut Cx, clause: Option<&Clause<Ident>>) -> Res<Option<Overlap>> {
-        let Some(c) = clause else { return Ok(None) };
-        match Overlap::from_name(c.value.as_str()) {
-            Some(Overlap::Latent) => cx.not_yet(c.span, "`on_overlap latent` in a constraint"),
-            Some(o) => Ok(Some(o)),
-            None => cx.unknown(c.value.span, "way to treat overlap", &c.value.name, ["sum", "latent", "tree"]),
-        }
     }
 }

@@ -11,8 +11,10 @@ mod select;
 mod tile;
 
 pub use order::check_order;
+pub use select::tensors_below;
 
 use crate::cx::{Cx, Res};
+use crate::group::{self as slices, Coupled};
 use crate::model::Axes;
 use crate::module::{Data, Model, ModelTensor};
 use crate::roles::Roles;
@@ -23,7 +25,7 @@ use group::Kind;
 use scope::Over;
 use spc_base::{Diagnostic, codes};
 use spc_ir::method::{Moment, Unit};
-use spc_ir::{Amount, Cost, Cover, DType, Graph, Keep, Member, Scope, Score, Tail};
+use spc_ir::{Amount, Cost, Cover, DType, Graph, Keep, Member, Overlap, Scope, Score, Tail};
 use spc_syntax::ast::{self, By, Expr, ExprKind, Ident, Sentence};
 use std::collections::BTreeMap;
 use tile::shape;
@@ -35,6 +37,7 @@ pub struct Resolver<'a> {
     pub data: &'a [Data],
     pub roles: &'a Roles,
     pub graphs: &'a BTreeMap<String, Graph>,
+    pub coupled: &'a Coupled<'a>,
     /// Schedules have the value of this moment.
     pub moment: Moment,
 }
@@ -140,7 +143,11 @@ impl Resolver<'_> {
         if let Amount::Budget { of, .. } = amount {
             self.price(cx, &mut members, of)?;
         }
-        let overlap = self.overlap(cx, c.on_overlap.as_ref().or(found.on_overlap))?;
+        let overlap = slices::overlap(cx, c.on_overlap.as_ref().or(found.on_overlap))?;
+        if let (Some(Overlap::Latent), Some(word)) = (overlap, c.on_overlap.as_ref().or(found.on_overlap)) {
+            return cx.not_yet(word.span, "`on_overlap latent` in a constraint");
+        }
+        slices::check_overlap(cx, &s.group, &members, overlap)?;
         let keep = Keep { score, joint, floor, multiple, tail, overlap, ..Keep::new(amount, over.scope, members) };
         self.amount_fits(cx, s, &keep, common.then)?;
         Ok(keep)

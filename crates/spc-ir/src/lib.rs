@@ -6,6 +6,7 @@
 //! `docs/ir.md`; the reference interpreter (`spc-interp`) is that text as code.
 
 mod constraint;
+mod constraint_text;
 pub mod couple;
 mod derived;
 mod expr;
@@ -24,7 +25,7 @@ mod verify;
 mod verify_tests;
 pub mod view;
 
-pub use constraint::{Amount, Floor, Keep, Member, Require, Scope, Score, Tail};
+pub use constraint::{Amount, Cost, Cover, Floor, Keep, Member, Overlap, Part, Require, Scope, Score, Slices, Tail};
 pub use derived::Formula;
 pub use expr::{BinFn, ScalarExpr, UnFn};
 pub use graph::{Graph, Node, NodeId, Source};

@@ -22,7 +22,8 @@ fn main() {
     let limits = Limits::default();
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![500, 1000, 2000, 4000, 26000] } else { sizes };
-    println!("library: {:.1} ms", best(5, Library::load));
+    let empty = best(5, || spc_sema::front("use std.nn\n", FILE, &Library::load(), &limits));
+    println!("a program of one `use std.nn`, with reading the library: {empty:.1} ms");
     let lib = Library::load();
     println!("lines, KiB, parse ms, check ms, format ms, all ms for a MiB");
     for lines in sizes {

@@ -75,11 +75,10 @@ fn entry(image: f32[B, I]) -> y: f32[B, O] {
   y[b, o] = mlp.w2[o, n] * h[b, n]
 }
 
-require nm24: nm(2, 4) on mlp.w1
-require cols: keep 25% of tile(out: 2, in: 1) per tensor by norm2 on mlp.w2
-
 group unit = slices(N) of mlp
 require half: keep 50% of unit per model by norm2
+require nm24: nm(2, 4) on mlp.w1
+require cols: keep 25% of tile(out: 2, in: 1) per tensor by norm2 on mlp.w2
 
 run test { call: entry(digits.test.image)   report: [accuracy(digits.test.label), size] }
 

@@ -1,4 +1,5 @@
 //! The whole of checking: names, axes, models, data, functions, constraints, jobs, in this order.
+use crate::calls;
 use crate::consts::Consts;
 use crate::cx::{Cx, Res};
 use crate::elab::{self, Program};
@@ -89,7 +90,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
         }
     }
     let elaborated = graphs.clone();
-    let coupled = Coupled::new(&elaborated);
+    let coupled = Coupled::new(&elaborated, &calls::roots(ast));
     let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles, coupled: &coupled };
     let mut core = ast.clone();
     let mut requires = Vec::new();

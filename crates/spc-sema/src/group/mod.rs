@@ -139,7 +139,7 @@ pub fn check_overlap(cx: &mut Cx, g: &GroupRef, members: &[Member], overlap: Opt
     let Some((weight, dims)) = crossing(members).filter(|_| overlap.is_none()) else { return Ok(()) };
     let d = Diagnostic::error(codes::OVERLAP, format!("elements of `{weight}` lie in several groups"));
     let how = if dims.0 == dims.1 { "slices meet in one axis" } else { "slices along two axes cross there" };
-    cx.report(d.at(g.span, how).help("say what becomes of them: `on_overlap sum` or `on_overlap latent`"))
+    cx.report(d.at(g.span, how).help("with `on_overlap sum` an element stays when all of its slices are kept"))
 }
 
 /// A weight in which parts of different families, or several parts of one, share elements; and their dimensions.

@@ -69,7 +69,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
 
     // Names, axes or a model that are broken would make every function that reads them look broken too.
     let sound = named && whole;
-    let program = Program { names: &names, axes: &axes, models: &models, consts: &consts, limits: *limits };
+    let program = Program::new(&names, &axes, &models, &consts, *limits);
     let (mut graphs, mut entries) = (BTreeMap::new(), Vec::new());
     for (f, known) in functions.into_iter().filter(|(f, _)| sound && elab::is_entry(f, &axes)) {
         entries.push(f.name.name.clone());

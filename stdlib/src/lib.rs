@@ -29,6 +29,9 @@ files! {
     "nn" / "pool.sp",
     "patterns" / "nm.sp",
     "patterns" / "blocks.sp",
+    "patterns" / "vnm.sp",
+    "patterns" / "global.sp",
+    "patterns" / "erk.sp",
     "schedule" / "shapes.sp",
 }
 

@@ -5,6 +5,7 @@
 //! back to itself ([`Graph::parse`], `Display`), and a [`Graph::verify`]. The meaning of each operator is in
 //! `docs/ir.md`; the reference interpreter (`spc-interp`) is that text as code.
 
+mod along;
 mod constraint;
 pub mod couple;
 mod derived;
@@ -24,6 +25,7 @@ mod verify;
 mod verify_tests;
 pub mod view;
 
+pub use along::{Along, Softmax, along};
 pub use constraint::{Amount, Floor, Keep, Member, Require, Scope, Score, Tail};
 pub use derived::Formula;
 pub use expr::{BinFn, ScalarExpr, UnFn};

@@ -79,6 +79,7 @@ registry! {
     RESULT = "SP0207", "a result is not assigned";
     FREE_AXIS = "SP0208", "a free axis has no range";
     REPEATED_AXIS = "SP0209", "an axis occurs twice";
+    AXIS_PARAMETER = "SP0220", "an axis parameter may be a misspelt axis";
 
     SCORE_NAN = "SP0240", "a score has no place in an order";
 

@@ -6,9 +6,11 @@
 
 mod bind;
 mod check;
+mod cover;
 mod erf;
 mod error;
 mod groups;
+mod joint;
 mod map;
 mod ops;
 mod product;
@@ -16,6 +18,7 @@ mod project;
 mod real;
 mod run;
 mod scalar;
+mod score;
 mod select;
 pub mod testing;
 mod top;
@@ -26,7 +29,7 @@ pub use bind::bind_syms;
 pub use check::{Broken, CheckError, verify_requires};
 pub use error::RunError;
 pub use product::{gamma, linear_alternatives, sum_abs};
-pub use project::{ProjectError, Projected, project};
+pub use project::{ProjectError, Projected, project, project_with};
 pub use real::Real;
 pub use run::{Absent, Both, run, run_all, run_both};
 pub use value::{Value, Weights};

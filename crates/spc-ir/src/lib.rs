@@ -7,6 +7,7 @@
 
 mod along;
 mod constraint;
+mod constraint_text;
 pub mod couple;
 mod derived;
 mod expr;
@@ -26,7 +27,7 @@ mod verify_tests;
 pub mod view;
 
 pub use along::{Along, Softmax, along};
-pub use constraint::{Amount, Floor, Keep, Member, Require, Scope, Score, Tail};
+pub use constraint::{Amount, Cost, Cover, Floor, Keep, Member, Overlap, Part, Require, Scope, Score, Slices, Tail};
 pub use derived::Formula;
 pub use expr::{BinFn, ScalarExpr, UnFn};
 pub use graph::{Graph, Node, NodeId, Source};

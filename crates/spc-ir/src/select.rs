@@ -36,6 +36,11 @@ impl Top {
             Amount::OutOf { n, m } => share(n, m).min(n),
             Amount::Share { num, den } => share(num, den).max(1),
             Amount::Above(_) => above,
+            // All groups cost the same.
+            Amount::Budget { num, den, .. } => {
+                let n = u128::from(groups) * u128::from(num) / u128::from(den.max(1));
+                u64::try_from(n).unwrap_or(u64::MAX)
+            }
         };
         let multiple = self.multiple.max(1);
         n.div_ceil(multiple).saturating_mul(multiple).max(self.first.saturating_add(self.last)).min(groups)
@@ -64,6 +69,7 @@ mod tests {
         assert_eq!(kept(Amount::OutOf { n: 2, m: 4 }, 1, 0, 0, 3), 2);
         assert_eq!(kept(Amount::OutOf { n: 2, m: 4 }, 1, 0, 0, 1), 1);
         assert_eq!(kept(Amount::Above(0.0), 1, 0, 0, 9), 5);
+        assert_eq!(kept(Amount::Budget { num: 1, den: 2, of: crate::Cost::Flops }, 1, 0, 0, 9), 4);
         assert_eq!(kept(Amount::Count(u64::MAX), u64::MAX, 0, u64::MAX, 9), 9);
     }
 }

@@ -1,17 +1,17 @@
 //! Text form of a graph. `Graph::parse(&g.to_string())` equals `g` for every graph whose ids are dense.
 use crate::derived::Shown;
 use crate::{
-    Amount, DType, Dim, Floor, Formula, Graph, Keep, Member, NodeId, Op, ReduceFn, Require, ScalarExpr, Scope, Score,
-    Size, Sym, SymId, Tail, Top, Type,
+    Amount, Cost, DType, Dim, Formula, Graph, NodeId, Op, ReduceFn, ScalarExpr, Size, Sym, SymId, Top, Type,
+    constraint_text,
 };
 use std::fmt::{self, Write};
 
-fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>, sep: &str) -> String {
+pub(crate) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>, sep: &str) -> String {
     items.into_iter().map(|i| i.to_string()).collect::<Vec<_>>().join(sep)
 }
 
 /// A name in quotes, as JSON writes it: what [`unquote`] reads back.
-fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     serde_json::to_string(name).unwrap_or_else(|_| format!("{name:?}"))
 }
 
@@ -139,27 +139,7 @@ impl fmt::Display for Graph {
         for (name, o) in &self.outputs {
             writeln!(f, "  output {} = {o}", quote(name))?;
         }
-        for r in &self.requires {
-            for k in &r.keeps {
-                write!(f, "  keep {} {} per {} by {}", quote(&r.name), k.amount, k.scope, k.score)?;
-                if let Some(fl) = &k.floor {
-                    write!(f, " min {} per {}", fl.count, fl.scope)?;
-                }
-                writeln!(f, " multiple {} {}", k.multiple, k.tail)?;
-                for m in &k.members {
-                    let n = |v: &[u64]| list(v, " ");
-                    writeln!(
-                        f,
-                        "    on {} [{}] group [{}] scope [{}] layer {}",
-                        quote(&m.weight),
-                        n(&m.shape),
-                        n(&m.group),
-                        n(&m.scope),
-                        quote(&m.layer)
-                    )?;
-                }
-            }
-        }
+        constraint_text::write(f, &self.requires)?;
         writeln!(f, "}}")
     }
 }
@@ -204,19 +184,19 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     Ok(out)
 }
 
-fn unquote(word: &str) -> Result<String, String> {
+pub(crate) fn unquote(word: &str) -> Result<String, String> {
     serde_json::from_str::<String>(word).map_err(|_| format!("`{word}` is not a quoted name"))
 }
 
-fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
+pub(crate) fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
     word.parse().map_err(|_| format!("`{word}` is not a number in range"))
 }
 
-fn inside(word: &str, open: char, close: char) -> Result<&str, String> {
+pub(crate) fn inside(word: &str, open: char, close: char) -> Result<&str, String> {
     word.strip_prefix(open).and_then(|w| w.strip_suffix(close)).ok_or_else(|| format!("`{open}..{close}` expected"))
 }
 
-fn numbers<T: std::str::FromStr>(word: &str) -> Result<Vec<T>, String> {
+pub(crate) fn numbers<T: std::str::FromStr>(word: &str) -> Result<Vec<T>, String> {
     inside(word, '[', ']')?.split_whitespace().map(number).collect()
 }
 
@@ -270,8 +250,8 @@ fn parse_line(g: &mut Graph, line: &str) -> Result<(), String> {
             g.outputs.push((unquote(get(1)?)?, id));
             Ok(())
         }
-        "keep" => parse_keep(g, &w),
-        "on" => parse_member(g, &w),
+        "keep" => constraint_text::parse_keep(g, &w),
+        "on" => constraint_text::parse_member(g, &w),
         first => {
             let id = node_id(first)?;
             let colon = w.iter().rposition(|x| x == ":").ok_or("`:` and a type expected")?;
@@ -316,9 +296,14 @@ fn parse_formula(g: &Graph, sum: &str, div: &str) -> Result<Formula, String> {
     Ok(f)
 }
 
-fn parse_amount(w: &[&str]) -> Result<Amount, String> {
+pub(crate) fn parse_amount(w: &[&str]) -> Result<Amount, String> {
     Ok(match w {
         ["above", t] => Amount::Above(number(t)?),
+        [share, "of", of] if share.contains('/') => {
+            let (a, b) = share.split_once('/').unwrap_or_default();
+            let of = Cost::from_name(of).ok_or_else(|| format!("unknown cost `{of}`"))?;
+            Amount::Budget { num: number(a)?, den: number(b)?, of }
+        }
         [n, "of", m] => Amount::OutOf { n: number(n)?, m: number(m)? },
         [n] => match n.split_once('/') {
             Some((a, b)) => Amount::Share { num: number(a)?, den: number(b)? },
@@ -383,62 +368,4 @@ fn parse_op(g: &Graph, w: &[String], ty: &Type) -> Result<Op, String> {
         }
         other => return Err(format!("unknown operator `{other}`")),
     })
-}
-
-fn scope(word: &str) -> Result<Scope, String> {
-    let all = [Scope::Tile, Scope::Tensor, Scope::Layer, Scope::Model];
-    all.into_iter().find(|s| s.to_string() == word).ok_or_else(|| format!("unknown scope `{word}`"))
-}
-
-fn parse_keep(g: &mut Graph, w: &[String]) -> Result<(), String> {
-    let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the sentence ends early".to_string());
-    let name = unquote(get(1)?)?;
-    let per = w.iter().position(|x| x == "per").ok_or("`per` expected")?;
-    let amount: Vec<&str> = w.get(2..per).unwrap_or_default().iter().map(String::as_str).collect();
-    let amount = parse_amount(&amount)?;
-    let find = |word: &str| w.iter().position(|x| x == word);
-    let score = match get(find("by").ok_or("`by` expected")? + 1)? {
-        "abs" => Score::Abs,
-        "norm1" => Score::Norm1,
-        "norm2" => Score::Norm2,
-        other => {
-            let seed = other.strip_prefix("random").ok_or_else(|| format!("unknown score `{other}`"))?;
-            Score::Random(number(inside(seed, '(', ')')?)?)
-        }
-    };
-    let floor = match find("min") {
-        Some(i) => Some(Floor { count: number(get(i + 1)?)?, scope: scope(get(i + 3)?)? }),
-        None => None,
-    };
-    let m = find("multiple").ok_or("`multiple` expected")?;
-    let tails = [Tail::Exact, Tail::Pad, Tail::Ragged];
-    let tail = get(m + 2)?;
-    let keep = Keep {
-        amount,
-        scope: scope(get(per + 1)?)?,
-        score,
-        floor,
-        multiple: number(get(m + 1)?)?,
-        tail: tails.into_iter().find(|t| t.to_string() == tail).ok_or("unknown tail")?,
-        members: Vec::new(),
-    };
-    match g.requires.last_mut() {
-        Some(r) if r.name == name => r.keeps.push(keep),
-        _ => g.requires.push(Require { name, keeps: vec![keep] }),
-    }
-    Ok(())
-}
-
-fn parse_member(g: &mut Graph, w: &[String]) -> Result<(), String> {
-    let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the line ends early".to_string());
-    let member = Member {
-        weight: unquote(get(1)?)?,
-        shape: numbers(get(2)?)?,
-        group: numbers(get(4)?)?,
-        scope: numbers(get(6)?)?,
-        layer: unquote(get(8)?)?,
-    };
-    let keep = g.requires.last_mut().and_then(|r| r.keeps.last_mut()).ok_or("a member before its sentence")?;
-    keep.members.push(member);
-    Ok(())
 }

@@ -1,5 +1,5 @@
 //! The verifier of graphs. It runs after every pass, in all builds.
-use crate::{Dim, Formula, Graph, NodeId, Op, Size, infer};
+use crate::{Cover, Dim, Formula, Graph, Member, NodeId, Op, Part, Size, infer};
 use spc_base::Bug;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,9 +75,8 @@ impl Graph {
                 return Err(Bug::new(format!("constraint {}: it is empty or not the only one of that name", r.name)));
             }
             for m in r.keeps.iter().flat_map(|k| &k.members) {
-                let ranks = [m.group.len(), m.scope.len()];
-                if ranks.iter().any(|n| *n != m.shape.len()) || m.group.iter().chain(&m.scope).any(|t| *t == 0) {
-                    return Err(Bug::new(format!("constraint {}: tiles do not fit {}", r.name, m.weight)));
+                if !fits(m) {
+                    return Err(Bug::new(format!("constraint {}: groups do not fit {}", r.name, m.weight)));
                 }
                 let Some(id) = weights.get(&m.weight) else { continue };
                 if !self.ty(*id)?.dims.iter().map(|d| d.size.fixed()).eq(m.shape.iter().copied().map(Some)) {
@@ -87,4 +86,21 @@ impl Graph {
         }
         Ok(())
     }
+}
+
+/// Whether groups and scope tiles have the rank of the tensor and no size 0, and parts of slices lie inside it.
+fn fits(m: &Member) -> bool {
+    let tile = |t: &[u64]| t.len() == m.shape.len() && !t.contains(&0);
+    let cover = match &m.cover {
+        Cover::Tile(t) => tile(t),
+        Cover::Pairs { .. } => matches!(m.shape.as_slice(), [a, b] if a == b),
+        Cover::Slices(s) => {
+            let part = |p: &Part| {
+                let inside = m.shape.get(p.dim as usize).is_some_and(|n| p.start < p.end && p.end <= *n);
+                inside && p.inner > 0 && p.size > 0 && s.parts.first().is_some_and(|q| p.size == q.size)
+            };
+            s.by > 0 && !s.parts.is_empty() && s.parts.iter().all(part)
+        }
+    };
+    cover && tile(&m.scope) && m.floor.as_deref().is_none_or(tile)
 }

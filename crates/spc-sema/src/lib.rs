@@ -5,6 +5,7 @@
 
 mod bind;
 mod check;
+mod consts;
 mod cx;
 mod elab;
 mod front;
@@ -21,7 +22,9 @@ pub mod time;
 
 pub use bind::{Stored, check_stored};
 pub use check::{Checked, check};
+pub use consts::{ConstValue, Constant};
 pub use cx::closest;
+pub use elab::check_library;
 pub use front::{check_read, front};
-pub use library::{FIRST_LIBRARY_FILE, Library};
+pub use library::{FIRST_LIBRARY_FILE, Library, LibrarySource};
 pub use module::*;

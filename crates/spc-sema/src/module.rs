@@ -1,4 +1,5 @@
 //! A checked program as plain data: what the driver needs to bind files, elaborate functions and run jobs.
+use crate::consts::Constant;
 use spc_base::Span;
 use spc_ir::{DType, Dim, Keep};
 use spc_syntax::ast;
@@ -198,6 +199,8 @@ pub struct Require {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Module {
     pub axes: BTreeMap<String, Axis>,
+    /// Named constants, in file order.
+    pub consts: Vec<Constant>,
     pub models: Vec<Model>,
     pub data: Vec<Data>,
     pub requires: Vec<Require>,

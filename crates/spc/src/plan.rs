@@ -42,7 +42,7 @@ fn suggested(graph: &Graph, weight: &str) -> Vec<Layout> {
     let mut out = BTreeSet::new();
     for k in graph.requires.iter().flat_map(|r| &r.keeps) {
         for m in k.members.iter().filter(|m| m.weight == weight && m.shape.len() == 2) {
-            out.extend(layout_of(k, &m.group, &m.scope));
+            out.extend(m.group().and_then(|group| layout_of(k, group, &m.scope)));
         }
     }
     out.into_iter().filter(|l| l.check().is_ok()).collect()

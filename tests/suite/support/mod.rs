@@ -112,7 +112,7 @@ pub fn declared(g: &Graph) -> Vec<spc_formats::Layout> {
     let mut out = Vec::new();
     for k in g.requires.iter().flat_map(|r| &r.keeps) {
         for m in &k.members {
-            let layout = match (k.amount, m.group.as_slice()) {
+            let layout = match (k.amount, m.group().unwrap_or_default()) {
                 (spc_ir::Amount::OutOf { n, m }, [1, 1]) => Layout::Nm { n: n as u32, m: m as u32 },
                 (_, [v, 1]) if *v > 1 => Layout::Vx1 { v: *v as u32 },
                 (_, [r, c]) if *r > 1 => Layout::Bsr { r: *r as u32, c: *c as u32 },

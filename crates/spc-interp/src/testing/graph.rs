@@ -555,23 +555,17 @@ impl Builder {
                 _ => Amount::Above(f64::from(self.rng.eighth())),
             };
             let score = [Score::Abs, Score::Norm1, Score::Norm2, Score::Random(self.rng.next_u64())];
-            let floor = Floor { count: n, scope: scopes[self.rng.below(4)] };
+            let floor = Floor { count: n, share: None, scope: scopes[self.rng.below(4)] };
             let ones = vec![1; shape.len()];
-            let member = Member {
-                weight: weight.clone(),
-                shape: shape.clone(),
-                group: ones.clone(),
-                scope: if self.rng.chance(1, 2) { ones } else { shape.clone() },
-                layer: format!("net.layer.{}", self.rng.below(3)),
-            };
+            let scope = if self.rng.chance(1, 2) { ones.clone() } else { shape.clone() };
+            let layer = format!("net.layer.{}", self.rng.below(3));
+            let member = Member::tile(weight.clone(), &shape, &ones, &scope, &layer);
             Keep {
-                amount,
-                scope: scopes[self.rng.below(4)],
-                score: score[self.rng.below(4)],
+                score: score[self.rng.below(4)].clone(),
                 floor: self.rng.chance(1, 3).then_some(floor),
                 multiple: 1 + self.rng.below(3) as u64,
                 tail: [Tail::Exact, Tail::Pad, Tail::Ragged][self.rng.below(3)],
-                members: vec![member],
+                ..Keep::new(amount, scopes[self.rng.below(4)], vec![member])
             }
         });
         Require { name, keeps: keeps.collect() }

@@ -8,6 +8,7 @@ use crate::library::Library;
 use crate::module::{Module, Require};
 use crate::require::Resolver;
 use crate::roles::{self, Roles};
+use crate::runtime::{self, RunTime};
 use crate::scope::Names;
 use crate::{model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
@@ -21,6 +22,8 @@ pub struct Checked {
     pub module: Module,
     /// By function name, before any pass. Each carries the constraints on the weights it reads.
     pub graphs: BTreeMap<String, Graph>,
+    /// The dense meaning of the functions on whose values a constraint acts; for all others it is the same graph.
+    pub dense: BTreeMap<String, Graph>,
     /// Types of the values that statements of the root file assign, by the span of the name.
     pub types: BTreeMap<Span, spc_ir::Type>,
     pub diagnostics: Vec<Diagnostic>,
@@ -90,6 +93,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles };
     let mut core = ast.clone();
     let mut requires = Vec::new();
+    let mut run_time: Vec<RunTime> = Vec::new();
     for (item, out) in ast.items.iter().zip(&mut core.items) {
         let ItemKind::Require(r) = &item.kind else { continue };
         let Ok(sentence) = pattern::expand(&mut cx, &names, &r.what) else { continue };
@@ -109,6 +113,14 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
         if !sound {
             continue;
         }
+        match runtime::run_time(&mut cx, &names, &name, &sentence, item.span) {
+            Ok(None) => {}
+            Ok(Some(r)) => {
+                run_time.push(r);
+                continue;
+            }
+            Err(_) => continue,
+        }
         let before = cx.diags.len();
         let keeps = resolver.keeps(&mut cx, &sentence);
         if !complete {
@@ -118,7 +130,12 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
             requires.push(Require { name, sentence, keeps, span: item.span });
         }
     }
-    for g in graphs.values_mut() {
+    let mut dense = if complete && !run_time.is_empty() {
+        runtime::choices(&mut cx, &program, ast, &run_time, &mut graphs)
+    } else {
+        BTreeMap::new()
+    };
+    for g in graphs.values_mut().chain(dense.values_mut()) {
         attach(g, &requires);
     }
 
@@ -143,9 +160,22 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
 
     cx.diags.truncate(limits.diagnostics);
     let consts = consts.listed(ast);
-    let module =
-        Module { axes, consts, models, data, requires, runs, targets, expects, entries, core, ast: ast.clone() };
-    Checked { module, graphs, types: cx.types, diagnostics: cx.diags }
+    let choices = run_time.into_iter().map(|r| r.listed()).collect();
+    let module = Module {
+        axes,
+        consts,
+        models,
+        data,
+        requires,
+        choices,
+        runs,
+        targets,
+        expects,
+        entries,
+        core,
+        ast: ast.clone(),
+    };
+    Checked { module, graphs, dense, types: cx.types, diagnostics: cx.diags }
 }
 
 /// Drops the diagnostics after the first `from` that only say that something does not exist.

@@ -195,6 +195,15 @@ pub struct Require {
     pub span: Span,
 }
 
+/// A constraint on a named value of a function: part of the function's meaning, approximate, left out of the dense program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueChoice {
+    pub name: String,
+    pub function: String,
+    pub value: String,
+    pub span: Span,
+}
+
 /// A checked program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Module {
@@ -204,6 +213,8 @@ pub struct Module {
     pub models: Vec<Model>,
     pub data: Vec<Data>,
     pub requires: Vec<Require>,
+    /// Constraints on values that are chosen at run time.
+    pub choices: Vec<ValueChoice>,
     pub runs: Vec<Run>,
     pub targets: Vec<Target>,
     pub expects: Vec<Expect>,

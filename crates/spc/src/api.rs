@@ -275,7 +275,11 @@ fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet
     }
     let on = s.cpu(t.threads);
     let names = source.functions(&c.functions)?;
-    let graphs = names.iter().map(|n| source.graph(n)).collect::<Result<Vec<_>, _>>()?;
+    let graph = |n: &String| match c.constraints {
+        Constraints::Applied => source.graph(n),
+        Constraints::LeftOut => source.dense_graph(n),
+    };
+    let graphs = names.iter().map(graph).collect::<Result<Vec<_>, _>>()?;
     fall_back(s, graphs, &t)?;
     let built = build(s, source, t, &names, given, c.constraints)?;
     let mut out = BTreeMap::new();

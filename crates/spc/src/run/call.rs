@@ -55,7 +55,8 @@ pub fn call_file(s: &mut Session<'_>, path: &Path, target_name: Option<&str>, ca
     read_inputs(s, source.graph(&name)?, call)?;
     let t = target(&source.module, target_name)?;
     let on = s.cpu(t.threads);
-    fall_back(s, [source.graph(&name)?], &t)?;
+    let graph = if call.dense { source.dense_graph(&name)? } else { source.graph(&name)? };
+    fall_back(s, [graph], &t)?;
     let names = std::slice::from_ref(&name);
     let built = build(s, &source, t, names, &WeightSet::default(), constraints(call.dense))?;
     let planned = built.function(&name)?;

@@ -167,7 +167,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
     // One program after the other, so that only one set of dense copies is in memory at a time.
     let dense = {
         let mut packed = PackedSet::new();
-        let planned = plan(s, graph, &stored, &t, Allowed::Dense)?;
+        let planned = plan(s, source.dense_graph(&run.function)?, &stored, &t, Allowed::Dense)?;
         pack_weights(s, &planned, &stored, &mut packed)?;
         Version::new(planned, &packed, &stored, on)?
     };

@@ -3,6 +3,7 @@ use crate::consts::Consts;
 use crate::cx::{Cx, Res};
 use crate::elab::{self, Program};
 use crate::front::ABSENT;
+use crate::group::{self, Coupled};
 use crate::jobs::Jobs;
 use crate::library::Library;
 use crate::module::{Module, Require};
@@ -90,7 +91,9 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
             cx.diags.push(Diagnostic::error(codes::TYPE, bug.to_string()));
         }
     }
-    let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles };
+    let elaborated = graphs.clone();
+    let coupled = Coupled::new(&elaborated);
+    let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles, coupled: &coupled };
     let mut core = ast.clone();
     let mut requires = Vec::new();
     let mut run_time: Vec<RunTime> = Vec::new();
@@ -130,6 +133,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
             requires.push(Require { name, sentence, keeps, span: item.span });
         }
     }
+    let groups = if complete { group::check_items(&mut cx, &resolver, ast) } else { Vec::new() };
     let mut dense = if complete && !run_time.is_empty() {
         runtime::choices(&mut cx, &program, ast, &run_time, &mut graphs)
     } else {
@@ -160,21 +164,10 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
 
     cx.diags.truncate(limits.diagnostics);
     let consts = consts.listed(ast);
-    let choices = run_time.into_iter().map(|r| r.listed()).collect();
-    let module = Module {
-        axes,
-        consts,
-        models,
-        data,
-        requires,
-        choices,
-        runs,
-        targets,
-        expects,
-        entries,
-        core,
-        ast: ast.clone(),
-    };
+    let choices = run_time.into_iter().map(RunTime::listed).collect();
+    let ast = ast.clone();
+    let module =
+        Module { axes, consts, models, data, groups, requires, choices, runs, targets, expects, entries, core, ast };
     Checked { module, graphs, dense, types: cx.types, diagnostics: cx.diags }
 }
 

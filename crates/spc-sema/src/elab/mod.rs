@@ -60,6 +60,8 @@ pub(crate) struct Elab<'a, 'c> {
     origins: Origins,
     /// True while a function is checked by itself, with sizes that stand for any.
     alone: bool,
+    /// A size was computed.
+    sized: bool,
 }
 
 /// True when every parameter of the function is a tensor or a number over axes of the file, so that it can be called from
@@ -171,6 +173,7 @@ impl<'a, 'c> Elab<'a, 'c> {
             ix: IndexScope::default(),
             origins: Origins::default(),
             alone: false,
+            sized: false,
         }
     }
 }

@@ -3,6 +3,7 @@ use crate::consts::Consts;
 use crate::cx::{Cx, Res};
 use crate::elab::{self, Program};
 use crate::front::ABSENT;
+use crate::group::{self, Coupled};
 use crate::jobs::Jobs;
 use crate::library::Library;
 use crate::module::{Module, Require};
@@ -87,7 +88,9 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
             cx.diags.push(Diagnostic::error(codes::TYPE, bug.to_string()));
         }
     }
-    let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles };
+    let elaborated = graphs.clone();
+    let coupled = Coupled::new(&elaborated);
+    let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles, coupled: &coupled };
     let mut core = ast.clone();
     let mut requires = Vec::new();
     for (item, out) in ast.items.iter().zip(&mut core.items) {
@@ -118,6 +121,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
             requires.push(Require { name, sentence, keeps, span: item.span });
         }
     }
+    let groups = if complete { group::check_items(&mut cx, &resolver, ast) } else { Vec::new() };
     for g in graphs.values_mut() {
         attach(g, &requires);
     }
@@ -143,8 +147,8 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
 
     cx.diags.truncate(limits.diagnostics);
     let consts = consts.listed(ast);
-    let module =
-        Module { axes, consts, models, data, requires, runs, targets, expects, entries, core, ast: ast.clone() };
+    let ast = ast.clone();
+    let module = Module { axes, consts, models, data, groups, requires, runs, targets, expects, entries, core, ast };
     Checked { module, graphs, types: cx.types, diagnostics: cx.diags }
 }
 

@@ -1,5 +1,6 @@
 //! Constraints: from a sentence to numbers. Selectors become tensors, `in` and `out` become dimensions, tiles sizes.
 use crate::cx::{Cx, Res};
+use crate::group::{self, Coupled};
 use crate::model::Axes;
 use crate::module::{Member, Model, ModelTensor};
 use crate::roles::Roles;
@@ -13,6 +14,7 @@ pub struct Resolver<'a> {
     pub axes: &'a Axes,
     pub models: &'a [Model],
     pub roles: &'a Roles,
+    pub coupled: &'a Coupled<'a>,
 }
 
 /// A tile as written: axis words and sizes.
@@ -24,6 +26,10 @@ struct TileSpec<'e> {
 impl Resolver<'_> {
     /// All sentences of one constraint, each with the tensors it acts on.
     pub fn keeps(&self, cx: &mut Cx, s: &Sentence) -> Res<Vec<Keep>> {
+        let found = group::look(cx, self.names, &s.group)?;
+        if group::is_slices(found.expr) {
+            return Ok(vec![self.keep_slices(cx, s, &found)?]);
+        }
         let tensors = self.targets(cx, s)?;
         let mut out = Vec::new();
         let mut next = Some(s);
@@ -82,6 +88,52 @@ impl Resolver<'_> {
             members.push(self.member(cx, t, group.as_ref(), scope_tile.as_ref(), tail, (&amount, then), s)?);
         }
         Ok(Keep { score, floor, multiple, tail, ..Keep::new(amount, scope, members) })
+    }
+
+    /// A sentence over slices of weights.
+    fn keep_slices(&self, cx: &mut Cx, s: &Sentence, found: &group::Found<'_>) -> Res<Keep> {
+        let c = &s.clauses;
+        if let Some(then) = &s.then {
+            return cx.not_yet(then.span, "`then keep` after slices");
+        }
+        let later = [
+            (c.at.as_ref().map(|c| c.span), "`at`"),
+            (c.every.as_ref().map(|c| c.span), "`every`"),
+            (c.via.as_ref().map(|c| c.span), "`via`"),
+            (c.always.as_ref().map(|c| c.span), "`always`"),
+            (c.by.as_ref().filter(|b| b.joint).map(|b| b.span), "`by joint`"),
+            (c.floor.as_ref().map(|c| c.span), "`min`"),
+        ];
+        for (span, what) in later {
+            if let Some(span) = span {
+                return cx.not_yet(span, what);
+            }
+        }
+        let tail = match c.tail.as_ref().map(|t| t.value) {
+            None => Tail::Exact,
+            Some(ast::Tail::Pad) => Tail::Pad,
+            Some(ast::Tail::Ragged) => Tail::Ragged,
+        };
+        let amount = self.amount(cx, &s.amount)?;
+        let (scope, tile) = self.scope(cx, c.per.as_ref().map(|p| &p.scope), s.span)?;
+        if tile.is_some() || scope == Scope::Tensor {
+            let span = c.per.as_ref().map_or(s.span, |p| p.scope.span);
+            let text = "a slice lies in several tensors, so slices are counted per layer or per model";
+            return cx.err(codes::WRONG_KIND, span, text, "expected `layer` or `model`");
+        }
+        let score = match c.by.as_ref().and_then(|b| b.score.as_ref()) {
+            Some(e) => self.score(cx, e)?,
+            None => Score::Norm2,
+        };
+        let multiple = match &c.multiple {
+            Some(m) => self.positive(cx, &m.value)?,
+            None => 1,
+        };
+        let (on, except) = (c.on.as_ref().map(|c| &c.value), c.except.as_ref().map(|c| &c.value));
+        let members = self.slice_members(cx, found, on, except, tail)?;
+        let overlap = group::overlap(cx, c.on_overlap.as_ref().or(found.on_overlap()))?;
+        group::check_overlap(cx, &s.group, &members, overlap)?;
+        Ok(Keep { score, multiple, tail, overlap, ..Keep::new(amount, scope, members) })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -155,7 +207,7 @@ impl Resolver<'_> {
         Ok(out)
     }
 
-    fn dims_of(&self, cx: &mut Cx, t: &ModelTensor, axis: &ast::Ident) -> Res<Vec<usize>> {
+    pub fn dims_of(&self, cx: &mut Cx, t: &ModelTensor, axis: &ast::Ident) -> Res<Vec<usize>> {
         let role = match axis.as_str() {
             "in" => true,
             "out" => false,
@@ -205,7 +257,7 @@ impl Resolver<'_> {
         Ok(out)
     }
 
-    fn positive(&self, cx: &mut Cx, e: &Expr) -> Res<u64> {
+    pub fn positive(&self, cx: &mut Cx, e: &Expr) -> Res<u64> {
         match e.as_int() {
             Some(n) if n > 0 => Ok(n),
             _ => cx.err(codes::WRONG_KIND, e.span, "a positive whole number is needed here", "not a positive number"),
@@ -392,7 +444,7 @@ impl Resolver<'_> {
         Ok(out)
     }
 
-    fn walk(&self, cx: &mut Cx, e: &Expr) -> Res<Vec<(usize, &Member)>> {
+    pub fn walk(&self, cx: &mut Cx, e: &Expr) -> Res<Vec<(usize, &Member)>> {
         match &e.kind {
             ExprKind::Name(n) => match self.models.iter().position(|m| m.name == n.name) {
                 Some(m) => Ok(vec![(m, &self.models[m].root)]),
@@ -478,7 +530,7 @@ impl Resolver<'_> {
     }
 }
 
-fn tensors_below(m: &Member, out: &mut Vec<usize>) {
+pub fn tensors_below(m: &Member, out: &mut Vec<usize>) {
     match m {
         Member::Tensor(t) => out.push(*t),
         Member::Record(map) => map.values().for_each(|c| tensors_below(c, out)),

@@ -26,9 +26,17 @@ files! {
     "nn" / "pointwise.sp",
     "nn" / "norm.sp",
     "nn" / "attention.sp",
+    "nn" / "rotary.sp",
+    "nn" / "conv.sp",
     "nn" / "pool.sp",
+    "nn" / "loss.sp",
     "patterns" / "nm.sp",
     "patterns" / "blocks.sp",
+    "models" / "mlp.sp",
+    "models" / "lenet.sp",
+    "models" / "resnet.sp",
+    "models" / "bert.sp",
+    "models" / "llama.sp",
     "schedule" / "shapes.sp",
 }
 

@@ -40,7 +40,7 @@ pub(super) const NAMES: &[&str] = &[
     "select",
     "gather",
     "append",
-    "rotate",
+    "empty",
     "rank",
 ];
 
@@ -68,7 +68,7 @@ impl Elab<'_, '_> {
             "select" => return self.select_keep(frame, span, args),
             "gather" => return self.gather_of(frame, span, args),
             "append" => return self.append(frame, span, args),
-            "rotate" => return self.rotate(frame, span, args),
+            "empty" => return self.empty_cache(span, args),
             "rank" => return self.rank_of(frame, span, args),
             n if LATER.contains(&n) => return self.cx.not_yet(name.span, &format!("`{n}`")),
             _ => {}

@@ -1,35 +1,46 @@
-//! Caches of keys and values, rotary positions, ranks, and relations asked by index.
+//! Caches of keys and values, ranks, and relations asked by index.
 use super::Elab;
 use super::value::{Frame, TVal, Val};
 use crate::cx::{Res, Stop};
 use spc_base::{Diagnostic, Span, codes};
-use spc_ir::{BinFn, DType, Dim, Formula, Op, Size, Type, UnFn};
+use spc_ir::{DType, Dim, Formula, Op, Size, Type};
 use spc_syntax::ast::{self, Arg, Idx, IdxKind};
 use std::collections::BTreeMap;
 
 /// Members of a cache.
 const PARTS: [&str; 2] = ["k", "v"];
 
-/// True for keys and values with their length.
+/// True for `empty()`.
+fn is_empty_cache(members: &BTreeMap<String, Val>) -> bool {
+    members.len() == 1 && members.get("len") == Some(&Val::Num(0.0))
+}
+
+/// True for keys and values with their length, or without any.
 fn is_cache(members: &BTreeMap<String, Val>) -> bool {
-    members.len() == 3 && ["k", "v", "len"].iter().all(|m| members.contains_key(*m))
+    is_empty_cache(members) || (members.len() == 3 && ["k", "v", "len"].iter().all(|m| members.contains_key(*m)))
 }
 
 impl Elab<'_, '_> {
     /// A cache as two inputs, `NAME.k` and `NAME.v`. Its length is the size of the last axis but one.
     pub(super) fn cache_input(&mut self, param: &ast::Param, ty: Type) -> Res<Val> {
-        if ty.rank() < 2 {
-            let text = "a cache has an axis of positions and an axis of channels";
-            return self.cx.err(codes::CACHE, param.span, text, "expected `cache[.., S, C]`");
+        self.made_up_cache(param.name.span, &param.name.name, &ty.dims)
+    }
+
+    /// A cache of these axes as inputs of the graph.
+    pub(super) fn made_up_cache(&mut self, span: Span, name: &str, dims: &[Dim]) -> Res<Val> {
+        if dims.len() < 2 {
+            let text = "a cache has an axis along which it grows, and an axis of channels";
+            return self.cx.err(codes::CACHE, span, text, "expected `cache[.., S, C]`");
         }
         let mut members = BTreeMap::new();
         for part in PARTS {
-            let name = format!("{}.{part}", param.name.name);
-            let node = self.add(param.span, Op::Input { name: name.clone(), ty: ty.clone() }, &[])?;
-            self.origins.set(node, &self.g, param.name.span, format!("the input `{name}`"));
+            let name = format!("{name}.{part}");
+            let ty = Type::new(DType::F32, dims.to_vec());
+            let node = self.add(span, Op::Input { name: name.clone(), ty }, &[])?;
+            self.origins.set(node, &self.g, span, format!("the input `{name}`"));
             members.insert(part.to_string(), self.whole(node)?);
         }
-        let len = self.length_of(&ty.dims, param.span)?;
+        let len = self.length_of(dims, span)?;
         members.insert("len".into(), len);
         Ok(Val::Record(members))
     }
@@ -38,7 +49,10 @@ impl Elab<'_, '_> {
         let d = dims.len().checked_sub(2).and_then(|i| dims.get(i)).ok_or(Stop)?.clone();
         match d.size {
             Size::Fixed(n) => Ok(Val::Num(n as f64)),
-            Size::Free(_) => self.free_size(span, &d),
+            Size::Free(_) => {
+                let node = self.add(span, Op::Size { dim: d }, &[])?;
+                Ok(Val::Tensor(TVal { node, labels: Vec::new() }))
+            }
         }
     }
 
@@ -102,8 +116,16 @@ impl Elab<'_, '_> {
         Ok(Val::Record(members))
     }
 
-    /// `append(cache, k: .., v: ..)`: a longer cache. The new values have the cache's axes; the one that stands for its
-    /// positions may have another name.
+    /// `empty()`: a cache of no positions.
+    pub(super) fn empty_cache(&mut self, span: Span, args: &[Arg]) -> Res<Val> {
+        if !args.is_empty() {
+            return self.cx.err(codes::ARGUMENT, span, "`empty` takes nothing", "here");
+        }
+        Ok(Val::Record(BTreeMap::from([("len".to_string(), Val::Num(0.0))])))
+    }
+
+    /// `append(cache, k: .., v: ..)`: a longer cache. The new values have the cache's axes; the one along which it grows may
+    /// have another name.
     pub(super) fn append(&mut self, frame: &mut Frame, span: Span, args: &[Arg]) -> Res<Val> {
         let find = |name: &str| args.iter().find(|a| a.label.as_ref().is_some_and(|l| l.as_str() == name));
         let (Some(first), Some(k), Some(v), 3) = (args.first(), find("k"), find("v"), args.len()) else {
@@ -121,10 +143,12 @@ impl Elab<'_, '_> {
         let mut out = BTreeMap::new();
         let mut dims = Vec::new();
         for (part, a) in PARTS.into_iter().zip([k, v]) {
-            let Some(Val::Tensor(old)) = members.get(part).cloned() else { return Err(Stop) };
             let new = self.expr(frame, &a.value)?;
             let new = self.tensor(&new, a.span)?;
-            let t = self.appended(&old, &new, a.span)?;
+            let t = match members.get(part).cloned() {
+                Some(Val::Tensor(old)) => self.appended(&old, &new, a.span)?,
+                _ => new,
+            };
             dims = self.ty(t.node)?.dims;
             out.insert(part.to_string(), Val::Tensor(t));
         }
@@ -146,7 +170,7 @@ impl Elab<'_, '_> {
             let (have, need) = (super::select::axis_list(&nd), super::select::axis_list(&od));
             let d = Diagnostic::error(codes::CACHE, "what is appended has other axes than the cache")
                 .at(span, format!("has [{have}]"))
-                .note(format!("the cache has [{need}]; `{}` is its axis of positions", od[at].axis));
+                .note(format!("the cache has [{need}]; it grows along `{}`", od[at].axis));
             return self.cx.report(d);
         }
         let mut sizes = od.clone();
@@ -168,71 +192,6 @@ impl Elab<'_, '_> {
             Val::Tensor(t) => Ok(t),
             _ => Err(Stop),
         }
-    }
-
-    /// `rotate(x, base: 1e4, at: n)`: rotary positions, Su et al. 2021, arXiv 2104.09864, in the half-split convention:
-    /// channel i of the first half turns with channel i of the second. The last axis holds the channels, the one before it
-    /// the positions n, n + 1, ..
-    pub(super) fn rotate(&mut self, frame: &mut Frame, span: Span, args: &[Arg]) -> Res<Val> {
-        let find = |name: &str| args.iter().find(|a| a.label.as_ref().is_some_and(|l| l.as_str() == name));
-        let known = args.iter().skip(1).all(|a| a.label.as_ref().is_some_and(|l| matches!(l.as_str(), "base" | "at")));
-        let (Some(x), Some(base), true) = (args.first().filter(|a| a.label.is_none()), find("base"), known) else {
-            let text = "`rotate` takes a value, a base, and the position of its first element";
-            return self.cx.err(codes::ARGUMENT, span, text, "expected `rotate(x, base: 1e4, at: 0)`");
-        };
-        let v = self.expr(frame, &x.value)?;
-        let t = self.tensor(&v, x.span)?;
-        let base = match self.expr(frame, &base.value)?.plain() {
-            Val::Num(n) if n > 0.0 && n.is_finite() => n,
-            _ => return self.cx.err(codes::ARGUMENT, base.span, "the base is a positive number", "here"),
-        };
-        let at = match find("at") {
-            Some(a) => self.expr(frame, &a.value)?,
-            None => Val::Num(0.0),
-        };
-        let dims = self.ty(t.node)?.dims;
-        let (rank, n) = (dims.len(), dims.last().and_then(|d| d.size.fixed()));
-        let Some(n) = n.filter(|n| rank >= 2 && n % 2 == 0 && *n > 0) else {
-            let have = super::select::axis_list(&dims);
-            let text = "`rotate` takes channels in its last axis, an even number, and positions in the one before";
-            return self.cx.err(codes::RANK, x.span, text, format!("has [{have}]"));
-        };
-        let half = n as f64 / 2.0;
-        let (channel, position) = (t.labels[rank - 1].clone(), t.labels[rank - 2].clone());
-        let number = |e: &mut Self, d: &Dim, l: &String| -> Res<Val> {
-            let node = e.add(span, Op::Iota { dim: d.clone() }, &[])?;
-            Ok(Val::Tensor(TVal { node, labels: vec![l.clone()] }))
-        };
-        let c = number(self, &dims[rank - 1], &channel)?;
-        let first = self.binary(span, BinFn::Lt, &c, &Val::Num(half))?;
-        // The partner of channel i, and i modulo the half.
-        let (up, down) =
-            (self.binary(span, BinFn::Add, &c, &Val::Num(half))?, self.binary(span, BinFn::Sub, &c, &Val::Num(half))?);
-        let partner = self.select(span, &first, &up, &down)?;
-        let within = self.select(span, &first, &c, &down)?;
-        let within = self.cast(span, DType::F32, &within)?;
-        let power = self.binary(span, BinFn::Mul, &within, &Val::Num(-2.0 * base.ln() / n as f64))?;
-        let frequency = self.unary(span, UnFn::Exp, &power)?;
-        let p = number(self, &dims[rank - 2], &position)?;
-        let p = self.cast(span, DType::F32, &p)?;
-        let p = self.binary(span, BinFn::Add, &p, &at)?;
-        // Every position meets every channel.
-        let (p, f) = (self.tensor(&p, span)?, self.tensor(&frequency, span)?);
-        let pair = [position.clone(), channel.clone()];
-        let both = [dims[rank - 2].clone(), dims[rank - 1].clone()];
-        let (p, f) = (self.arrange(span, &p, &pair, &both)?, self.arrange(span, &f, &pair, &both)?);
-        let angle = self.binary(span, BinFn::Mul, &Val::Tensor(p), &Val::Tensor(f))?;
-        let (cos, sin) = (self.unary(span, UnFn::Cos, &angle)?, self.unary(span, UnFn::Sin, &angle)?);
-        let ids = self.tensor(&partner, span)?;
-        let node = self.add(span, Op::Gather { dim: rank as u32 - 1 }, &[t.node, ids.node])?;
-        let other = Val::Tensor(TVal { node, labels: t.labels.clone() });
-        let straight = self.binary(span, BinFn::Mul, &Val::Tensor(t.clone()), &cos)?;
-        let turned = self.binary(span, BinFn::Mul, &other, &sin)?;
-        let away = self.unary(span, UnFn::Neg, &turned)?;
-        let turned = self.select(span, &first, &away, &turned)?;
-        let y = self.binary(span, BinFn::Add, &straight, &turned)?;
-        let y = self.tensor(&y, span)?;
-        self.arrange(span, &y, &t.labels, &dims).map(Val::Tensor)
     }
 
     /// `rank(x over S)`: the place of each element in the order of `select`, from 0.

@@ -70,6 +70,8 @@ pub(crate) struct Elab<'a, 'c> {
     run_time: &'a [RunTime],
     named: Vec<runtime::Named>,
     met: Met,
+    /// A size was computed.
+    sized: bool,
 }
 
 /// True when every parameter of the function is a tensor or a number over axes of the file, so that it can be called from
@@ -203,6 +205,7 @@ impl<'a, 'c> Elab<'a, 'c> {
             run_time: &[],
             named: Vec::new(),
             met: Met::default(),
+            sized: false,
         }
     }
 }

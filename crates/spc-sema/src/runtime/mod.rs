@@ -65,7 +65,6 @@ fn group_of<'a>(names: &'a Names<'_>, s: &'a Sentence) -> (&'a GroupRef, &'a [Bi
     }
 }
 
-
 /// The constraint, if its sentence is about a value of a function.
 pub fn run_time(cx: &mut Cx, names: &Names<'_>, name: &str, s: &Sentence, span: Span) -> Res<Option<RunTime>> {
     let (group, binder) = group_of(names, s);

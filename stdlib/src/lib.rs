@@ -37,6 +37,9 @@ files! {
     "models" / "resnet.sp",
     "models" / "bert.sp",
     "models" / "llama.sp",
+    "patterns" / "vnm.sp",
+    "patterns" / "global.sp",
+    "patterns" / "erk.sp",
     "schedule" / "shapes.sp",
 }
 

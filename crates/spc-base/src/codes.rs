@@ -95,7 +95,6 @@ registry! {
     NOTHING_SPARED = "SP0243", "no reader can leave out what is not chosen";
     ALWAYS = "SP0244", "more is always kept than the amount";
     CACHE = "SP0245", "a cache is used wrongly";
-    STATE = "SP0246", "a state of a function is used wrongly";
 
     TILE = "SP0301", "a tile does not divide its axis";
     NOTHING_MATCHED = "SP0302", "a selector matches nothing";

@@ -53,7 +53,12 @@ pub(super) struct Choice {
 
 /// The label and the axis of the tiles of an axis.
 fn tiles_of(a: &Along) -> String {
-    format!("{}:tiles", a.label)
+    format!("{}:tiles", a.label.replace('#', "+"))
+}
+
+/// The label of the elements inside of a tile.
+fn inside_of(a: &Along) -> String {
+    format!("{}:in", a.label.replace('#', "+"))
 }
 
 impl Elab<'_, '_> {
@@ -77,7 +82,7 @@ impl Elab<'_, '_> {
         let mut chosen: Vec<(Along, String)> = Vec::new();
         let mut scopes: Vec<(Along, String)> = Vec::new();
         for (a, is_group) in c.groups.iter().map(|a| (a, true)).chain(scope.iter().map(|a| (a, false))) {
-            let (s, label) = self.to_pieces(score, a, at)?;
+            let (s, label) = self.pieces(score, a, at)?;
             score = s;
             if let Some(m) = among {
                 among = Some(self.any_of_pieces(m, a, label.as_deref())?);
@@ -138,14 +143,14 @@ impl Elab<'_, '_> {
         let node = self.add(c.span, Op::Top(top), &operands)?;
         let mut mask = TVal { node, labels: score.labels };
         for (a, label) in chosen.into_iter().chain(scopes) {
-            mask = self.to_elements(mask, &a, &label, c.span)?;
+            mask = self.spread_out(mask, &a, &label, c.span)?;
         }
         Ok(mask)
     }
 
     /// The value with one number for each piece of an axis: the greatest of its elements. Gives the label of the pieces;
     /// none where the value does not depend on the axis, or the axis is one piece.
-    fn to_pieces(&mut self, t: TVal, a: &Along, at: Span) -> Res<(TVal, Option<String>)> {
+    fn pieces(&mut self, t: TVal, a: &Along, at: Span) -> Res<(TVal, Option<String>)> {
         let dims = self.ty(t.node)?.dims;
         if let Some(i) = t.labels.iter().position(|l| *l == a.label) {
             return match a.width {
@@ -161,7 +166,7 @@ impl Elab<'_, '_> {
                     let least = Val::Num(f64::NEG_INFINITY);
                     let v = self.select(at, &Val::Tensor(there), &Val::Tensor(cut), &least)?;
                     let v = self.tensor(&v, at)?;
-                    match self.reduce(at, ReduceFn::Max, &v, &[format!("{}:in", a.label)])? {
+                    match self.reduce(at, ReduceFn::Max, &v, &[inside_of(a)])? {
                         Val::Tensor(t) => Ok((t, Some(tiles_of(a)))),
                         _ => Err(Stop),
                     }
@@ -189,7 +194,7 @@ impl Elab<'_, '_> {
         let Some(i) = t.labels.iter().position(|l| *l == a.label) else { return Ok(t) };
         let (t, over) = match (a.width, label) {
             (Width::Each(1), Some(_)) => return Ok(t),
-            (Width::Each(n), Some(_)) => (self.windows(&t, i, a, n, a.span)?, format!("{}:in", a.label)),
+            (Width::Each(n), Some(_)) => (self.windows(&t, i, a, n, a.span)?, inside_of(a)),
             _ => (t, a.label.clone()),
         };
         let at = t.labels.iter().position(|l| *l == over).ok_or(Stop)?;
@@ -199,7 +204,7 @@ impl Elab<'_, '_> {
     }
 
     /// From pieces back to the elements of the axis.
-    fn to_elements(&mut self, t: TVal, a: &Along, label: &str, at: Span) -> Res<TVal> {
+    fn spread_out(&mut self, t: TVal, a: &Along, label: &str, at: Span) -> Res<TVal> {
         let Width::Each(n) = a.width else { return Ok(t) };
         let Some(i) = t.labels.iter().position(|l| l == label).filter(|_| n > 1) else { return Ok(t) };
         let number = self.add(at, Op::Iota { dim: a.dim.clone() }, &[])?;
@@ -222,13 +227,13 @@ impl Elab<'_, '_> {
     /// Cuts dimension `i` into pieces of `n`: labels `S:tiles` and `S:in`. What lies behind the end is 0.
     fn windows(&mut self, t: &TVal, i: usize, a: &Along, n: u64, at: Span) -> Res<TVal> {
         let size = self.piece_count(a, n, at)?;
-        let into = vec![Dim { axis: tiles_of(a), size }, Dim::fixed(format!("{}:in", a.label), n)];
+        let into = vec![Dim { axis: tiles_of(a), size }, Dim::fixed(inside_of(a), n)];
         self.check_rank(at, t.labels.len() + 1)?;
         let step = i64::try_from(n).unwrap_or(i64::MAX);
         let op = Op::Window { dim: i as u32, into, coeff: vec![step, 1], offset: 0 };
         let node = self.add(at, op, &[t.node])?;
         let mut labels = t.labels.clone();
-        labels.splice(i..=i, [tiles_of(a), format!("{}:in", a.label)]);
+        labels.splice(i..=i, [tiles_of(a), inside_of(a)]);
         Ok(TVal { node, labels })
     }
 

@@ -33,18 +33,42 @@ use crate::runtime::RunTime;
 use crate::scope::{Names, Origin};
 use origin::Origins;
 use spc_base::{Diagnostic, Limits, Span, codes};
+use spc_ir::method::Moment;
 use spc_ir::{Dim, Graph, NodeId, Op, Size, Source, Sym, SymId, Type};
 use spc_syntax::ast::{self, DimKind, FnItem, TypeKind};
 use std::collections::BTreeMap;
-use value::{Frame, IndexScope, Val};
+use std::rc::Rc;
+use value::{Frame, IndexScope, Scope, Val};
 
 /// What elaboration reads.
 pub struct Program<'a> {
     pub names: &'a Names<'a>,
     pub axes: &'a Axes,
+    /// Those of the axes that have one size, and those that have a range.
+    sized: Rc<BTreeMap<String, Dim>>,
+    free: Vec<String>,
     pub models: &'a [Model],
     pub consts: &'a Consts,
     pub limits: Limits,
+}
+
+impl<'a> Program<'a> {
+    pub fn new(
+        names: &'a Names<'a>,
+        axes: &'a Axes,
+        models: &'a [Model],
+        consts: &'a Consts,
+        limits: Limits,
+    ) -> Program<'a> {
+        let (mut sized, mut free) = (BTreeMap::new(), Vec::new());
+        for (name, axis) in axes {
+            match axis.size {
+                AxisSize::Fixed(n) => _ = sized.insert(name.clone(), Dim::fixed(name, n)),
+                AxisSize::Range(..) => free.push(name.clone()),
+            }
+        }
+        Program { names, axes, sized: Rc::new(sized), free, models, consts, limits }
+    }
 }
 
 pub(crate) struct Elab<'a, 'c> {
@@ -68,6 +92,8 @@ pub(crate) struct Elab<'a, 'c> {
     alone: bool,
     /// Constraints on values of functions that act here.
     run_time: &'a [RunTime],
+    /// When their schedules are asked.
+    moment: Moment,
     named: Vec<runtime::Named>,
     met: Met,
     /// A size was computed.
@@ -83,6 +109,19 @@ pub fn is_entry(f: &FnItem, axes: &Axes) -> bool {
         _ => false,
     };
     !f.sig.params.is_empty() && f.sig.params.iter().all(outside) && undeclared(f, axes).is_none()
+}
+
+/// True for a score that is computed from tensors alone, as a function is.
+pub(crate) fn is_value_score(s: &ast::ScoreItem) -> bool {
+    let fits = |p: &ast::Param| match p.ty.as_ref().map(|t| &t.kind) {
+        Some(TypeKind::Named { name, shape, .. }) => {
+            (is_tensor_type(name.as_str()) && (shape.is_some() || p.default.is_some()))
+                || is_static_type(name.as_str())
+                || name.as_str() == "mask"
+        }
+        _ => false,
+    };
+    s.has_params && !s.sig.params.is_empty() && s.sig.params.iter().all(fits)
 }
 
 /// Types of tensors: `f32`, `float` (any floating type), `i32`, `bool`, and stored pairs.
@@ -117,7 +156,7 @@ pub(crate) fn undeclared<'f>(f: &'f FnItem, axes: &Axes) -> Option<(&'f str, Spa
 
 /// Elaborates one function of the root file: its dense meaning.
 pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
-    elaborate_with(cx, p, f, &[], &mut Met::default())
+    elaborate_with(cx, p, f, (&[], Moment::END), &mut Met::default())
 }
 
 /// Elaborates one function with constraints on values.
@@ -125,12 +164,13 @@ pub(crate) fn elaborate_with<'a>(
     cx: &mut Cx,
     p: &'a Program<'a>,
     f: &FnItem,
-    run_time: &'a [RunTime],
+    (run_time, moment): (&'a [RunTime], Moment),
     met: &mut Met,
 ) -> Res<Graph> {
     let before = cx.diags.len();
     let mut e = Elab::new(cx, p, None, &f.name.name);
     e.run_time = run_time;
+    e.moment = moment;
     let bound = e.bind_free(f);
     let done = e.entry(f).and_then(|()| e.apply_run_time());
     *met = std::mem::take(&mut e.met);
@@ -203,6 +243,7 @@ impl<'a, 'c> Elab<'a, 'c> {
             origins: Origins::default(),
             alone: false,
             run_time: &[],
+            moment: Moment::END,
             named: Vec::new(),
             met: Met::default(),
             sized: false,
@@ -275,11 +316,11 @@ impl Elab<'_, '_> {
 
     /// Axes of the root file are in scope by name.
     fn root_frame(&mut self) -> Frame {
-        let mut frame = Frame::default();
-        let names: Vec<String> = self.p.axes.keys().cloned().collect();
-        for n in names {
-            if let Some(d) = self.root_dim(&n) {
-                frame.axes.insert(n, d);
+        let mut frame = Frame { axes: Scope::of_root(Rc::clone(&self.p.sized)), ..Frame::default() };
+        let p = self.p;
+        for n in &p.free {
+            if let Some(d) = self.root_dim(n) {
+                frame.axes.insert(n.clone(), d);
             }
         }
         frame

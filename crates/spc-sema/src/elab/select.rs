@@ -5,7 +5,7 @@ use super::choose::{Along, Choice, Width};
 use super::value::{Frame, Val};
 use crate::cx::{Res, Stop};
 use spc_base::{Diagnostic, Span, codes};
-use spc_ir::method::{Moment, Unit};
+use spc_ir::method::Unit;
 use spc_ir::{Amount, DType, Dim};
 use spc_syntax::ast::{
     self, AmountKind, Arg, Clauses, End, Expr, ExprKind, GroupRef, Scope, ScopeKind, Sentence, ShareOf,
@@ -129,7 +129,8 @@ impl Elab<'_, '_> {
         add("every", c.every.as_ref().map(|c| c.span));
         add("via", c.via.as_ref().map(|c| c.span));
         add("on_overlap", c.on_overlap.as_ref().map(|c| c.span));
-        add("pad", c.tail.as_ref().map(|c| c.span));
+        add("pad", c.tail.as_ref().filter(|t| t.value == ast::Tail::Pad).map(|c| c.span));
+        add("ragged", c.tail.as_ref().filter(|t| t.value == ast::Tail::Ragged).map(|c| c.span));
         add("joint", c.by.as_ref().filter(|b| b.joint).map(|b| b.span));
         add("then", then.map(|s| s.span));
         match wrong.first() {
@@ -259,7 +260,7 @@ impl Elab<'_, '_> {
             .iter()
             .filter_map(|(n, v)| if let Val::Static(i) = v { Some((n.as_str(), *i)) } else { None })
             .collect();
-        let q = crate::time::at_with(self.cx, self.p.names, e, Moment::END, &indices)?;
+        let q = crate::time::at_with(self.cx, self.p.names, e, self.moment, &indices)?;
         match (q.unit, q.exact) {
             (Unit::Share, Some(r)) if r.num() >= 0 => Ok(Amount::Share { num: r.num() as u64, den: r.den() as u64 }),
             (Unit::Number, _) if q.value >= 0.0 && q.value.fract() == 0.0 && q.value <= MAX_WIDTH => {

@@ -5,6 +5,7 @@ use crate::module::ValueChoice;
 use crate::scope::Names;
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::Graph;
+use spc_ir::method::Moment;
 use spc_syntax::ast::{Ast, Bind, Expr, ExprKind, GroupRef, IdxKind, ItemKind, Sentence};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,6 +110,7 @@ pub fn choices(
     program: &Program<'_>,
     ast: &Ast,
     list: &[RunTime],
+    moment: Moment,
     graphs: &mut BTreeMap<String, Graph>,
 ) -> BTreeMap<String, Graph> {
     let mut dense = BTreeMap::new();
@@ -122,7 +124,7 @@ pub fn choices(
         }
         let before = cx.diags.len();
         let mut met = Met::default();
-        let g = elab::elaborate_with(cx, program, f, list, &mut met);
+        let g = elab::elaborate_with(cx, program, f, (list, moment), &mut met);
         // What the dense program has to say was said.
         let new = cx.diags.split_off(before);
         for d in new {

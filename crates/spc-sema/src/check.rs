@@ -10,7 +10,7 @@ use crate::module::{Module, Require};
 use crate::require::Resolver;
 use crate::roles::{self, Roles};
 use crate::scope::Names;
-use crate::{model, pattern, time};
+use crate::{data, init, model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
 use spc_syntax::ast::{self, Ast, ItemKind};
@@ -43,7 +43,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     refuse_later_items(&mut cx, ast);
     time::check_schedules(&mut cx, &names, ast);
 
-    let (mut models, mut data) = (Vec::new(), Vec::new());
+    let (mut models, mut sources) = (Vec::new(), Vec::new());
     let mut whole = true;
     for item in &ast.items {
         match &item.kind {
@@ -51,8 +51,17 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
                 Ok(m) => models.push(m),
                 Err(_) => whole = false,
             },
-            ItemKind::Data(d) => data.extend(model::data(&mut cx, &axes, d, item.span).ok()),
             _ => {}
+        }
+    }
+    let named_models: Vec<&str> = ast
+        .items
+        .iter()
+        .filter_map(|i| if let ItemKind::Model(m) = &i.kind { Some(m.name.as_str()) } else { None })
+        .collect();
+    for item in &ast.items {
+        if let ItemKind::Data(d) = &item.kind {
+            sources.extend(data::data(&mut cx, &axes, &named_models, d, item.span).ok());
         }
     }
 
@@ -88,6 +97,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
             cx.diags.push(Diagnostic::error(codes::TYPE, bug.to_string()));
         }
     }
+    init::fans(&mut models, &roles);
     let elaborated = graphs.clone();
     let coupled = Coupled::new(&elaborated);
     let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles, coupled: &coupled };
@@ -126,13 +136,15 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
         attach(g, &requires);
     }
 
-    let (mut runs, mut targets, mut expects) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut runs, mut targets, mut plans, mut expects) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     {
-        let jobs = Jobs { names: &names, axes: &axes, models: &models, data: &data, graphs: &graphs };
+        let jobs =
+            Jobs { names: &names, axes: &axes, models: &models, data: &sources, consts: &consts, graphs: &graphs };
         for item in &ast.items {
             match &item.kind {
                 ItemKind::Run(r) if sound => runs.extend(jobs.run(&mut cx, r, item.span).ok()),
                 ItemKind::Target(t) => targets.extend(jobs.target(&mut cx, t, item.span).ok()),
+                ItemKind::Plan(p) if sound => plans.extend(jobs.plan(&mut cx, p, &resolver, item.span).ok()),
                 ItemKind::Expect(e) if sound => {
                     if let Ok(mut e) = jobs.expect(&mut cx, e, &resolver) {
                         let words = text.get(e.span.start as usize..e.span.end as usize).unwrap_or_default();
@@ -148,7 +160,21 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     cx.diags.truncate(limits.diagnostics);
     let consts = consts.listed(ast);
     let ast = ast.clone();
-    let module = Module { axes, consts, models, data, groups, requires, runs, targets, expects, entries, core, ast };
+    let module = Module {
+        axes,
+        consts,
+        models,
+        data: sources,
+        groups,
+        requires,
+        runs,
+        targets,
+        plans,
+        expects,
+        entries,
+        core,
+        ast,
+    };
     Checked { module, graphs, types: cx.types, diagnostics: cx.diags }
 }
 
@@ -335,7 +361,6 @@ fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
                 | ItemKind::Penalize(_)
                 | ItemKind::Quantize(_)
                 | ItemKind::Train(_)
-                | ItemKind::Plan(_)
         );
         if later {
             let word = item.kind.word();

@@ -7,12 +7,13 @@ use crate::group::{self, Coupled};
 use crate::jobs::Jobs;
 use crate::library::Library;
 use crate::module::{Module, Require};
-use crate::require::Resolver;
+use crate::require::{self, Resolver};
 use crate::roles::{self, Roles};
 use crate::scope::Names;
 use crate::{data, init, model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
+use spc_ir::method::Moment;
 use spc_syntax::ast::{self, Ast, ItemKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +36,11 @@ impl Checked {
 
 /// Checks a root file against the standard library. `text` is its source, for quoting words.
 pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
+    check_at(ast, text, lib, limits, Moment::END)
+}
+
+/// As [`check`], with schedules at another moment of the run than its end.
+pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: Moment) -> Checked {
     let mut cx = Cx::default();
     let names = Names::collect(&mut cx, ast, lib);
     let axes = model::collect_axes(&mut cx, ast);
@@ -71,7 +77,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
 
     // Names, axes or a model that are broken would make every function that reads them look broken too.
     let sound = named && whole;
-    let program = Program { names: &names, axes: &axes, models: &models, consts: &consts, limits: *limits };
+    let program = Program::new(&names, &axes, &models, &consts, *limits);
     let (mut graphs, mut entries) = (BTreeMap::new(), Vec::new());
     for (f, known) in functions.into_iter().filter(|(f, _)| sound && elab::is_entry(f, &axes)) {
         entries.push(f.name.name.clone());
@@ -98,18 +104,28 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
         }
     }
     init::fans(&mut models, &roles);
+    let moment = time::length(ast).map_or(moment, |n| moment.of(n));
     let elaborated = graphs.clone();
     let coupled = Coupled::new(&elaborated);
-    let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles, coupled: &coupled };
+    let resolver = Resolver {
+        names: &names,
+        axes: &axes,
+        models: &models,
+        data: &sources,
+        roles: &roles,
+        graphs: &elaborated,
+        coupled: &coupled,
+        moment,
+    };
     let mut core = ast.clone();
     let mut requires = Vec::new();
     for (item, out) in ast.items.iter().zip(&mut core.items) {
         let ItemKind::Require(r) = &item.kind else { continue };
-        let Ok(sentence) = pattern::expand(&mut cx, &names, &r.what) else { continue };
-        out.kind = ItemKind::Require(ast::RequireItem {
-            name: r.name.clone(),
-            what: ast::Require::Sentence(sentence.clone()),
-        });
+        let Ok(mut sentence) = pattern::expand(&mut cx, &names, &r.what) else { continue };
+        let core_item = |sentence: &ast::Sentence| {
+            ItemKind::Require(ast::RequireItem { name: r.name.clone(), what: ast::Require::Sentence(sentence.clone()) })
+        };
+        out.kind = core_item(&sentence);
         let taken = |n: &str| requires.iter().any(|r: &Require| r.name == n) || names.items.contains_key(n);
         let name = match &r.name {
             Some(n) => n.name.clone(),
@@ -123,7 +139,8 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
             continue;
         }
         let before = cx.diags.len();
-        let keeps = resolver.keeps(&mut cx, &sentence);
+        let keeps = resolver.keeps(&mut cx, &mut sentence);
+        out.kind = core_item(&sentence);
         if !complete {
             // What the missing functions would have read is not known.
             drop_absent(&mut cx, before);
@@ -131,6 +148,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
             requires.push(Require { name, sentence, keeps, span: item.span });
         }
     }
+    require::check_order(&mut cx, &requires);
     let groups = if complete { group::check_items(&mut cx, &resolver, ast) } else { Vec::new() };
     for g in graphs.values_mut() {
         attach(g, &requires);

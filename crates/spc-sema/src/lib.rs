@@ -25,11 +25,11 @@ mod scope;
 pub mod time;
 
 pub use bind::{Stored, check_stored};
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_at};
 pub use consts::{ConstValue, Constant};
 pub use cx::closest;
 pub use elab::check_library;
-pub use front::{check_read, front};
+pub use front::{check_read, check_read_at, front};
 pub use group::{NamedSet, Refused, coupled_sets, member_text};
 pub use jobs::LAYOUTS;
 pub use library::{FIRST_LIBRARY_FILE, Library, LibrarySource};

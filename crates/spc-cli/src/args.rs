@@ -137,6 +137,8 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Serve an editor: the language server, over standard input and output.
+    Lsp,
     /// Write the weights with every `require` applied.
     Export {
         file: PathBuf,
@@ -210,7 +212,7 @@ impl Cli {
     /// The files that the command's options name; a formatter has none.
     fn bind(&self) -> Option<&Bind> {
         match &self.command {
-            Command::Fmt { .. } => None,
+            Command::Fmt { .. } | Command::Lsp => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }
             | Command::Run { bind, .. }

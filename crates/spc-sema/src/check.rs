@@ -1,4 +1,5 @@
 //! The whole of checking: names, axes, models, data, functions, constraints, jobs, in this order.
+use crate::calls;
 use crate::consts::Consts;
 use crate::cx::{Cx, Res};
 use crate::elab::{self, Program};
@@ -106,7 +107,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     init::fans(&mut models, &roles);
     let moment = time::length(ast).map_or(moment, |n| moment.of(n));
     let elaborated = graphs.clone();
-    let coupled = Coupled::new(&elaborated);
+    let coupled = Coupled::new(&elaborated, &calls::roots(ast));
     let resolver = Resolver {
         names: &names,
         axes: &axes,

@@ -12,13 +12,14 @@ fn softmax(x: float[.., J]) -> y: float[.., J] {
 }
 
 /// Scaled dot products with their log-sum-exp, so that results over parts of the keys merge exactly (`merge_lse`). A
-/// query that may read no key gives NaN, and its log-sum-exp is -inf.
+/// query that may read no key gives NaN, and its log-sum-exp is -inf. `within` is a relation that `select` gave: only the
+/// keys it holds are read, and the softmax is over these.
 /// Vaswani et al. 2017, arXiv 1706.03762.
 fn attend(
   q: float[.., T, C], k: float[.., S, C], v: float[.., S, Cv],
-  allow: mask(T, S) = all, scale: f32 = 1 / sqrt(size(C)),
+  allow: mask(T, S) = all, within: mask(T, S) = all, scale: f32 = 1 / sqrt(size(C)),
 ) -> (o: float[.., T, Cv], lse: f32[.., T]) {
-  a[.., t, s] = if allow(t, s) { scale * (q[.., t, c] * k[.., s, c]) } else { -inf }
+  a[.., t, s] = if allow(t, s) && within(t, s) { scale * (q[.., t, c] * k[.., s, c]) } else { -inf }
   lse[.., t]  = logsumexp(a[.., t, s] over s)
   o[.., t, c] = exp(a[.., t, s] - lse[.., t]) * v[.., s, c]
 }

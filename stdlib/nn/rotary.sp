@@ -14,15 +14,18 @@ fn rotate(x: float[.., T, C], base: f32 = 10000, start: i32 = 0) -> y: float[..,
 }
 
 /// Grouped-query attention with rotary positions, each query reading itself and what lies before it: `KV` heads, `G`
-/// queries on each. Ainslie et al. 2023, arXiv 2305.13245.
+/// queries on each. With a cache the keys and values in it come first, at positions from 0.
+/// Ainslie et al. 2023, arXiv 2305.13245.
 fn gqa(
   x: float[B, T, D],
   p: { wq: float[(KV G C), D], wk: float[(KV C), D], wv: float[(KV C), D], wo: float[D, (KV G C)] },
-  rope: f32 = 10000, allow: mask(T, T) = causal,
+  rope: f32 = 10000, allow: mask(T, S) = causal, cache: cache[B, KV, P, C] = empty(),
 ) -> y: float[B, T, D] {
   q[b, kv, g, t, c] = p.wq[(kv g c), d] * x[b, t, d]
   k[b, kv, t, c]    = p.wk[(kv c), d] * x[b, t, d]
   v[b, kv, t, c]    = p.wv[(kv c), d] * x[b, t, d]
-  o                 = attend(rotate(q, base: rope), rotate(k, base: rope), v, allow: allow).o
+  past              = append(cache, k: rotate(k, base: rope, start: cache.len), v: v)
+  turned            = rotate(q, base: rope, start: cache.len)
+  o                 = attend(turned, past.k, past.v, allow: (t, s) => allow(t + cache.len, s)).o
   y[b, t, d]        = p.wo[d, (kv g c)] * o[b, kv, g, t, c]
 }

@@ -165,6 +165,9 @@ impl Elab<'_, '_> {
                             }
                         }
                     }
+                    if kind.as_str() == "cache" {
+                        return self.made_up_cache(ty.span, name, &dims);
+                    }
                     self.made_up(ty.span, name, dtype, dims)
                 }
             },

@@ -76,6 +76,10 @@ impl Elab<'_, '_> {
         match &item.kind {
             ItemKind::Fn(f) => self.call_fn(frame, span, origin, f, args),
             ItemKind::Mask(m) => self.call_mask(frame, span, origin, m, args),
+            ItemKind::Score(s) => {
+                let f = FnItem { name: s.name.clone(), sig: s.sig.clone() };
+                self.call_fn(frame, span, origin, &f, args)
+            }
             other => {
                 let text = format!("`{}` is a {}, not a function", name.name, other.word());
                 self.cx.err(codes::WRONG_KIND, name.span, text, "called here")
@@ -234,6 +238,9 @@ impl Elab<'_, '_> {
             TypeKind::Record(members) => self.fit_record(inner, name, members, &v, span),
             TypeKind::Like { .. } => self.cx.not_yet(ty.span, "this parameter type"),
             TypeKind::Named { name: t, shape, .. } => {
+                if t.as_str() == "cache" {
+                    return self.fit_cache(inner, name, shape.as_deref().unwrap_or_default(), v, span);
+                }
                 if let Some(v) = self.fit_kind(name, t, &v, span)? {
                     return Ok(v);
                 }
@@ -305,7 +312,14 @@ impl Elab<'_, '_> {
     }
 
     /// Matches a tensor's dimensions to a signature; axis parameters take the axes they meet first.
-    fn fit_shape(&mut self, inner: &mut Frame, name: &str, want: &[ast::Dim], x: &TVal, span: Span) -> Res<()> {
+    pub(super) fn fit_shape(
+        &mut self,
+        inner: &mut Frame,
+        name: &str,
+        want: &[ast::Dim],
+        x: &TVal,
+        span: Span,
+    ) -> Res<()> {
         let have = self.ty(x.node)?.dims;
         let named = want.iter().filter(|d| !matches!(d.kind, DimKind::Rest)).count();
         let has_rest = named < want.len();

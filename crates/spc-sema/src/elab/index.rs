@@ -27,8 +27,9 @@ impl Elab<'_, '_> {
             Val::Place(at, steps) => self.index_family(frame, span, at, steps, idx),
             Val::Tensor(t) => self.index_tensor(frame, span, &t, idx),
             // A default such as `b = 0` stands for a tensor full of it.
-            v @ (Val::Num(_) | Val::Bool(_)) => Ok(v),
+            v @ (Val::Num(_) | Val::Pct(..) | Val::Bool(_)) => Ok(v),
             Val::List(list) => self.index_list(frame, span, &list, idx),
+            Val::Record(members) => self.index_cache(frame, span, members, idx),
             Val::Poison => Err(Stop),
             other => {
                 let kind = self.kind(&other);

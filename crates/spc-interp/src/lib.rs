@@ -10,6 +10,7 @@ mod erf;
 mod error;
 mod groups;
 mod map;
+pub mod method;
 mod ops;
 mod product;
 mod project;

@@ -10,6 +10,7 @@ mod elab;
 pub mod index;
 mod jobs;
 mod library;
+pub mod method;
 mod model;
 mod module;
 mod pattern;

@@ -72,3 +72,21 @@ pub fn warn_loosened(cx: &mut Cx, s: &Schedule, span: Span) {
         );
     }
 }
+
+/// The schedule that an expression of a file stands for.
+pub(crate) fn lower_in(cx: &mut Cx, names: &Names<'_>, origin: &crate::scope::Origin, e: &Expr) -> Res<Schedule> {
+    Lower::new(names, origin.clone()).schedule(cx, e)
+}
+
+/// As [`lower_in`], with more names in scope.
+pub(crate) fn lower_bound(
+    cx: &mut Cx,
+    names: &Names<'_>,
+    origin: &crate::scope::Origin,
+    e: &Expr,
+    env: impl IntoIterator<Item = (String, Bound)>,
+) -> Res<Schedule> {
+    let mut l = Lower::new(names, origin.clone());
+    l.env.extend(env);
+    l.schedule(cx, e)
+}

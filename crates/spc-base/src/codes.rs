@@ -80,6 +80,8 @@ registry! {
     FREE_AXIS = "SP0208", "a free axis has no range";
     REPEATED_AXIS = "SP0209", "an axis occurs twice";
 
+    SCORE_NAN = "SP0240", "a score has no place in an order";
+
     TILE = "SP0301", "a tile does not divide its axis";
     NOTHING_MATCHED = "SP0302", "a selector matches nothing";
     KEEPS_NOTHING = "SP0303", "the constraint keeps nothing or everything";

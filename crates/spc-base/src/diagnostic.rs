@@ -22,6 +22,8 @@ pub struct Label {
 pub struct Fix {
     pub span: Span,
     pub replacement: String,
+    /// The words could have meant something else: to be shown, not to be applied unasked.
+    pub guess: bool,
 }
 
 /// A user's mistake: a stable code, a sentence, the exact words in the source, and help where there is some.
@@ -84,7 +86,14 @@ impl Diagnostic {
 
     #[must_use]
     pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Diagnostic {
-        self.fix = Some(Fix { span, replacement: replacement.into() });
+        self.fix = Some(Fix { span, replacement: replacement.into(), guess: false });
+        self
+    }
+
+    /// A fix that may not be what was meant: `spc check --fix` leaves it alone.
+    #[must_use]
+    pub fn guess(mut self, span: Span, replacement: impl Into<String>) -> Diagnostic {
+        self.fix = Some(Fix { span, replacement: replacement.into(), guess: true });
         self
     }
 

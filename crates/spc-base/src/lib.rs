@@ -5,12 +5,14 @@
 
 pub mod codes;
 mod diagnostic;
+mod fix;
 mod limits;
 mod near;
 mod span;
 
 pub use codes::{Code, lookup};
 pub use diagnostic::{Bug, Diagnostic, Fix, Label, Level, has_errors, join};
+pub use fix::{Fixed, apply_fixes};
 pub use limits::Limits;
 pub use near::{closest, edits};
 pub use span::{FileId, Span};

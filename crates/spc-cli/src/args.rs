@@ -39,6 +39,12 @@ pub enum Command {
         /// Print stages of the program: ast, core, ir.
         #[arg(long, value_delimiter = ',', value_parser = stage, value_name = "STAGE")]
         emit: Vec<Stage>,
+        /// Apply the fixes that messages offer, list them, and check what came of it.
+        #[arg(long)]
+        fix: bool,
+        /// With --fix: write nothing, and print the difference.
+        #[arg(long, requires = "fix")]
+        dry_run: bool,
         #[command(flatten)]
         bind: Bind,
     },

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 /// Does a command.
 fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
     match command {
+        Command::Check { file, emit, fix: true, dry_run, .. } => driver::fix_file(s, file, emit, *dry_run),
         Command::Check { file, emit, .. } => driver::check(s, file, emit).map(Done::from),
         Command::Compile { file, target, out, emit, functions, .. } => {
             let (target, out) = (target.target.clone(), out.clone());

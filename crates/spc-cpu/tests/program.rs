@@ -159,7 +159,7 @@ fn both(case: &Case, seed: u64) -> Run {
 fn programs_agree_with_the_reference() {
     let (mut linears, mut exact) = (0, 0);
     for seed in 0..400 {
-        let case = random_case(seed, Options { steps: 12, ..Options::default() }).unwrap();
+        let case = random_case(seed, Options { steps: 12, choices: false, ..Options::default() }).unwrap();
         let run = both(&case, seed);
         linears += run.program.packed().len();
         let wide: BTreeMap<String, Value<f64>> = case.inputs.iter().map(|(n, v)| (n.clone(), v.convert())).collect();
@@ -189,7 +189,7 @@ fn programs_agree_with_the_reference() {
 #[test]
 fn special_values_give_the_same_bits_compiled_and_interpreted() {
     for seed in 5000..5150 {
-        let case = random_case(seed, Options { steps: 10, special: true, ..Options::default() }).unwrap();
+        let case = random_case(seed, Options { steps: 10, special: true, choices: false, ..Options::default() }).unwrap();
         both(&case, seed);
     }
 }

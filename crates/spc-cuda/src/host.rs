@@ -23,6 +23,8 @@ pub(crate) fn reason(op: &Op) -> Option<&'static str> {
         Op::Gather { .. } => Some("gathers (embeddings) have no CUDA kernel yet"),
         Op::Transpose { .. } => Some("transposes have no CUDA kernel yet"),
         Op::Broadcast { .. } => Some("broadcasts that are not fused have no CUDA kernel yet"),
-        Op::Iota { .. } => Some("index vectors are made on the host"),
+        Op::Iota { .. } | Op::Size { .. } => Some("index vectors and sizes are made on the host"),
+        Op::Concat { .. } | Op::Window { .. } => Some("joined and shifted values have no CUDA kernel yet"),
+        Op::Top(_) | Op::Rank { .. } => Some("choices among run-time values have no CUDA kernel yet"),
     }
 }

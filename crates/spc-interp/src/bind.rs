@@ -1,7 +1,7 @@
 //! Sizes of free axes from the shapes of inputs, and the check of inputs against their declarations.
 use crate::{Real, RunError, Value};
 use spc_base::Bug;
-use spc_ir::{Graph, Op, Size, Sym};
+use spc_ir::{Graph, Op, Size, Sym, SymId};
 use std::collections::BTreeMap;
 
 /// The size of every free axis, in the order of [`Graph::syms`], from the shapes of the named inputs.
@@ -10,11 +10,16 @@ use std::collections::BTreeMap;
 /// size, and that size lies in the declared range. A free axis that no input carries is taken from its range when that
 /// holds one size only.
 pub fn bind_syms(graph: &Graph, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Vec<u64>, RunError> {
-    let sizes = graph.syms.iter().zip(unify(graph, shapes)?).map(|(sym, size)| {
-        let size = size.or((sym.lo == sym.hi).then_some(sym.lo));
-        in_range(sym, size.ok_or_else(|| RunError::AxisUnbound { axis: sym.name.clone() })?)
-    });
-    sizes.collect()
+    let mut sizes = Vec::with_capacity(graph.syms.len());
+    for (i, size) in (0u32..).zip(unify(graph, shapes)?) {
+        let sym = graph.sym(SymId(i))?;
+        let size = match graph.formulas.get(&SymId(i)) {
+            Some(f) => f.size(&sizes),
+            None => size.or((sym.lo == sym.hi).then_some(sym.lo)),
+        };
+        sizes.push(in_range(sym, size.ok_or_else(|| RunError::AxisUnbound { axis: sym.name.clone() })?)?);
+    }
+    Ok(sizes)
 }
 
 fn in_range(sym: &Sym, size: u64) -> Result<u64, RunError> {
@@ -71,6 +76,15 @@ pub(crate) fn check_inputs<R: Real>(
     let bound = unify(graph, &shapes)?;
     if syms.len() != bound.len() {
         return Err(Bug::new(format!("{} sizes given for {} free axes", syms.len(), bound.len())).into());
+    }
+    for (s, f) in &graph.formulas {
+        if f.size(syms) != syms.get(s.0 as usize).copied() {
+            return Err(Bug::new(format!(
+                "the size given for {} does not follow from the others",
+                graph.sym(*s)?.name
+            ))
+            .into());
+        }
     }
     for ((sym, given), found) in graph.syms.iter().zip(syms).zip(&bound) {
         in_range(sym, *given)?;

@@ -1,9 +1,9 @@
 //! Checks weights against their constraints, without projecting them.
 use crate::project::{kept_masks, no_groups, present};
-use crate::select::{Choice, Masks, Ranking, Sentence};
+use crate::select::{Choice, Masks, Ranking, Sentence, Values};
 use crate::{ProjectError, Weights};
 use spc_base::Bug;
-use spc_ir::{Amount, Require};
+use spc_ir::{Amount, Require, Score};
 use std::fmt;
 
 /// A scope in which more groups hold values than the constraint allows.
@@ -15,9 +15,9 @@ pub struct Broken {
     pub row: usize,
     /// The group it lies in: its number in the tensor, row-major.
     pub group: usize,
-    /// Groups of that scope that hold a value.
-    pub kept: usize,
-    pub allowed: usize,
+    /// Groups of that scope that hold a value; under a budget, their cost.
+    pub kept: u64,
+    pub allowed: u64,
     pub message: String,
 }
 
@@ -66,16 +66,17 @@ pub fn verify_requires(requires: &[Require], weights: &dyn Weights) -> Result<()
             let names: Vec<&str> = k.members.iter().map(|m| m.weight.as_str()).collect();
             let mut later = r.keeps[i + 1..].iter().chain(requires[n + 1..].iter().flat_map(|r| &r.keeps));
             let touched = later.any(|k| k.members.iter().any(|m| names.contains(&m.weight.as_str())));
-            let by_score = matches!(k.amount, Amount::Above(_)) && !touched;
+            let known = !matches!(k.score, Score::Data(_)) && !k.score.needs_gradients();
+            let by_score = matches!(k.amount, Amount::Above(_)) && known && !touched;
             let ranking = if by_score { Ranking::Score } else { Ranking::Present };
             let s = Sentence::new(r, i, &inside)?;
             let (mut chosen, mut broken) = (no_groups(&s), None);
-            s.choose(weights, &alive, ranking, &mut |c| {
-                if c.present > c.allowed && broken.is_none() {
+            s.choose(Values { weights, gradients: None }, &alive, ranking, &mut |c| {
+                if c.broken && broken.is_none() {
                     broken = Some(describe(&s, c, &alive)?);
                 }
                 // Where places are left over, any of the empty groups may have been kept.
-                let spare = c.allowed > c.present;
+                let spare = c.allowed > c.kept;
                 for (i, (m, g)) in c.ranked.iter().enumerate() {
                     chosen[*m as usize][*g as usize] = c.chosen[i] || (spare && i >= c.present);
                 }
@@ -94,25 +95,33 @@ pub fn verify_requires(requires: &[Require], weights: &dyn Weights) -> Result<()
 
 fn describe(s: &Sentence, c: &Choice, alive: &Masks) -> Result<Broken, ProjectError> {
     let lost = || Bug::new("a group that broke a constraint cannot be found");
-    // Of the groups that hold a value, the one after the last that is allowed, in the order of groups.
-    let mut present = c.ranked[..c.present].to_vec();
-    present.sort_unstable();
-    let (member, group) = *present.get(c.allowed).ok_or_else(lost)?;
-    let m = s.keep.members.get(member as usize).ok_or_else(lost)?;
-    let grid = s.grids.get(member as usize).ok_or_else(lost)?;
-    let mask = alive.get(&m.weight).ok_or_else(lost)?;
-    let mut first = None;
-    grid.each(|e, g| {
-        if g == group as usize && mask[e] && first.is_none() {
-            first = Some(e);
-        }
+    // Of the groups that hold a value, the first that is not allowed any more, in the order of groups.
+    let mut present: Vec<usize> = (0..c.present).collect();
+    present.sort_unstable_by_key(|i| c.ranked[*i]);
+    let budget = !c.costs.is_empty();
+    let mut spent = 0u64;
+    let over = present.into_iter().find(|i| {
+        spent = spent.saturating_add(if budget { c.costs[*i] } else { 1 });
+        spent > c.allowed
     });
-    let row = grid.row(first.ok_or_else(lost)?);
-    let (require, weight, kept, allowed) = (s.require.to_string(), m.weight.clone(), c.present, c.allowed);
-    let message = format!(
-        "`{require}` does not hold: in `{weight}`, row {row}, group {group}, a scope ({}) keeps {kept} groups where \
-         {allowed} are allowed",
-        s.keep.scope
-    );
+    let (space, group) = c.ranked[over.ok_or_else(lost)?];
+    let (mut first, mut member) = (None, 0);
+    for i in &s.spaces[space as usize].members {
+        let mask = alive.get(&s.keep.members[*i].weight).ok_or_else(lost)?;
+        s.cuts[*i].each(|e, g| {
+            if g == group as usize && mask[e] && first.is_none() {
+                (first, member) = (Some(e), *i);
+            }
+        });
+    }
+    let (m, row) = (s.keep.members.get(member).ok_or_else(lost)?, s.cuts[member].row(first.ok_or_else(lost)?));
+    let (require, weight, kept, allowed) = (s.require.to_string(), m.weight.clone(), c.kept, c.allowed);
+    let what = match s.keep.amount {
+        Amount::Budget { of, .. } => format!("{kept} {of} where {allowed} are allowed"),
+        _ => format!("{kept} groups where {allowed} are allowed"),
+    };
+    let scope = s.keep.scope;
+    let message =
+        format!("`{require}` does not hold: in `{weight}`, row {row}, group {group}, a scope ({scope}) keeps {what}");
     Ok(Broken { require, weight, row, group: group as usize, kept, allowed, message })
 }

@@ -45,6 +45,15 @@ pub enum RunError {
         id: i32,
         position: usize,
     },
+    /// A score by which run-time values are chosen is NaN. `position` counts the scores row by row.
+    ScoreNan {
+        name: String,
+        position: usize,
+    },
+    /// The best of no values was asked for.
+    NothingToChoose {
+        name: String,
+    },
     WeightMissing {
         name: String,
     },
@@ -65,6 +74,7 @@ impl RunError {
     pub fn code(&self) -> Option<Code> {
         Some(match self {
             RunError::IndexRange { .. } => codes::INDEX_RANGE,
+            RunError::ScoreNan { .. } | RunError::NothingToChoose { .. } => codes::SCORE_NAN,
             RunError::WeightMissing { .. } => codes::NO_TENSOR,
             RunError::WeightShape { .. } => codes::SHAPE,
             RunError::Bug(_) => return None,
@@ -107,6 +117,10 @@ impl fmt::Display for RunError {
             RunError::IndexRange { axis, size, id, position } => {
                 write!(f, "id {id} (number {position}) lies outside the axis {axis} of size {size}")
             }
+            RunError::ScoreNan { name, position } => {
+                write!(f, "a score of `{name}` is NaN (number {position}), and NaN has no place in an order")
+            }
+            RunError::NothingToChoose { name } => write!(f, "`{name}` has nothing to choose from"),
             RunError::WeightMissing { name } => write!(f, "the weight `{name}` is missing"),
             RunError::WeightShape { name, want, got } => {
                 write!(f, "the weight `{name}` has the shape {got:?}, declared {want:?}")

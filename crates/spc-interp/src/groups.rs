@@ -1,5 +1,5 @@
 //! Which group an element belongs to, and which scope tile a group belongs to.
-use spc_ir::{Member, Scope, Tail};
+use spc_ir::Tail;
 
 /// One tensor cut into groups, and the groups into scope tiles. Both are numbered row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,16 +12,18 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The reason when tiles do not fit. Scope tiles are looked at only when `tiled`.
-    pub fn new(m: &Member, tail: Tail, tiled: bool) -> Result<Grid, String> {
-        let rank = m.shape.len();
-        if m.group.len() != rank || m.scope.len() != rank {
-            return Err(format!("tiles of rank {} and {} on a tensor of rank {rank}", m.group.len(), m.scope.len()));
+    /// The reason when tiles do not fit. Scope tiles are looked at only when `scope` is given.
+    pub fn new(shape: &[u64], group: &[u64], scope: Option<&[u64]>, tail: Tail) -> Result<Grid, String> {
+        let rank = shape.len();
+        let tiled = scope.is_some();
+        let scope = scope.unwrap_or(shape);
+        if group.len() != rank || scope.len() != rank {
+            return Err(format!("tiles of rank {} and {} on a tensor of rank {rank}", group.len(), scope.len()));
         }
         let size = |n: u64| usize::try_from(n).map_err(|_| format!("a size of {n} is too large"));
         let mut g = Grid { shape: vec![], group: vec![], counts: vec![], scope: vec![] };
         for d in 0..rank {
-            let (n, t, s) = (size(m.shape[d])?, size(m.group[d])?, size(m.scope[d])?);
+            let (n, t, s) = (size(shape[d])?, size(group[d])?, size(scope[d])?);
             if t == 0 || (tiled && s == 0) {
                 return Err("a tile of size 0".into());
             }
@@ -125,23 +127,17 @@ impl Grid {
     }
 }
 
-/// True when the sentence looks at scope tiles.
-pub(crate) fn tiled(k: &spc_ir::Keep) -> bool {
-    k.scope == Scope::Tile || k.floor.is_some_and(|f| f.scope == Scope::Tile)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn member(shape: &[u64], group: &[u64], scope: &[u64]) -> Member {
-        let (weight, layer) = ("w".into(), String::new());
-        Member { weight, shape: shape.into(), group: group.into(), scope: scope.into(), layer }
+    fn grid(shape: &[u64], group: &[u64], scope: &[u64], tail: Tail) -> Result<Grid, String> {
+        Grid::new(shape, group, Some(scope), tail)
     }
 
     #[test]
     fn elements_groups_and_tiles() {
-        let g = Grid::new(&member(&[4, 6], &[2, 1], &[2, 3]), Tail::Exact, true).unwrap();
+        let g = grid(&[4, 6], &[2, 1], &[2, 3], Tail::Exact).unwrap();
         assert_eq!((g.groups(), g.tiles(), g.whole(), g.elements()), (12, 4, 3, 24));
         let mut of = [99; 24];
         g.each(|e, i| of[e] = i);
@@ -156,27 +152,27 @@ mod tests {
 
     #[test]
     fn edges() {
-        let m = member(&[3, 5], &[2, 2], &[2, 4]);
-        assert!(Grid::new(&m, Tail::Exact, true).is_err());
-        let g = Grid::new(&m, Tail::Pad, true).unwrap();
+        let m = |tail| grid(&[3, 5], &[2, 2], &[2, 4], tail);
+        assert!(m(Tail::Exact).is_err());
+        let g = m(Tail::Pad).unwrap();
         assert_eq!((g.groups(), g.tiles(), g.whole()), (6, 4, 2));
         assert_eq!((g.tile(0), g.tile(1), g.tile(3)), (vec![0, 1], vec![2], vec![5]));
         let mut of = [0; 15];
         g.each(|e, i| of[e] = i);
         assert_eq!(of, [0, 0, 1, 1, 2, 0, 0, 1, 1, 2, 3, 3, 4, 4, 5]);
         // A scope of the whole axis needs no whole groups.
-        let g = Grid::new(&member(&[1, 10], &[1, 4], &[1, 10]), Tail::Ragged, true).unwrap();
+        let g = grid(&[1, 10], &[1, 4], &[1, 10], Tail::Ragged).unwrap();
         assert_eq!((g.tiles(), g.whole()), (1, 3));
-        assert!(Grid::new(&member(&[1, 10], &[1, 4], &[1, 6]), Tail::Ragged, true).is_err());
-        assert!(Grid::new(&member(&[2], &[0], &[1]), Tail::Pad, true).is_err());
-        assert!(Grid::new(&member(&[u64::MAX], &[1], &[1]), Tail::Pad, true).is_err());
+        assert!(grid(&[1, 10], &[1, 4], &[1, 6], Tail::Ragged).is_err());
+        assert!(grid(&[2], &[0], &[1], Tail::Pad).is_err());
+        assert!(grid(&[u64::MAX], &[1], &[1], Tail::Pad).is_err());
     }
 
     #[test]
     fn scalars_and_empty_tensors() {
-        let g = Grid::new(&member(&[], &[], &[]), Tail::Exact, true).unwrap();
+        let g = grid(&[], &[], &[], Tail::Exact).unwrap();
         assert_eq!((g.groups(), g.tiles(), g.tile(0)), (1, 1, vec![0]));
-        let g = Grid::new(&member(&[0, 4], &[1, 4], &[1, 4]), Tail::Exact, true).unwrap();
+        let g = grid(&[0, 4], &[1, 4], &[1, 4], Tail::Exact).unwrap();
         assert_eq!((g.groups(), g.tiles()), (0, 0));
         g.each(|_, _| unreachable!());
     }

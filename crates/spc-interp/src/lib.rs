@@ -6,9 +6,11 @@
 
 mod bind;
 mod check;
+mod cover;
 mod erf;
 mod error;
 mod groups;
+mod joint;
 mod map;
 pub mod method;
 mod ops;
@@ -17,15 +19,18 @@ mod project;
 mod real;
 mod run;
 mod scalar;
+mod score;
 mod select;
 pub mod testing;
+mod top;
 mod value;
+mod window;
 
 pub use bind::bind_syms;
 pub use check::{Broken, CheckError, verify_requires};
 pub use error::RunError;
 pub use product::{gamma, linear_alternatives, sum_abs};
-pub use project::{ProjectError, Projected, project};
+pub use project::{ProjectError, Projected, project, project_with};
 pub use real::Real;
 pub use run::{Absent, Both, run, run_all, run_both};
 pub use value::{Value, Weights};

@@ -1,5 +1,6 @@
 //! The operators that move, pick or fold elements.
 use crate::map::{Elements, Operand};
+use crate::top::argmax;
 use crate::{Real, RunError, Value};
 use ndarray::{ArrayD, IxDyn};
 use spc_base::Bug;
@@ -38,36 +39,25 @@ pub(crate) fn iota<R>(shape: &[usize]) -> Result<Value<R>, RunError> {
     Ok(Value::I(array(shape, (0..end).collect())?))
 }
 
-/// `Op::Reduce`, in row-major order of the operand.
-pub(crate) fn reduce<R: Real>(
-    f: ReduceFn,
-    dims: &[u32],
-    x: &[R],
-    shape: &[usize],
-    out: &[usize],
-) -> Result<Value<R>, RunError> {
-    let removed = |d: usize| dims.contains(&(d as u32));
+/// Folds the removed dimensions into `start`, in row-major order of the operand.
+fn fold<T: Copy>(
+    x: &[T],
+    (dims, shape, out): (&[u32], &[usize], &[usize]),
+    start: T,
+    f: impl Fn(T, T) -> T,
+) -> Result<Vec<T>, RunError> {
     // Step in the result for each dimension of the operand; 0 for the removed ones.
     let mut steps = vec![0usize; shape.len()];
     let mut step = 1usize;
-    for d in (0..shape.len()).rev().filter(|d| !removed(*d)) {
+    for d in (0..shape.len()).rev().filter(|d| !dims.contains(&(*d as u32))) {
         steps[d] = step;
         step = step.saturating_mul(shape[d]);
     }
-    let start = match f {
-        ReduceFn::Sum | ReduceFn::Mean => R::ZERO,
-        ReduceFn::Max => R::from_f64(f64::NEG_INFINITY),
-        ReduceFn::Min => R::from_f64(f64::INFINITY),
-    };
     let mut v = filled(elements(out)?, start)?;
     let mut position = vec![0usize; shape.len()];
     let mut to = 0usize;
     for value in x {
-        v[to] = match f {
-            ReduceFn::Sum | ReduceFn::Mean => v[to] + *value,
-            ReduceFn::Max => v[to].maximum(*value),
-            ReduceFn::Min => v[to].minimum(*value),
-        };
+        v[to] = f(v[to], *value);
         for d in (0..shape.len()).rev() {
             position[d] += 1;
             to += steps[d];
@@ -78,10 +68,32 @@ pub(crate) fn reduce<R: Real>(
             to -= steps[d] * shape[d];
         }
     }
-    if f == ReduceFn::Mean {
-        let n: usize = (0..shape.len()).filter(|d| removed(*d)).map(|d| shape[d]).product();
-        v.iter_mut().for_each(|s| *s = *s / R::from_f64(n as f64));
-    }
+    Ok(v)
+}
+
+/// `Op::Reduce`, in row-major order of the operand.
+pub(crate) fn reduce<R: Real>(f: ReduceFn, dims: &[u32], x: &Operand<R>, out: &[usize]) -> Result<Value<R>, RunError> {
+    let places = (dims, x.shape, out);
+    let (x, shape) = match (&x.elements, f) {
+        (Elements::F(_), ReduceFn::ArgMax) => return argmax(dims, x, out),
+        (Elements::B(b), ReduceFn::Any) => return Ok(Value::B(array(out, fold(b, places, false, |a, b| a || b)?)?)),
+        (Elements::B(b), ReduceFn::All) => return Ok(Value::B(array(out, fold(b, places, true, |a, b| a && b)?)?)),
+        (Elements::F(v), _) => (v, x.shape),
+        _ => return Err(Bug::new("a reduction of another type").into()),
+    };
+    let v = match f {
+        ReduceFn::Max => fold(x, places, R::from_f64(f64::NEG_INFINITY), Real::maximum)?,
+        ReduceFn::Min => fold(x, places, R::from_f64(f64::INFINITY), Real::minimum)?,
+        ReduceFn::Product => fold(x, places, R::from_f64(1.0), |a, b| a * b)?,
+        ReduceFn::Sum => fold(x, places, R::ZERO, |a, b| a + b)?,
+        ReduceFn::Mean => {
+            let n: usize = dims.iter().filter_map(|d| shape.get(*d as usize)).product();
+            let mut v = fold(x, places, R::ZERO, |a, b| a + b)?;
+            v.iter_mut().for_each(|s| *s = *s / R::from_f64(n as f64));
+            v
+        }
+        ReduceFn::Any | ReduceFn::All | ReduceFn::ArgMax => return Err(Bug::new("a reduction of another type").into()),
+    };
     Ok(Value::F(array(out, v)?))
 }
 
@@ -156,7 +168,8 @@ mod tests {
     use std::borrow::Cow;
 
     fn reduced(f: ReduceFn, dims: &[u32], x: &[f64], shape: &[usize], out: &[usize]) -> Vec<f64> {
-        reduce(f, dims, x, shape, out).unwrap().floats().unwrap().iter().copied().collect()
+        let x = Operand { shape, elements: Elements::F(Cow::Borrowed(x)) };
+        reduce(f, dims, &x, out).unwrap().floats().unwrap().iter().copied().collect()
     }
 
     #[test]
@@ -177,12 +190,27 @@ mod tests {
         assert_eq!(reduced(ReduceFn::Max, &[0], &[], &[0], &[]), [f64::NEG_INFINITY]);
         assert_eq!(reduced(ReduceFn::Min, &[0], &[], &[0], &[]), [f64::INFINITY]);
         assert_eq!(reduced(ReduceFn::Min, &[0], &[], &[0, 0], &[0]), [0.0; 0]);
+        assert_eq!(reduced(ReduceFn::Product, &[0], &[], &[0], &[]), [1.0]);
+    }
+
+    #[test]
+    fn products_and_truth() {
+        assert_eq!(reduced(ReduceFn::Product, &[1], &[2., 3., -1., 4.], &[2, 2], &[2]), [6.0, -4.0]);
+        let x = Operand::<f32> { shape: &[3, 2], elements: Elements::B(&[true, false, true, true, false, false]) };
+        for (f, want) in [(ReduceFn::Any, [true, true, false]), (ReduceFn::All, [false, true, false])] {
+            assert_eq!(reduce(f, &[1], &x, &[3]).unwrap(), Value::B(array(&[3], want.to_vec()).unwrap()));
+        }
+        let none = Operand::<f32> { shape: &[0], elements: Elements::B(&[]) };
+        assert_eq!(reduce(ReduceFn::Any, &[0], &none, &[]).unwrap(), Value::B(array(&[], vec![false]).unwrap()));
+        assert_eq!(reduce(ReduceFn::All, &[0], &none, &[]).unwrap(), Value::B(array(&[], vec![true]).unwrap()));
+        assert!(reduce(ReduceFn::Sum, &[0], &none, &[]).is_err());
     }
 
     #[test]
     fn sums_go_in_index_order() {
         let x = [1e8f32, 1.0, -1e8, 1.0];
-        let v = reduce(ReduceFn::Sum, &[0], &x, &[4], &[]).unwrap();
+        let x = Operand { shape: &[4], elements: Elements::F(Cow::Borrowed(&x[..])) };
+        let v = reduce(ReduceFn::Sum, &[0], &x, &[]).unwrap();
         assert_eq!(v.floats().unwrap().iter().copied().collect::<Vec<_>>(), [((1e8f32 + 1.0) - 1e8) + 1.0]);
     }
 

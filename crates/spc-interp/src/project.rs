@@ -1,8 +1,8 @@
 //! The reference projection: applies constraints to weights, once, in file order.
 use crate::Weights;
-use crate::select::{Masks, Ranking, Sentence};
+use crate::select::{Masks, Ranking, Sentence, Values};
 use spc_base::{Bug, Code, Diagnostic, codes};
-use spc_ir::{Keep, Require};
+use spc_ir::Require;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -19,6 +19,8 @@ pub struct Projected {
     pub kept: u64,
     /// Values that this sentence set to zero.
     pub zeroed: u64,
+    /// Scopes in which the groups that a floor keeps cost more than the budget.
+    pub over_budget: u64,
 }
 
 /// Why weights could not be projected or checked.
@@ -52,6 +54,33 @@ pub enum ProjectError {
         groups: usize,
         m: u64,
     },
+    /// An element is in several groups, and no policy that a projection can follow says what that means.
+    Overlap {
+        require: String,
+        weight: String,
+    },
+    /// The score needs data.
+    NeedsData {
+        require: String,
+        score: String,
+    },
+    /// The score needs gradients, and there are none for this weight.
+    NeedsGradients {
+        require: String,
+        weight: String,
+    },
+    /// The number of gradients is not that of the weight's values.
+    GradientLength {
+        weight: String,
+        want: u64,
+        got: u64,
+    },
+    /// The score of an element is NaN or infinite; `index` is row-major.
+    ScoreNotFinite {
+        require: String,
+        weight: String,
+        index: usize,
+    },
     Bug(Bug),
 }
 
@@ -64,6 +93,10 @@ impl ProjectError {
             ProjectError::NotFinite { .. } => codes::NOT_FINITE,
             ProjectError::Tile { .. } => codes::TILE,
             ProjectError::Scope { .. } => codes::AMOUNT,
+            ProjectError::Overlap { .. } => codes::CONFLICT,
+            ProjectError::NeedsData { .. } | ProjectError::NeedsGradients { .. } => codes::NOT_YET,
+            ProjectError::GradientLength { .. } => codes::SHAPE,
+            ProjectError::ScoreNotFinite { .. } => codes::NOT_FINITE,
             ProjectError::Bug(_) => return None,
         })
     }
@@ -100,6 +133,21 @@ impl fmt::Display for ProjectError {
             ProjectError::Scope { require, weight, groups, m } => {
                 write!(f, "`{require}` on `{weight}`: a scope holds {groups} groups where {m} are needed")
             }
+            ProjectError::Overlap { require, weight } => {
+                write!(f, "`{require}` on `{weight}`: an element is in several groups; say `on_overlap sum`")
+            }
+            ProjectError::NeedsData { require, score } => {
+                write!(f, "`{require}` chooses by `{score}`, which needs data and cannot be computed yet")
+            }
+            ProjectError::NeedsGradients { require, weight } => {
+                write!(f, "`{require}` chooses by gradients, and none are given for `{weight}`")
+            }
+            ProjectError::GradientLength { weight, want, got } => {
+                write!(f, "the gradient of `{weight}` holds {got} values, the weight {want}")
+            }
+            ProjectError::ScoreNotFinite { require, weight, index } => {
+                write!(f, "`{require}` on `{weight}`: the score at index {index} is not finite")
+            }
             ProjectError::Bug(b) => b.fmt(f),
         }
     }
@@ -114,10 +162,10 @@ pub(crate) fn present(requires: &[Require], weights: &dyn Weights) -> Result<Mas
         for (i, k) in r.keeps.iter().enumerate() {
             let none = Masks::new();
             let sentence = Sentence::new(r, i, &none)?;
-            for (m, grid) in k.members.iter().zip(&sentence.grids) {
+            for (m, cut) in k.members.iter().zip(&sentence.cuts) {
                 let missing = || ProjectError::Missing { require: r.name.clone(), weight: m.weight.clone() };
                 let values = weights.values(&m.weight).ok_or_else(missing)?;
-                let (want, got) = (grid.elements() as u64, values.len() as u64);
+                let (want, got) = (cut.elements() as u64, values.len() as u64);
                 if want != got {
                     return Err(ProjectError::Length { weight: m.weight.clone(), want, got });
                 }
@@ -134,22 +182,33 @@ pub(crate) fn present(requires: &[Require], weights: &dyn Weights) -> Result<Mas
     Ok(alive)
 }
 
-/// Which groups of each member a sentence keeps, as element masks. Elements that the sentence before did not keep stay
-/// out.
+/// Which elements a sentence keeps: those in a group, all of whose groups are chosen, and that the sentence before kept.
 pub(crate) fn kept_masks(s: &Sentence, chosen: &[Vec<bool>]) -> Masks {
     let mut masks = Masks::new();
-    for ((m, grid), chosen) in s.keep.members.iter().zip(&s.grids).zip(chosen) {
-        let mut mask = vec![false; grid.elements()];
+    for (i, (m, cut)) in s.keep.members.iter().zip(&s.cuts).enumerate() {
+        let chosen = &chosen[s.space_of[i]];
+        // 0 in no group yet, 1 in chosen groups only, 2 in another.
+        let mut state = vec![0u8; cut.elements()];
+        cut.each(|e, g| state[e] = if chosen[g] { state[e].max(1) } else { 2 });
         let before = s.inside.get(&m.weight);
-        grid.each(|e, g| mask[e] = chosen[g] && before.is_none_or(|b| b[e]));
-        masks.insert(m.weight.clone(), mask);
+        let kept = |e: usize, v: u8| v == 1 && before.is_none_or(|b| b[e]);
+        let mask: Vec<bool> = state.iter().enumerate().map(|(e, v)| kept(e, *v)).collect();
+        match masks.get_mut(&m.weight) {
+            // Another axis of the same tensor: in both.
+            Some(other) => {
+                for (o, (m, v)) in other.iter_mut().zip(mask.iter().zip(&state)) {
+                    *o = if *v == 0 { *o } else { *o && *m };
+                }
+            }
+            None => _ = masks.insert(m.weight.clone(), mask),
+        }
     }
     masks
 }
 
-/// Empty marks for the groups of each member.
+/// Empty marks for the groups of each space.
 pub(crate) fn no_groups(s: &Sentence) -> Vec<Vec<bool>> {
-    s.grids.iter().map(|g| vec![false; g.groups()]).collect()
+    s.spaces.iter().map(|s| vec![false; s.groups]).collect()
 }
 
 /// Applies the constraints in file order to the weights they name; the meaning of each word is in `docs/ir.md`.
@@ -161,12 +220,21 @@ pub(crate) fn no_groups(s: &Sentence) -> Vec<Vec<bool>> {
 /// Projecting again changes nothing, with two exceptions: `above` followed by a sentence that lowers scores, and a
 /// sentence after `then` whose scopes do not always hold the same number of groups that the one before left.
 pub fn project(requires: &[Require], weights: &mut BTreeMap<String, Vec<f32>>) -> Result<Vec<Projected>, ProjectError> {
+    project_with(requires, weights, None)
+}
+
+/// [`project`] with gradients, for scores that read them. They are by name of weight and of its shape.
+pub fn project_with(
+    requires: &[Require],
+    weights: &mut BTreeMap<String, Vec<f32>>,
+    gradients: Option<&dyn Weights>,
+) -> Result<Vec<Projected>, ProjectError> {
     let mut alive = present(requires, weights)?;
     let mut reports = Vec::new();
     for r in requires {
         let mut inside = Masks::new();
         for i in 0..r.keeps.len() {
-            let (report, kept) = one(r, i, &inside, weights, &mut alive)?;
+            let (report, kept) = one(r, i, &inside, Values { weights: &*weights, gradients }, &mut alive)?;
             reports.push(report);
             inside = kept;
         }
@@ -182,14 +250,15 @@ fn one(
     r: &Require,
     i: usize,
     inside: &Masks,
-    weights: &dyn Weights,
+    values: Values<'_>,
     alive: &mut Masks,
 ) -> Result<(Projected, Masks), ProjectError> {
     let s = Sentence::new(r, i, inside)?;
-    let mut report = Projected { require: r.name.clone(), sentence: i, groups: 0, kept: 0, zeroed: 0 };
+    let mut report = Projected { require: r.name.clone(), sentence: i, groups: 0, kept: 0, zeroed: 0, over_budget: 0 };
     let mut chosen = no_groups(&s);
-    s.choose(weights, alive, Ranking::Score, &mut |c| {
+    s.choose(values, alive, Ranking::Score, &mut |c| {
         report.groups += c.ranked.len() as u64;
+        report.over_budget += u64::from(c.over_budget);
         // Present groups rank first, so they are the first `present` of the ranking.
         report.kept += c.chosen[..c.present].iter().filter(|c| **c).count() as u64;
         for ((m, g), _) in c.ranked.iter().zip(c.chosen).filter(|(_, c)| **c) {
@@ -197,10 +266,10 @@ fn one(
         }
         Ok(())
     })?;
-    let Keep { members, .. } = s.keep;
-    for ((m, grid), chosen) in members.iter().zip(&s.grids).zip(&chosen) {
+    for (i, (m, cut)) in s.keep.members.iter().zip(&s.cuts).enumerate() {
+        let chosen = &chosen[s.space_of[i]];
         let mask = alive.get_mut(&m.weight).ok_or_else(|| Bug::new("mask lost"))?;
-        grid.each(|e, g| {
+        cut.each(|e, g| {
             if mask[e] && !chosen[g] {
                 mask[e] = false;
                 report.zeroed += 1;

@@ -3,6 +3,8 @@ use crate::bind::check_inputs;
 use crate::map::{Elements, Operand, broadcast, map};
 use crate::ops::{array, elements, gather, iota, reduce, reshape, transpose};
 use crate::product::{Matrix, Side, activate, contract, linear};
+use crate::top::{rank, top};
+use crate::window::{concat, window};
 use crate::{Real, RunError, Value, Weights};
 use spc_base::Bug;
 use spc_ir::{DType, Graph, NodeId, Op, ScalarExpr};
@@ -259,7 +261,27 @@ fn node<'a, R: Real>(
             let r = Side { x: &y, shape: b.shape(), labels: rhs, weight: is_weight(graph, args[1])? };
             contract(&l, &r, out, absent)?
         }
-        Op::Reduce { f, dims } => reduce(*f, dims, &slot(0)?.floats()?, slot(0)?.shape(), &shape)?,
+        Op::Reduce { f, dims } => reduce(*f, dims, &slot(0)?.operand()?, &shape)?,
+        Op::Concat { dim, .. } => {
+            let operands = (0..args.len()).map(|i| slot(i)?.operand()).collect::<Result<Vec<_>, _>>()?;
+            concat(&operands, *dim as usize, &shape)?
+        }
+        Op::Window { dim, coeff, offset, .. } => window(&slot(0)?.operand()?, *dim as usize, coeff, *offset, &shape)?,
+        Op::Size { dim } => {
+            let n = dim.size.bind(syms).ok_or_else(|| Bug::new(format!("{id} has a size that is not bound")))?;
+            let n = i32::try_from(n).map_err(|_| RunError::TooLarge { what: format!("the size {n} in i32") })?;
+            Value::I(array(&[], vec![n])?)
+        }
+        Op::Top(t) => {
+            let among = if t.among { Some(slot(1)?.operand()?) } else { None };
+            let among = match &among {
+                Some(Operand { elements: Elements::B(b), .. }) => Some(*b),
+                None => None,
+                Some(_) => return Err(Bug::new("what is chosen from is bool").into()),
+            };
+            top(t, &slot(0)?.operand()?, among)?
+        }
+        Op::Rank { dims, name } => rank(dims, name, &slot(0)?.operand()?)?,
         Op::Gather { dim } => {
             let ids = match slot(1)?.operand()?.elements {
                 Elements::I(ids) => ids,

@@ -11,7 +11,12 @@ fn inputs64(case: &Case) -> BTreeMap<String, Value<f64>> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    (1usize..16, 0usize..8, any::<bool>()).prop_map(|(steps, zeros, special)| Options { steps, zeros, special })
+    (1usize..16, 0usize..8, any::<bool>()).prop_map(|(steps, zeros, special)| Options {
+        steps,
+        zeros,
+        special,
+        choices: true,
+    })
 }
 
 /// Equal up to reassociation: relative to the larger of the two and 1; NaN equals NaN.
@@ -45,7 +50,7 @@ fn the_generator_reaches_every_operator_and_every_pass() {
             *rules.entry(rule).or_default() += n;
         }
     }
-    assert_eq!(ops.len(), 14, "{ops:?}");
+    assert_eq!(ops.len(), 19, "{ops:?}");
     assert!(ops.values().all(|n| *n >= 20), "{ops:?}");
     assert!(rules.len() == passes::PIPELINE.len() && rules.values().all(|n| *n >= 20), "{rules:?}");
 }
@@ -95,7 +100,7 @@ proptest! {
                 all.insert(id, Value::F(ndarray::ArrayD::from_shape_vec(shape, v).unwrap()));
             }
             for id in graph.ids() {
-                let checker = Definition { graph: &graph, all: &all, absent };
+                let checker = Definition { graph: &graph, all: &all, syms: &case.syms, absent };
                 prop_assert!(checker.node(id), "{} of\n{}", id, graph);
             }
             let results = run_both(&graph, &case.syms, &inputs64(&case), &case.weights).unwrap();
@@ -148,6 +153,7 @@ proptest! {
 struct Definition<'a> {
     graph: &'a Graph,
     all: &'a BTreeMap<NodeId, Value<f64>>,
+    syms: &'a [u64],
     absent: Absent,
 }
 
@@ -176,6 +182,18 @@ fn positions(shape: &[usize]) -> Vec<Vec<usize>> {
     shape.iter().fold(vec![vec![]], |list, n| {
         list.into_iter().flat_map(|p| (0..*n).map(move |i| [p.clone(), vec![i]].concat())).collect()
     })
+}
+
+/// The places of the scope that holds `p`, row-major.
+fn scope(dims: &[u32], shape: &[usize], p: At) -> Vec<Vec<usize>> {
+    let inside = |q: &Vec<usize>| (0..p.len()).all(|d| dims.contains(&(d as u32)) || q[d] == p[d]);
+    positions(shape).into_iter().filter(inside).collect()
+}
+
+/// Higher score, then lower place.
+fn goes_first(score: &Value<f64>, a: At, b: At) -> bool {
+    let (x, y) = (float(score, a), float(score, b));
+    x > y || (x == y && a < b)
 }
 
 impl Definition<'_> {
@@ -251,15 +269,26 @@ impl Definition<'_> {
                     let kept = q.iter().enumerate().filter(|(d, _)| !dims.contains(&(*d as u32)));
                     kept.map(|(_, v)| *v).eq(p.iter().copied())
                 };
+                if let Value::B(b) = x[0] {
+                    let v: Vec<bool> = positions(shape).iter().filter(|q| inside(q)).map(|q| b[&q[..]]).collect();
+                    let any = *f == spc_ir::ReduceFn::Any;
+                    let Value::B(y) = y else { return false };
+                    return y[p] == if any { v.contains(&true) } else { !v.contains(&false) };
+                }
                 let v: Vec<f64> = positions(shape).iter().filter(|q| inside(q)).map(|q| float(x[0], q)).collect();
+                if let Value::I(y) = y {
+                    let best = v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    return v.iter().position(|v| *v == best) == Some(y[p] as usize);
+                }
                 let sum = v.iter().fold(0.0, |s, v| s + v);
                 let nan = v.iter().any(|v| v.is_nan());
                 let want = match f {
                     spc_ir::ReduceFn::Sum => sum,
                     spc_ir::ReduceFn::Mean => sum / v.len() as f64,
+                    spc_ir::ReduceFn::Product => v.iter().fold(1.0, |s, v| s * v),
                     _ if nan => f64::NAN,
                     spc_ir::ReduceFn::Max => v.into_iter().fold(f64::NEG_INFINITY, f64::max),
-                    spc_ir::ReduceFn::Min => v.into_iter().fold(f64::INFINITY, f64::min),
+                    _ => v.into_iter().fold(f64::INFINITY, f64::min),
                 };
                 equal(float(y, p), want)
             }),
@@ -296,6 +325,54 @@ impl Definition<'_> {
                 equal(float(y, p), if *bias { sum + float(x[2], &[*o]) } else { sum })
             }),
             Op::Linear { .. } => true,
+            Op::Concat { dim, .. } => every(&|p| {
+                let (mut q, d) = (p.to_vec(), *dim as usize);
+                for part in &x {
+                    if q[d] < part.shape()[d] {
+                        return same(y, p, part, &q);
+                    }
+                    q[d] -= part.shape()[d];
+                }
+                false
+            }),
+            Op::Window { dim, into, coeff, offset } => every(&|p| {
+                let d = *dim as usize;
+                let at: i64 = offset + p[d..d + into.len()].iter().zip(coeff).map(|(i, c)| *i as i64 * c).sum::<i64>();
+                if at < 0 || at >= x[0].shape()[d] as i64 {
+                    return match y {
+                        Value::F(v) => v[p] == 0.0,
+                        Value::I(v) => v[p] == 0,
+                        Value::B(v) => !v[p],
+                    };
+                }
+                same(y, p, x[0], &[&p[..d], &[at as usize], &p[d + into.len()..]].concat())
+            }),
+            Op::Size { dim } => matches!(y, Value::I(v) if v[[]] as u64 == dim.size.bind(self.syms).unwrap()),
+            Op::Rank { dims, .. } => every(&|p| {
+                let before = scope(dims, x[0].shape(), p).into_iter().filter(|q| goes_first(x[0], q, p)).count();
+                matches!(y, Value::I(v) if v[p] as usize == before)
+            }),
+            Op::Top(t) => every(&|p| {
+                let Value::B(kept) = y else { return false };
+                let is_there = |q: At| x.get(1).is_none_or(|a| matches!(a, Value::B(a) if a[q]));
+                let list: Vec<Vec<usize>> =
+                    scope(&t.dims, x[0].shape(), p).into_iter().filter(|q| is_there(q)).collect();
+                let n = list.len();
+                let always = |q: At| {
+                    let i = list.iter().position(|o| o == q).unwrap();
+                    (i as u64) < t.first || ((n - 1 - i) as u64) < t.last
+                };
+                let above = match t.amount {
+                    spc_ir::Amount::Above(a) => list.iter().filter(|q| float(x[0], q) > a).count(),
+                    _ => 0,
+                };
+                let amount = t.kept(n as u64, above as u64) as usize;
+                // Counted, and nothing that is left out goes before anything that is chosen.
+                let on: Vec<_> = list.iter().filter(|q| kept[&q[..]]).collect();
+                let off: Vec<_> = list.iter().filter(|q| !kept[&q[..]]).collect();
+                let ordered = on.iter().filter(|q| !always(q)).all(|a| off.iter().all(|b| goes_first(x[0], a, b)));
+                on.len() == amount && off.iter().all(|q| !always(q)) && ordered && (is_there(p) || !kept[p])
+            }),
         }
     }
 }

@@ -2,23 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use proptest::prelude::*;
 use spc_interp::{Broken, CheckError, ProjectError, project, verify_requires};
-use spc_ir::{Amount, Floor, Keep, Member, Require, Scope, Score, Tail};
+use spc_ir::{Amount, Cover, Floor, Keep, Member, Require, Scope, Score, Tail};
 use std::collections::BTreeMap;
 
 type W = BTreeMap<String, Vec<f32>>;
 
 fn member(name: &str, shape: &[u64], group: &[u64], scope: &[u64]) -> Member {
-    Member {
-        weight: name.into(),
-        shape: shape.into(),
-        group: group.into(),
-        scope: scope.into(),
-        layer: name.chars().take(1).collect(),
-    }
+    Member::tile(name, shape, group, scope, &name.chars().take(1).collect::<String>())
 }
 
 fn keep(amount: Amount, scope: Scope, members: Vec<Member>) -> Keep {
-    Keep { amount, scope, score: Score::Abs, floor: None, multiple: 1, tail: Tail::Exact, members }
+    Keep::new(amount, scope, members)
 }
 
 fn require(keeps: Vec<Keep>) -> Vec<Require> {
@@ -96,7 +90,7 @@ fn scopes_floors_and_thresholds() {
     assert_eq!(run(Amount::Count(1), Scope::Tile, None), [2, 2, 2]);
     assert_eq!(run(Amount::Above(4.5), Scope::Model, None), [4, 1, 0]);
     assert_eq!(run(Amount::Above(9.0), Scope::Model, None), [0, 0, 0]);
-    let floor = |count, scope| Some(Floor { count, scope });
+    let floor = |count, scope| Some(Floor { count, share: None, scope });
     assert_eq!(run(Amount::Count(6), Scope::Model, floor(1, Scope::Tensor)), [4, 1, 1]);
     assert_eq!(run(Amount::Count(1), Scope::Model, floor(1, Scope::Tensor)), [1, 1, 1]);
     assert_eq!(run(Amount::Count(0), Scope::Model, floor(1, Scope::Layer)), [1, 0, 1]);
@@ -220,7 +214,8 @@ fn sentence(names: &'static [&'static str]) -> impl Strategy<Value = Keep> {
     let score =
         prop_oneof![Just(Score::Abs), Just(Score::Norm1), Just(Score::Norm2), any::<u64>().prop_map(Score::Random)];
     let tail = prop_oneof![Just(Tail::Exact), Just(Tail::Pad), Just(Tail::Ragged)];
-    let floor = prop::option::of((0u64..3, scope.clone()).prop_map(|(count, scope)| Floor { count, scope }));
+    let floor =
+        prop::option::of((0u64..3, scope.clone()).prop_map(|(count, scope)| Floor { count, share: None, scope }));
     (dims, amount, scope, score, tail, floor, 1u64..4).prop_map(
         move |(dims, amount, scope, score, tail, floor, multiple)| {
             let (mut shape, mut group, mut tile, mut whole) = (vec![], vec![], vec![], 1);
@@ -237,7 +232,7 @@ fn sentence(names: &'static [&'static str]) -> impl Strategy<Value = Keep> {
                 other => other,
             };
             let members = names.iter().map(|n| member(n, &shape, &group, &tile)).collect();
-            Keep { amount, scope, score, floor, multiple, tail, members }
+            Keep { score, floor, multiple, tail, ..Keep::new(amount, scope, members) }
         },
     )
 }
@@ -282,7 +277,7 @@ fn groups(k: &Keep) -> BTreeMap<Key, Vec<usize>> {
                 Scope::Model => vec![],
             };
             let floor = k.floor.map_or(vec![], |f| scope(f.scope));
-            map.entry((scope(k.scope), floor, i, cell(e, &m.shape, &m.group))).or_default().push(e as usize);
+            map.entry((scope(k.scope), floor, i, cell(e, &m.shape, m.group().unwrap()))).or_default().push(e as usize);
         }
     }
     map
@@ -302,7 +297,7 @@ proptest! {
             }
         }
         let all = groups(&k);
-        let whole: u64 = k.members[0].group.iter().zip(&k.members[0].scope).map(|(g, s)| s.div_ceil(*g)).product();
+        let whole: u64 = k.members[0].group().unwrap().iter().zip(&k.members[0].scope).map(|(g, s)| s.div_ceil(*g)).product();
         let mut scopes: BTreeMap<Vec<u64>, Vec<(Key, Vec<usize>)>> = BTreeMap::new();
         for (key, elements) in all {
             scopes.entry(key.0.clone()).or_default().push((key, elements));
@@ -322,7 +317,7 @@ proptest! {
                 (Amount::OutOf { n, .. }, _) => n,
                 (Amount::Share { num, den }, Tail::Pad) => ceil(num * full, den).max(1),
                 (Amount::Share { num, den }, _) => ceil(num * total, den).max(1),
-                (Amount::Above(_), _) => unreachable!(),
+                (Amount::Above(_) | Amount::Budget { .. }, _) => unreachable!(),
             };
             let mut floors: BTreeMap<&Vec<u64>, u64> = BTreeMap::new();
             for (key, _) in list {
@@ -350,7 +345,7 @@ proptest! {
                     Score::Abs => v.iter().copied().fold(0.0, f64::max),
                     Score::Norm1 => v.iter().sum::<f64>(),
                     Score::Norm2 => v.iter().map(|x| x * x).sum::<f64>(),
-                    Score::Random(_) => 0.0,
+                    Score::Random(_) | Score::Map(_) | Score::Data(_) => 0.0,
                 }
             };
             if matches!(k.score, Score::Random(_)) || k.floor.is_some() {
@@ -375,7 +370,7 @@ proptest! {
         let fit = |k: Keep| {
             let shape = &a.members[0].shape;
             let fix = |v: &[u64]| shape.iter().enumerate().map(|(i, _)| v.get(i).copied().unwrap_or(1)).collect();
-            let members = k.members.iter().map(|m| Member { shape: shape.clone(), group: fix(&m.group), scope: fix(&m.scope), ..m.clone() });
+            let members = k.members.iter().map(|m| Member { shape: shape.clone(), cover: Cover::Tile(fix(m.group().unwrap())), scope: fix(&m.scope), ..m.clone() });
             Keep { tail: if k.tail == Tail::Exact { Tail::Ragged } else { k.tail }, members: members.collect(), ..k }
         };
         let mut requires = vec![

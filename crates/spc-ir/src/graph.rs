@@ -1,6 +1,6 @@
 //! The graph of one entry function: operators over petgraph, free axes, named outputs, and the constraints that hold on
 //! its weights.
-use crate::{Op, Require, Sym, SymId, Type, infer};
+use crate::{Formula, Op, Require, Size, Sym, SymId, Type, infer};
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
@@ -46,6 +46,8 @@ pub struct Graph {
     pub name: String,
     /// Free axes, indexed by [`SymId`].
     pub syms: Vec<Sym>,
+    /// Free axes whose size follows from earlier ones. No input binds them.
+    pub formulas: BTreeMap<SymId, Formula>,
     /// Named results, in declared order.
     pub outputs: Vec<(String, NodeId)>,
     /// Constraints on weights, in file order.
@@ -163,6 +165,27 @@ impl Graph {
         self.syms.get(id.0 as usize).ok_or_else(|| Bug::new(format!("no free axis {}", id.0)))
     }
 
+    /// Keeps the free axes that are `kept`, under the numbers that `number` gives.
+    pub(crate) fn renumber_axes(mut self, number: &dyn Fn(SymId) -> SymId, kept: &[bool]) -> Graph {
+        let is_kept = |i: usize| kept.get(i).copied().unwrap_or(false);
+        let syms = std::mem::take(&mut self.syms);
+        self.syms = syms.into_iter().enumerate().filter(|(i, _)| is_kept(*i)).map(|(_, s)| s).collect();
+        let formulas = std::mem::take(&mut self.formulas);
+        for (s, mut f) in formulas.into_iter().filter(|(s, _)| is_kept(s.0 as usize)) {
+            f.terms.iter_mut().for_each(|t| t.1 = number(t.1));
+            self.formulas.insert(number(s), f);
+        }
+        for n in self.g.node_weights_mut() {
+            n.op = n.op.clone().renumbered(number);
+            for d in &mut n.ty.dims {
+                if let Size::Free(s) = &mut d.size {
+                    *s = number(*s);
+                }
+            }
+        }
+        self
+    }
+
     /// Makes every reader of `old` (and every output that is `old`) read `new` instead.
     pub(crate) fn redirect(&mut self, old: NodeId, new: NodeId) {
         let edges: Vec<_> = self
@@ -181,6 +204,11 @@ impl Graph {
         }
     }
 
+    /// The same name and free axes, and nothing else.
+    pub(crate) fn without_nodes(&self) -> Graph {
+        Graph { name: self.name.clone(), syms: self.syms.clone(), ..Graph::default() }
+    }
+
     /// Drops nodes that no output needs (named inputs stay, they are the signature) and renumbers the rest densely in
     /// [`Graph::order`].
     pub fn compact(&self) -> Result<Graph, Bug> {
@@ -195,6 +223,7 @@ impl Graph {
         let mut out = Graph {
             name: self.name.clone(),
             syms: self.syms.clone(),
+            formulas: self.formulas.clone(),
             requires: self.requires.clone(),
             ..Graph::default()
         };
@@ -223,6 +252,7 @@ impl PartialEq for Graph {
         };
         self.name == other.name
             && self.syms == other.syms
+            && self.formulas == other.formulas
             && self.outputs == other.outputs
             && self.requires == other.requires
             && rows(self) == rows(other)

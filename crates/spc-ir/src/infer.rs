@@ -59,15 +59,15 @@ pub fn infer(op: &Op, args: &[&Type]) -> Result<Type, String> {
             Ok(Type::new(args[0].dtype, place(args, std::slice::from_ref(at), dims)?))
         }
         Op::Contract { lhs, rhs, out } => contract(op, args, lhs, rhs, out),
-        Op::Reduce { dims, .. } => {
+        Op::Reduce { f, dims } => {
             arity(op, args.len(), 1)?;
-            want_f32(op, args[0])?;
-            if dims.is_empty() || !dims.windows(2).all(|w| w[0] < w[1]) {
-                return Err("reduced positions are not ascending".into());
+            let (from, to) = f.types();
+            if args[0].dtype != from {
+                return Err(format!("reduce {} takes {from}, not {}", f.name(), args[0].dtype));
             }
-            dim_at(args[0], dims[dims.len() - 1])?;
+            ascending(args[0], dims)?;
             let kept = (0u32..).zip(&args[0].dims).filter(|(i, _)| !dims.contains(i)).map(|(_, d)| d.clone());
-            Ok(Type::new(DType::F32, kept.collect()))
+            Ok(Type::new(to, kept.collect()))
         }
         Op::Gather { dim } => {
             arity(op, args.len(), 2)?;
@@ -111,8 +111,72 @@ pub fn infer(op: &Op, args: &[&Type]) -> Result<Type, String> {
             dims.splice(*dim as usize..end, [Dim::fixed(axis, size)]);
             Ok(Type::new(args[0].dtype, dims))
         }
+        Op::Concat { dim, axis } => concat(args, *dim, axis),
+        Op::Window { dim, into, coeff, .. } => {
+            arity(op, args.len(), 1)?;
+            dim_at(args[0], *dim)?;
+            if coeff.len() != into.len() {
+                return Err("a window has one coefficient for each dimension".into());
+            }
+            let mut dims = args[0].dims.clone();
+            dims.splice(*dim as usize..=*dim as usize, into.iter().cloned());
+            if dims.len() > MAX_RANK {
+                return Err(format!("rank {} is too large", dims.len()));
+            }
+            Ok(Type::new(args[0].dtype, dims))
+        }
+        Op::Size { .. } => arity(op, args.len(), 0).map(|()| Type::scalar(DType::I32)),
+        Op::Top(t) => {
+            arity(op, args.len(), 1 + usize::from(t.among))?;
+            want_f32(op, args[0])?;
+            ascending(args[0], &t.dims)?;
+            if let Some(among) = args.get(1)
+                && (among.dtype != DType::Bool || among.sizes() != args[0].sizes())
+            {
+                return Err("what is chosen from is not a bool of the score's shape".into());
+            }
+            Ok(Type::new(DType::Bool, args[0].dims.clone()))
+        }
+        Op::Rank { dims, .. } => {
+            arity(op, args.len(), 1)?;
+            want_f32(op, args[0])?;
+            ascending(args[0], dims)?;
+            Ok(Type::new(DType::I32, args[0].dims.clone()))
+        }
         Op::Linear { bias, act } => linear(op, args, *bias, act.as_ref()),
     }
+}
+
+/// Positions of one operand: at least one, ascending, none out of range.
+fn ascending(t: &Type, dims: &[u32]) -> Result<(), String> {
+    match dims.last() {
+        Some(last) if dims.windows(2).all(|w| w[0] < w[1]) => dim_at(t, *last).map(drop),
+        _ => Err("positions are not ascending".into()),
+    }
+}
+
+/// The result has the size given; where all sizes are numbers, it must be their sum.
+fn concat(args: &[&Type], dim: u32, axis: &Dim) -> Result<Type, String> {
+    let Some(first) = args.first() else { return Err("a concat without operands".into()) };
+    let mut sum = Some(0u64);
+    for t in args {
+        let along = dim_at(t, dim)?;
+        sum = along.size.fixed().and_then(|n| sum?.checked_add(n));
+        let same = (0u32..).zip(t.dims.iter().zip(&first.dims)).all(|(i, (a, b))| i == dim || a.size == b.size);
+        if t.dtype != first.dtype || t.rank() != first.rank() || !same {
+            return Err("joined values differ in another axis or in type".into());
+        }
+    }
+    if let Some(n) = axis.size.fixed()
+        && sum != Some(n)
+    {
+        return Err(format!("the joined sizes do not add up to {n}"));
+    }
+    let mut dims = first.dims.clone();
+    if let Some(d) = dims.get_mut(dim as usize) {
+        *d = axis.clone();
+    }
+    Ok(Type::new(first.dtype, dims))
 }
 
 /// Output dimensions of operands whose dimension j lies at output position `at[i][j]`.

@@ -6,6 +6,9 @@
 //! `docs/ir.md`; the reference interpreter (`spc-interp`) is that text as code.
 
 mod constraint;
+mod constraint_text;
+pub mod couple;
+mod derived;
 mod expr;
 mod graph;
 mod infer;
@@ -14,6 +17,7 @@ mod op;
 pub mod passes;
 mod patch;
 mod plan;
+mod select;
 mod text;
 mod ty;
 mod verify;
@@ -21,11 +25,13 @@ mod verify;
 mod verify_tests;
 pub mod view;
 
-pub use constraint::{Amount, Floor, Keep, Member, Require, Scope, Score, Tail};
+pub use constraint::{Amount, Cost, Cover, Floor, Keep, Member, Overlap, Part, Require, Scope, Score, Slices, Tail};
+pub use derived::Formula;
 pub use expr::{BinFn, ScalarExpr, UnFn};
 pub use graph::{Graph, Node, NodeId, Source};
 pub use infer::{MAX_RANK, infer};
 pub use op::{Op, ReduceFn};
 pub use patch::{Patch, PatchRef};
 pub use plan::{Act, Candidate, Convert, CostTableRef, LinearPlan, Plan, Why};
+pub use select::Top;
 pub use ty::{DType, Dim, Size, Sym, SymId, Type};

@@ -1,17 +1,37 @@
 //! The operators. `docs/ir.md` gives the meaning of each.
-use crate::{DType, Dim, ScalarExpr, Type};
+use crate::{DType, Dim, ScalarExpr, Size, SymId, Top, Type};
 
-/// What a reduction computes over the removed dimensions. Over an empty set: sum 0, mean NaN, max -inf, min +inf.
+/// What a reduction computes over the removed dimensions. Over an empty set: sum 0, mean NaN, max -inf, min +inf,
+/// product 1, any false, all true; argmax is an error of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReduceFn {
     Sum,
     Mean,
     Max,
     Min,
+    Product,
+    /// Of bools: one is true.
+    Any,
+    /// Of bools: none is false.
+    All,
+    /// The place of the greatest element, as i32, row-major over the removed dimensions; the lowest of several. NaN is an
+    /// error of the call.
+    ArgMax,
 }
 
 impl ReduceFn {
-    pub const ALL: [ReduceFn; 4] = [ReduceFn::Sum, ReduceFn::Mean, ReduceFn::Max, ReduceFn::Min];
+    pub const ALL: [ReduceFn; 8] = [
+        ReduceFn::Sum,
+        ReduceFn::Mean,
+        ReduceFn::Max,
+        ReduceFn::Min,
+        ReduceFn::Product,
+        ReduceFn::Any,
+        ReduceFn::All,
+        ReduceFn::ArgMax,
+    ];
+    /// Those that give f32.
+    pub const NUMBERS: [ReduceFn; 5] = [ReduceFn::Sum, ReduceFn::Mean, ReduceFn::Max, ReduceFn::Min, ReduceFn::Product];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -19,11 +39,24 @@ impl ReduceFn {
             ReduceFn::Mean => "mean",
             ReduceFn::Max => "max",
             ReduceFn::Min => "min",
+            ReduceFn::Product => "product",
+            ReduceFn::Any => "any",
+            ReduceFn::All => "all",
+            ReduceFn::ArgMax => "argmax",
         }
     }
 
     pub fn from_name(name: &str) -> Option<ReduceFn> {
         ReduceFn::ALL.into_iter().find(|f| f.name() == name)
+    }
+
+    /// Types of the operand and of the result.
+    pub fn types(self) -> (DType, DType) {
+        match self {
+            ReduceFn::Any | ReduceFn::All => (DType::Bool, DType::Bool),
+            ReduceFn::ArgMax => (DType::F32, DType::I32),
+            _ => (DType::F32, DType::F32),
+        }
     }
 }
 
@@ -57,6 +90,19 @@ pub enum Op {
     Split { dim: u32, into: Vec<Dim> },
     /// `count` neighbouring fixed dimensions from `dim` on become one.
     Merge { dim: u32, count: u32 },
+    /// Operands of one type but for dimension `dim`, joined along it in order. `axis` is the dimension of the result: the
+    /// sum of the sizes.
+    Concat { dim: u32, axis: Dim },
+    /// Dimension `dim` is replaced by the dimensions `into`, read at `offset + sum coeff[j] * i[j]`. What lies outside is
+    /// 0 (false).
+    Window { dim: u32, into: Vec<Dim>, coeff: Vec<i64>, offset: i64 },
+    /// The size of an axis, as an i32 scalar.
+    Size { dim: Dim },
+    /// Chooses groups by score: bool, of the shape of the score.
+    Top(Top),
+    /// Place of each element in the order of [`Top`] over `dims` (0 is the best), as i32. NaN is an error of the call that
+    /// names `name`.
+    Rank { dims: Vec<u32>, name: String },
     /// Operands `(x [.., K], w [O, K])` and, with `bias`, `b [O]`: `y[.., o] = act(sum_k w[o, k] * x[.., k] + b[o])`.
     /// `act` has one argument. Made by passes from `Contract`.
     Linear { bias: bool, act: Option<ScalarExpr> },
@@ -78,7 +124,43 @@ impl Op {
             Op::Transpose { .. } => "transpose",
             Op::Split { .. } => "split",
             Op::Merge { .. } => "merge",
+            Op::Concat { .. } => "concat",
+            Op::Window { .. } => "window",
+            Op::Size { .. } => "size",
+            Op::Top(_) => "top",
+            Op::Rank { .. } => "rank",
             Op::Linear { .. } => "linear",
         }
+    }
+
+    /// The dimensions that the operator itself names.
+    fn dims_mut(&mut self) -> Vec<&mut Dim> {
+        match self {
+            Op::Input { ty, .. } | Op::Weight { ty, .. } => ty.dims.iter_mut().collect(),
+            Op::Iota { dim } | Op::Size { dim } | Op::Concat { axis: dim, .. } => vec![dim],
+            Op::Broadcast { dims, .. } | Op::Split { into: dims, .. } | Op::Window { into: dims, .. } => {
+                dims.iter_mut().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Calls `f` with every free axis that the operator itself names.
+    pub(crate) fn free_axes(&self, f: &mut impl FnMut(SymId)) {
+        for d in self.clone().dims_mut() {
+            if let Size::Free(s) = d.size {
+                f(s);
+            }
+        }
+    }
+
+    /// The same operator with its free axes numbered anew.
+    pub(crate) fn renumbered(mut self, f: &dyn Fn(SymId) -> SymId) -> Op {
+        for d in self.dims_mut() {
+            if let Size::Free(s) = &mut d.size {
+                *s = f(*s);
+            }
+        }
+        self
     }
 }

@@ -1,16 +1,17 @@
 //! Text form of a graph. `Graph::parse(&g.to_string())` equals `g` for every graph whose ids are dense.
+use crate::derived::Shown;
 use crate::{
-    Amount, DType, Dim, Floor, Graph, Keep, Member, NodeId, Op, ReduceFn, Require, ScalarExpr, Scope, Score, Size, Sym,
-    SymId, Tail, Type,
+    Amount, Cost, DType, Dim, Formula, Graph, NodeId, Op, ReduceFn, ScalarExpr, Size, Sym, SymId, Top, Type,
+    constraint_text,
 };
 use std::fmt::{self, Write};
 
-fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>, sep: &str) -> String {
+pub(crate) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>, sep: &str) -> String {
     items.into_iter().map(|i| i.to_string()).collect::<Vec<_>>().join(sep)
 }
 
 /// A name in quotes, as JSON writes it: what [`unquote`] reads back.
-fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     serde_json::to_string(name).unwrap_or_else(|_| format!("{name:?}"))
 }
 
@@ -51,6 +52,23 @@ impl Graph {
                 format!("split {dim} [{}]", list(into.iter().map(|d| self.dim_text(d)), ", "))
             }
             Op::Merge { dim, count } => format!("merge {dim} {count}"),
+            Op::Concat { dim, axis } => format!("concat {dim} [{}]", self.dim_text(axis)),
+            Op::Window { dim, into, coeff, offset } => {
+                let dims = list(into.iter().map(|d| self.dim_text(d)), ", ");
+                format!("window {dim} [{dims}] coeff [{}] offset {offset}", list(coeff, " "))
+            }
+            Op::Size { dim } => format!("size [{}]", self.dim_text(dim)),
+            Op::Top(t) => format!(
+                "top [{}] keep {} multiple {} first {} last {}{} {}",
+                list(&t.dims, " "),
+                t.amount,
+                t.multiple,
+                t.first,
+                t.last,
+                if t.among { " among" } else { "" },
+                quote(&t.name)
+            ),
+            Op::Rank { dims, name } => format!("rank [{}] {}", list(dims, " "), quote(name)),
             Op::Linear { bias, act } => {
                 let act = act.as_ref().map(|e| format!(" act {e}")).unwrap_or_default();
                 format!("linear{}{act}", if *bias { " bias" } else { "" })
@@ -102,8 +120,12 @@ impl Graph {
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "graph {} {{", quote(&self.name))?;
-        for s in &self.syms {
-            writeln!(f, "  sym {} = {}..{}", s.name, s.lo, s.hi)?;
+        for (i, s) in (0u32..).zip(&self.syms) {
+            write!(f, "  sym {} = {}..{}", s.name, s.lo, s.hi)?;
+            match self.formulas.get(&SymId(i)) {
+                Some(formula) => writeln!(f, " by {}", Shown(formula, &self.syms))?,
+                None => writeln!(f)?,
+            }
         }
         for id in self.ids() {
             let Ok(node) = self.node(id) else { continue };
@@ -117,27 +139,7 @@ impl fmt::Display for Graph {
         for (name, o) in &self.outputs {
             writeln!(f, "  output {} = {o}", quote(name))?;
         }
-        for r in &self.requires {
-            for k in &r.keeps {
-                write!(f, "  keep {} {} per {} by {}", quote(&r.name), k.amount, k.scope, k.score)?;
-                if let Some(fl) = &k.floor {
-                    write!(f, " min {} per {}", fl.count, fl.scope)?;
-                }
-                writeln!(f, " multiple {} {}", k.multiple, k.tail)?;
-                for m in &k.members {
-                    let n = |v: &[u64]| list(v, " ");
-                    writeln!(
-                        f,
-                        "    on {} [{}] group [{}] scope [{}] layer {}",
-                        quote(&m.weight),
-                        n(&m.shape),
-                        n(&m.group),
-                        n(&m.scope),
-                        quote(&m.layer)
-                    )?;
-                }
-            }
-        }
+        constraint_text::write(f, &self.requires)?;
         writeln!(f, "}}")
     }
 }
@@ -182,19 +184,19 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     Ok(out)
 }
 
-fn unquote(word: &str) -> Result<String, String> {
+pub(crate) fn unquote(word: &str) -> Result<String, String> {
     serde_json::from_str::<String>(word).map_err(|_| format!("`{word}` is not a quoted name"))
 }
 
-fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
+pub(crate) fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
     word.parse().map_err(|_| format!("`{word}` is not a number in range"))
 }
 
-fn inside(word: &str, open: char, close: char) -> Result<&str, String> {
+pub(crate) fn inside(word: &str, open: char, close: char) -> Result<&str, String> {
     word.strip_prefix(open).and_then(|w| w.strip_suffix(close)).ok_or_else(|| format!("`{open}..{close}` expected"))
 }
 
-fn numbers<T: std::str::FromStr>(word: &str) -> Result<Vec<T>, String> {
+pub(crate) fn numbers<T: std::str::FromStr>(word: &str) -> Result<Vec<T>, String> {
     inside(word, '[', ']')?.split_whitespace().map(number).collect()
 }
 
@@ -234,7 +236,12 @@ fn parse_line(g: &mut Graph, line: &str) -> Result<(), String> {
     match get(0)? {
         "sym" => {
             let (lo, hi) = get(3)?.split_once("..").ok_or("`lo..hi` expected")?;
-            g.syms.push(Sym { name: get(1)?.to_string(), lo: number(lo)?, hi: number(hi)? });
+            let sym = Sym { name: get(1)?.to_string(), lo: number(lo)?, hi: number(hi)? };
+            if w.len() > 4 {
+                let formula = parse_formula(g, get(5)?, get(7)?)?;
+                g.formulas.insert(SymId(g.syms.len() as u32), formula);
+            }
+            g.syms.push(sym);
             Ok(())
         }
         "output" => {
@@ -243,15 +250,15 @@ fn parse_line(g: &mut Graph, line: &str) -> Result<(), String> {
             g.outputs.push((unquote(get(1)?)?, id));
             Ok(())
         }
-        "keep" => parse_keep(g, &w),
-        "on" => parse_member(g, &w),
+        "keep" => constraint_text::parse_keep(g, &w),
+        "on" => constraint_text::parse_member(g, &w),
         first => {
             let id = node_id(first)?;
             let colon = w.iter().rposition(|x| x == ":").ok_or("`:` and a type expected")?;
             let ty = parse_type(g, &w[colon + 1..].join(" "))?;
             let mut end = colon;
             let mut inputs = Vec::new();
-            let takes = !matches!(get(2)?, "input" | "weight" | "const" | "iota");
+            let takes = !matches!(get(2)?, "input" | "weight" | "const" | "iota" | "size");
             if takes {
                 end = end.checked_sub(1).ok_or("operands expected")?;
                 let text = inside(get(end)?, '(', ')')?;
@@ -274,16 +281,75 @@ fn parse_line(g: &mut Graph, line: &str) -> Result<(), String> {
     }
 }
 
+/// `(1*S + 63)` over 64.
+fn parse_formula(g: &Graph, sum: &str, div: &str) -> Result<Formula, String> {
+    let mut f = Formula { terms: Vec::new(), add: 0, div: number(div)? };
+    for part in inside(sum, '(', ')')?.split(" + ") {
+        match part.split_once('*') {
+            Some((c, name)) => {
+                let s = g.syms.iter().position(|s| s.name == name).ok_or_else(|| format!("no free axis {name}"))?;
+                f.terms.push((number(c)?, SymId(s as u32)));
+            }
+            None => f.add = number(part)?,
+        }
+    }
+    Ok(f)
+}
+
+pub(crate) fn parse_amount(w: &[&str]) -> Result<Amount, String> {
+    Ok(match w {
+        ["above", t] => Amount::Above(number(t)?),
+        [share, "of", of] if share.contains('/') => {
+            let (a, b) = share.split_once('/').unwrap_or_default();
+            let of = Cost::from_name(of).ok_or_else(|| format!("unknown cost `{of}`"))?;
+            Amount::Budget { num: number(a)?, den: number(b)?, of }
+        }
+        [n, "of", m] => Amount::OutOf { n: number(n)?, m: number(m)? },
+        [n] => match n.split_once('/') {
+            Some((a, b)) => Amount::Share { num: number(a)?, den: number(b)? },
+            None => Amount::Count(number(n)?),
+        },
+        _ => return Err("an amount expected".into()),
+    })
+}
+
+fn one_dim(g: &Graph, word: &str) -> Result<Dim, String> {
+    let mut dims = parse_dims(g, word)?;
+    dims.pop().filter(|_| dims.is_empty()).ok_or_else(|| "one dimension expected".to_string())
+}
+
+/// `top [dims] keep AMOUNT multiple n first n last n [among] "name"`.
+fn parse_top(w: &[String]) -> Result<Top, String> {
+    let w: Vec<&str> = w.iter().map(String::as_str).collect();
+    let at = w.iter().position(|x| *x == "multiple").ok_or("`multiple` expected")?;
+    let amount = parse_amount(w.get(3..at).ok_or("an amount expected")?)?;
+    let (among, name, n) = match &w[at..] {
+        [_, a, "first", b, "last", c, "among", name] => (true, *name, [a, b, c]),
+        [_, a, "first", b, "last", c, name] => (false, *name, [a, b, c]),
+        _ => return Err("`multiple n first n last n [among] name` expected".into()),
+    };
+    let [multiple, first, last] = [number(n[0])?, number(n[1])?, number(n[2])?];
+    let dims = numbers(w.get(1).ok_or("positions expected")?)?;
+    Ok(Top { dims, amount, multiple, first, last, among, name: unquote(name)? })
+}
+
 fn parse_op(g: &Graph, w: &[String], ty: &Type) -> Result<Op, String> {
     let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the operator ends early".to_string());
     Ok(match get(0)? {
         "input" => Op::Input { name: unquote(get(1)?)?, ty: ty.clone() },
         "weight" => Op::Weight { name: unquote(get(1)?)?, ty: ty.clone() },
         "const" => Op::Const { dtype: DType::from_name(get(1)?).ok_or("unknown type")?, value: number(get(2)?)? },
-        "iota" => {
-            let mut dims = parse_dims(g, get(1)?)?;
-            Op::Iota { dim: dims.pop().filter(|_| dims.is_empty()).ok_or("one dimension expected")? }
-        }
+        "iota" => Op::Iota { dim: one_dim(g, get(1)?)? },
+        "size" => Op::Size { dim: one_dim(g, get(1)?)? },
+        "concat" => Op::Concat { dim: number(get(1)?)?, axis: one_dim(g, get(2)?)? },
+        "window" => Op::Window {
+            dim: number(get(1)?)?,
+            into: parse_dims(g, get(2)?)?,
+            coeff: numbers(get(4)?)?,
+            offset: number(get(6)?)?,
+        },
+        "top" => Op::Top(parse_top(w)?),
+        "rank" => Op::Rank { dims: numbers(get(1)?)?, name: unquote(get(2)?)? },
         "map" => {
             let at = w.get(3..).ok_or("positions expected")?.iter().map(|p| numbers(p)).collect::<Result<_, _>>()?;
             Op::Map { expr: ScalarExpr::parse(get(1)?)?, at }
@@ -302,68 +368,4 @@ fn parse_op(g: &Graph, w: &[String], ty: &Type) -> Result<Op, String> {
         }
         other => return Err(format!("unknown operator `{other}`")),
     })
-}
-
-fn scope(word: &str) -> Result<Scope, String> {
-    let all = [Scope::Tile, Scope::Tensor, Scope::Layer, Scope::Model];
-    all.into_iter().find(|s| s.to_string() == word).ok_or_else(|| format!("unknown scope `{word}`"))
-}
-
-fn parse_keep(g: &mut Graph, w: &[String]) -> Result<(), String> {
-    let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the sentence ends early".to_string());
-    let name = unquote(get(1)?)?;
-    let per = w.iter().position(|x| x == "per").ok_or("`per` expected")?;
-    let amount = match (get(2)?, per) {
-        ("above", _) => Amount::Above(number(get(3)?)?),
-        (n, 5) if get(3)? == "of" => Amount::OutOf { n: number(n)?, m: number(get(4)?)? },
-        (n, _) => match n.split_once('/') {
-            Some((a, b)) => Amount::Share { num: number(a)?, den: number(b)? },
-            None => Amount::Count(number(n)?),
-        },
-    };
-    let find = |word: &str| w.iter().position(|x| x == word);
-    let score = match get(find("by").ok_or("`by` expected")? + 1)? {
-        "abs" => Score::Abs,
-        "norm1" => Score::Norm1,
-        "norm2" => Score::Norm2,
-        other => {
-            let seed = other.strip_prefix("random").ok_or_else(|| format!("unknown score `{other}`"))?;
-            Score::Random(number(inside(seed, '(', ')')?)?)
-        }
-    };
-    let floor = match find("min") {
-        Some(i) => Some(Floor { count: number(get(i + 1)?)?, scope: scope(get(i + 3)?)? }),
-        None => None,
-    };
-    let m = find("multiple").ok_or("`multiple` expected")?;
-    let tails = [Tail::Exact, Tail::Pad, Tail::Ragged];
-    let tail = get(m + 2)?;
-    let keep = Keep {
-        amount,
-        scope: scope(get(per + 1)?)?,
-        score,
-        floor,
-        multiple: number(get(m + 1)?)?,
-        tail: tails.into_iter().find(|t| t.to_string() == tail).ok_or("unknown tail")?,
-        members: Vec::new(),
-    };
-    match g.requires.last_mut() {
-        Some(r) if r.name == name => r.keeps.push(keep),
-        _ => g.requires.push(Require { name, keeps: vec![keep] }),
-    }
-    Ok(())
-}
-
-fn parse_member(g: &mut Graph, w: &[String]) -> Result<(), String> {
-    let get = |i: usize| w.get(i).map(String::as_str).ok_or_else(|| "the line ends early".to_string());
-    let member = Member {
-        weight: unquote(get(1)?)?,
-        shape: numbers(get(2)?)?,
-        group: numbers(get(4)?)?,
-        scope: numbers(get(6)?)?,
-        layer: unquote(get(8)?)?,
-    };
-    let keep = g.requires.last_mut().and_then(|r| r.keeps.last_mut()).ok_or("a member before its sentence")?;
-    keep.members.push(member);
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Every rule of the verifier and of the text form refuses a graph that breaks it.
 use crate::{
-    Amount, DType, Dim, Graph, Keep, Member, NodeId, Op, Require, ScalarExpr, Scope, Score, Sym, SymId, Tail, Type,
+    Amount, Cost, Cover, DType, Dim, Floor, Formula, Graph, Keep, Member, NodeId, Op, Overlap, Part, ReduceFn, Require,
+    ScalarExpr, Scope, Score, Size, Slices, Sym, SymId, Tail, Top, Type, infer,
 };
 
 fn f32s(dims: Vec<Dim>) -> Type {
@@ -25,17 +26,8 @@ fn good() -> Graph {
     let ty = f32s(vec![Dim::fixed("O", 3), Dim::fixed("K", 4)]);
     g.add(Op::Weight { name: "w".into(), ty }, &[]).unwrap();
     g.outputs.push(("y".into(), y));
-    let member =
-        Member { weight: "w".into(), shape: vec![3, 4], group: vec![1, 1], scope: vec![1, 4], layer: String::new() };
-    let keep = Keep {
-        amount: Amount::OutOf { n: 2, m: 4 },
-        scope: Scope::Tile,
-        score: Score::Abs,
-        floor: None,
-        multiple: 1,
-        tail: Tail::Exact,
-        members: vec![member],
-    };
+    let member = Member::tile("w", &[3, 4], &[1, 1], &[1, 4], "");
+    let keep = Keep::new(Amount::OutOf { n: 2, m: 4 }, Scope::Tile, vec![member]);
     g.requires.push(Require { name: "r".into(), keeps: vec![keep] });
     g.verify().unwrap();
     g
@@ -107,10 +99,28 @@ fn constraints() {
     fn member(g: &mut Graph) -> &mut Member {
         &mut g.requires[0].keeps[0].members[0]
     }
-    refused(|g| member(g).group = vec![1], "tiles do not fit w");
-    refused(|g| member(g).scope = vec![1, 4, 1], "tiles do not fit w");
-    refused(|g| member(g).group = vec![0, 1], "tiles do not fit w");
-    refused(|g| member(g).scope = vec![1, 0], "tiles do not fit w");
+    let fits = "groups do not fit w";
+    refused(|g| member(g).cover = Cover::Tile(vec![1]), fits);
+    refused(|g| member(g).scope = vec![1, 4, 1], fits);
+    refused(|g| member(g).cover = Cover::Tile(vec![0, 1]), fits);
+    refused(|g| member(g).scope = vec![1, 0], fits);
+    refused(|g| member(g).floor = Some(vec![1]), fits);
+    refused(|g| member(g).cover = Cover::Pairs { undirected: true }, fits);
+    let slices = |by, parts: &[[u64; 5]]| {
+        let part = |p: &[u64; 5]| Part { dim: p[0] as u32, start: p[1], end: p[2], inner: p[3], size: p[4] };
+        Cover::Slices(Slices { family: 0, by, parts: parts.iter().map(part).collect() })
+    };
+    for (by, parts) in [
+        (0, vec![[0, 0, 3, 1, 3]]),
+        (1, vec![]),
+        (1, vec![[2, 0, 3, 1, 3]]),
+        (1, vec![[0, 0, 4, 1, 3]]),
+        (1, vec![[0, 2, 2, 1, 3]]),
+        (1, vec![[0, 0, 3, 0, 3]]),
+        (1, vec![[0, 0, 3, 1, 3], [1, 0, 4, 1, 4]]),
+    ] {
+        refused(|g| member(g).cover = slices(by, &parts), fits);
+    }
     refused(|g| member(g).shape = vec![4, 3], "another shape");
     refused(|g| g.requires.push(g.requires[0].clone()), "not the only one");
     refused(|g| g.requires[0].keeps.clear(), "empty");
@@ -221,8 +231,10 @@ fn every_form_of_a_constraint_survives() {
         let keeps = (0..12).map(|j| Keep {
             amount,
             scope: scopes[j % 4],
-            score: scores[(i + j) % 4],
-            floor: (j % 2 == 0).then_some(crate::Floor { count: j as u64, scope: scopes[(j / 3) % 4] }),
+            score: scores[(i + j) % 4].clone(),
+            joint: j % 5 == 0,
+            overlap: None,
+            floor: (j % 2 == 0).then_some(Floor { count: j as u64, share: None, scope: scopes[(j / 3) % 4] }),
             multiple: 1 + j as u64,
             tail: tails[j % 3],
             members: vec![base.members[0].clone(); j % 3],
@@ -249,5 +261,141 @@ fn deep_expressions_are_refused_and_not_followed() {
     assert!(ScalarExpr::parse(&deep(100_000)).is_err());
     for bad in ["", "(", ")", "()", "(neg)", "(neg a0", "(neg a0 a1)", "(foo a0)", "a256", "a0 a1", "(add a0)", "x"] {
         assert!(ScalarExpr::parse(bad).is_err(), "{bad}");
+    }
+}
+
+/// Every word of the text form of constraints parses back to itself.
+#[test]
+fn constraints_have_a_text_form() {
+    let mut g = good();
+    let part = |dim, start, end, inner, size| Part { dim, start, end, inner, size };
+    let parts = vec![part(0, 1, 3, 1, 2), part(1, 0, 4, 2, 2)];
+    let mut member = Member::slices("w", &[3, 4], Slices { family: 7, by: 2, parts }, "net.layer.0");
+    (member.cost, member.floor, member.amount) = (9, Some(vec![1, 4]), Some(Amount::Count(3)));
+    let pairs =
+        |undirected| Member { cover: Cover::Pairs { undirected }, ..Member::tile("s q", &[2, 2], &[], &[2, 2], "") };
+    let members = vec![member, pairs(true), pairs(false)];
+    let amounts = [
+        Amount::Budget { num: 2, den: 5, of: Cost::Flops },
+        Amount::Share { num: 1, den: 16 },
+        Amount::Above(1e-3),
+        Amount::OutOf { n: 1, m: 2 },
+    ];
+    let scores = [
+        Score::Map(ScalarExpr::parse("(abs (mul a0 a1))").unwrap()),
+        Score::Map(ScalarExpr::Arg(0)),
+        Score::Data("wanda(calib \"x\")".into()),
+        Score::Random(5),
+    ];
+    let floor = |share| Some(Floor { count: 2, share, scope: Scope::Layer });
+    for (i, (amount, score)) in amounts.into_iter().zip(scores).enumerate() {
+        let keep = Keep {
+            score,
+            joint: i % 2 == 0,
+            floor: [None, floor(None), floor(Some((1, 2000)))][i % 3],
+            multiple: i as u64 + 1,
+            tail: Tail::ALL[i % 3],
+            overlap: [None, Some(Overlap::Sum), Some(Overlap::Latent), Some(Overlap::Tree)][i],
+            ..Keep::new(amount, Scope::ALL[i], members.clone())
+        };
+        g.requires.push(Require { name: format!("r{i}"), keeps: vec![keep.clone(), keep] });
+    }
+    let text = g.to_string();
+    assert_eq!(Graph::parse(&text).unwrap(), g, "{text}");
+    for (from, to) in [
+        ("slices 7", "slice 7"),
+        ("part [0", "part [0 1"),
+        ("undirected", "both"),
+        ("of flops", "of joules"),
+        (" cost 9", " cost 9 9"),
+    ] {
+        assert!(Graph::parse(&text.replacen(from, to, 1)).is_err(), "{to}");
+    }
+}
+
+#[test]
+fn sizes_that_follow_from_others() {
+    let size = |g: &mut Graph| match g.derive("J", Formula::pieces(Size::Free(SymId(0)), 3).unwrap()) {
+        Some(Size::Free(s)) => s,
+        other => panic!("{other:?}"),
+    };
+    refused(
+        |g| {
+            let s = size(g);
+            g.syms[s.0 as usize].hi += 1;
+        },
+        "does not follow",
+    );
+    refused(
+        |g| {
+            let s = size(g);
+            g.formulas.get_mut(&s).unwrap().terms[0].1 = s;
+        },
+        "does not follow",
+    );
+    refused(
+        |g| {
+            let s = size(g);
+            g.add(Op::Concat { dim: 0, axis: Dim::free("J", s) }, &[NodeId(0)]).unwrap();
+        },
+        "is not their sum",
+    );
+    refused(|g| drop(g.add(Op::Size { dim: Dim::free("Q", SymId(9)) }, &[])), "no free axis");
+}
+
+#[test]
+fn unused_axes_are_dropped() {
+    let mut g = good();
+    g.syms.push(Sym { name: "U".into(), lo: 1, hi: 8 });
+    g.syms.push(Sym { name: "V".into(), lo: 1, hi: 8 });
+    let formula = Formula::sum(&[Size::Free(SymId(2)), Size::Fixed(1)]).unwrap();
+    let size = g.derive("J", formula).unwrap();
+    g.add(Op::Size { dim: Dim { axis: "J".into(), size } }, &[]).unwrap();
+    let g = g.without_unused_axes();
+    let names: Vec<&str> = g.syms.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["B", "V", "J"]);
+    assert_eq!(g.formulas[&SymId(2)].terms, [(1, SymId(1))]);
+    g.verify().unwrap();
+    assert_eq!(Graph::parse(&g.to_string()).unwrap(), g);
+}
+
+#[test]
+fn operators_on_run_time_values() {
+    let x = f32s(vec![Dim::fixed("A", 2), Dim::fixed("B", 3)]);
+    let b = Type::new(DType::Bool, x.dims.clone());
+    let top = |dims: Vec<u32>, among| {
+        Op::Top(Top { dims, amount: Amount::Count(1), multiple: 1, first: 0, last: 0, among, name: String::new() })
+    };
+    let window = |coeff: Vec<i64>| Op::Window { dim: 1, into: vec![Dim::fixed("P", 2)], coeff, offset: 0 };
+    let concat = |n| Op::Concat { dim: 1, axis: Dim::fixed("J", n) };
+    let good: [(Op, &[&Type]); 4] = [
+        (top(vec![1], false), &[&x]),
+        (top(vec![0, 1], true), &[&x, &b]),
+        (window(vec![1]), &[&b]),
+        (concat(6), &[&x, &x]),
+    ];
+    for (op, args) in good {
+        infer(&op, args).unwrap();
+    }
+    let turned = Type::new(DType::F32, vec![x.dims[1].clone(), x.dims[0].clone()]);
+    let bad: [(Op, &[&Type]); 12] = [
+        (top(vec![], false), &[&x]),
+        (top(vec![1, 0], false), &[&x]),
+        (top(vec![2], false), &[&x]),
+        (top(vec![1], false), &[&b]),
+        (top(vec![1], true), &[&x, &x]),
+        (top(vec![1], true), &[&turned, &b]),
+        (window(vec![1, 1]), &[&x]),
+        (window(vec![]), &[&x]),
+        (concat(5), &[&x, &x]),
+        (concat(6), &[&x, &b]),
+        (concat(5), &[&x, &turned]),
+        (concat(0), &[]),
+    ];
+    for (op, args) in bad {
+        assert!(infer(&op, args).is_err(), "{op:?}");
+    }
+    for (f, ty) in [(ReduceFn::Any, &x), (ReduceFn::ArgMax, &b), (ReduceFn::Product, &b)] {
+        assert!(infer(&Op::Reduce { f, dims: vec![0] }, &[ty]).is_err());
     }
 }

@@ -16,4 +16,4 @@ pub mod templates;
 pub use extent::Extent;
 pub use program::{Amount, Buffer, PackedPort, Port, Program, Role, Step, StepArg};
 pub use run::{Fault, Slice, Sources, Tensor, arguments, constant_bytes, interpret};
-pub use schedule::schedule;
+pub use schedule::{missing, schedule};

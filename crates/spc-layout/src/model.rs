@@ -72,7 +72,9 @@ pub(crate) fn bind(graph: &Graph, tuned_for: &BTreeMap<String, u64>) -> Vec<u64>
         let wanted = tuned_for.get(&s.name).copied().unwrap_or(DEFAULT_SIZE);
         wanted.min(s.hi).max(s.lo)
     };
-    graph.syms.iter().map(size).collect()
+    let mut sizes: Vec<u64> = graph.syms.iter().map(size).collect();
+    graph.complete(&mut sizes);
+    sizes
 }
 
 fn is_matrix(ty: &Type) -> bool {

@@ -6,14 +6,18 @@ use spc_base::{Diagnostic, Span};
 
 pub fn render(d: &Diagnostic, sources: &SourceMap) -> String {
     let labels = d.primary.iter().map(|l| (l, true)).chain(d.secondary.iter().map(|l| (l, false)));
-    let spans: Vec<Value> = labels.filter_map(|(l, primary)| span(l.span, primary, &l.text, None, sources)).collect();
+    let spans: Vec<Value> = labels.filter_map(|(l, primary)| span(l.span, primary, &l.text, sources)).collect();
     let mut children: Vec<Value> = Vec::new();
     children.extend(d.notes.iter().map(|n| child("note", n, Vec::new())));
     children.extend(d.help.iter().map(|h| child("help", h, Vec::new())));
     if let Some(fix) = &d.fix {
-        let span = span(fix.span, true, "", Some(&fix.replacement), sources);
+        let mut place = span(fix.span, true, "", sources);
+        if let Some(place) = &mut place {
+            place["suggested_replacement"] = json!(fix.replacement);
+            place["suggestion_applicability"] = json!(if fix.guess { "MaybeIncorrect" } else { "MachineApplicable" });
+        }
         let text = format!("replace it by `{}`", fix.replacement);
-        children.push(child("help", &text, span.into_iter().collect()));
+        children.push(child("help", &text, place.into_iter().collect()));
     }
     let object = json!({
         "$message_type": "diagnostic",
@@ -32,7 +36,7 @@ fn child(level: &str, message: &str, spans: Vec<Value>) -> Value {
 }
 
 /// Nothing for a span in a file that is not known.
-fn span(span: Span, primary: bool, label: &str, replacement: Option<&str>, sources: &SourceMap) -> Option<Value> {
+fn span(span: Span, primary: bool, label: &str, sources: &SourceMap) -> Option<Value> {
     let range = sources.range(span)?;
     let (start, end) = sources.places(span)?;
     let (first, lines) = sources.lines(span.file, std::slice::from_ref(&range))?;
@@ -58,8 +62,8 @@ fn span(span: Span, primary: bool, label: &str, replacement: Option<&str>, sourc
         "is_primary": primary,
         "text": text,
         "label": if label.is_empty() { Value::Null } else { json!(label) },
-        "suggested_replacement": replacement,
-        "suggestion_applicability": replacement.map(|_| "MaybeIncorrect"),
+        "suggested_replacement": null,
+        "suggestion_applicability": null,
         "expansion": null,
     }))
 }

@@ -3,6 +3,7 @@
 //! Nothing here prints. Every function turns data into text; the command line writes it.
 
 mod diagnostics;
+mod diff;
 mod human;
 mod json;
 mod source;
@@ -10,6 +11,7 @@ mod table;
 mod units;
 
 pub use diagnostics::{Format, Renderer};
+pub use diff::unified_diff;
 pub use source::{Place, SourceMap};
 pub use table::{Align, Table};
 pub use units::{bytes, percent, picoseconds, seconds, times};

@@ -1,6 +1,7 @@
 //! The whole of checking: names, axes, models, data, functions, constraints, jobs, in this order.
 use crate::cx::{Cx, Res};
 use crate::elab::{self, Program};
+use crate::front::ABSENT;
 use crate::jobs::Jobs;
 use crate::library::Library;
 use crate::module::{Module, Require};
@@ -35,6 +36,8 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     let mut cx = Cx::default();
     let names = Names::collect(&mut cx, ast, lib);
     let axes = model::collect_axes(&mut cx, ast);
+    // A second definition leaves the first one in place.
+    let named = !cx.diags.iter().any(|d| d.is_error() && d.code != codes::DUPLICATE);
     refuse_later_items(&mut cx, ast);
     time::check_schedules(&mut cx, &names, ast);
 
@@ -52,17 +55,15 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     }
 
     let functions = ast.items.iter().filter_map(|i| if let ItemKind::Fn(f) = &i.kind { Some(f) } else { None });
-    for f in functions.clone() {
-        let _ = signature(&mut cx, f);
-    }
+    let functions: Vec<(&ast::FnItem, bool)> = functions.map(|f| (f, signature(&mut cx, f).is_ok())).collect();
 
-    // A model that is broken would make every function that reads it look broken too.
-    let sound = whole && !cx.diags.iter().any(|d| d.is_error() && d.code.0 / 100 != 0);
+    // Names, axes or a model that are broken would make every function that reads them look broken too.
+    let sound = named && whole;
     let program = Program { names: &names, axes: &axes, models: &models, limits: *limits };
     let (mut graphs, mut entries) = (BTreeMap::new(), Vec::new());
-    for f in functions.filter(|f| sound && elab::is_entry(f)) {
+    for (f, known) in functions.into_iter().filter(|(f, _)| sound && elab::is_entry(f)) {
         entries.push(f.name.name.clone());
-        if let Ok(g) = elab::elaborate(&mut cx, &program, f) {
+        if known && let Ok(g) = elab::elaborate(&mut cx, &program, f) {
             graphs.insert(f.name.name.clone(), g);
         }
     }
@@ -84,11 +85,24 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
             name: r.name.clone(),
             what: ast::Require::Sentence(sentence.clone()),
         });
-        let name = r.name.as_ref().map_or_else(|| format!("require{}", requires.len() + 1), |n| n.name.clone());
-        if !complete {
+        let taken = |n: &str| requires.iter().any(|r: &Require| r.name == n) || names.items.contains_key(n);
+        let name = match &r.name {
+            Some(n) => n.name.clone(),
+            None => (requires.len() + 1..).map(|i| format!("require{i}")).find(|n| !taken(n)).unwrap_or_default(),
+        };
+        // The second of two that share a name was reported.
+        if r.name.is_some() && requires.iter().any(|r| r.name == name) {
             continue;
         }
-        if let Ok(keeps) = resolver.keeps(&mut cx, &sentence) {
+        if !sound {
+            continue;
+        }
+        let before = cx.diags.len();
+        let keeps = resolver.keeps(&mut cx, &sentence);
+        if !complete {
+            // What the missing functions would have read is not known.
+            drop_absent(&mut cx, before);
+        } else if let Ok(keeps) = keeps {
             requires.push(Require { name, sentence, keeps, span: item.span });
         }
     }
@@ -101,9 +115,9 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
         let jobs = Jobs { names: &names, axes: &axes, models: &models, data: &data, graphs: &graphs };
         for item in &ast.items {
             match &item.kind {
-                ItemKind::Run(r) if complete => runs.extend(jobs.run(&mut cx, r, item.span).ok()),
+                ItemKind::Run(r) if sound => runs.extend(jobs.run(&mut cx, r, item.span).ok()),
                 ItemKind::Target(t) => targets.extend(jobs.target(&mut cx, t, item.span).ok()),
-                ItemKind::Expect(e) if complete => {
+                ItemKind::Expect(e) if sound => {
                     if let Ok(mut e) = jobs.expect(&mut cx, e, &resolver) {
                         let words = text.get(e.span.start as usize..e.span.end as usize).unwrap_or_default();
                         e.text = words.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -118,6 +132,15 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     cx.diags.truncate(limits.diagnostics);
     let module = Module { axes, models, data, requires, runs, targets, expects, entries, core, ast: ast.clone() };
     Checked { module, graphs, types: cx.types, diagnostics: cx.diags }
+}
+
+/// Drops the diagnostics after the first `from` that only say that something does not exist.
+fn drop_absent(cx: &mut Cx, from: usize) {
+    let mut at = 0;
+    cx.diags.retain(|d| {
+        at += 1;
+        at <= from || !ABSENT.contains(&d.code)
+    });
 }
 
 /// What can be said of a function without a call: distinct names and known types. A misspelt type would otherwise make

@@ -73,7 +73,7 @@ impl Resolver<'_> {
                 if tile.is_some() {
                     return cx.not_yet(f.span, "a floor per tile");
                 }
-                Some(Floor { count: self.positive(cx, &f.amount)?, scope })
+                Some(Floor { count: self.positive(cx, &f.amount)?, share: None, scope })
             }
             None => None,
         };
@@ -81,7 +81,7 @@ impl Resolver<'_> {
         for t in tensors {
             members.push(self.member(cx, t, group.as_ref(), scope_tile.as_ref(), tail, (&amount, then), s)?);
         }
-        Ok(Keep { amount, scope, score, floor, multiple, tail, members })
+        Ok(Keep { score, floor, multiple, tail, ..Keep::new(amount, scope, members) })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -132,7 +132,7 @@ impl Resolver<'_> {
                 );
             }
         }
-        Ok(spc_ir::Member { weight: t.path.clone(), shape, group: g, scope: sc, layer: t.layer.clone() })
+        Ok(spc_ir::Member::tile(&t.path, &shape, &g, &sc, &t.layer))
     }
 
     /// Tile sizes per stored dimension. Axes that are not named have size 1; `all` is the whole axis.

@@ -43,5 +43,5 @@ fn minilm_becomes_thirty_six_linears() {
     assert_eq!(count(&g, |o| matches!(o, Op::Contract { .. })), 12, "scores and mix of each layer");
     let attn = &c.module.requires[0].keeps[0];
     assert_eq!(attn.members.len(), 24);
-    assert!(attn.members.iter().all(|m| m.scope == [1, 4] && m.group == [1, 1]));
+    assert!(attn.members.iter().all(|m| m.scope == [1, 4] && m.group() == Some(&[1, 1])));
 }

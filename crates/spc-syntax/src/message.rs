@@ -127,7 +127,7 @@ impl<'a> Source<'a> {
                     Diagnostic::error(codes::SYNTAX, format!("`{}:{}` is no amount", before.text, after.text))
                         .at(span, format!("write `{fix}`"))
                         .note("elsewhere N:M may mean kept or removed; `keep N of M` says what is kept")
-                        .fix(span, fix),
+                        .guess(span, fix),
                 );
             }
         }
@@ -189,7 +189,7 @@ pub(crate) fn bare_ratio(amount: &Expr) -> Option<Diagnostic> {
     let out = Diagnostic::error(codes::BARE_RATIO, "a bare ratio could mean kept or removed")
         .at(amount.span, "neither a count nor a percentage");
     Some(match fix {
-        Some(fix) => out.help(format!("write what is kept: `{fix}`")).fix(amount.span, fix),
+        Some(fix) => out.help(format!("write what is kept: `{fix}`")).guess(amount.span, fix),
         None => out.help("write what is kept: a count, `40%` or `2 of 4`"),
     })
 }

@@ -74,11 +74,16 @@ pub fn emit_text(s: &Session<'_>, source: &Source, functions: &[String], stage: 
 /// Checks a file. The text is what `--emit` asked for, in order; empty when nothing was asked for.
 pub fn check(s: &mut Session<'_>, path: &Path, emit: &[Stage]) -> Res<String> {
     let source = load_file(s, path)?;
-    check_headers(s, &source)?;
+    examine(s, &source, emit)
+}
+
+/// What checking does after the text: the headers of files, and what `--emit` shows.
+pub fn examine(s: &mut Session<'_>, source: &Source, emit: &[Stage]) -> Res<String> {
+    check_headers(s, source)?;
     let mut out = String::new();
     for stage in emit {
         let all: Vec<String> = source.graphs.keys().cloned().collect();
-        match emit_text(s, &source, &all, *stage)? {
+        match emit_text(s, source, &all, *stage)? {
             Some(text) => out += &text,
             None => {
                 let text = format!("`check` does not emit `{}`, `compile` does", stage.name());

@@ -40,6 +40,7 @@ mod engine;
 mod explain;
 mod export;
 mod failure;
+mod fix;
 mod format;
 mod job;
 mod kernel_check;
@@ -68,6 +69,7 @@ pub mod driver {
     pub use crate::explain::{Explain, explain_code, explain_file};
     pub use crate::export::export_file;
     pub use crate::failure::{Failure, Res, exit_code};
+    pub use crate::fix::fix_file;
     pub use crate::format::{Format as FormatFiles, format_paths};
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};

@@ -49,13 +49,8 @@ fn finish(
     base: PathBuf,
 ) -> Res<Source> {
     s.sources.insert(ROOT, name, text.clone());
-    // What a broken item would have defined is missing, so checking would report it a second time as unknown.
-    if has_errors(&diagnostics) {
-        return Err(Failure::User(diagnostics));
-    }
-    let Checked { module, graphs, diagnostics: found, .. } =
-        spc_sema::check(&ast, &text, &Library::load(), &s.options.limits);
-    let all: Vec<Diagnostic> = diagnostics.into_iter().chain(found).collect();
+    let Checked { module, graphs, diagnostics: all, .. } =
+        spc_sema::check_read(&ast, diagnostics, &text, &Library::load(), &s.options.limits);
     if has_errors(&all) {
         return Err(Failure::User(all));
     }

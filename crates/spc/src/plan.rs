@@ -40,7 +40,7 @@ fn suggested(graph: &Graph, weight: &str) -> Vec<Layout> {
     let mut out = BTreeSet::new();
     for k in graph.requires.iter().flat_map(|r| &r.keeps) {
         for m in k.members.iter().filter(|m| m.weight == weight && m.shape.len() == 2) {
-            out.extend(layout_of(k, &m.group, &m.scope));
+            out.extend(m.group().and_then(|group| layout_of(k, group, &m.scope)));
         }
     }
     out.into_iter().filter(|l| l.check().is_ok()).collect()
@@ -84,8 +84,25 @@ fn cost_table(s: &Session<'_>, target: &Target) -> CostTable {
     }
 }
 
+/// Refuses a function that the target has no kernels for.
+fn can_run(graph: &Graph, target: &Target) -> Res<()> {
+    if target.kind != TargetKind::Cpu {
+        return Ok(());
+    }
+    for n in graph.ids() {
+        if let Some(what) = spc_kernel::missing(&graph.node(n)?.op) {
+            let text = format!("the target `{}` cannot run `{}`: it has no kernel for {what}", target.name, graph.name);
+            return Err(Diagnostic::error(codes::UNSUPPORTED, text)
+                .help("`--interp` runs it in the interpreter")
+                .into());
+        }
+    }
+    Ok(())
+}
+
 /// Optimises a function and chooses its layouts. The same graph, weights and target give the same plan.
 pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target, allowed: Allowed) -> Res<Planned> {
+    can_run(graph, target)?;
     let graph = optimise(s, graph)?;
     let mut facts = BTreeMap::new();
     let list = linear_weights(&graph)?;

@@ -38,7 +38,9 @@ fn stream(seed: u64, round: u64, salt: u64) -> Stream {
 /// Sizes of the free axes: small, odd where the range allows, different for each round.
 pub fn sizes(g: &Graph, seed: u64, round: u64) -> Vec<u64> {
     let mut s = stream(seed, round, 1);
-    g.syms.iter().map(|y| (3 + 2 * s.below(4)).clamp(y.lo, y.hi.max(y.lo))).collect()
+    let mut sizes: Vec<u64> = g.syms.iter().map(|y| (3 + 2 * s.below(4)).clamp(y.lo, y.hi.max(y.lo))).collect();
+    g.complete(&mut sizes);
+    sizes
 }
 
 /// How many different ids an i32 input may hold: the size of the smallest axis that it indexes, through changes of shape.

@@ -8,7 +8,7 @@ pub mod spc;
 use spc_base::{Diagnostic, FileId, Limits};
 use spc_ir::{Graph, Op};
 use spc_report::{Renderer, SourceMap};
-use spc_sema::{Checked, FIRST_LIBRARY_FILE, Library, check};
+use spc_sema::{Checked, FIRST_LIBRARY_FILE, Library};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -30,10 +30,8 @@ pub fn sources(path: &str, text: &str) -> SourceMap {
 
 /// Parses and checks; all diagnostics in order.
 pub fn front(text: &str) -> (Checked, Vec<Diagnostic>) {
-    let limits = Limits::default();
-    let (ast, diags) = spc_syntax::parse(text, FileId(0), &limits);
-    let checked = check(&ast, text, &Library::load(), &limits);
-    let diags = spc_base::join(diags, checked.diagnostics.clone());
+    let checked = spc_sema::front(text, FileId(0), &Library::load(), &Limits::default());
+    let diags = checked.diagnostics.clone();
     (checked, diags)
 }
 
@@ -114,7 +112,7 @@ pub fn declared(g: &Graph) -> Vec<spc_formats::Layout> {
     let mut out = Vec::new();
     for k in g.requires.iter().flat_map(|r| &r.keeps) {
         for m in &k.members {
-            let layout = match (k.amount, m.group.as_slice()) {
+            let layout = match (k.amount, m.group().unwrap_or_default()) {
                 (spc_ir::Amount::OutOf { n, m }, [1, 1]) => Layout::Nm { n: n as u32, m: m as u32 },
                 (_, [v, 1]) if *v > 1 => Layout::Vx1 { v: *v as u32 },
                 (_, [r, c]) if *r > 1 => Layout::Bsr { r: *r as u32, c: *c as u32 },

@@ -4,8 +4,8 @@ use crate::Value;
 use ndarray::{ArrayD, IxDyn};
 use spc_base::Bug;
 use spc_ir::{
-    Amount, BinFn, DType, Dim, Floor, Graph, Keep, Member, NodeId, Op, ReduceFn, Require, ScalarExpr, Scope, Score,
-    Size, Sym, SymId, Tail, Type, UnFn, infer,
+    Amount, BinFn, DType, Dim, Floor, Formula, Graph, Keep, Member, NodeId, Op, ReduceFn, Require, ScalarExpr, Scope,
+    Score, Size, Sym, SymId, Tail, Top, Type, UnFn, infer,
 };
 use std::collections::BTreeMap;
 
@@ -18,11 +18,13 @@ pub struct Options {
     pub zeros: usize,
     /// NaN and infinities among the float inputs.
     pub special: bool,
+    /// Operators that join, slice and choose run-time values, and reductions to other types than f32.
+    pub choices: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { steps: 8, zeros: 2, special: false }
+        Options { steps: 8, zeros: 2, special: false, choices: true }
     }
 }
 
@@ -183,7 +185,7 @@ impl Builder {
     }
 
     fn step(&mut self) -> Result<(), Bug> {
-        match self.rng.below(16) {
+        match self.rng.below(21) {
             0 => {
                 let dtype = DType::ALL[self.rng.below(3)];
                 self.input(dtype)?;
@@ -205,6 +207,13 @@ impl Builder {
             7 => self.view()?,
             8 | 9 => self.contract()?,
             10..=12 => self.projection()?,
+            13 if self.options.choices => self.concat()?,
+            14 if self.options.choices => self.window()?,
+            15 if self.options.choices => self.top()?,
+            16 if self.options.choices => {
+                let dim = self.dim(true);
+                self.add(Op::Size { dim }, &[])?;
+            }
             _ => self.map()?,
         }
         Ok(())
@@ -269,13 +278,20 @@ impl Builder {
     }
 
     fn reduce(&mut self) -> Result<(), Bug> {
-        let Some(x) = self.any(|t| t.dtype == DType::F32 && t.rank() > 0)? else { return Ok(()) };
+        let all = if self.options.choices { &ReduceFn::ALL[..] } else { &ReduceFn::NUMBERS[..4] };
+        let f = self.rng.pick(all).unwrap_or(ReduceFn::Sum);
+        // The order of NaN is an error, and so is the best of nothing.
+        let best = f == ReduceFn::ArgMax;
+        if best && (self.options.special || self.case.syms.contains(&0)) {
+            return Ok(());
+        }
+        let fits = |t: &Type| t.dtype == f.types().0 && t.rank() > 0;
+        let Some(x) = (if best { self.ordered(fits)? } else { self.any(fits)? }) else { return Ok(()) };
         let rank = self.ty(x)?.rank() as u32;
         let mut dims: Vec<u32> = (0..rank).filter(|_| self.rng.chance(1, 2)).collect();
         if dims.is_empty() {
             dims.push(self.rng.below(rank as usize) as u32);
         }
-        let f = ReduceFn::ALL[self.rng.below(4)];
         self.add(Op::Reduce { f, dims }, &[x]).map(drop)
     }
 
@@ -290,6 +306,102 @@ impl Builder {
         let dims = (0..self.rng.below(3)).map(|_| self.dim(true)).collect();
         let Some(ids) = self.input_of(Type::new(DType::I32, dims), n)? else { return Ok(()) };
         self.add(Op::Gather { dim: dim as u32 }, &[table, ids]).map(drop)
+    }
+
+    /// An f32 value without NaN: an input or a weight, or one of them with its axes moved.
+    fn ordered(&mut self, fits: impl Fn(&Type) -> bool) -> Result<Option<NodeId>, Bug> {
+        let mut hits = Vec::new();
+        for v in &self.values {
+            let mut base = *v;
+            while let Op::Transpose { .. } | Op::Split { .. } | Op::Merge { .. } | Op::Broadcast { .. } =
+                self.case.graph.node(base)?.op
+            {
+                base = *self.case.graph.inputs(base).first().ok_or_else(|| Bug::new("a view without an operand"))?;
+            }
+            let stored = matches!(self.case.graph.node(base)?.op, Op::Input { .. } | Op::Weight { .. });
+            if stored && fits(self.case.graph.ty(*v)?) {
+                hits.push(*v);
+            }
+        }
+        Ok(self.rng.pick(&hits))
+    }
+
+    /// A free axis that follows from others, with its size in this case.
+    fn derive(&mut self, name: &str, formula: Option<Formula>) -> Option<Size> {
+        let size = self.case.graph.derive(name, formula?)?;
+        self.case.syms.resize(self.case.graph.syms.len(), 0);
+        self.case.graph.complete(&mut self.case.syms);
+        Some(size)
+    }
+
+    fn concat(&mut self) -> Result<(), Bug> {
+        let Some(a) = self.any(|t| t.rank() > 0)? else { return Ok(()) };
+        let t = self.ty(a)?;
+        let dim = self.rng.below(t.rank());
+        let fits = |o: &Type| {
+            let same = o.dims.iter().zip(&t.dims).enumerate().all(|(i, (x, y))| i == dim || x.size == y.size);
+            o.dtype == t.dtype && o.rank() == t.rank() && same
+        };
+        let mut parts = vec![a];
+        for _ in 0..1 + self.rng.below(2) {
+            parts.extend(self.any(fits)?);
+        }
+        let mut sizes = Vec::new();
+        for p in &parts {
+            sizes.extend(self.ty(*p)?.dims.get(dim).map(|d| d.size));
+        }
+        let Some(size) = self.derive("J", Formula::sum(&sizes)) else { return Ok(()) };
+        self.add(Op::Concat { dim: dim as u32, axis: Dim { axis: "J".into(), size } }, &parts).map(drop)
+    }
+
+    fn window(&mut self) -> Result<(), Bug> {
+        let Some(x) = self.any(|t| t.rank() > 0)? else { return Ok(()) };
+        let t = self.ty(x)?;
+        let dim = self.rng.below(t.rank());
+        let mut into: Vec<Dim> = (0..self.rng.below(3)).map(|_| self.dim(true)).collect();
+        if self.rng.chance(1, 3) {
+            let width = 1 + self.rng.below(3) as u64;
+            let Some(size) = self.derive("P", Formula::pieces(t.dims[dim].size, width)) else { return Ok(()) };
+            into = vec![Dim { axis: "P".into(), size }, Dim::fixed("R", width)];
+        }
+        let coeff = into.iter().map(|_| self.rng.below(6) as i64 - 2).collect();
+        let offset = self.rng.below(6) as i64 - 2;
+        self.add(Op::Window { dim: dim as u32, into, coeff, offset }, &[x]).map(drop)
+    }
+
+    fn top(&mut self) -> Result<(), Bug> {
+        if self.options.special {
+            return Ok(());
+        }
+        let Some(x) = self.ordered(|t| t.dtype == DType::F32 && t.rank() > 0)? else { return Ok(()) };
+        let t = self.ty(x)?;
+        let rank = t.rank();
+        let mut dims: Vec<u32> = (0..rank as u32).filter(|_| self.rng.chance(1, 2)).collect();
+        if dims.is_empty() {
+            dims.push(self.rng.below(rank) as u32);
+        }
+        if self.rng.chance(1, 4) {
+            return self.add(Op::Rank { dims, name: "ranked".into() }, &[x]).map(drop);
+        }
+        let (n, m) = (self.rng.below(5) as u64, 1 + self.rng.below(9) as u64);
+        let amount = match self.rng.below(4) {
+            0 => Amount::Count(n),
+            1 => Amount::OutOf { n, m },
+            2 => Amount::Share { num: n, den: m },
+            _ => Amount::Above(f64::from(self.rng.eighth())),
+        };
+        let among = self.any(|o| o.dtype == DType::Bool && o.sizes() == t.sizes())?;
+        let top = Top {
+            dims,
+            amount,
+            multiple: 1 + self.rng.below(3) as u64,
+            first: self.rng.below(3) as u64,
+            last: self.rng.below(3) as u64,
+            among: among.is_some(),
+            name: "kept \"words\"".into(),
+        };
+        let operands: Vec<NodeId> = [x].into_iter().chain(among).collect();
+        self.add(Op::Top(top), &operands).map(drop)
     }
 
     fn view(&mut self) -> Result<(), Bug> {
@@ -443,23 +555,17 @@ impl Builder {
                 _ => Amount::Above(f64::from(self.rng.eighth())),
             };
             let score = [Score::Abs, Score::Norm1, Score::Norm2, Score::Random(self.rng.next_u64())];
-            let floor = Floor { count: n, scope: scopes[self.rng.below(4)] };
+            let floor = Floor { count: n, share: None, scope: scopes[self.rng.below(4)] };
             let ones = vec![1; shape.len()];
-            let member = Member {
-                weight: weight.clone(),
-                shape: shape.clone(),
-                group: ones.clone(),
-                scope: if self.rng.chance(1, 2) { ones } else { shape.clone() },
-                layer: format!("net.layer.{}", self.rng.below(3)),
-            };
+            let scope = if self.rng.chance(1, 2) { ones.clone() } else { shape.clone() };
+            let layer = format!("net.layer.{}", self.rng.below(3));
+            let member = Member::tile(weight.clone(), &shape, &ones, &scope, &layer);
             Keep {
-                amount,
-                scope: scopes[self.rng.below(4)],
-                score: score[self.rng.below(4)],
+                score: score[self.rng.below(4)].clone(),
                 floor: self.rng.chance(1, 3).then_some(floor),
                 multiple: 1 + self.rng.below(3) as u64,
                 tail: [Tail::Exact, Tail::Pad, Tail::Ragged][self.rng.below(3)],
-                members: vec![member],
+                ..Keep::new(amount, scopes[self.rng.below(4)], vec![member])
             }
         });
         Require { name, keeps: keeps.collect() }

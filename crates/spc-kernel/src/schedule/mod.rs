@@ -5,8 +5,11 @@
 
 mod linear;
 mod liveness;
+mod missing;
 mod ops;
 mod value;
+
+pub use missing::missing;
 
 use crate::extent::Extent;
 use crate::ir::Kernel;
@@ -178,6 +181,9 @@ impl Scheduler<'_> {
             Op::Split { dim, into } => self.split(node, *dim, into)?,
             Op::Merge { dim, count } => self.merge(node, *dim, *count)?,
             Op::Linear { bias, act } => return self.linear(node, *bias, act.as_ref()),
+            op @ (Op::Concat { .. } | Op::Window { .. } | Op::Size { .. } | Op::Top(_) | Op::Rank { .. }) => {
+                return Err(missing::no_kernel(node, op));
+            }
         };
         self.values.insert(node, value);
         Ok(())

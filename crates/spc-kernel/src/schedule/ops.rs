@@ -1,11 +1,12 @@
 //! Steps and views of all operators but linears.
+use super::missing::no_kernel;
 use super::value::{Value, View};
 use super::{Scheduler, overflow};
 use crate::extent::Extent;
 use crate::program::{Amount, Role, StepArg};
-use crate::templates::{Factor, GatherSpec, MapSpec, Operand, ReduceSpec, gather, iota, map, reduce};
+use crate::templates::{Factor, Fold, GatherSpec, MapSpec, Operand, ReduceSpec, gather, iota, map, reduce};
 use spc_base::Bug;
-use spc_ir::{Act, DType, Dim, NodeId, ReduceFn, ScalarExpr};
+use spc_ir::{Act, DType, Dim, NodeId, Op, ReduceFn, ScalarExpr};
 
 fn shape_bug(node: NodeId) -> Bug {
     Bug::new(format!("{node}: positions do not fit the operands"))
@@ -121,7 +122,7 @@ impl Scheduler<'_> {
         let dims = self.dims(node)?;
         let spec = ReduceSpec {
             name: "contract".into(),
-            f: ReduceFn::Sum,
+            f: Fold::Sum,
             out: dims,
             red,
             factors: vec![factor(&va, lhs), factor(&vb, rhs)],
@@ -136,9 +137,10 @@ impl Scheduler<'_> {
         let pick = |list: &[Extent], red: bool| -> Vec<Extent> {
             list.iter().enumerate().filter(|(d, _)| gone(*d) == red).map(|(_, e)| e.clone()).collect()
         };
+        let fold = Fold::of(f).ok_or_else(|| no_kernel(node, &Op::Reduce { f, dims: removed.to_vec() }))?;
         let spec = ReduceSpec {
             name: format!("reduce_{}", f.name()),
-            f,
+            f: fold,
             out: pick(&view.dims, false),
             red: pick(&view.dims, true),
             factors: vec![Factor { out: pick(&view.strides, false), red: pick(&view.strides, true) }],

@@ -20,7 +20,7 @@ pub use map::{MapSpec, Operand, iota, map};
 pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
-pub use reduce::{Factor, ReduceSpec, reduce};
+pub use reduce::{Factor, Fold, ReduceSpec, reduce};
 pub use rowblock::{TOKEN_PAD, padded_tokens, rowblock};
 
 use spc_base::Bug;

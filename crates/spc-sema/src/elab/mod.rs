@@ -73,12 +73,17 @@ pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
         return Err(Stop);
     }
     match g.compact() {
-        Ok(mut g) => {
-            g.syms.truncate(bound);
-            let unbound = |d: &Dim| matches!(d.size, Size::Free(s) if s.0 as usize >= bound);
-            let stray = g.ids().into_iter().filter_map(|n| g.ty(n).ok()).flat_map(|t| &t.dims).find(|d| unbound(d));
-            match stray.map(|d| d.axis.clone()) {
-                None => Ok(g),
+        Ok(g) => {
+            // Free axes that no input gives a size, and that do not follow from those.
+            let unbound = |s: SymId| s.0 as usize >= bound && !g.formulas.contains_key(&s);
+            let mut sizes = g.ids().into_iter().filter_map(|n| g.ty(n).ok()).flat_map(|t| &t.dims);
+            let stray = sizes.find(|d| matches!(d.size, Size::Free(s) if unbound(s)));
+            let axis = stray.map(|d| d.axis.clone()).or_else(|| {
+                let mut terms = g.formulas.values().flat_map(|f| &f.terms);
+                terms.find(|t| unbound(t.1)).and_then(|t| g.sym(t.1).ok()).map(|s| s.name.clone())
+            });
+            match axis {
+                None => Ok(g.without_unused_axes()),
                 Some(axis) => {
                     let text = format!("no input of `{}` gives axis `{axis}` a size", f.name.name);
                     cx.err(codes::FREE_AXIS, f.name.span, text, "a free axis is bound by an input")

@@ -3,10 +3,10 @@ use super::{Binder, Case, U, f32_bytes};
 use crate::extent::Extent;
 use crate::ir::random::Rng;
 use crate::templates::{
-    Factor, GatherSpec, MapSpec, Operand, ReduceSpec, contiguous, element_bytes, gather, map, reduce,
+    Factor, Fold, GatherSpec, MapSpec, Operand, ReduceSpec, contiguous, element_bytes, gather, map, reduce,
 };
 use spc_base::Bug;
-use spc_ir::{DType, ReduceFn, ScalarExpr, SymId};
+use spc_ir::{DType, ScalarExpr, SymId};
 
 /// A size as an extent: a number, or the free axis of that number.
 fn extent(rng: &mut Rng, sizes: &mut Vec<usize>, n: usize) -> Extent {
@@ -123,8 +123,8 @@ pub fn contract(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
     let (out_rank, red_rank) = (rng.below(4), rng.below(3));
     let (out_plain, out) = dims(rng, &mut sizes, out_rank, &[1, 2, 3, 4, 6, 9, 35]);
     let (red_plain, red) = dims(rng, &mut sizes, red_rank, &[1, 2, 4, 5, 11, 16, 0]);
-    let f = ReduceFn::ALL[rng.below(4)];
-    let two = f == ReduceFn::Sum && rng.below(3) > 0;
+    let f = Fold::ALL[rng.below(4)];
+    let two = f == Fold::Sum && rng.below(3) > 0;
     let all: Vec<Extent> = out.iter().chain(&red).cloned().collect();
     let mut factors = Vec::new();
     for _ in 0..1 + usize::from(two) {
@@ -156,11 +156,11 @@ pub fn contract(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
         let sum: f64 = terms.iter().sum();
         let bound = (n + 2.0) * U * terms.iter().map(|t| t.abs()).sum::<f64>();
         want.push(match f {
-            ReduceFn::Sum => Some((sum, bound)),
-            ReduceFn::Mean if terms.is_empty() => Some((f64::NAN, 0.0)),
-            ReduceFn::Mean => Some((sum / n, bound / n + U * (sum / n).abs())),
-            ReduceFn::Max => Some((terms.iter().copied().fold(f64::NEG_INFINITY, f64::max), 0.0)),
-            ReduceFn::Min => Some((terms.iter().copied().fold(f64::INFINITY, f64::min), 0.0)),
+            Fold::Sum => Some((sum, bound)),
+            Fold::Mean if terms.is_empty() => Some((f64::NAN, 0.0)),
+            Fold::Mean => Some((sum / n, bound / n + U * (sum / n).abs())),
+            Fold::Max => Some((terms.iter().copied().fold(f64::NEG_INFINITY, f64::max), 0.0)),
+            Fold::Min => Some((terms.iter().copied().fold(f64::INFINITY, f64::min), 0.0)),
         });
     }
     let y = b.buffer("y", vec![0; 4 * want.len()]);

@@ -1,8 +1,7 @@
 //! Reductions by vectors along a reduced dimension.
-use super::Reduce;
+use super::{Fold, Reduce};
 use crate::ir::{Addr, Builder, LoadKind, Op, RedFn, Val};
 use spc_base::Bug;
-use spc_ir::ReduceFn;
 
 impl Reduce<'_> {
     /// `width` neighbouring outputs by vectors along the innermost reduced dimension. State: a vector for each output,
@@ -85,9 +84,9 @@ impl Reduce<'_> {
         })?;
         for o in 0..width {
             let f = match self.f {
-                ReduceFn::Sum | ReduceFn::Mean => RedFn::Add,
-                ReduceFn::Max => RedFn::Max,
-                ReduceFn::Min => RedFn::Min,
+                Fold::Sum | Fold::Mean => RedFn::Add,
+                Fold::Max => RedFn::Max,
+                Fold::Min => RedFn::Min,
             };
             let mut v = b.reduce(f, sums[o]);
             if !exact {

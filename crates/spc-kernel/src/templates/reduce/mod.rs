@@ -10,7 +10,29 @@ use super::tile::{Count, unrolled};
 use crate::extent::Extent;
 use crate::ir::{Addr, Builder, FBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
-use spc_ir::ReduceFn;
+
+/// What a reduction computes. The reductions of the graph that are missing here have no kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fold {
+    Sum,
+    Mean,
+    Max,
+    Min,
+}
+
+impl Fold {
+    pub const ALL: [Fold; 4] = [Fold::Sum, Fold::Mean, Fold::Max, Fold::Min];
+
+    pub fn of(f: spc_ir::ReduceFn) -> Option<Fold> {
+        Some(match f {
+            spc_ir::ReduceFn::Sum => Fold::Sum,
+            spc_ir::ReduceFn::Mean => Fold::Mean,
+            spc_ir::ReduceFn::Max => Fold::Max,
+            spc_ir::ReduceFn::Min => Fold::Min,
+            _ => return None,
+        })
+    }
+}
 
 /// Strides of an operand in elements, along the output and along the reduced dimensions (0 where it repeats).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +45,7 @@ pub struct Factor {
 #[derive(Clone, Debug)]
 pub struct ReduceSpec {
     pub name: String,
-    pub f: ReduceFn,
+    pub f: Fold,
     pub out: Vec<Extent>,
     pub red: Vec<Extent>,
     pub factors: Vec<Factor>,
@@ -35,7 +57,7 @@ pub struct ReduceSpec {
 /// Parameters: `a0`, `a1` if there is one, `y` (contiguous), the sizes of free axes `s<id>`, `lo`, `hi`. All f32.
 pub fn reduce(spec: &ReduceSpec) -> Result<(Kernel, Extent), Bug> {
     let fits = |f: &Factor| f.out.len() == spec.out.len() && f.red.len() == spec.red.len();
-    let arity = if spec.f == ReduceFn::Sum { 1..=2 } else { 1..=1 };
+    let arity = if spec.f == Fold::Sum { 1..=2 } else { 1..=1 };
     if !arity.contains(&spec.factors.len()) || !spec.factors.iter().all(fits) {
         return Err(Bug::new(format!("{}: operands do not fit", spec.name)));
     }
@@ -64,7 +86,7 @@ pub fn reduce(spec: &ReduceSpec) -> Result<(Kernel, Extent), Bug> {
     let sizes = Sizes::params(&mut b, used.chain(reds.iter().flatten()));
     let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let mean = match spec.f {
-        ReduceFn::Mean => {
+        Fold::Mean => {
             let n = Extent::product(&spec.red).ok_or_else(too_large)?;
             let n = sizes.value(&mut b, &n)?;
             Some(b.op(Op::IToF(n)))
@@ -106,7 +128,7 @@ type Rounds<'a> = &'a mut dyn FnMut(&mut Builder, &[Val], Vec<Val>) -> Result<Ve
 type Element<'a> = &'a dyn Fn(&mut Builder, &[Val], &[Val]) -> Vec<Val>;
 
 struct Reduce<'a> {
-    f: ReduceFn,
+    f: Fold,
     form: Form,
     /// The operands and the output.
     walks: &'a [Walk],
@@ -124,17 +146,17 @@ impl Reduce<'_> {
 
     fn start(&self) -> f32 {
         match self.f {
-            ReduceFn::Sum | ReduceFn::Mean => 0.0,
-            ReduceFn::Max => f32::NEG_INFINITY,
-            ReduceFn::Min => f32::INFINITY,
+            Fold::Sum | Fold::Mean => 0.0,
+            Fold::Max => f32::NEG_INFINITY,
+            Fold::Min => f32::INFINITY,
         }
     }
 
     fn combine(&self, b: &mut Builder, acc: Val, v: Val) -> Val {
         let f = match self.f {
-            ReduceFn::Sum | ReduceFn::Mean => FBin::Add,
-            ReduceFn::Max => FBin::Max,
-            ReduceFn::Min => FBin::Min,
+            Fold::Sum | Fold::Mean => FBin::Add,
+            Fold::Max => FBin::Max,
+            Fold::Min => FBin::Min,
         };
         b.fbin(f, acc, v)
     }

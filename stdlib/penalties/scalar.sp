@@ -43,8 +43,8 @@ penalty log_sum(weight: f32 = 1, eps: f32 = 0.1) radial {
     d    = (x + eps)^2 - 4 * mu
     root = (x - eps + sqrt(max(d, 0))) / 2
     y = if d <= 0 || root <= 0 { 0 }
-        else if (root - x)^2 / 2 + mu * log(1 + root / eps) < x^2 / 2 { root }
-        else { 0 }
+      else if (root - x)^2 / 2 + mu * log(1 + root / eps) < x^2 / 2 { root }
+      else { 0 }
   }
 }
 

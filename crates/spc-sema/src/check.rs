@@ -8,9 +8,10 @@ use crate::module::{Module, Require};
 use crate::require::Resolver;
 use crate::roles::{self, Roles};
 use crate::scope::Names;
-use crate::{model, pattern, time};
+use crate::{method, model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
+use spc_ir::method::Rules;
 use spc_syntax::ast::{self, Ast, ItemKind};
 use std::collections::BTreeMap;
 
@@ -40,6 +41,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     let named = !cx.diags.iter().any(|d| d.is_error() && d.code != codes::DUPLICATE);
     refuse_later_items(&mut cx, ast);
     time::check_schedules(&mut cx, &names, ast);
+    method::check_methods(&mut cx, &names, ast);
 
     let (mut models, mut data) = (Vec::new(), Vec::new());
     let mut whole = true;
@@ -77,7 +79,7 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     }
     let resolver = Resolver { names: &names, axes: &axes, models: &models, roles: &roles };
     let mut core = ast.clone();
-    let mut requires = Vec::new();
+    let (mut requires, mut updates) = (Vec::new(), Vec::new());
     for (item, out) in ast.items.iter().zip(&mut core.items) {
         let ItemKind::Require(r) = &item.kind else { continue };
         let Ok(sentence) = pattern::expand(&mut cx, &names, &r.what) else { continue };
@@ -97,17 +99,30 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
         if !sound {
             continue;
         }
+        let Ok((plain, update)) = method::rules::without_via(&mut cx, &resolver, &sentence) else { continue };
         let before = cx.diags.len();
-        let keeps = resolver.keeps(&mut cx, &sentence);
+        let keeps = resolver.keeps(&mut cx, &plain);
         if !complete {
             // What the missing functions would have read is not known.
             drop_absent(&mut cx, before);
         } else if let Ok(keeps) = keeps {
             requires.push(Require { name, sentence, keeps, span: item.span });
+            updates.push(update);
         }
     }
     for g in graphs.values_mut() {
         attach(g, &requires);
+    }
+
+    let trains = method::train::trains(&mut cx, &names, ast);
+    let before = cx.diags.len();
+    let rules = if sound {
+        method::rules::rules(&mut cx, &resolver, ast, &requires, &updates, &trains)
+    } else {
+        Rules::default()
+    };
+    if !complete {
+        drop_absent(&mut cx, before);
     }
 
     let (mut runs, mut targets, mut expects) = (Vec::new(), Vec::new(), Vec::new());
@@ -130,7 +145,8 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
     }
 
     cx.diags.truncate(limits.diagnostics);
-    let module = Module { axes, models, data, requires, runs, targets, expects, entries, core, ast: ast.clone() };
+    let module =
+        Module { axes, models, data, requires, runs, targets, expects, trains, rules, entries, core, ast: ast.clone() };
     Checked { module, graphs, types: cx.types, diagnostics: cx.diags }
 }
 
@@ -193,18 +209,12 @@ fn attach(g: &mut Graph, requires: &[Require]) {
 /// Items that parse but that this version cannot check.
 fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
     for item in &ast.items {
-        let later = matches!(
-            item.kind,
-            ItemKind::Const(_)
-                | ItemKind::Mask(_)
-                | ItemKind::Score(_)
-                | ItemKind::Penalty(_)
-                | ItemKind::Update(_)
-                | ItemKind::Penalize(_)
-                | ItemKind::Quantize(_)
-                | ItemKind::Train(_)
-                | ItemKind::Plan(_)
-        );
+        let of_weights = matches!(&item.kind, ItemKind::Score(s) if method::scores_weights(s));
+        let later = !of_weights
+            && matches!(
+                item.kind,
+                ItemKind::Const(_) | ItemKind::Mask(_) | ItemKind::Score(_) | ItemKind::Quantize(_) | ItemKind::Plan(_)
+            );
         if later {
             let word = item.kind.word();
             let mut span = item.span;

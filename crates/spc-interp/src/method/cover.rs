@@ -1,6 +1,6 @@
 //! The weights, groups and scopes of a constraint, numbered one after the other.
 use super::MethodError;
-use crate::select::{Masks, Ranking, Sentence};
+use crate::select::{Masks, Ranking, Sentence, Values};
 use crate::{Real, project};
 use spc_base::Bug;
 use spc_ir::method::{Moment, Schedule, Unit};
@@ -34,25 +34,46 @@ impl Cover {
         let none = Masks::new();
         let last = r.keeps.len().checked_sub(1).ok_or_else(|| Bug::new("a constraint without a sentence"))?;
         let s = Sentence::new(r, last, &none)?;
-        let mut c = Cover::default();
-        let (mut first, mut alive, mut values) = (Vec::new(), Masks::new(), BTreeMap::new());
-        for (m, grid) in s.keep.members.iter().zip(&s.grids) {
-            let n = grid.elements();
-            c.members.push((m.weight.clone(), c.elements));
-            let base = c.scope.len() as u32;
-            first.push(base);
-            let start = c.elements;
-            c.group.resize(start + n, NONE);
-            grid.each(|e, g| c.group[start + e] = base + g as u32);
-            c.scope.resize(c.scope.len() + grid.groups(), 0);
-            c.elements += n;
-            alive.insert(m.weight.clone(), vec![true; n]);
-            values.insert(m.weight.clone(), vec![0.0f32; n]);
+        let (mut c, mut at) = (Cover::default(), Vec::new());
+        let (mut alive, mut values) = (Masks::new(), BTreeMap::new());
+        for (m, cut) in s.keep.members.iter().zip(&s.cuts) {
+            // A weight may be cut twice, by two families of slices.
+            match c.members.iter().find(|(n, _)| *n == m.weight) {
+                Some((_, start)) => at.push(*start),
+                None => {
+                    at.push(c.elements);
+                    c.members.push((m.weight.clone(), c.elements));
+                    c.elements += cut.elements();
+                    alive.insert(m.weight.clone(), vec![true; cut.elements()]);
+                    values.insert(m.weight.clone(), vec![0.0f32; cut.elements()]);
+                }
+            }
         }
+        c.group = vec![NONE; c.elements];
+        let (mut first, mut lists, mut overlaps) = (Vec::new(), Vec::new(), false);
+        for space in &s.spaces {
+            let base = lists.len() as u32;
+            first.push(base);
+            lists.resize(lists.len() + space.groups, Vec::new());
+            for i in &space.members {
+                let start = at.get(*i).copied().unwrap_or(0);
+                if let Some(cut) = s.cuts.get(*i) {
+                    cut.each(|e, g| {
+                        let group = &mut c.group[start + e];
+                        overlaps |= *group != NONE;
+                        *group = base + g as u32;
+                        lists[(base + g as u32) as usize].push((start + e) as u32);
+                    });
+                }
+            }
+        }
+        c.scope = vec![0; lists.len()];
+        c.nested = overlaps.then_some(lists);
         let mut scopes = 0;
-        s.choose(&values, &alive, Ranking::Present, &mut |choice| {
-            for (m, g) in choice.ranked {
-                c.scope[(first[*m as usize] + g) as usize] = scopes;
+        let all = Values { weights: &values, gradients: None };
+        s.choose(all, &alive, Ranking::Present, &mut |choice| {
+            for (space, g) in choice.ranked {
+                c.scope[(first[*space as usize] + g) as usize] = scopes;
             }
             scopes += 1;
             Ok(())
@@ -169,15 +190,15 @@ pub(crate) fn at(r: &Require, amounts: &[Option<Schedule>], m: &Moment) -> Resul
     for (k, a) in out.keeps.iter_mut().zip(amounts) {
         let Some(a) = a else { continue };
         let q = a.at(m).map_err(|_| MethodError::Length { what: r.name.clone(), want: 0, got: 0 })?;
+        let budget = |num, den| match k.amount {
+            Amount::Budget { of, .. } => Amount::Budget { num, den, of },
+            _ => Amount::Share { num, den },
+        };
         k.amount = match (q.unit, q.exact) {
             (Unit::Share, _) if q.value >= 1.0 => return Ok(None),
-            (Unit::Share, Some(e)) if e.num() > 0 => {
-                Amount::Share { num: e.num().unsigned_abs(), den: e.den().unsigned_abs() }
-            }
+            (Unit::Share, Some(e)) if e.num() > 0 => budget(e.num().unsigned_abs(), e.den().unsigned_abs()),
             // A share that is no exact fraction, to 2^-40.
-            (Unit::Share, _) => {
-                Amount::Share { num: (q.value.max(0.0) * (1u64 << 40) as f64).ceil() as u64, den: 1 << 40 }
-            }
+            (Unit::Share, _) => budget((q.value.max(0.0) * (1u64 << 40) as f64).ceil() as u64, 1 << 40),
             _ => match k.amount {
                 Amount::OutOf { m, .. } if q.value >= m as f64 => return Ok(None),
                 Amount::OutOf { m, .. } => Amount::OutOf { n: q.value.max(0.0).ceil() as u64, m },

@@ -28,8 +28,10 @@ impl Ex {
         Ex { tree: Rc::new(Tree::Literal(v)), space: Space::Scalar, kind: Kind::Float }
     }
 
+    /// A comparison of two literals, so that its type is known.
     pub fn truth(b: bool) -> Ex {
-        Ex { tree: Rc::new(Tree::Literal(f64::from(u8::from(b)))), space: Space::Scalar, kind: Kind::Bool }
+        let (less, more) = if b { (0.0, 1.0) } else { (1.0, 0.0) };
+        Ex::bin(BinFn::Lt, &Ex::literal(less), &Ex::literal(more))
     }
 
     pub fn leaf(id: ValueId, space: Space, kind: Kind) -> Ex {

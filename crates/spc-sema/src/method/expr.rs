@@ -149,7 +149,7 @@ impl<'a> Elab<'a> {
             _ => {
                 let words = ["step", "steps", "progress", "pi", "inf", "true", "false"];
                 let own: Vec<String> = self.known();
-                cx.unknown(n.span, "name", &n.name, own.iter().map(String::as_str).chain(words))
+                cx.unknown(n.span, "value", &n.name, own.iter().map(String::as_str).chain(words))
             }
         }
     }

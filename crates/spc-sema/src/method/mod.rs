@@ -9,6 +9,8 @@ mod expr;
 mod params;
 mod penalty;
 mod root;
+pub(crate) mod rules;
+pub(crate) mod train;
 mod update;
 mod uses;
 
@@ -16,6 +18,7 @@ mod uses;
 mod tests;
 
 pub(crate) use builder::Ex;
+pub(crate) use uses::scores_weights;
 pub use uses::{check_methods, resolve_penalize, resolve_penalty, resolve_update};
 
 use crate::scope::Origin;

@@ -30,7 +30,7 @@ pub(crate) fn check_item(cx: &mut Cx, names: &Names<'_>, origin: &Origin, item: 
             let call = Call { origin: origin.clone(), item: p, given: None };
             penalty(cx, names, &call, Lift::Groups).map(|_| ())
         }
-        ItemKind::Score(s) if of_weights(s) => score(cx, names, origin, s),
+        ItemKind::Score(s) if scores_weights(s) => score(cx, names, origin, s),
         _ => Ok(()),
     }
 }
@@ -49,7 +49,7 @@ fn defaults(cx: &mut Cx, names: &Names<'_>, origin: &Origin, params: &[spc_synta
 }
 
 /// A score of weights, `abs(w) * input_norm(x)`; scores of other tensors are functions.
-fn of_weights(s: &ScoreItem) -> bool {
+pub(crate) fn scores_weights(s: &ScoreItem) -> bool {
     let is_data = |t: &TypeKind| matches!(t, TypeKind::Named { name, shape: None, .. } if super::params::KINDS.contains(&name.as_str()));
     s.sig.results.is_none()
         && matches!(s.sig.body, spc_syntax::ast::Body::Expr(_))

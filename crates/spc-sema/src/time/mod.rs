@@ -11,6 +11,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use items::count;
 pub use items::{check_schedules, length};
 
 use crate::cx::{Cx, Res};

@@ -79,6 +79,15 @@ registry! {
     RESULT = "SP0207", "a result is not assigned";
     FREE_AXIS = "SP0208", "a free axis has no range";
     REPEATED_AXIS = "SP0209", "an axis occurs twice";
+    NOT_REMOVABLE = "SP0210", "removing a slice is not setting it to zero";
+    OUTPUT_AXIS = "SP0211", "the axis reaches an output";
+    LEAVES = "SP0212", "the axis leaves the selection";
+    NO_CARRIER = "SP0213", "no weight carries the axis";
+    TAKEN_APART = "SP0214", "the axis is taken apart";
+    UNREAD = "SP0215", "no function reads the weight";
+    GROUP_INDEX = "SP0216", "an index of a group does not fit";
+    OVERLAP = "SP0217", "an element lies in several groups";
+    AXIS_PARAMETER = "SP0220", "an axis parameter may be a misspelt axis";
 
     SCORE_NAN = "SP0240", "a score has no place in an order";
 

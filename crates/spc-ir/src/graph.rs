@@ -206,7 +206,8 @@ impl Graph {
 
     /// The same name and free axes, and nothing else.
     pub(crate) fn without_nodes(&self) -> Graph {
-        Graph { name: self.name.clone(), syms: self.syms.clone(), ..Graph::default() }
+        let (syms, formulas) = (self.syms.clone(), self.formulas.clone());
+        Graph { name: self.name.clone(), syms, formulas, ..Graph::default() }
     }
 
     /// Drops nodes that no output needs (named inputs stay, they are the signature) and renumbers the rest densely in

@@ -12,6 +12,8 @@ pub type Res<T> = Result<T, Stop>;
 #[derive(Debug, Default)]
 pub struct Cx {
     pub diags: Vec<Diagnostic>,
+    /// Functions of the root file that were elaborated or called.
+    pub reached: std::collections::BTreeSet<String>,
     /// Types of the values that statements of the root file assign, by the span of the name; of a repetition, the first.
     pub types: BTreeMap<Span, spc_ir::Type>,
     /// Steps taken so far; see [`Cx::spend`].

@@ -5,9 +5,11 @@
 
 mod bind;
 mod check;
+mod consts;
 mod cx;
 mod elab;
 mod front;
+mod group;
 pub mod index;
 mod jobs;
 mod library;
@@ -21,8 +23,11 @@ mod scope;
 pub mod time;
 
 pub use bind::{Stored, check_stored};
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_at};
+pub use consts::{ConstValue, Constant};
 pub use cx::closest;
-pub use front::{check_read, front};
-pub use library::{FIRST_LIBRARY_FILE, Library};
+pub use elab::check_library;
+pub use front::{check_read, check_read_at, front};
+pub use group::{NamedSet, Refused, coupled_sets, member_text};
+pub use library::{FIRST_LIBRARY_FILE, Library, LibrarySource};
 pub use module::*;

@@ -1,7 +1,8 @@
 //! A checked program as plain data: what the driver needs to bind files, elaborate functions and run jobs.
+use crate::consts::Constant;
 use spc_base::Span;
 use spc_ir::method::{Ratio, Rules};
-use spc_ir::{DType, Dim, Keep};
+use spc_ir::{Cost, DType, Dim, Keep};
 use spc_syntax::ast;
 use std::collections::BTreeMap;
 
@@ -218,12 +219,39 @@ pub struct Train {
     pub span: Span,
 }
 
+/// A number for each group, for penalties and budgets that weigh groups.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GroupWeight {
+    Number(f64),
+    /// Elements of the group, or the root of that.
+    Size,
+    SqrtSize,
+    Cost(Cost),
+    /// A constant of the program.
+    Named(String),
+}
+
+/// A `group` item that is slices of weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    pub name: String,
+    /// As a sentence would take them: each with its family.
+    pub members: Vec<spc_ir::Member>,
+    pub cost: Option<GroupWeight>,
+    pub energy: Option<GroupWeight>,
+    /// The name's.
+    pub span: Span,
+}
+
 /// A checked program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Module {
     pub axes: BTreeMap<String, Axis>,
+    /// Named constants, in file order.
+    pub consts: Vec<Constant>,
     pub models: Vec<Model>,
     pub data: Vec<Data>,
+    pub groups: Vec<Group>,
     pub requires: Vec<Require>,
     pub runs: Vec<Run>,
     pub targets: Vec<Target>,

@@ -70,8 +70,8 @@ fn names_of_the_library_lead_somewhere() {
     let (mut words, mut lost) = (0, Vec::new());
     for (file, ast) in library.sources() {
         let ix = modules.file(ast.file).unwrap();
-        words += tokens(file.text, ast.file, 0, file.text.len()).iter().filter(|t| t.kind == TokenKind::Word).count();
-        lost.extend(unresolved(ix, file.text).into_iter().filter(|w| !PLACED.contains(&w.as_str())));
+        words += tokens(&file.text, ast.file, 0, file.text.len()).iter().filter(|t| t.kind == TokenKind::Word).count();
+        lost.extend(unresolved(ix, &file.text).into_iter().filter(|w| !PLACED.contains(&w.as_str())));
     }
     assert!(lost.len() * 20 <= words, "of {words} words these lead nowhere: {lost:?}");
 }

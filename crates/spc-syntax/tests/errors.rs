@@ -158,3 +158,24 @@ fn calls_and_texts() {
     check("const x = 1234567890.1234567%", "the percentage has too many digits", "1234567890.1234567%");
     check("fn f(x: f32[99999999999999999999]) = x", "the size is too large", "99999999999999999999");
 }
+
+/// What sticks to a name is its index or call everywhere, also where a name is declared or assigned.
+#[test]
+fn blanks_before_an_index_or_a_call() {
+    check("fn f(x) { y [i] = x }", "expected `=`, found `[`", "[");
+    check("fn f(a [j]) = a", "expected `=`, `:`, `,` or `)`, found `[`", "[");
+    for fine in [
+        "fn f(a[j], b[j]: f32 = 0) -> y[j]: f32 { y[j] = a[j] }",
+        "update u(c: constraint) { forward\n  (w) = w }",
+        "require keep(x)",
+        "const x = f(keep(1), keep[2], keep.a, keep, sum(above(1) over i))",
+        "require a: keep (2) of (x)",
+        "require a: keep above(1) of x",
+        "train t { restart[i] = 3 restart apply a }",
+        "const x = f(a over i, j, b.c)",
+        "const x = f(a over i, j, k: 3)",
+    ] {
+        assert!(read(fine).1.is_empty(), "{fine}: {:?}", read(fine).1);
+    }
+    check("model m { axes { A: 4 } }", "expected `=`, `,` or `}`, found `:`", ":");
+}

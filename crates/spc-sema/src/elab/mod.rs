@@ -3,18 +3,29 @@
 //!
 //! Every value carries a *label* for each of its dimensions: the name of its axis between statements (`D`), or the index
 //! that names it inside index notation (`'d`). Two dimensions meet when their labels agree.
+mod affine;
+mod alone;
 mod builtin;
 mod call;
 mod expr;
+mod func;
 mod index;
+mod origin;
 mod product;
+mod reduce;
+mod size;
 mod stmt;
 mod value;
 
+pub use alone::check_library;
+pub(crate) use alone::{check_alone, check_mask_alone};
+
+use crate::consts::Consts;
 use crate::cx::{Cx, Res, Stop};
 use crate::model::Axes;
 use crate::module::{AxisSize, Model};
 use crate::scope::{Names, Origin};
+use origin::Origins;
 use spc_base::{Diagnostic, Limits, Span, codes};
 use spc_ir::{Dim, Graph, NodeId, Op, Size, Source, Sym, SymId, Type};
 use spc_syntax::ast::{self, DimKind, FnItem, TypeKind};
@@ -26,6 +37,7 @@ pub struct Program<'a> {
     pub names: &'a Names<'a>,
     pub axes: &'a Axes,
     pub models: &'a [Model],
+    pub consts: &'a Consts,
     pub limits: Limits,
 }
 
@@ -44,28 +56,57 @@ pub(crate) struct Elab<'a, 'c> {
     depth: usize,
     /// Index notation of the statement at hand.
     ix: IndexScope,
+    /// Where the axes of values come from.
+    origins: Origins,
+    /// True while a function is checked by itself, with sizes that stand for any.
+    alone: bool,
 }
 
-/// True when every parameter of the function is a tensor or a number, so that it can be called from outside.
-pub fn is_entry(f: &FnItem) -> bool {
-    let named = |ty: &ast::Type| matches!(&ty.kind, TypeKind::Named { name, shape, .. } if matches!(name.as_str(), "f32" | "i32" | "bool" | "float") && shape.is_some());
-    !f.sig.params.is_empty() && f.sig.params.iter().all(|p| p.ty.as_ref().is_some_and(named))
+/// True when every parameter of the function is a tensor or a number over axes of the file, so that it can be called from
+/// outside.
+pub fn is_entry(f: &FnItem, axes: &Axes) -> bool {
+    let outside = |p: &ast::Param| match p.ty.as_ref().map(|t| &t.kind) {
+        Some(TypeKind::Named { name, .. }) if is_tensor_type(name.as_str()) => true,
+        Some(TypeKind::Named { name, shape: None, .. }) => is_static_type(name.as_str()) && p.default.is_some(),
+        _ => false,
+    };
+    !f.sig.params.is_empty() && f.sig.params.iter().all(outside) && undeclared(f, axes).is_none()
+}
+
+/// Types of tensors: `f32`, `float` (any floating type), `i32`, `bool`, and stored pairs.
+pub(crate) fn is_tensor_type(name: &str) -> bool {
+    matches!(name, "f32" | "i32" | "bool" | "float" | "relation")
+}
+
+/// Types of values that are known when a function is checked.
+pub(crate) fn is_static_type(name: &str) -> bool {
+    matches!(name, "int" | "pct" | "amount")
+}
+
+/// The first axis in the signature's parameters that the file does not declare, or the place of a `..`.
+pub(crate) fn undeclared<'f>(f: &'f FnItem, axes: &Axes) -> Option<(&'f str, Span)> {
+    let shapes = f.sig.params.iter().filter_map(|p| p.ty.as_ref()).filter_map(|ty| match &ty.kind {
+        TypeKind::Named { shape: Some(shape), .. } => Some(shape),
+        _ => None,
+    });
+    for d in shapes.flatten() {
+        let names: &[ast::Ident] = match &d.kind {
+            DimKind::Axis(a) => std::slice::from_ref(a),
+            DimKind::Composite(parts) => parts,
+            DimKind::Size(_) => &[],
+            DimKind::Rest => return Some(("..", d.span)),
+        };
+        if let Some(a) = names.iter().find(|a| !axes.contains_key(&a.name)) {
+            return Some((a.as_str(), a.span));
+        }
+    }
+    None
 }
 
 /// Elaborates one function of the root file.
 pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
     let before = cx.diags.len();
-    let mut e = Elab {
-        cx,
-        p,
-        g: Graph::new(f.name.name.clone()),
-        weights: BTreeMap::new(),
-        composites: BTreeMap::new(),
-        stack: vec![(None, f.name.name.clone())],
-        site: None,
-        depth: 0,
-        ix: IndexScope::default(),
-    };
+    let mut e = Elab::new(cx, p, None, &f.name.name);
     let bound = e.bind_free(f);
     let done = e.entry(f);
     let g = std::mem::take(&mut e.g);
@@ -94,6 +135,14 @@ pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
     }
 }
 
+/// The element type of a parameter: stored pairs are read as a table of true and false.
+pub(crate) fn param_dtype(cx: &mut Cx, name: &ast::Ident) -> Res<spc_ir::DType> {
+    match name.as_str() {
+        "relation" => Ok(spc_ir::DType::Bool),
+        _ => crate::model::dtype(cx, name),
+    }
+}
+
 /// The axes that a type names.
 fn axes_of(ty: &ast::Type) -> Vec<&str> {
     let TypeKind::Named { shape: Some(shape), .. } = &ty.kind else { return Vec::new() };
@@ -103,6 +152,27 @@ fn axes_of(ty: &ast::Type) -> Vec<&str> {
         DimKind::Size(_) | DimKind::Rest => Vec::new(),
     });
     names.collect()
+}
+
+impl<'a, 'c> Elab<'a, 'c> {
+    fn new(cx: &'c mut Cx, p: &'a Program<'a>, origin: Origin, name: &str) -> Elab<'a, 'c> {
+        if origin.is_none() {
+            cx.reached.insert(name.to_string());
+        }
+        Elab {
+            cx,
+            p,
+            g: Graph::new(name.to_string()),
+            weights: BTreeMap::new(),
+            composites: BTreeMap::new(),
+            stack: vec![(origin, name.to_string())],
+            site: None,
+            depth: 0,
+            ix: IndexScope::default(),
+            origins: Origins::default(),
+            alone: false,
+        }
+    }
 }
 
 impl Elab<'_, '_> {
@@ -123,21 +193,45 @@ impl Elab<'_, '_> {
             let Some(ty) = &param.ty else {
                 return self.cx.err(codes::TYPE, param.span, "an input needs a type", "expected `x: f32[B, I]`");
             };
+            if matches!(&ty.kind, TypeKind::Named { name, .. } if is_static_type(name.as_str())) {
+                continue;
+            }
             let ty = self.entry_type(ty)?;
-            let node = self.add(param.span, Op::Input { name: param.name.name.clone(), ty }, &[])?;
-            let v = self.whole(node)?;
+            let v = self.input(param, ty)?;
             frame.env.insert(param.name.name.clone(), v);
         }
+        self.defaults(&mut frame, f)?;
+        self.computed_sizes(&mut frame, f)?;
         let results = self.body(f, &mut frame)?;
         for (name, v, span) in results {
             let node = match v {
                 Val::Tensor(t) => t.node,
+                Val::Num(n) => self.add(span, Op::Const { value: n, dtype: spc_ir::DType::F32 }, &[])?,
+                Val::Static(n) => self.add(span, Op::Const { value: n as f64, dtype: spc_ir::DType::F32 }, &[])?,
                 Val::Poison => return Err(Stop),
                 _ => {
                     return self.cx.err(codes::RESULT, span, "the result is not a tensor", "a tensor is needed here");
                 }
             };
             self.g.outputs.push((name, node));
+        }
+        Ok(())
+    }
+
+    /// A parameter as an input of the graph.
+    fn input(&mut self, param: &ast::Param, ty: Type) -> Res<Val> {
+        let node = self.add(param.span, Op::Input { name: param.name.name.clone(), ty }, &[])?;
+        self.origins.set(node, &self.g, param.name.span, format!("the input `{}`", param.name.name));
+        self.whole(node)
+    }
+
+    /// Values of the parameters that no argument gave one.
+    fn defaults(&mut self, frame: &mut Frame, f: &FnItem) -> Res<()> {
+        for p in &f.sig.params {
+            if let (None, Some(d)) = (frame.env.get(&p.name.name), &p.default) {
+                let v = self.expr(frame, d)?;
+                frame.env.insert(p.name.name.clone(), v);
+            }
         }
         Ok(())
     }
@@ -171,7 +265,7 @@ impl Elab<'_, '_> {
         let TypeKind::Named { name, shape, .. } = &ty.kind else {
             return self.cx.not_yet(ty.span, "an input of this type");
         };
-        let dt = crate::model::dtype(self.cx, name)?;
+        let dt = param_dtype(self.cx, name)?;
         let mut dims = Vec::new();
         for d in shape.iter().flatten() {
             dims.push(match &d.kind {
@@ -221,6 +315,7 @@ impl Elab<'_, '_> {
         match self.g.add(op, inputs) {
             Ok(n) => {
                 self.g.sources.insert(n, Source { at: span, site: self.site.unwrap_or(span) });
+                self.origins.follow(n, &self.g, inputs);
                 let dims = self.ty(n)?.dims;
                 crate::model::check_extent(self.cx, &dims, span).map(|()| n)
             }
@@ -241,6 +336,7 @@ impl Elab<'_, '_> {
         let op = Op::Weight { name: t.path.clone(), ty: Type::new(t.dtype, t.dims.clone()) };
         let dims = t.dims.clone();
         let node = self.add(span, op, &[])?;
+        self.origins.set(node, &self.g, t.span, format!("the weight `{}`", t.path));
         for d in dims {
             self.learn_composite(&d);
         }

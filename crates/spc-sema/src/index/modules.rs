@@ -18,7 +18,7 @@ impl Modules {
         let mut walks: Vec<Walk<'_>> = Vec::new();
         // The files of one module are one namespace, so all names come before any body.
         for (file, ast) in library.sources() {
-            let mut w = Walk::new(ast.file, file.text, None, Some(file.module));
+            let mut w = Walk::new(ast.file, &file.text, None, Some(&file.module));
             let items: Vec<_> = ast.items.iter().collect();
             w.declare_all(&items);
             let names = out.names.entry(file.module.to_string()).or_default();

@@ -3,6 +3,7 @@ use super::{resolve_penalize, resolve_update};
 use crate::cx::{Cx, Res};
 use crate::module::{Require, Train};
 use crate::require::Resolver;
+use crate::scope::Names;
 use crate::time;
 use spc_base::Span;
 use spc_ir::method::{Does, Ratio, Rule, Rules, Schedule, Update};
@@ -10,18 +11,17 @@ use spc_syntax::ast::{
     Amount, AmountKind, Ast, Clauses, Expr, ExprKind, ItemKind, Pct, PenalizeItem, Per, Scope, ScopeKind, Sentence,
 };
 
-/// A sentence without its `via`, and the update that the clause names.
-pub(crate) fn without_via(cx: &mut Cx, r: &Resolver<'_>, s: &Sentence) -> Res<(Sentence, Option<Update>)> {
-    let mut out = s.clone();
+/// The update that the `via` of a sentence names.
+pub(crate) fn update_of(cx: &mut Cx, names: &Names<'_>, s: &Sentence) -> Res<Option<Update>> {
     let mut update = None;
-    let mut next = Some(&mut out);
+    let mut next = Some(s);
     while let Some(s) = next {
-        if let Some(via) = s.clauses.via.take() {
-            update = Some(resolve_update(cx, r.names, &via.value)?);
+        if let Some(via) = &s.clauses.via {
+            update = Some(resolve_update(cx, names, &via.value)?);
         }
-        next = s.then.as_deref_mut();
+        next = s.then.as_deref();
     }
-    Ok((out, update))
+    Ok(update)
 }
 
 /// The amount of each sentence over time; nothing where it never changes or is no expression over time.
@@ -58,8 +58,8 @@ fn over(cx: &mut Cx, r: &Resolver<'_>, item: &PenalizeItem, term: usize, name: &
         ..Clauses::default()
     };
     let amount = Amount { kind: AmountKind::Plain(half), span };
-    let s = Sentence { amount, group: t.group.clone(), clauses, then: None, span };
-    Ok(spc_ir::Require { name: name.to_string(), keeps: r.keeps(cx, &s)? })
+    let mut s = Sentence { amount, group: t.group.clone(), clauses, then: None, span };
+    Ok(spc_ir::Require { name: name.to_string(), keeps: r.keeps(cx, &mut s)? })
 }
 
 /// Rules in file order. `requires` are those that were resolved, with their updates.

@@ -300,7 +300,7 @@ fn words(cx: &mut Cx, names: &Names<'_>, e: &Expr, locals: &[String]) -> Res<()>
             let fixed = ["inf", "pi", "true", "false", "initial", "progress", "step", "steps"];
             if locals.iter().any(|l| l == word)
                 || names.find(&None, word).is_some()
-                || names.is_module(word)
+                || names.module(&None, word).is_some()
                 || fixed.contains(&word)
             {
                 return Ok(());

@@ -171,6 +171,8 @@ pub enum Command {
         #[arg(short, long, value_name = "DIR")]
         out: PathBuf,
     },
+    /// Serve an editor: the language server, over standard input and output.
+    Lsp,
     /// Write the weights with every `require` applied.
     Export {
         file: PathBuf,
@@ -248,10 +250,10 @@ fn stage(text: &str) -> Result<Stage, String> {
 }
 
 impl Cli {
-    /// The files that the command's options name; a formatter and a step have none.
+    /// The files that the command's options name; others have none.
     fn bind(&self) -> Option<&Bind> {
         match &self.command {
-            Command::Fmt { .. } | Command::Step { .. } => None,
+            Command::Fmt { .. } | Command::Step { .. } | Command::Lsp => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }
             | Command::Run { bind, .. }

@@ -3,6 +3,7 @@
 
 mod args;
 mod bars;
+mod editor;
 mod output;
 
 use args::{Cli, Command, ExportKind, OptimizerName};
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
     if let Some((option, name)) = cli.bound_twice() {
         let text = format!("`{option}` gives `{name}` twice");
         Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit();
+    }
+    if matches!(cli.command, Command::Lsp) {
+        return ExitCode::from(editor::serve());
     }
     let output = Output::new(cli.message_format);
     let world = DiskWorld::default();
@@ -63,6 +67,8 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             let (target, tensor) = (target.target.clone(), tensor.clone());
             driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json })
         }
+        // Done before there is a session.
+        Command::Lsp => Ok(Done::default()),
         Command::Fmt { paths, check } => driver::format_paths(s, &FormatFiles { paths: paths.clone(), check: *check }),
         Command::Step {
             file, weights, grads, state, step, steps, lr, optimizer, momentum, weight_decay, out, ..

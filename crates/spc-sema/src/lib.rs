@@ -20,6 +20,7 @@ mod module;
 mod pattern;
 mod require;
 mod roles;
+mod runtime;
 mod scope;
 pub mod time;
 

@@ -17,6 +17,7 @@ pub mod index;
 mod init;
 mod jobs;
 mod library;
+pub mod method;
 mod model;
 mod module;
 mod pattern;

@@ -19,6 +19,7 @@ mod module;
 mod pattern;
 mod require;
 mod roles;
+mod runtime;
 mod scope;
 pub mod time;
 
@@ -29,6 +30,6 @@ pub use consts::{ConstValue, Constant};
 pub use cx::closest;
 pub use elab::check_library;
 pub use front::{check_read, check_read_at, front};
-pub use group::{NamedSet, Refused, coupled_sets, member_text};
+pub use group::{NamedSet, Refused, coupled_sets, member_text, sets_of};
 pub use library::{FIRST_LIBRARY_FILE, Library, LibrarySource};
 pub use module::*;

@@ -41,6 +41,7 @@ mod export;
 mod failure;
 mod fix;
 mod format;
+mod groups;
 mod job;
 mod kernel_check;
 mod load;

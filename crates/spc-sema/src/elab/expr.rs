@@ -12,7 +12,7 @@ use spc_syntax::ast::{BinaryOp, Expr, ExprKind, Ident, IfArm, Item, ItemKind, Un
 fn constant(v: &ConstValue) -> Val {
     match v {
         ConstValue::Num(n) => Val::Num(*n),
-        ConstValue::Pct { num, den } => Val::Num(*num as f64 / *den as f64),
+        ConstValue::Pct { num, den } => Val::Pct(*num, *den),
         ConstValue::Bool(b) => Val::Bool(*b),
         ConstValue::List(l) => Val::List(l.iter().map(constant).collect()),
     }
@@ -57,7 +57,7 @@ impl Elab<'_, '_> {
     fn expr_kind(&mut self, frame: &mut Frame, e: &Expr) -> Res<Val> {
         match &e.kind {
             ExprKind::Num(n) => Ok(Val::Num(n.value)),
-            ExprKind::Pct(p) => Ok(Val::Num(p.fraction())),
+            ExprKind::Pct(p) => Ok(Val::Pct(p.num, p.den)),
             ExprKind::Name(n) => self.name(frame, n),
             ExprKind::Unary { op: UnaryOp::Neg, arg } => {
                 let v = self.expr(frame, arg)?;
@@ -79,7 +79,12 @@ impl Elab<'_, '_> {
                 };
                 let a = self.expr(frame, lhs);
                 let b = self.expr(frame, rhs)?;
-                self.binary(*op_span, f, &a?, &b)
+                let (a, reported) = (a?, self.cx.diags.len());
+                let out = self.binary(*op_span, f, &a, &b);
+                if out.is_err() {
+                    self.show_operands(reported, [(lhs.span, &a), (rhs.span, &b)]);
+                }
+                out
             }
             ExprKind::If(i) => self.choice(frame, &i.arms, &i.otherwise),
             ExprKind::Call { callee, args } => self.call(frame, e.span, callee, args),
@@ -270,11 +275,8 @@ impl Elab<'_, '_> {
                 );
             }
         };
-        let mut d = spc_base::Diagnostic::error(codes::UNKNOWN_MEMBER, format!("there is no member `{}`", name.name))
+        let d = spc_base::Diagnostic::error(codes::UNKNOWN_MEMBER, format!("there is no member `{}`", name.name))
             .at(name.span, "no member of this name");
-        if let Some(near) = crate::cx::closest(&name.name, known.iter().map(String::as_str)) {
-            d = d.help(format!("did you mean `{near}`?")).fix(name.span, near);
-        }
-        self.cx.report(d)
+        self.cx.report(crate::cx::offer(d, name.span, &name.name, known.iter().map(String::as_str)))
     }
 }

@@ -26,9 +26,57 @@ pub const ITEM_WORDS: [&str; 22] = [
 pub const INNER_WORDS: [&str; 13] =
     ["of", "per", "by", "on", "at", "via", "to", "over", "in", "if", "else", "for", "where"];
 
+/// Words that mean something only in their place. Elsewhere they are names.
+pub const PLACE_WORDS: [&str; 30] = [
+    "axes",
+    "from",
+    "phase",
+    "keep",
+    "then",
+    "min",
+    "every",
+    "until",
+    "when",
+    "always",
+    "except",
+    "multiple",
+    "on_overlap",
+    "state",
+    "apply",
+    "freeze",
+    "restart",
+    "sweep",
+    "observe",
+    "radial",
+    "groups",
+    "like",
+    "above",
+    "ragged",
+    "pad",
+    "first",
+    "last",
+    "cost",
+    "energy",
+    "joint",
+];
+
+/// Units of quantities.
+pub const UNITS: [&str; 10] = ["steps", "step", "epochs", "tokens", "bytes", "KiB", "MiB", "GiB", "ms", "us"];
+
+/// Hooks of updates and penalties.
+pub const HOOKS: [&str; 8] = ["forward", "backward", "grad", "step", "after", "refresh", "value", "prox"];
+
 /// True for a word that cannot name anything that is declared (a label or a member may be any word).
 pub fn is_reserved(word: &str) -> bool {
     ITEM_WORDS.contains(&word) || INNER_WORDS.contains(&word)
+}
+
+/// True if a whole file is a list of items, as far as the grammar says. A byte order mark is passed over.
+///
+/// The parser recurses once per open bracket: texts from outside go through `spc_syntax::parse`, which bounds them first.
+pub fn accepts(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    <SpParser as pest::Parser<Rule>>::parse(Rule::file, text).is_ok()
 }
 
 /// True for the rules of keywords, marks and comments: a tree builder passes over them.

@@ -154,7 +154,7 @@ pub fn phrase(rule: Rule) -> Phrase {
         Rule::record => Thing("a record type in braces"),
 
         Rule::params => Thing("parameters in parentheses"),
-        Rule::param => Thing("a parameter"),
+        Rule::param | Rule::named => Thing("a parameter"),
         Rule::result => Mark("->"),
         Rule::one | Rule::many => Thing("a result such as `y: f32[O]`"),
         Rule::sizes => Word("where"),
@@ -165,7 +165,7 @@ pub fn phrase(rule: Rule) -> Phrase {
         Rule::state_stmt => Word("state"),
         Rule::assign => Thing("a statement such as `y = ..`"),
         Rule::guard => Word("where"),
-        Rule::lhs | Rule::tuple_lhs => Thing("a name to assign to"),
+        Rule::lhs | Rule::tuple_lhs | Rule::place => Thing("a name to assign to"),
         Rule::when => Word("when"),
 
         Rule::sentence | Rule::keep_part => Thing("a sentence `keep .. of ..`"),
@@ -183,6 +183,8 @@ pub fn phrase(rule: Rule) -> Phrase {
         Rule::except => Clause("except"),
         Rule::selector => Thing("a selector such as `net.*`"),
         Rule::at => Clause("at"),
+        Rule::moment | Rule::part_of_run => Thing("a time such as `80%` or `end`"),
+        Rule::steps => Word("steps"),
         Rule::every => Clause("every"),
         Rule::via => Clause("via"),
         Rule::always => Clause("always"),
@@ -235,6 +237,8 @@ pub fn phrase(rule: Rule) -> Phrase {
         Rule::prefix | Rule::op | Rule::suffix | Rule::args | Rule::index | Rule::axis_slice | Rule::field_get => {
             Hidden
         }
-        Rule::WHITESPACE | Rule::COMMENT | Rule::idc | Rule::kw | Rule::kw_item | Rule::kw_inner => Hidden,
+        Rule::WHITESPACE | Rule::COMMENT | Rule::call_word | Rule::idc | Rule::kw | Rule::kw_item | Rule::kw_inner => {
+            Hidden
+        }
     }
 }

@@ -79,8 +79,22 @@ registry! {
     RESULT = "SP0207", "a result is not assigned";
     FREE_AXIS = "SP0208", "a free axis has no range";
     REPEATED_AXIS = "SP0209", "an axis occurs twice";
+    NOT_REMOVABLE = "SP0210", "removing a slice is not setting it to zero";
+    OUTPUT_AXIS = "SP0211", "the axis reaches an output";
+    LEAVES = "SP0212", "the axis leaves the selection";
+    NO_CARRIER = "SP0213", "no weight carries the axis";
+    TAKEN_APART = "SP0214", "the axis is taken apart";
+    UNREAD = "SP0215", "no function reads the weight";
+    GROUP_INDEX = "SP0216", "an index of a group does not fit";
+    OVERLAP = "SP0217", "an element lies in several groups";
+    AXIS_PARAMETER = "SP0220", "an axis parameter may be a misspelt axis";
 
     SCORE_NAN = "SP0240", "a score has no place in an order";
+    SCORE_AXES = "SP0241", "a score does not fit the choice";
+    CHOICE_CLAUSE = "SP0242", "a choice at run time cannot be said so";
+    NOTHING_SPARED = "SP0243", "no reader can leave out what is not chosen";
+    ALWAYS = "SP0244", "more is always kept than the amount";
+    CACHE = "SP0245", "a cache is used wrongly";
 
     TILE = "SP0301", "a tile does not divide its axis";
     NOTHING_MATCHED = "SP0302", "a selector matches nothing";
@@ -93,6 +107,13 @@ registry! {
 
     NO_LENGTH = "SP0330", "a schedule needs the length of the run";
     LOOSENED = "SP0331", "the end value is not the tightest";
+    HOOK = "SP0332", "a hook does not fit";
+    NO_PROX = "SP0333", "`via prox` without a prox";
+    PHASES = "SP0334", "phases take more than the whole run";
+    NOT_APPLIED = "SP0335", "no phase applies the constraint";
+    TRAIN = "SP0336", "a training setting does not fit";
+    STATE = "SP0337", "a training state does not fit";
+    STEP = "SP0338", "a step is outside the run";
     SCHEDULE = "SP0339", "the schedule does not fit";
 
     NO_FILE = "SP0401", "a file cannot be read";

@@ -14,5 +14,5 @@ pub use codes::{Code, lookup};
 pub use diagnostic::{Bug, Diagnostic, Fix, Label, Level, has_errors, join};
 pub use fix::{Fixed, apply_fixes};
 pub use limits::Limits;
-pub use near::{closest, edits};
+pub use near::{closest, edits, one_edit};
 pub use span::{FileId, Span};

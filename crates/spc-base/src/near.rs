@@ -21,6 +21,25 @@ pub fn edits(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// True when one name becomes the other by changing, adding or dropping one letter, or by exchanging two neighbours. Names of
+/// one letter are one edit from each other by case only.
+pub fn one_edit(a: &str, b: &str) -> bool {
+    if a == b || (a.len().max(b.len()) <= 1 && !a.eq_ignore_ascii_case(b)) {
+        return false;
+    }
+    if edits(a, b) == 1 {
+        // `D` is not a misspelt `Dh`, nor `H` a misspelt `W`.
+        return a.len().min(b.len()) > 2 || a.eq_ignore_ascii_case(b);
+    }
+    let (x, y) = (a.as_bytes(), b.as_bytes());
+    let Some(at) = x.iter().zip(y).position(|(p, q)| p != q) else { return false };
+    x.len() == y.len()
+        && x.get(at) == y.get(at + 1)
+        && x.get(at + 1) == y.get(at)
+        && x.get(at + 2..) == y.get(at + 2..)
+        && at + 1 < x.len()
+}
+
 /// Longest name in bytes, and most names, that are compared.
 const MAX_COMPARED: usize = 1000;
 
@@ -50,6 +69,16 @@ mod tests {
         assert_eq!(closest("x", ["linear", "relu"]), None);
         assert_eq!(closest("q", ["I", "O"]), None);
         assert_eq!(closest("b", ["I", "B"]), Some("B"));
+    }
+
+    #[test]
+    fn one_edit_apart() {
+        for (a, b) in [("KVV", "KVX"), ("Head", "Haed"), ("Head", "Heads"), ("b", "B"), ("ab", "AB")] {
+            assert_eq!(one_edit(a, b), a != "ab", "{a} {b}");
+        }
+        for (a, b) in [("D", "Dh"), ("H", "W"), ("Head", "Head"), ("Head", "Hades"), ("I", "O")] {
+            assert!(!one_edit(a, b), "{a} {b}");
+        }
     }
 
     #[test]

@@ -3,13 +3,15 @@
 
 mod args;
 mod bars;
+mod editor;
 mod output;
 
-use args::{Cli, Command, ExportKind};
+use args::{Cli, Command, ExportKind, OptimizerName};
 use bars::Bars;
 use clap::{CommandFactory, Parser};
 use output::Output;
-use spc::driver::{self, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Res, Session, Verify};
+use spc::Optimiser;
+use spc::driver::{self, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Res, Session, Step, Verify};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,6 +21,9 @@ fn main() -> ExitCode {
     if let Some((option, name)) = cli.bound_twice() {
         let text = format!("`{option}` gives `{name}` twice");
         Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit();
+    }
+    if matches!(cli.command, Command::Lsp) {
+        return ExitCode::from(editor::serve());
     }
     let output = Output::new(cli.message_format);
     let world = DiskWorld::default();
@@ -62,7 +67,29 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             let (target, tensor) = (target.target.clone(), tensor.clone());
             driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json })
         }
+        // Done before there is a session.
+        Command::Lsp => Ok(Done::default()),
         Command::Fmt { paths, check } => driver::format_paths(s, &FormatFiles { paths: paths.clone(), check: *check }),
+        Command::Step {
+            file, weights, grads, state, step, steps, lr, optimizer, momentum, weight_decay, out, ..
+        } => {
+            let (momentum, weight_decay) = (*momentum, *weight_decay);
+            let optimiser = match optimizer {
+                OptimizerName::Sgd => Optimiser::Sgd { momentum, weight_decay },
+                OptimizerName::Adamw => Optimiser::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay },
+            };
+            let what = Step {
+                weights: weights.clone(),
+                grads: grads.clone(),
+                state: state.clone(),
+                step: *step,
+                steps: *steps,
+                rate: *lr,
+                optimiser,
+                out: out.clone(),
+            };
+            driver::step_file(s, file, &what)
+        }
         Command::Export { file, emit: ExportKind::Safetensors, out, model, .. } => {
             driver::export_file(s, file, model.as_deref(), out)
         }

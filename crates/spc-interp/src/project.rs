@@ -93,7 +93,7 @@ impl ProjectError {
             ProjectError::NotFinite { .. } => codes::NOT_FINITE,
             ProjectError::Tile { .. } => codes::TILE,
             ProjectError::Scope { .. } => codes::AMOUNT,
-            ProjectError::Overlap { .. } => codes::CONFLICT,
+            ProjectError::Overlap { .. } => codes::OVERLAP,
             ProjectError::NeedsData { .. } | ProjectError::NeedsGradients { .. } => codes::NOT_YET,
             ProjectError::GradientLength { .. } => codes::SHAPE,
             ProjectError::ScoreNotFinite { .. } => codes::NOT_FINITE,

@@ -418,7 +418,7 @@ impl Scopes<'_> {
         }
         // Rounding up to a multiple could exceed the budget, so it is rounded down, as far as floors allow.
         let mut count = chosen.iter().filter(|c| **c).count() as u64;
-        while count % self.s.keep.multiple != 0 {
+        while !count.is_multiple_of(self.s.keep.multiple) {
             let Some(i) = last.pop() else { break };
             (chosen[i], count) = (false, count - 1);
         }

@@ -1,7 +1,8 @@
 //! Parsing and checking in one step, with the diagnostics that a person should see.
-use crate::check::{Checked, check};
+use crate::check::{Checked, check_at};
 use crate::library::Library;
 use spc_base::{Code, Diagnostic, FileId, Limits, codes, has_errors, join};
+use spc_ir::method::Moment;
 use spc_syntax::ast::Ast;
 use std::collections::BTreeSet;
 
@@ -14,7 +15,19 @@ pub fn front(text: &str, file: FileId, lib: &Library, limits: &Limits) -> Checke
 
 /// As [`front`], for a text that was parsed already, with the diagnostics of parsing.
 pub fn check_read(ast: &Ast, refused: Vec<Diagnostic>, text: &str, lib: &Library, limits: &Limits) -> Checked {
-    let mut out = check(ast, text, lib, limits);
+    check_read_at(ast, refused, text, lib, limits, Moment::END)
+}
+
+/// As [`check_read`], with schedules at another moment of the run than its end.
+pub fn check_read_at(
+    ast: &Ast,
+    refused: Vec<Diagnostic>,
+    text: &str,
+    lib: &Library,
+    limits: &Limits,
+    moment: Moment,
+) -> Checked {
+    let mut out = check_at(ast, text, lib, limits, moment);
     if has_errors(&refused) && !out.diagnostics.is_empty() {
         let missing = Missing::of(ast, text);
         out.diagnostics.retain(|d| !missing.explains(d, text, ast.file));

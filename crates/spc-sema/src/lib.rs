@@ -4,24 +4,37 @@
 //! what a weight file holds is compared by [`check_stored`], which the driver calls with the file's header.
 
 mod bind;
+mod calls;
 mod check;
+mod consts;
 mod cx;
+mod data;
 mod elab;
+mod expect;
 mod front;
+mod group;
 pub mod index;
+mod init;
 mod jobs;
 mod library;
+pub mod method;
 mod model;
 mod module;
 mod pattern;
 mod require;
 mod roles;
+mod runtime;
 mod scope;
 pub mod time;
 
 pub use bind::{Stored, check_stored};
-pub use check::{Checked, check};
+pub use calls::called;
+pub use check::{Checked, check, check_at};
+pub use consts::{ConstValue, Constant};
 pub use cx::closest;
-pub use front::{check_read, front};
-pub use library::{FIRST_LIBRARY_FILE, Library};
+pub use elab::check_library;
+pub use front::{check_read, check_read_at, front};
+pub use group::{NamedSet, Refused, coupled_sets, member_text, sets_of};
+pub use jobs::LAYOUTS;
+pub use library::{FIRST_LIBRARY_FILE, Library, LibrarySource};
 pub use module::*;

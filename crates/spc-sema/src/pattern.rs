@@ -3,8 +3,8 @@ use crate::cx::{Cx, Res};
 use crate::scope::Names;
 use spc_base::{Diagnostic, Span, codes};
 use spc_syntax::ast::{
-    Amount, AmountKind, Arg, By, Clause, Clauses, Expr, ExprKind, Floor, GroupRef, Ident, Num, PatternItem, Per,
-    Require, Scope, ScopeKind, Sentence, ShareOf,
+    Always, Amount, AmountKind, Arg, By, Clause, Clauses, Every, Expr, ExprKind, Floor, GroupRef, Ident, If, IfArm,
+    Num, PatternItem, Per, Require, Scope, ScopeKind, Sentence, ShareOf,
 };
 use std::collections::BTreeMap;
 
@@ -126,6 +126,7 @@ fn share(of: &ShareOf, v: &Values, span: Span) -> ShareOf {
 }
 
 fn expr(e: &Expr, v: &Values, span: Span) -> Expr {
+    let sub = |e: &Expr| Box::new(expr(e, v, span));
     let kind = match &e.kind {
         ExprKind::Name(n) => match v.get(&n.name) {
             Some(value) => return value.clone(),
@@ -135,13 +136,26 @@ fn expr(e: &Expr, v: &Values, span: Span) -> Expr {
             callee: Box::new(expr(callee, &BTreeMap::new(), span)),
             args: args.iter().map(|a| arg(a, v, span)).collect(),
         },
-        ExprKind::Share { part, of } => ExprKind::Share { part: Box::new(expr(part, v, span)), of: share(of, v, span) },
-        ExprKind::Binary { op, lhs, rhs, .. } => ExprKind::Binary {
-            op: *op,
-            op_span: span,
-            lhs: Box::new(expr(lhs, v, span)),
-            rhs: Box::new(expr(rhs, v, span)),
-        },
+        ExprKind::Share { part, of } => ExprKind::Share { part: sub(part), of: share(of, v, span) },
+        ExprKind::Binary { op, lhs, rhs, .. } => {
+            ExprKind::Binary { op: *op, op_span: span, lhs: sub(lhs), rhs: sub(rhs) }
+        }
+        ExprKind::Unary { op, arg } => ExprKind::Unary { op: *op, arg: sub(arg) },
+        ExprKind::Arrow { from, to } => ExprKind::Arrow { from: sub(from), to: sub(to) },
+        ExprKind::Range { from, to } => ExprKind::Range { from: sub(from), to: sub(to) },
+        ExprKind::Tuple(list) => ExprKind::Tuple(list.iter().map(|e| expr(e, v, span)).collect()),
+        ExprKind::List(list) => ExprKind::List(list.iter().map(|e| expr(e, v, span)).collect()),
+        ExprKind::Member { base, name } => ExprKind::Member { base: sub(base), name: name.clone() },
+        ExprKind::Star { base } => ExprKind::Star { base: sub(base) },
+        ExprKind::Pick { base, names } => ExprKind::Pick { base: sub(base), names: names.clone() },
+        ExprKind::If(f) => ExprKind::If(Box::new(If {
+            arms: f
+                .arms
+                .iter()
+                .map(|a| IfArm { cond: expr(&a.cond, v, span), value: expr(&a.value, v, span), span })
+                .collect(),
+            otherwise: expr(&f.otherwise, v, span),
+        })),
         other => other.clone(),
     };
     Expr { kind, span }
@@ -177,7 +191,19 @@ fn clauses(c: &Clauses, v: &Values, span: Span) -> Clauses {
         except: clause(&c.except),
         at: clause(&c.at),
         multiple: clause(&c.multiple),
-        ..c.clone()
+        via: clause(&c.via),
+        every: c.every.as_ref().map(|e| Every {
+            count: expr(&e.count, v, span),
+            unit: e.unit.clone(),
+            until: e.until.as_ref().map(|u| expr(u, v, span)),
+            span,
+        }),
+        always: c.always.as_ref().map(|a| Clause {
+            value: a.value.iter().map(|k| Always { end: k.end, count: expr(&k.count, v, span), span }).collect(),
+            span,
+        }),
+        on_overlap: c.on_overlap.clone(),
+        tail: c.tail.clone(),
     }
 }
 

@@ -1,8 +1,8 @@
-//! Names that `use` brings into the root file, and the root file's own items by name.
+//! Names: what `use` brings into a file, and the items of files by name.
 use crate::cx::{Cx, Res};
 use crate::library::Library;
 use spc_base::{Diagnostic, Span, codes};
-use spc_syntax::ast::{Ast, FnItem, GroupItem, Item, ItemKind, PatternItem};
+use spc_syntax::ast::{Ast, GroupItem, Item, ItemKind, PatternItem, UseItem};
 use std::collections::BTreeMap;
 
 /// What an imported name stands for.
@@ -12,23 +12,35 @@ pub enum Import {
     Item { module: String, name: String },
 }
 
+/// Imported names of one file or library module.
+pub type Imports = BTreeMap<String, Import>;
+
 /// Root items and imports.
 pub struct Names<'a> {
     pub lib: &'a Library,
-    pub imports: BTreeMap<String, Import>,
+    pub imports: Imports,
     pub items: BTreeMap<&'a str, &'a Item>,
+    /// Imports of library modules, by module.
+    within: BTreeMap<String, Imports>,
 }
 
-/// Where a function comes from: `None` is the root file.
+/// Where an item comes from: `None` is the root file, otherwise a library module.
 pub type Origin = Option<String>;
 
 impl<'a> Names<'a> {
     pub fn collect(cx: &mut Cx, ast: &'a Ast, lib: &'a Library) -> Names<'a> {
-        let mut names = Names { lib, imports: BTreeMap::new(), items: BTreeMap::new() };
+        let mut names = Names { lib, imports: Imports::new(), items: BTreeMap::new(), within: BTreeMap::new() };
         for item in &ast.items {
             if let ItemKind::Use(u) = &item.kind {
-                let _ = names.import(cx, u);
+                let _ = import(cx, lib, u, &mut names.imports);
             }
+        }
+        for module in lib.modules() {
+            let mut own = Imports::new();
+            for u in lib.uses(module) {
+                let _ = import(cx, lib, u, &mut own);
+            }
+            names.within.insert(module.to_string(), own);
         }
         for item in &ast.items {
             let Some(name) = item.kind.name() else { continue };
@@ -46,112 +58,64 @@ impl<'a> Names<'a> {
         names
     }
 
-    fn import(&mut self, cx: &mut Cx, u: &spc_syntax::ast::UseItem) -> Res<()> {
-        let path: Vec<&str> = u.path.iter().map(|p| p.as_str()).collect();
-        let bad = |cx: &mut Cx, span: Span, what: &str| -> Res<()> {
-            let known = spc_stdlib::modules().into_iter().map(|m| format!("std.{m}")).collect::<Vec<_>>().join(", ");
-            cx.report(
-                Diagnostic::error(codes::UNKNOWN_MODULE, format!("there is no module `{what}`"))
-                    .at(span, "unknown module")
-                    .help(format!("modules: {known}")),
-            )
-        };
-        let (module, rest) = match path.as_slice() {
-            ["std", module, rest @ ..] => (*module, rest),
-            _ => return bad(cx, u.path_span, &path.join(".")),
-        };
-        if !self.lib.has_module(module) {
-            return bad(cx, u.path_span, &format!("std.{module}"));
-        }
-        let mut wanted: Vec<(&str, Span)> = u.names.iter().map(|n| (n.as_str(), n.span)).collect();
-        match rest {
-            [] if wanted.is_empty() => {
-                self.imports.insert(module.to_string(), Import::Module(module.to_string()));
-                return Ok(());
-            }
-            [] => {}
-            [one] if wanted.is_empty() => wanted.push((one, u.path_span)),
-            _ => return bad(cx, u.path_span, &path.join(".")),
-        }
-        for (name, span) in wanted {
-            if !self.lib.names(module).contains(&name) {
-                let known = self.lib.names(module);
-                return cx.unknown(span, &format!("item in `std.{module}`"), name, known);
-            }
-            let item = Import::Item { module: module.to_string(), name: name.to_string() };
-            self.imports.insert(name.to_string(), item);
-        }
-        Ok(())
-    }
-
-    /// A function by name, seen from a file: the root, or a module of the library (which sees itself).
-    pub fn function(&self, from: &Origin, name: &str) -> Option<(Origin, &'a FnItem)> {
+    fn imports_of(&self, from: &Origin) -> Option<&Imports> {
         match from {
-            Some(module) => self.lib.function(module, name).map(|f| (Some(module.clone()), f)),
-            None => match self.items.get(name).map(|i| &i.kind) {
-                Some(ItemKind::Fn(f)) => Some((None, f)),
-                Some(_) => None,
-                None => match self.imports.get(name) {
-                    Some(Import::Item { module, name }) => {
-                        self.lib.function(module, name).map(|f| (Some(module.clone()), f))
-                    }
-                    _ => None,
-                },
-            },
+            None => Some(&self.imports),
+            Some(module) => self.within.get(module),
         }
     }
 
-    /// `nn.linear`: a function of an imported module.
-    pub fn module_function(&self, module: &str, name: &str) -> Option<(Origin, &'a FnItem)> {
-        match self.imports.get(module) {
-            Some(Import::Module(m)) => self.lib.function(m, name).map(|f| (Some(m.clone()), f)),
-            _ => None,
+    /// An item of any kind by name, seen from a file: its own items first, then what it imports.
+    pub fn item(&self, from: &Origin, name: &str) -> Option<(Origin, &'a Item)> {
+        let own = match from {
+            None => self.items.get(name).copied(),
+            Some(module) => self.lib.full_item(module, name),
+        };
+        if let Some(i) = own {
+            return Some((from.clone(), i));
+        }
+        match self.imports_of(from)?.get(name)? {
+            Import::Item { module, name } => self.lib.full_item(module, name).map(|i| (Some(module.clone()), i)),
+            Import::Module(_) => None,
         }
     }
 
-    /// Any item by name, seen from a file: its own items, then what it imports (the root only). `None` as origin is the
-    /// root file.
-    pub fn find(&self, from: &Origin, name: &str) -> Option<(Origin, &'a ItemKind)> {
-        match from {
-            Some(module) => self.lib.item(module, name).map(|i| (Some(module.clone()), i)),
-            None => match self.items.get(name) {
-                Some(item) => Some((None, &item.kind)),
-                None => match self.imports.get(name) {
-                    Some(Import::Item { module, name }) => {
-                        self.lib.item(module, name).map(|i| (Some(module.clone()), i))
-                    }
-                    _ => None,
-                },
-            },
+    /// `nn.linear`: an item of an imported module.
+    pub fn module_item(&self, from: &Origin, module: &str, name: &str) -> Option<(Origin, &'a Item)> {
+        match self.imports_of(from)?.get(module)? {
+            Import::Module(m) => self.lib.full_item(m, name).map(|i| (Some(m.clone()), i)),
+            Import::Item { .. } => None,
         }
     }
 
-    /// `updates.sr_ste`: any item of an imported module.
-    pub fn find_member(&self, module: &str, name: &str) -> Option<(Origin, &'a ItemKind)> {
-        match self.imports.get(module) {
-            Some(Import::Module(m)) => self.lib.item(m, name).map(|i| (Some(m.clone()), i)),
-            _ => None,
+    /// The module that a name stands for in a file.
+    pub fn module(&self, from: &Origin, name: &str) -> Option<&str> {
+        match self.imports_of(from)?.get(name)? {
+            Import::Module(m) => Some(m),
+            Import::Item { .. } => None,
         }
-    }
-
-    pub fn is_module(&self, name: &str) -> bool {
-        matches!(self.imports.get(name), Some(Import::Module(_)))
     }
 
     pub fn pattern(&self, name: &str) -> Option<&'a PatternItem> {
-        match self.items.get(name).map(|i| &i.kind) {
-            Some(ItemKind::Pattern(p)) => Some(p),
-            Some(_) => None,
-            None => match self.imports.get(name) {
-                Some(Import::Item { module, name }) => self.lib.pattern(module, name),
-                _ => None,
-            },
+        match &self.item(&None, name)?.1.kind {
+            ItemKind::Pattern(p) => Some(p),
+            _ => None,
         }
     }
 
+    /// What [`Names::item`] finds, without its doc comment.
+    pub fn find(&self, from: &Origin, name: &str) -> Option<(Origin, &'a ItemKind)> {
+        self.item(from, name).map(|(o, i)| (o, &i.kind))
+    }
+
+    /// `updates.sr_ste`: any item of a module that the root file imports.
+    pub fn find_member(&self, module: &str, name: &str) -> Option<(Origin, &'a ItemKind)> {
+        self.module_item(&None, module, name).map(|(o, i)| (o, &i.kind))
+    }
+
     pub fn module_pattern(&self, module: &str, name: &str) -> Option<&'a PatternItem> {
-        match self.imports.get(module) {
-            Some(Import::Module(m)) => self.lib.pattern(m, name),
+        match &self.module_item(&None, module, name)?.1.kind {
+            ItemKind::Pattern(p) => Some(p),
             _ => None,
         }
     }
@@ -165,6 +129,54 @@ impl<'a> Names<'a> {
 
     /// Every name in scope in the root file.
     pub fn known(&self) -> Vec<&str> {
-        self.items.keys().copied().chain(self.imports.keys().map(String::as_str)).collect()
+        self.known_from(&None)
     }
+
+    /// Every name in scope in a file.
+    pub fn known_from(&self, from: &Origin) -> Vec<&str> {
+        let own: Vec<&str> = match from {
+            None => self.items.keys().copied().collect(),
+            Some(module) => self.lib.names(module),
+        };
+        own.into_iter().chain(self.imports_of(from).into_iter().flatten().map(|(n, _)| n.as_str())).collect()
+    }
+}
+
+/// Adds what one `use` brings. A file that names a module twice gets it once.
+fn import(cx: &mut Cx, lib: &Library, u: &UseItem, out: &mut Imports) -> Res<()> {
+    let path: Vec<&str> = u.path.iter().map(|p| p.as_str()).collect();
+    let bad = |cx: &mut Cx, span: Span, what: &str| -> Res<()> {
+        let known = lib.modules().into_iter().map(|m| format!("std.{m}")).collect::<Vec<_>>().join(", ");
+        cx.report(
+            Diagnostic::error(codes::UNKNOWN_MODULE, format!("there is no module `{what}`"))
+                .at(span, "unknown module")
+                .help(format!("modules: {known}")),
+        )
+    };
+    let (module, rest) = match path.as_slice() {
+        ["std", module, rest @ ..] => (*module, rest),
+        _ => return bad(cx, u.path_span, &path.join(".")),
+    };
+    if !lib.has_module(module) {
+        return bad(cx, u.path_span, &format!("std.{module}"));
+    }
+    let mut wanted: Vec<(&str, Span)> = u.names.iter().map(|n| (n.as_str(), n.span)).collect();
+    match rest {
+        [] if wanted.is_empty() => {
+            out.insert(module.to_string(), Import::Module(module.to_string()));
+            return Ok(());
+        }
+        [] => {}
+        [one] if wanted.is_empty() => wanted.push((one, u.path_span)),
+        _ => return bad(cx, u.path_span, &path.join(".")),
+    }
+    for (name, span) in wanted {
+        if !lib.names(module).contains(&name) {
+            let known = lib.names(module);
+            return cx.unknown(span, &format!("item in `std.{module}`"), name, known);
+        }
+        let item = Import::Item { module: module.to_string(), name: name.to_string() };
+        out.insert(name.to_string(), item);
+    }
+    Ok(())
 }

@@ -199,7 +199,9 @@ fn defect(text: &str, lib: &Library) -> Option<String> {
         if d.primary.as_ref().is_some_and(|p| p.span.file == FileId(0) && p.span.end as usize > text.len()) {
             return Some(format!("a place outside the file: {}", d.message));
         }
-        if let Some(w) = internal.iter().find(|w| d.message.contains(**w)) {
+        // Words of the program stand in quotes.
+        let own: String = d.message.split('`').step_by(2).collect();
+        if let Some(w) = internal.iter().find(|w| own.contains(**w)) {
             return Some(format!("an internal word ({w}): {}", d.message));
         }
         let abroad = d.primary.as_ref().is_some_and(|p| p.span.file != FileId(0));

@@ -121,11 +121,11 @@ fn whole_tensors_match_axes_by_name() {
     let t = ("t", floats(&[3, 2], &[1., 2., 3., 4., 5., 6.]));
     gives(&text, &[x(), t.clone()], &[&[0., -1., -2., 2., 1., 0.]]);
     // The result is declared in another order than its value has, or lacks no axis.
-    let text = format!("{AXES}fn f(x: f32[B, K], v: f32[J]) -> y: f32[J, K, B] {{ y = x * v }}");
-    let v = ("v", floats(&[2], &[1., -1.]));
+    let text = format!("{AXES}fn f(x: f32[B, K], v: f32[K, J]) -> y: f32[J, K, B] {{ y = x * v }}");
+    let v = ("v", floats(&[3, 2], &[1., -1., 1., -1., 1., -1.]));
     gives(&text, &[x(), v], &[&[1., 4., 2., 5., 3., 6., -1., -4., -2., -5., -3., -6.]]);
     // Two axes of the same size are two axes.
-    let text = "axis P = 2, Q = 2\nfn f(x: f32[P], z: f32[Q]) -> y: f32[Q, P] { y = x - z }";
+    let text = "axis P = 2, Q = 2\nfn f(x: f32[P], z: f32[Q]) -> y: f32[Q, P] { y[q, p] = x[p] - z[q] }";
     gives(text, &[("x", floats(&[2], &[1., 2.])), ("z", floats(&[2], &[10., 20.]))], &[&[-9., -8., -19., -18.]]);
 }
 

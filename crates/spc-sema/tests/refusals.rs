@@ -62,7 +62,11 @@ fn many_mistakes_take_no_long_time() {
     let started = std::time::Instant::now();
     assert_eq!(diagnostics(&text).len(), Limits::default().diagnostics);
     let long = "a".repeat(100_000);
-    refused(&format!("axis {long} = 4\nfn f(x: f32[B, {long}b]) -> y: f32[B] {{ y = x }}"), 202, "no axis");
+    refused(
+        &format!("axis {long} = 4\nfn f(x: f32[B, {long}b]) -> y: f32[B] {{ y = sum(x over {long}b) }}"),
+        220,
+        "no axis",
+    );
     assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
 }
 
@@ -71,7 +75,8 @@ fn sizes_that_no_machine_has() {
     refused("axis P = 1000000000, Q = 1000000000\nmodel m { a: f32[P, Q] }", 2, "too large");
     refused("axis P = 1000000000, Q = 1000000000, R = 1000000000\nmodel m { a: f32[(P Q R)] }", 2, "too large");
     let outer = "axis P = 1000000000, Q = 1000000000, R = 1000000000\nfn f(x: f32[P], z: f32[Q], u: f32[R])";
-    refused(&format!("{outer} -> y: f32[P] {{ y = x + z + u }}"), 2, "too large");
+    refused(&format!("{outer} -> y: f32[P] {{ y[p] = sum(x[p] + z[q] + u[r] over q, r) }}"), 2, "too large");
+    refused("axis P = 3, Q = 3\nfn f(x: f32[P], z: f32[Q]) -> y: f32[P, Q] { y = x + z }", 201, "share no axis");
     refused("model m { a: f32[0] }", 203, "size 0");
     refused(
         "fn f(x: f32[B, 18446744073709551615]) -> y: f32[B] { y = sum(x over B) }",
@@ -81,8 +86,13 @@ fn sizes_that_no_machine_has() {
     let names: Vec<String> = (0..70).map(|i| format!("A{i}")).collect();
     let axes = format!("axis {}\n", names.iter().map(|n| format!("{n} = 1")).collect::<Vec<_>>().join(", "));
     let inputs = names.iter().map(|n| format!("x{n}: f32[{n}]")).collect::<Vec<_>>().join(", ");
-    let sum = names.iter().map(|n| format!("x{n}")).collect::<Vec<_>>().join(" + ");
-    refused(&format!("{axes}fn f({inputs}) -> y: f32[B] {{ y = {sum} }}"), 2, "65 axes");
+    let sum = names.iter().map(|n| format!("x{n}[{n}]")).collect::<Vec<_>>().join(" + ").replace("[A", "[a");
+    let over = names.join(", ").replace('A', "a");
+    refused(
+        &format!("{axes}fn f({inputs}, v: f32[B]) -> y: f32[B] {{ y[b] = v[b] + sum({sum} over {over}) }}"),
+        2,
+        "65 axes",
+    );
     refused(&format!("{axes}fn f(x: f32[{}]) -> y: f32[B] {{ y = x }}", names.join(", ")), 2, "70 axes");
 }
 
@@ -147,7 +157,11 @@ fn a_misspelt_type_is_not_passed_over() {
 #[test]
 fn one_mistake_gives_one_message() {
     // A model that this version refuses does not make the functions that read it wrong, too.
-    refused("model m from pickle \"a\" { v: f32[K] }\nfn f(x: f32[B, K]) -> y: f32[B, K] { y = x + m.v }", 6, "pickle");
+    refused(
+        "model m from pickle \"a\" { v: f32[K] }\nfn f(x: f32[B, K]) -> y: f32[B, K] { y = x + m.v }",
+        105,
+        "pickle",
+    );
     // Names assigned by a broken repetition are unknown, not missing.
     refused("fn f(x: f32[B, K]) -> y: f32[B, K] { for i in H { y = x + q } y = y + 1 }", 101, "`q`");
 }

@@ -138,7 +138,7 @@ fn texts_that_are_easy_to_print_wrongly() {
         "const x = a[.., (h c), ((h)), 0..3, i + 1]",
         "update u(c: constraint) { mask m = a every (n + 1) steps until 80%  state s = 1 every n }",
         "update u() { refresh(w) -> (w) every interval steps { w = 1 } }",
-        "fn f(a: f32[j + 1], b: {c: f32}[j], d[..] = (x) => x) -> (y[j]: f32) = 1",
+        "fn f(a[j + 1]: f32, b[j]: {c: f32}, d[..] = (x) => x) -> (y[j]: f32) = 1",
         "score s = 1",
         "score s() = 1",
         "schedule s[l: L, k] = 1",

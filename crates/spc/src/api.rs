@@ -4,6 +4,7 @@ use crate::build::{Constraints, build};
 use crate::engine::{Engine, Inputs};
 use crate::failure::{Failure, Res};
 use crate::load::{Source, listing, load_file, load_text};
+use crate::plan::fall_back;
 use crate::session::{Options, Session};
 use crate::target::target;
 use crate::value::{Input, Results};
@@ -12,6 +13,7 @@ use crate::world::DiskWorld;
 use ndarray::{ArrayBase, Data, Dimension};
 use spc_base::{Diagnostic, codes};
 use spc_cpu::Isa;
+use spc_interp::method::{Optimiser, Updater};
 use spc_report::{Renderer, SourceMap};
 use spc_sema::TargetKind;
 use std::collections::BTreeMap;
@@ -90,6 +92,14 @@ impl Compiler {
     #[must_use]
     pub fn isa(mut self, isa: Isa) -> Compiler {
         self.options.isa = Some(isa);
+        self
+    }
+
+    /// Runs functions in the reference interpreter instead of compiling them: slow, and the same results up to rounding.
+    /// A function that the CPU has no kernels for is interpreted in any case, with a warning.
+    #[must_use]
+    pub fn interpret(mut self, yes: bool) -> Compiler {
+        self.options.interp = yes;
         self
     }
 
@@ -196,6 +206,26 @@ impl Checked {
         tensors.map(|t| (t.path.as_str(), t.dims.iter().map(size).collect())).collect()
     }
 
+    /// What each `require` and `penalize` does during training, one line each: its update or penalty, when, on which weights.
+    pub fn rules(&self) -> Vec<String> {
+        crate::step::rule_lines(&self.source)
+    }
+
+    /// A training run of `steps` steps under the program's constraints and penalties, by the reference interpreter: see
+    /// [`Updater::forward`] and [`Updater::step`]. Weights are given by name, row-major, and may be a part of the program's.
+    ///
+    /// # Errors
+    /// SP0403 and SP0404 for weights that are missing or of another size, SP0406 for NaN or infinity, SP0338 for no steps.
+    pub fn updater(
+        &self,
+        weights: BTreeMap<String, Vec<f32>>,
+        optimiser: Optimiser,
+        steps: u64,
+    ) -> Result<Updater<f32>, Error> {
+        let made = Updater::new(self.source.module.rules.clone(), weights, optimiser, steps);
+        made.map_err(|e| Error::new(&e.into(), &self.sources))
+    }
+
     /// Gives a weight its values, in the declared shape, instead of those of the weight file. The weight of a linear is
     /// `[out, in]`. The values are copied.
     ///
@@ -265,7 +295,14 @@ fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).into());
     }
     let on = s.cpu(t.threads);
-    let built = build(s, source, t, &source.functions(&c.functions)?, given, c.constraints)?;
+    let names = source.functions(&c.functions)?;
+    let graph = |n: &String| match c.constraints {
+        Constraints::Applied => source.graph(n),
+        Constraints::LeftOut => source.dense_graph(n),
+    };
+    let graphs = names.iter().map(graph).collect::<Result<Vec<_>, _>>()?;
+    fall_back(s, graphs, &t)?;
+    let built = build(s, source, t, &names, given, c.constraints)?;
     let mut out = BTreeMap::new();
     for f in &built.functions {
         out.insert(f.graph.name.clone(), Engine::new(f, &built.packed, &built.weights, on)?);

@@ -15,6 +15,8 @@ pub struct Source {
     pub module: Module,
     /// Graphs of the functions that can be called, before any pass, with their constraints.
     pub graphs: BTreeMap<String, Graph>,
+    /// Their dense meaning, where constraints on values make it another one.
+    pub dense: BTreeMap<String, Graph>,
 }
 
 /// Largest file that is read at all before the parser judges its size.
@@ -49,13 +51,13 @@ fn finish(
     base: PathBuf,
 ) -> Res<Source> {
     s.sources.insert(ROOT, name, text.clone());
-    let Checked { module, graphs, diagnostics: all, .. } =
+    let Checked { module, graphs, dense, diagnostics: all, .. } =
         spc_sema::check_read(&ast, diagnostics, &text, &Library::load(), &s.options.limits);
     if has_errors(&all) {
         return Err(Failure::User(all));
     }
     s.warnings.extend(all);
-    let source = Source { base, module, graphs };
+    let source = Source { base, module, graphs, dense };
     source.check_overrides(s)?;
     Ok(source)
 }
@@ -103,7 +105,7 @@ impl Source {
             spc_sema::Measure::Accuracy { function, .. } => Some(function.as_str()),
             _ => None,
         }));
-        let called = crate::calls::called(&module.ast);
+        let called = spc_sema::called(&module.ast);
         let chosen = |f: &&String| {
             if named.is_empty() { !called.contains(f.as_str()) } else { named.contains(&f.as_str()) }
         };
@@ -112,6 +114,11 @@ impl Source {
             return Err(Diagnostic::error(codes::NO_RUN, "the program has no function that can be called").into());
         }
         Ok(list)
+    }
+
+    /// The graph of a function without any constraint on its values.
+    pub fn dense_graph(&self, function: &str) -> Res<&Graph> {
+        self.dense.get(function).map_or_else(|| self.graph(function), Ok)
     }
 
     /// The graph of a function.

@@ -9,6 +9,7 @@ pub struct Net {
     pub graph: Graph,
     pub weights: BTreeMap<String, Vec<f32>>,
     pub inputs: BTreeMap<String, Value<f64>>,
+    pub syms: Vec<u64>,
     /// Members that, left out of the zeroed set of the first axis of the weight named, change the result.
     pub needed: Vec<(String, Vec<String>)>,
     pub rng: Rng,
@@ -40,7 +41,15 @@ impl Net {
         let mut graph = Graph::new("f");
         graph.syms.push(Sym { name: "T".into(), lo: 1, hi: 8 });
         let tokens = 1 + rng.below(3) as u64;
-        let mut n = Net { graph, weights: BTreeMap::new(), inputs: BTreeMap::new(), needed: vec![], rng, d };
+        let mut n = Net {
+            graph,
+            weights: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            needed: vec![],
+            syms: vec![tokens],
+            rng,
+            d,
+        };
         let ty = Type::new(DType::F32, vec![Dim::free("T", SymId(0)), Dim::fixed("I", 3)]);
         let values = (0..tokens * 3).map(|_| f64::from(n.rng.eighth())).collect();
         let shape = [tokens as usize, 3];
@@ -124,11 +133,14 @@ impl Net {
         let d = self.d;
         let n = format!("b{number}");
         let h = if self.rng.chance(1, 3) { self.norm(x, &format!("{n}.norm"), d) } else { x };
-        let y = match self.rng.below(6) {
+        let y = match self.rng.below(9) {
             0 => self.mlp(h, &n),
             1 => self.gated(h, &n),
             2 => self.tied(h, &n),
             3 => self.grouped(h, &n),
+            4 => self.joined(h, &n),
+            5 => self.fused(h, &n),
+            6 => self.convolved(h, &n),
             _ => self.attention(h, &n),
         };
         if self.rng.chance(3, 4) { self.plus(x, y) } else { y }
@@ -186,6 +198,66 @@ impl Net {
         let h = self.add(Op::Merge { dim: 1, count: 2 }, &[h]);
         let h = if self.rng.chance(1, 2) { self.each(h, sigmoid()) } else { h };
         self.project(h, &format!("{n}.out"), g * b, self.d, false)
+    }
+
+    fn concat(&mut self, parts: &[NodeId]) -> NodeId {
+        let sizes = parts.iter().map(|p| self.graph.ty(*p).unwrap().dims[1].size.fixed().unwrap());
+        let axis = Dim::fixed("J", sizes.sum());
+        self.add(Op::Concat { dim: 1, axis }, parts)
+    }
+
+    /// Two inner axes joined into one, or two parts joined into the residual stream.
+    fn joined(&mut self, x: NodeId, n: &str) -> NodeId {
+        let inner = self.rng.chance(1, 2);
+        let a = 1 + self.rng.below(3) as u64;
+        let b = if inner { 1 + self.rng.below(4) as u64 } else { self.d - a };
+        let left = self.project(x, &format!("{n}.left"), self.d, a, true);
+        let right = self.project(x, &format!("{n}.right"), self.d, b, false);
+        let left = self.each(left, sigmoid());
+        if !inner {
+            return self.concat(&[left, right]);
+        }
+        let parts = if self.rng.chance(1, 3) { vec![left, right, left] } else { vec![left, right] };
+        let width = if parts.len() == 3 { 2 * a + b } else { a + b };
+        self.needed.push((format!("{n}.left"), vec![format!("{n}.out")]));
+        let h = self.concat(&parts);
+        self.project(h, &format!("{n}.out"), width, self.d, true)
+    }
+
+    /// Three projections in one weight, taken apart by ranges.
+    fn fused(&mut self, x: NodeId, n: &str) -> NodeId {
+        let f = 1 + self.rng.below(5) as u64;
+        let h = self.project(x, &format!("{n}.in"), self.d, 3 * f, true);
+        let part = |net: &mut Net, i: u64| {
+            let op = Op::Window { dim: 1, into: vec![Dim::fixed("F", f)], coeff: vec![1], offset: (i * f) as i64 };
+            net.add(op, &[h])
+        };
+        let (a, b, c) = (part(self, 0), part(self, 1), part(self, 2));
+        let all = vec![0, 1];
+        let expr = bin(BinFn::Add, bin(BinFn::Mul, sigmoid(), arg(1)), arg(2));
+        let h = self.map(expr, &[(a, all.clone()), (b, all.clone()), (c, all)]);
+        self.project(h, &format!("{n}.out"), f, self.d, false)
+    }
+
+    /// A convolution along the tokens between two projections, every channel with all or each with itself.
+    fn convolved(&mut self, x: NodeId, n: &str) -> NodeId {
+        let c = 2 + self.rng.below(4) as u64;
+        let deep = self.rng.chance(1, 2);
+        let o = if deep { c } else { 1 + self.rng.below(4) as u64 };
+        let h = self.project(x, &format!("{n}.in"), self.d, c, true);
+        let into = vec![Dim::free("T", SymId(0)), Dim::fixed("R", 3)];
+        let h = self.add(Op::Window { dim: 0, into, coeff: vec![1, 1], offset: -1 }, &[h]);
+        let h = if deep {
+            let w = self.weight(&format!("{n}.each"), &[c, 3]);
+            self.add(Op::Contract { lhs: vec![0, 1, 2], rhs: vec![2, 1], out: vec![0, 2] }, &[h, w])
+        } else {
+            let w = self.weight(&format!("{n}.all"), &[o, c, 3]);
+            self.add(Op::Contract { lhs: vec![0, 1, 2], rhs: vec![3, 2, 1], out: vec![0, 3] }, &[h, w])
+        };
+        let h = self.each(h, sigmoid());
+        let last = if deep { format!("{n}.each") } else { format!("{n}.all") };
+        self.needed.push((last, vec![format!("{n}.out")]));
+        self.project(h, &format!("{n}.out"), o, self.d, true)
     }
 
     /// Attention with KV groups of G queries each: `(KV G C)` against `(KV C)`.

@@ -166,6 +166,25 @@ impl Builder<'_> {
                 let d = *dim as usize;
                 Op::Split { dim: *dim, into: dims.get(d..d + into.len()).unwrap_or_default().to_vec() }
             }
+            Op::Concat { dim, axis } => {
+                Op::Concat { dim: *dim, axis: dims.get(*dim as usize).cloned().unwrap_or_else(|| axis.clone()) }
+            }
+            Op::Window { dim, into, coeff, offset } => {
+                let d = *dim as usize;
+                let new = dims.get(d..d + into.len()).unwrap_or_default().to_vec();
+                let Some(before) = self.c.walk.cuts.get(&self.at(id)).copied() else {
+                    return Ok(Op::Window { dim: *dim, into: new, coeff: coeff.clone(), offset: *offset });
+                };
+                let number = |n: u64| i64::try_from(n).or_else(|_| bug("a window is too large"));
+                let mut steps = Vec::new();
+                let mut step = 1u64;
+                for d in new.iter().rev() {
+                    steps.insert(0, number(step)?);
+                    step = step.saturating_mul(d.size.fixed().unwrap_or(1));
+                }
+                let offset = number(self.size(before, n)?.fixed().unwrap_or(0))?;
+                Op::Window { dim: *dim, into: new, coeff: steps, offset }
+            }
             op => op.clone(),
         })
     }

@@ -12,7 +12,24 @@ pub(super) struct Walk {
     pub dims: BTreeMap<At, Vec<Var>>,
     /// Terms that cannot be coupled, and where that was found.
     pub broken: Vec<(Var, Refusal)>,
+    /// Windows that read a range, each position once: what lies before the range.
+    pub cuts: BTreeMap<At, Var>,
     pub weights: BTreeMap<String, Vec<Var>>,
+}
+
+/// Where a window reads a range of its dimension once, each position in order: how many lie before, inside and after.
+fn range(into: &[Dim], coeff: &[i64], offset: i64, size: Size) -> Option<(u64, u64, u64)> {
+    let mut inside = 1u64;
+    for (d, c) in into.iter().zip(coeff).rev() {
+        let n = d.size.fixed()?;
+        if n != 1 && u64::try_from(*c) != Ok(inside) {
+            return None;
+        }
+        inside = inside.checked_mul(n)?;
+    }
+    let before = u64::try_from(offset).ok()?;
+    let after = size.fixed()?.checked_sub(before.checked_add(inside)?)?;
+    (inside > 0).then_some((before, inside, after))
 }
 
 fn bug(what: &str) -> Bug {
@@ -136,18 +153,39 @@ impl Walk {
                     }
                 }
                 let segments: Vec<Var> = args.iter().filter_map(|a| a.get(d).copied()).collect();
+                if segments.len() > 1 && axis.size.fixed().is_none() {
+                    // Where a part lies depends on the call.
+                    for s in &segments {
+                        self.refuse(at, *s, Why::Scattered);
+                    }
+                }
                 let joined = self.terms.sum(&segments, axis.size);
                 if let Some(v) = x.get_mut(d) {
                     *v = joined;
                 }
                 x
             }
-            Op::Window { dim, into, .. } => {
+            Op::Window { dim, into, coeff, offset } => {
                 let mut x = first()?;
                 let d = *dim as usize;
                 let parts = self.leaves(into);
                 if let Some(v) = x.get(d).copied() {
-                    self.refuse(at, v, Why::Window);
+                    match range(into, coeff, *offset, self.terms.size(v)) {
+                        Some((before, inside, after)) => {
+                            let ends = [before, after].map(|n| self.terms.leaf(Size::Fixed(n)));
+                            let mid = self.terms.product(&parts);
+                            let size = Size::Fixed(before + inside + after);
+                            let whole = self.terms.sum(&[ends[0], mid, ends[1]], size);
+                            self.equate(at, v, whole);
+                            self.cuts.insert(at, ends[0]);
+                        }
+                        None => {
+                            self.refuse(at, v, Why::Window);
+                            for p in &parts {
+                                self.refuse(at, *p, Why::Window);
+                            }
+                        }
+                    }
                     x.splice(d..=d, parts);
                 }
                 x

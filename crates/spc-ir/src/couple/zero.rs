@@ -183,7 +183,10 @@ impl One<'_> {
             },
             // Another id reads another row.
             Op::Gather { .. } if inputs.get(1).is_some_and(|i| self.held.contains_key(i)) => arg(0).and(arg(1)).blur(),
-            Op::Gather { .. } | Op::Window { .. } => arg(0),
+            Op::Gather { .. } => arg(0),
+            // Outside it reads 0.
+            Op::Window { .. } if arg(0).is(0.0) || self.walk.cuts.contains_key(&at) => arg(0),
+            Op::Window { .. } => arg(0).blur(),
             // Along the joined axis only one operand has the position.
             Op::Concat { .. } => {
                 let mut carried = inputs.iter().filter(|i| self.held.contains_key(i)).map(|i| self.operand(*i));

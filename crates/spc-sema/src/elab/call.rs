@@ -1,11 +1,12 @@
 //! Calls: arguments to parameters, axes of the call to axes of the signature.
 use super::Elab;
-use super::value::{Frame, TVal, Val};
+use super::origin::From;
+use super::value::{Frame, TVal, Val, axis_word, same_axis};
 use crate::cx::{Res, Stop};
 use crate::scope::Origin;
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::Dim;
-use spc_syntax::ast::{self, Arg, DimKind, Expr, ExprKind, FnItem, Param, TensorDecl, TypeKind};
+use spc_syntax::ast::{self, Arg, DimKind, Expr, ExprKind, FnItem, Item, ItemKind, Param, TensorDecl, TypeKind};
 use std::collections::BTreeMap;
 
 /// Deepest chain of calls.
@@ -14,16 +15,27 @@ const MAX_CALLS: usize = 64;
 impl Elab<'_, '_> {
     pub(super) fn call(&mut self, frame: &mut Frame, span: Span, callee: &Expr, args: &[Arg]) -> Res<Val> {
         match &callee.kind {
-            ExprKind::Name(n) => match self.p.names.function(&frame.origin, &n.name) {
-                Some((origin, f)) => self.call_fn(frame, span, origin, f, args),
-                None => self.builtin(frame, span, n, args),
+            ExprKind::Name(n) => match frame.env.get(&n.name).cloned() {
+                Some(Val::Func(f)) => self.call_func(frame, span, &f, args),
+                Some(Val::Poison) => Err(Stop),
+                Some(other) => {
+                    let kind = self.kind(&other);
+                    let text = format!("`{}` is {kind}, not a function", n.name);
+                    self.cx.err(codes::WRONG_KIND, n.span, text, "called here")
+                }
+                // Functions take plain values: `softmax(a over S)` is the language's own.
+                None if args.iter().any(|a| !a.is_plain()) => self.builtin(frame, span, n, args),
+                None => match self.p.names.item(&frame.origin, &n.name) {
+                    Some((origin, item)) => self.call_item(frame, span, n, origin, item, args),
+                    None => self.builtin(frame, span, n, args),
+                },
             },
             ExprKind::Member { base, name } => {
-                let module = base.as_name().filter(|n| frame.origin.is_none() && self.p.names.is_module(&n.name));
-                let Some(module) = module else {
+                let module = base.as_name().filter(|n| !frame.env.contains_key(&n.name));
+                let Some(module) = module.filter(|n| self.p.names.module(&frame.origin, n.as_str()).is_some()) else {
                     if let Some(n) = base.as_name()
-                        && spc_stdlib::modules().contains(&n.as_str())
-                        && frame.origin.is_none()
+                        && !frame.env.contains_key(&n.name)
+                        && self.p.names.lib.has_module(n.as_str())
                     {
                         return self.cx.report(
                             Diagnostic::error(codes::UNKNOWN_NAME, format!("`{}` is not in scope", n.name))
@@ -33,16 +45,12 @@ impl Elab<'_, '_> {
                     }
                     return self.cx.err(codes::WRONG_KIND, callee.span, "this is no function", "called here");
                 };
-                match self.p.names.module_function(&module.name, &name.name) {
-                    Some((origin, f)) => self.call_fn(frame, span, origin, f, args),
+                match self.p.names.module_item(&frame.origin, module.as_str(), name.as_str()) {
+                    Some((origin, item)) => self.call_item(frame, span, name, origin, item, args),
                     None => {
-                        let lib = self.p.names.lib;
-                        self.cx.unknown(
-                            name.span,
-                            &format!("function in `{}`", module.name),
-                            &name.name,
-                            lib.names(&module.name),
-                        )
+                        let known = self.known_in(&frame.origin, module.as_str());
+                        let kind = format!("function in `{}`", module.name);
+                        self.cx.unknown(name.span, &kind, &name.name, known.iter().map(String::as_str))
                     }
                 }
             }
@@ -50,7 +58,43 @@ impl Elab<'_, '_> {
         }
     }
 
-    fn call_fn(&mut self, frame: &mut Frame, span: Span, origin: Origin, f: &FnItem, args: &[Arg]) -> Res<Val> {
+    /// Names that a module in scope defines.
+    pub(super) fn known_in(&self, from: &Origin, module: &str) -> Vec<String> {
+        let module = self.p.names.module(from, module).unwrap_or_default();
+        self.p.names.lib.names(module).into_iter().map(str::to_string).collect()
+    }
+
+    fn call_item(
+        &mut self,
+        frame: &mut Frame,
+        span: Span,
+        name: &ast::Ident,
+        origin: Origin,
+        item: &Item,
+        args: &[Arg],
+    ) -> Res<Val> {
+        match &item.kind {
+            ItemKind::Fn(f) => self.call_fn(frame, span, origin, f, args),
+            ItemKind::Mask(m) => self.call_mask(frame, span, origin, m, args),
+            ItemKind::Score(s) => {
+                let f = FnItem { name: s.name.clone(), sig: s.sig.clone() };
+                self.call_fn(frame, span, origin, &f, args)
+            }
+            other => {
+                let text = format!("`{}` is a {}, not a function", name.name, other.word());
+                self.cx.err(codes::WRONG_KIND, name.span, text, "called here")
+            }
+        }
+    }
+
+    pub(super) fn call_fn(
+        &mut self,
+        frame: &mut Frame,
+        span: Span,
+        origin: Origin,
+        f: &FnItem,
+        args: &[Arg],
+    ) -> Res<Val> {
         let key = (origin.clone(), f.name.name.clone());
         if self.stack.contains(&key) || self.stack.len() >= MAX_CALLS {
             return self.cx.report(
@@ -59,7 +103,10 @@ impl Elab<'_, '_> {
                     .also(f.name.span, "the function"),
             );
         }
-        self.cx.spend(1 + self.p.axes.len() as u64, span)?;
+        self.cx.spend(1 + self.p.free.len() as u64, span)?;
+        if origin.is_none() {
+            self.cx.reached.insert(f.name.name.clone());
+        }
         let given = self.bind_args(frame, span, f, args)?;
         let reported = self.cx.diags.len();
         self.stack.push(key);
@@ -111,15 +158,12 @@ impl Elab<'_, '_> {
                     Some(p) => p,
                     None => {
                         let known: Vec<&str> = params.iter().map(|p| p.name.as_str()).collect();
-                        let mut d = Diagnostic::error(
+                        let d = Diagnostic::error(
                             codes::ARGUMENT,
                             format!("`{}` has no parameter `{}`", f.name.name, l.name),
                         )
                         .at(l.span, "no parameter of this name");
-                        if let Some(near) = crate::cx::closest(&l.name, known) {
-                            d = d.help(format!("did you mean `{near}`?")).fix(l.span, near);
-                        }
-                        return self.cx.report(d);
+                        return self.cx.report(crate::cx::offer(d, l.span, &l.name, known));
                     }
                 },
                 None => {
@@ -161,29 +205,22 @@ impl Elab<'_, '_> {
     fn run_fn(&mut self, span: Span, origin: Origin, f: &FnItem, mut given: BTreeMap<String, Val>) -> Res<Val> {
         let mut inner = if origin.is_none() { self.root_frame() } else { Frame::default() };
         inner.origin = origin;
-        if !f.sig.sizes.is_empty() {
-            return self.cx.not_yet(f.name.span, "a computed size");
-        }
         for p in &f.sig.params {
             if let Some(v) = given.remove(&p.name.name) {
                 let v = self.fit_param(&mut inner, p, v, span)?;
                 inner.env.insert(p.name.name.clone(), v);
             }
         }
-        for p in &f.sig.params {
-            if let (None, Some(d)) = (inner.env.get(&p.name.name), &p.default) {
-                let v = self.expr(&mut inner, d)?;
-                inner.env.insert(p.name.name.clone(), v);
-            }
-        }
+        self.defaults(&mut inner, f)?;
+        self.computed_sizes(&mut inner, f)?;
         let mut results = self.body(f, &mut inner)?;
         if results.len() == 1 {
             return results.pop().map(|r| r.1).ok_or(Stop);
         }
-        if let Some((_, _, at)) = results.iter().find(|r| matches!(r.1, Val::Tuple(_))) {
+        if let Some((_, _, at)) = results.iter().find(|r| matches!(r.1, Val::Tuple(_) | Val::Results(_))) {
             return self.cx.err(codes::WRONG_KIND, *at, "several values as one result", "one value is needed");
         }
-        Ok(Val::Tuple(results.into_iter().map(|r| r.1).collect()))
+        Ok(Val::Results(results.into_iter().map(|(n, v, _)| (n, v)).collect()))
     }
 
     fn fit_param(&mut self, inner: &mut Frame, p: &Param, v: Val, span: Span) -> Res<Val> {
@@ -193,19 +230,18 @@ impl Elab<'_, '_> {
         }
     }
 
-    fn fit_type(&mut self, inner: &mut Frame, name: &str, ty: &ast::Type, v: Val, span: Span) -> Res<Val> {
+    pub(super) fn fit_type(&mut self, inner: &mut Frame, name: &str, ty: &ast::Type, v: Val, span: Span) -> Res<Val> {
         match &ty.kind {
             TypeKind::Record(members) => self.fit_record(inner, name, members, &v, span),
             TypeKind::Like { .. } => self.cx.not_yet(ty.span, "this parameter type"),
             TypeKind::Named { name: t, shape, .. } => {
-                if t.as_str() == "int" {
-                    return match v {
-                        Val::Num(n) if n.fract() == 0.0 => Ok(v),
-                        Val::Static(_) => Ok(v),
-                        _ => self.cx.err(codes::TYPE, span, format!("`{name}` is an integer"), "in this call"),
-                    };
+                if t.as_str() == "cache" {
+                    return self.fit_cache(inner, name, shape.as_deref().unwrap_or_default(), v, span);
                 }
-                let want = crate::model::dtype(self.cx, t)?;
+                if let Some(v) = self.fit_kind(name, t, &v, span)? {
+                    return Ok(v);
+                }
+                let want = super::param_dtype(self.cx, t)?;
                 match v {
                     Val::Tensor(x) => {
                         let have = self.ty(x.node)?;
@@ -216,6 +252,9 @@ impl Elab<'_, '_> {
                         let dims = shape.as_deref().unwrap_or_default();
                         self.fit_shape(inner, name, dims, &x, span)?;
                         Ok(Val::Tensor(x))
+                    }
+                    Val::Bool(_) if want == spc_ir::DType::F32 => {
+                        self.cx.err(codes::TYPE, span, format!("`{name}` is {want}, found bool"), "in this call")
                     }
                     Val::Num(_) | Val::Bool(_) | Val::Static(_) => Ok(v),
                     Val::Poison => Err(Stop),
@@ -270,7 +309,14 @@ impl Elab<'_, '_> {
     }
 
     /// Matches a tensor's dimensions to a signature; axis parameters take the axes they meet first.
-    fn fit_shape(&mut self, inner: &mut Frame, name: &str, want: &[ast::Dim], x: &TVal, span: Span) -> Res<()> {
+    pub(super) fn fit_shape(
+        &mut self,
+        inner: &mut Frame,
+        name: &str,
+        want: &[ast::Dim],
+        x: &TVal,
+        span: Span,
+    ) -> Res<()> {
         let have = self.ty(x.node)?.dims;
         let named = want.iter().filter(|d| !matches!(d.kind, DimKind::Rest)).count();
         let has_rest = named < want.len();
@@ -285,13 +331,21 @@ impl Elab<'_, '_> {
                 DimKind::Rest => {
                     let rest = have[at..at + have.len() - named].to_vec();
                     at += rest.len();
-                    match &inner.rest {
-                        Some(r) if *r != rest => {
-                            let text = format!("`..` of `{name}` stands for other axes than before");
-                            return self.cx.err(codes::AXIS_MISMATCH, span, text, "in this call");
-                        }
-                        _ => inner.rest = Some(rest),
-                    }
+                    // An operand may lack some of the leading axes: it is repeated along them.
+                    let known = inner.rest.take().unwrap_or_default();
+                    let kept = if within(&rest, &known) {
+                        known
+                    } else if within(&known, &rest) {
+                        rest
+                    } else {
+                        let show = |d: &[Dim]| d.iter().map(axis_word).collect::<Vec<_>>().join(", ");
+                        let text = format!("`..` of `{name}` stands for other axes than before");
+                        let note = format!("[{}] here, [{}] before", show(&rest), show(&known));
+                        return self
+                            .cx
+                            .report(Diagnostic::error(codes::AXIS_MISMATCH, text).at(span, "in this call").note(note));
+                    };
+                    inner.rest = Some(kept);
                 }
                 DimKind::Size(n) => {
                     if have[at].size.fixed() != Some(*n) {
@@ -305,7 +359,8 @@ impl Elab<'_, '_> {
                     at += 1;
                 }
                 DimKind::Axis(a) => {
-                    self.bind_axis(inner, name, a, &have[at], span)?;
+                    let from = self.origins.get(x.node, at);
+                    self.bind_axis(inner, name, a, (&have[at], from), span)?;
                     at += 1;
                 }
                 DimKind::Composite(parts) => {
@@ -314,8 +369,9 @@ impl Elab<'_, '_> {
                         let text = format!("`{name}` has an axis made of {} axes, found `{}`", parts.len(), d.axis);
                         return self.cx.err(codes::AXIS_MISMATCH, span, text, "in this call");
                     };
+                    let from = self.origins.get(x.node, at);
                     for (a, p) in parts.iter().zip(&of) {
-                        self.bind_axis(inner, name, a, p, span)?;
+                        self.bind_axis(inner, name, a, (p, from), span)?;
                     }
                     at += 1;
                 }
@@ -324,28 +380,34 @@ impl Elab<'_, '_> {
         Ok(())
     }
 
-    fn bind_axis(&mut self, inner: &mut Frame, name: &str, a: &ast::Ident, d: &Dim, span: Span) -> Res<()> {
-        match inner.axes.get(&a.name) {
-            Some(e) if e.axis == d.axis && e.size == d.size => Ok(()),
-            Some(e) => {
-                let (e, d) = (e.clone(), d.clone());
-                let size = |d: &Dim| d.size.fixed().map(|n| format!(" of size {n}")).unwrap_or_default();
-                let text = format!("axis `{}` of `{name}` is `{}`, found `{}`", a.name, e.axis, d.axis);
-                let mut diag = Diagnostic::error(codes::AXIS_MISMATCH, text)
-                    .at(span, format!("`{}`{} meets `{}`{} here", e.axis, size(&e), d.axis, size(&d)));
-                for n in [&e.axis, &d.axis] {
-                    if let Some(axis) = self.p.axes.get(n) {
-                        diag = diag.also(axis.span, format!("`{n}` is declared here"));
-                    }
-                }
-                self.cx.report(diag.note("axes are nominal: equal size is not enough"))
-            }
-            None => {
-                inner.axes.insert(a.name.clone(), d.clone());
-                Ok(())
-            }
+    fn bind_axis(&mut self, inner: &mut Frame, name: &str, a: &ast::Ident, d: (&Dim, From), span: Span) -> Res<()> {
+        let (d, from) = d;
+        let Some(e) = inner.axes.get(&a.name).cloned() else {
+            inner.axes.insert(a.name.clone(), d.clone());
+            inner.from.insert(a.name.clone(), from);
+            return Ok(());
+        };
+        if same_axis(&e, d) {
+            return Ok(());
         }
+        let (have, found) = (axis_word(&e), axis_word(d));
+        let text = if have == a.name {
+            format!("`{name}` has axis `{have}`, found `{found}`")
+        } else {
+            format!("axis `{}` of `{name}` is `{have}`, found `{found}`", a.name)
+        };
+        let diag = Diagnostic::error(codes::AXIS_MISMATCH, text)
+            .at(span, format!("`{have}`{} meets `{found}`{} here", self.size_text(&e), self.size_text(d)));
+        let first = inner.from.get(&a.name).copied().flatten();
+        let diag = self.with_origins(diag, &[(&e, first), (d, from)]);
+        self.cx.report(diag.note("axes are nominal: equal size is not enough"))
     }
+}
+
+/// True when these axes occur in those, in the same order.
+fn within(some: &[Dim], all: &[Dim]) -> bool {
+    let mut rest = all.iter();
+    some.iter().all(|d| rest.any(|e| same_axis(e, d)))
 }
 
 fn has_index_labels(v: &Val) -> bool {

@@ -1,11 +1,22 @@
 //! Expressions.
 use super::Elab;
-use super::value::{Frame, Step, Val};
+use super::value::{Frame, Func, Step, Val};
+use crate::consts::ConstValue;
 use crate::cx::{Res, Stop};
 use crate::module::Member;
 use spc_base::{Span, codes};
 use spc_ir::{BinFn, UnFn};
-use spc_syntax::ast::{BinaryOp, Expr, ExprKind, Ident, UnaryOp};
+use spc_syntax::ast::{BinaryOp, Expr, ExprKind, Ident, IfArm, Item, ItemKind, UnaryOp};
+
+/// A constant as a value.
+fn constant(v: &ConstValue) -> Val {
+    match v {
+        ConstValue::Num(n) => Val::Num(*n),
+        ConstValue::Pct { num, den } => Val::Pct(*num, *den),
+        ConstValue::Bool(b) => Val::Bool(*b),
+        ConstValue::List(l) => Val::List(l.iter().map(constant).collect()),
+    }
+}
 
 /// The operator on elements, where there is one.
 pub(super) fn bin_fn(op: BinaryOp) -> Option<BinFn> {
@@ -46,7 +57,7 @@ impl Elab<'_, '_> {
     fn expr_kind(&mut self, frame: &mut Frame, e: &Expr) -> Res<Val> {
         match &e.kind {
             ExprKind::Num(n) => Ok(Val::Num(n.value)),
-            ExprKind::Pct(p) => Ok(Val::Num(p.fraction())),
+            ExprKind::Pct(p) => Ok(Val::Pct(p.num, p.den)),
             ExprKind::Name(n) => self.name(frame, n),
             ExprKind::Unary { op: UnaryOp::Neg, arg } => {
                 let v = self.expr(frame, arg)?;
@@ -68,17 +79,14 @@ impl Elab<'_, '_> {
                 };
                 let a = self.expr(frame, lhs);
                 let b = self.expr(frame, rhs)?;
-                self.binary(*op_span, f, &a?, &b)
-            }
-            ExprKind::If(i) => {
-                let mut value = self.expr(frame, &i.otherwise)?;
-                for arm in i.arms.iter().rev() {
-                    let c = self.expr(frame, &arm.cond)?;
-                    let a = self.expr(frame, &arm.value)?;
-                    value = self.select(arm.span, &c, &a, &value)?;
+                let (a, reported) = (a?, self.cx.diags.len());
+                let out = self.binary(*op_span, f, &a, &b);
+                if out.is_err() {
+                    self.show_operands(reported, [(lhs.span, &a), (rhs.span, &b)]);
                 }
-                Ok(value)
+                out
             }
+            ExprKind::If(i) => self.choice(frame, &i.arms, &i.otherwise),
             ExprKind::Call { callee, args } => self.call(frame, e.span, callee, args),
             ExprKind::Index { base, idx } => self.index(frame, e.span, base, idx),
             ExprKind::Member { base, name } => self.member(frame, base, name),
@@ -86,7 +94,7 @@ impl Elab<'_, '_> {
                 let mut out = Vec::new();
                 for x in list {
                     let v = self.expr(frame, x)?;
-                    if matches!(v, Val::Tuple(_)) {
+                    if matches!(v, Val::Tuple(_) | Val::Results(_)) {
                         return self.cx.err(
                             codes::WRONG_KIND,
                             x.span,
@@ -98,8 +106,8 @@ impl Elab<'_, '_> {
                 }
                 Ok(Val::Tuple(out))
             }
-            ExprKind::Lambda { .. } => self.cx.not_yet(e.span, "a function as a value"),
-            ExprKind::List(_) => self.cx.not_yet(e.span, "a list as a value"),
+            ExprKind::Lambda { params, body } => Ok(self.lambda(frame, params, body)),
+            ExprKind::List(list) => list.iter().map(|x| self.expr(frame, x)).collect::<Res<Vec<_>>>().map(Val::List),
             ExprKind::Qty { .. } | ExprKind::Share { .. } | ExprKind::Range { .. } | ExprKind::Arrow { .. } => {
                 self.cx.err(codes::WRONG_KIND, e.span, "this is no number", "a number or a tensor is needed here")
             }
@@ -112,15 +120,49 @@ impl Elab<'_, '_> {
         }
     }
 
-    fn name(&mut self, frame: &Frame, n: &Ident) -> Res<Val> {
-        if let Some(v) = frame.env.get(&n.name) {
-            return if *v == Val::Poison { Err(Stop) } else { Ok(v.clone()) };
+    /// `if c { a } else { b }`: where c is known now, only one side is looked at; else element by element.
+    fn choice(&mut self, frame: &mut Frame, arms: &[IfArm], otherwise: &Expr) -> Res<Val> {
+        let Some((arm, rest)) = arms.split_first() else { return self.expr(frame, otherwise) };
+        match self.expr(frame, &arm.cond)? {
+            Val::Bool(true) => self.expr(frame, &arm.value),
+            Val::Bool(false) => self.choice(frame, rest, otherwise),
+            c => {
+                let a = self.expr(frame, &arm.value);
+                let b = self.choice(frame, rest, otherwise)?;
+                self.select(arm.span, &c, &a?, &b)
+            }
+        }
+    }
+
+    pub(super) fn name(&mut self, frame: &Frame, n: &Ident) -> Res<Val> {
+        match frame.env.get(&n.name) {
+            Some(Val::Poison) => return Err(Stop),
+            Some(Val::Index(l)) => return self.number_of_index(l.clone(), n.span),
+            Some(v) => return Ok(v.clone()),
+            None => {}
         }
         match n.as_str() {
             "inf" => return Ok(Val::Num(f64::INFINITY)),
             "true" => return Ok(Val::Bool(true)),
             "false" => return Ok(Val::Bool(false)),
             _ => {}
+        }
+        if let Some(v) = self.p.consts.get(self.p.names, &frame.origin, n.as_str()) {
+            return Ok(constant(v));
+        }
+        match self.p.names.item(&frame.origin, n.as_str()) {
+            Some((origin, Item { kind: ItemKind::Fn(f), .. })) => {
+                return Ok(Val::Func(Func::Item(origin, f.name.name.clone())));
+            }
+            Some((origin, Item { kind: ItemKind::Mask(m), .. })) => {
+                return Ok(Val::Func(Func::Item(origin, m.name.name.clone())));
+            }
+            // A broken constant has its message.
+            Some((_, Item { kind: ItemKind::Const(_), .. })) => return Err(Stop),
+            _ => {}
+        }
+        if n.as_str() == "all" {
+            return Ok(Val::Func(Func::All));
         }
         if frame.origin.is_none()
             && let Some(m) = self.p.models.iter().position(|m| m.name == n.name)
@@ -135,9 +177,7 @@ impl Elab<'_, '_> {
                 .report(spc_base::Diagnostic::error(codes::INDEX, text).at(n.span, "used as a value").help(help));
         }
         let mut known: Vec<&str> = frame.env.keys().map(String::as_str).collect();
-        if frame.origin.is_none() {
-            known.extend(self.p.names.known());
-        }
+        known.extend(self.p.names.known_from(&frame.origin));
         self.cx.unknown(n.span, "value", &n.name, known)
     }
 
@@ -171,6 +211,30 @@ impl Elab<'_, '_> {
     }
 
     fn member(&mut self, frame: &mut Frame, base: &Expr, name: &Ident) -> Res<Val> {
+        if let Some(module) = base.as_name().filter(|n| !frame.env.contains_key(&n.name))
+            && self.p.names.module(&frame.origin, module.as_str()).is_some()
+        {
+            return match self.p.names.module_item(&frame.origin, module.as_str(), name.as_str()) {
+                Some((origin, Item { kind: ItemKind::Fn(_) | ItemKind::Mask(_), .. })) => {
+                    Ok(Val::Func(Func::Item(origin, name.name.clone())))
+                }
+                Some((origin, Item { kind: ItemKind::Const(_), .. })) => {
+                    match self.p.consts.get(self.p.names, &origin, name.as_str()) {
+                        Some(v) => Ok(constant(v)),
+                        None => Err(Stop),
+                    }
+                }
+                Some(_) => {
+                    let text = format!("`{}` is no value", name.name);
+                    self.cx.err(codes::WRONG_KIND, name.span, text, "a function, a mask or a constant is needed")
+                }
+                None => {
+                    let known = self.known_in(&frame.origin, module.as_str());
+                    let kind = format!("item in `{}`", module.name);
+                    self.cx.unknown(name.span, &kind, &name.name, known.iter().map(String::as_str))
+                }
+            };
+        }
         let v = self.expr(frame, base)?;
         self.member_of(&v, name)
     }
@@ -195,6 +259,11 @@ impl Elab<'_, '_> {
                 }
                 _ => Vec::new(),
             },
+            Val::Results(list) => match list.iter().find(|(n, _)| *n == name.name) {
+                Some((_, Val::Poison)) => return Err(Stop),
+                Some((_, v)) => return Ok(v.clone()),
+                None => list.iter().map(|(n, _)| n.clone()).collect(),
+            },
             Val::Poison => return Err(Stop),
             other => {
                 let kind = self.kind(other);
@@ -206,11 +275,8 @@ impl Elab<'_, '_> {
                 );
             }
         };
-        let mut d = spc_base::Diagnostic::error(codes::UNKNOWN_MEMBER, format!("there is no member `{}`", name.name))
+        let d = spc_base::Diagnostic::error(codes::UNKNOWN_MEMBER, format!("there is no member `{}`", name.name))
             .at(name.span, "no member of this name");
-        if let Some(near) = crate::cx::closest(&name.name, known.iter().map(String::as_str)) {
-            d = d.help(format!("did you mean `{near}`?")).fix(name.span, near);
-        }
-        self.cx.report(d)
+        self.cx.report(crate::cx::offer(d, name.span, &name.name, known.iter().map(String::as_str)))
     }
 }

@@ -1,10 +1,12 @@
 //! Indexing: labels for dimensions, split axes, constant indices, and index tensors.
 use super::Elab;
-use super::value::{Frame, Step, TVal, Val, index_label};
+use super::affine::Affine;
+use super::origin::From;
+use super::value::{Frame, Step, TVal, Val, axis_word, index_label, same_axis};
 use crate::cx::{Res, Stop};
 use crate::module::Member;
 use spc_base::{Diagnostic, Span, codes};
-use spc_ir::{DType, Dim, NodeId, Op};
+use spc_ir::{BinFn, DType, Dim, NodeId, Op, ReduceFn};
 use spc_syntax::ast::{Expr, ExprKind, Idx, IdxKind};
 
 /// Above this, f64 does not hold every whole number.
@@ -16,6 +18,7 @@ enum Action {
     Split(Vec<String>, Vec<Dim>),
     Gather(TVal),
     At(u64),
+    Window(Affine),
 }
 
 impl Elab<'_, '_> {
@@ -24,11 +27,29 @@ impl Elab<'_, '_> {
             Val::Place(at, steps) => self.index_family(frame, span, at, steps, idx),
             Val::Tensor(t) => self.index_tensor(frame, span, &t, idx),
             // A default such as `b = 0` stands for a tensor full of it.
-            v @ (Val::Num(_) | Val::Bool(_)) => Ok(v),
+            v @ (Val::Num(_) | Val::Pct(..) | Val::Bool(_)) => Ok(v),
+            Val::List(list) => self.index_list(frame, span, &list, idx),
+            Val::Record(members) => self.index_cache(frame, span, members, idx),
             Val::Poison => Err(Stop),
             other => {
                 let kind = self.kind(&other);
                 self.cx.err(codes::WRONG_KIND, span, format!("{kind} has no axes to index"), "indexed here")
+            }
+        }
+    }
+
+    /// An entry of a constant list, by an index that is known now.
+    fn index_list(&mut self, frame: &mut Frame, span: Span, list: &[Val], idx: &[Idx]) -> Res<Val> {
+        let [Idx { kind: IdxKind::Expr(e), .. }] = idx else {
+            return self.cx.err(codes::RANK, span, "a list has one index", "indexed here");
+        };
+        match self.expr(frame, e)? {
+            Val::Static(n) => crate::consts::pick(self.cx, e.span, list, n as f64).cloned(),
+            Val::Num(n) => crate::consts::pick(self.cx, e.span, list, n).cloned(),
+            Val::Poison => Err(Stop),
+            _ => {
+                let text = "a list is indexed by a number or by the index of a `for`";
+                self.cx.err(codes::INDEX, e.span, text, "not known at compile time")
             }
         }
     }
@@ -69,25 +90,43 @@ impl Elab<'_, '_> {
         if explicit > dims.len() || (!has_rest && explicit != dims.len()) {
             let axes = dims.iter().map(|d| d.axis.clone()).collect::<Vec<_>>().join(", ");
             return self.cx.report(
-                Diagnostic::error(codes::RANK, format!("{explicit} indices for {} axes", dims.len()))
-                    .at(span, format!("the tensor has [{axes}]")),
+                Diagnostic::error(
+                    codes::RANK,
+                    format!("{} for {}", count(explicit, "index", "indices"), count(dims.len(), "axis", "axes")),
+                )
+                .at(span, format!("the tensor has [{axes}]")),
             );
         }
         let free = dims.len() - explicit;
+        // Which of the axes of `..` the value has: it may lack some.
+        let mut places = Vec::new();
         if has_rest {
             let rest = self.rest(frame, span)?;
-            if rest.len() != free {
-                let text = format!("`..` stands for {} axes, but {free} are left here", rest.len());
-                return self.cx.err(codes::RANK, span, text, "too many or too few indices");
+            let mut next = rest.iter().enumerate();
+            let lead = idx.iter().take_while(|i| !matches!(i.kind, IdxKind::Rest)).count();
+            for d in dims.get(lead..lead + free).unwrap_or_default() {
+                match next.find(|(_, e)| same_axis(e, d)) {
+                    Some((n, _)) => places.push(n),
+                    None => {
+                        let show = |d: &[Dim]| d.iter().map(axis_word).collect::<Vec<_>>().join(", ");
+                        let text = format!(
+                            "`..` stands for [{}], but [{}] is left here",
+                            show(&rest),
+                            show(&dims[lead..lead + free])
+                        );
+                        return self.cx.err(codes::RANK, span, text, "too many or too few indices");
+                    }
+                }
             }
         }
         let mut actions: Vec<(Action, Span)> = Vec::new();
         for i in idx {
             match &i.kind {
                 IdxKind::Rest => {
-                    for n in 0..free {
+                    for n in places.iter().copied() {
                         let l = index_label(&format!("..{n}"));
-                        self.bind_label(&l, &dims[actions.len()], i.span)?;
+                        let at = actions.len();
+                        self.bind_label(&l, &dims[at], self.origins.get(t.node, at), i.span)?;
                         actions.push((Action::Keep(l), i.span));
                     }
                 }
@@ -98,14 +137,16 @@ impl Elab<'_, '_> {
                         return self.cx.err(codes::AXIS_MISMATCH, i.span, text, "split here");
                     };
                     let labels: Vec<String> = parts.iter().map(|p| index_label(&p.name)).collect();
+                    let from = self.origins.get(t.node, actions.len());
                     for (l, (d, p)) in labels.iter().zip(into.iter().zip(parts)) {
-                        self.bind_label(l, d, p.span)?;
+                        self.bind_label(l, d, from, p.span)?;
                     }
                     actions.push((Action::Split(labels, into), i.span));
                 }
                 IdxKind::Expr(e) => {
                     let d = dims[actions.len()].clone();
-                    let a = self.index_entry(frame, e, &d)?;
+                    let from = self.origins.get(t.node, actions.len());
+                    let a = self.index_entry(frame, e, &d, from)?;
                     actions.push((a, i.span));
                 }
             }
@@ -113,20 +154,30 @@ impl Elab<'_, '_> {
         self.apply_actions(span, t.node, actions)
     }
 
-    fn index_entry(&mut self, frame: &mut Frame, e: &Expr, d: &Dim) -> Res<Action> {
-        if let ExprKind::Name(n) = &e.kind
-            && !frame.env.contains_key(&n.name)
-        {
-            if !self.ix.on {
-                return self.cx.report(
-                    Diagnostic::error(codes::INDEX, format!("index `{}` stands for nothing here", n.name))
-                        .at(n.span, "not inside index notation")
-                        .help("name the indices on the left too: `y[i] = x[i]`"),
-                );
+    fn index_entry(&mut self, frame: &mut Frame, e: &Expr, d: &Dim, from: From) -> Res<Action> {
+        if let ExprKind::Name(n) = &e.kind {
+            let own = match frame.env.get(&n.name) {
+                Some(Val::Index(l)) => Some(l.clone()),
+                Some(_) => None,
+                // A constant is a number, not an index.
+                None if self.p.consts.get(self.p.names, &frame.origin, &n.name).is_some() => None,
+                None if !self.ix.on => {
+                    return self.cx.report(
+                        Diagnostic::error(codes::INDEX, format!("index `{}` stands for nothing here", n.name))
+                            .at(n.span, "not inside index notation")
+                            .help("name the indices on the left too: `y[i] = x[i]`"),
+                    );
+                }
+                None if frame.lambda => Some(self.surrounding(&n.name, d, n.span)?),
+                None => Some(index_label(&n.name)),
+            };
+            if let Some(l) = own {
+                self.bind_label(&l, d, from, n.span)?;
+                return Ok(Action::Keep(l));
             }
-            let l = index_label(&n.name);
-            self.bind_label(&l, d, n.span)?;
-            return Ok(Action::Keep(l));
+        }
+        if let Some(a) = self.affine(frame, e) {
+            return Ok(Action::Window(a));
         }
         match self.expr(frame, e)? {
             Val::Static(i) => self.at(i, d, e.span),
@@ -139,6 +190,24 @@ impl Elab<'_, '_> {
             Val::Tensor(_) => self.cx.err(codes::TYPE, e.span, "an index tensor is i32", "not i32"),
             Val::Poison => Err(Stop),
             _ => self.cx.not_yet(e.span, "this kind of index"),
+        }
+    }
+
+    /// The index of the surrounding computation that ranges over this axis.
+    fn surrounding(&mut self, name: &str, d: &Dim, span: Span) -> Res<String> {
+        let found: Vec<String> =
+            self.ix.dims.iter().filter(|(_, (e, _))| same_axis(e, d)).map(|(l, _)| l.clone()).collect();
+        match found.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => {
+                let text =
+                    format!("index `{name}` ranges over axis `{}`, which is not there where this is called", d.axis);
+                self.cx.err(codes::INDEX, span, text, "neither a parameter nor an index of the caller")
+            }
+            _ => {
+                let text = format!("index `{name}` could be each of several indices over axis `{}`", d.axis);
+                self.cx.err(codes::INDEX, span, text, "make it a parameter")
+            }
         }
     }
 
@@ -164,6 +233,11 @@ impl Elab<'_, '_> {
                     node = self.add(at, Op::Split { dim, into }, &[node])?;
                     labels.push(ls);
                 }
+                Action::Window(a) => {
+                    let t = self.window(at, node, i, &a)?;
+                    node = t.node;
+                    labels.push(t.labels);
+                }
                 Action::Gather(ids) => {
                     node = self.add(at, Op::Gather { dim }, &[node, ids.node])?;
                     labels.push(ids.labels);
@@ -178,29 +252,54 @@ impl Elab<'_, '_> {
         labels.reverse();
         let labels: Vec<String> = labels.into_iter().flatten().collect();
         self.check_rank(span, labels.len())?;
-        for (n, l) in labels.iter().enumerate() {
-            if labels[..n].contains(l) {
-                return self.cx.not_yet(span, "an index that occurs twice in one tensor");
-            }
-        }
-        Ok(Val::Tensor(TVal { node, labels }))
+        self.diagonal(span, TVal { node, labels }).map(Val::Tensor)
+    }
+
+    /// An index that occurs twice in one tensor takes the elements where both places agree.
+    fn diagonal(&mut self, span: Span, t: TVal) -> Res<TVal> {
+        let Some(at) = (0..t.labels.len()).find(|n| t.labels[..*n].contains(&t.labels[*n])) else { return Ok(t) };
+        let ty = self.ty(t.node)?;
+        let f = match ty.dtype {
+            DType::F32 => ReduceFn::Sum,
+            DType::Bool => ReduceFn::Any,
+            DType::I32 => return self.cx.not_yet(span, "an index that occurs twice in one i32 tensor"),
+        };
+        let label = t.labels[at].clone();
+        let mut labels = t.labels.clone();
+        let other = format!("{label}\"");
+        labels[at].clone_from(&other);
+        let number = |e: &mut Self, l: &String, dim: &Dim| -> Res<Val> {
+            let node = e.add(span, Op::Iota { dim: dim.clone() }, &[])?;
+            Ok(Val::Tensor(TVal { node, labels: vec![l.clone()] }))
+        };
+        let (a, b) = (number(self, &label, &ty.dims[at])?, number(self, &other, &ty.dims[at])?);
+        let agree = self.binary(span, BinFn::Eq, &a, &b)?;
+        let none = if ty.dtype == DType::Bool { Val::Bool(false) } else { Val::Num(0.0) };
+        let all = Val::Tensor(TVal { node: t.node, labels: labels.clone() });
+        let chosen = self.select(span, &agree, &all, &none)?;
+        let chosen = self.tensor(&chosen, span)?;
+        let chosen = self.reduce(span, f, &chosen, &[other])?;
+        let chosen = self.tensor(&chosen, span)?;
+        self.diagonal(span, chosen)
     }
 
     /// An index ranges over one axis in the whole statement.
-    fn bind_label(&mut self, l: &str, d: &Dim, span: Span) -> Res<()> {
-        match self.ix.dims.get(l) {
-            Some((e, _)) if e.axis == d.axis && e.size == d.size => Ok(()),
+    fn bind_label(&mut self, l: &str, d: &Dim, from: From, span: Span) -> Res<()> {
+        match self.ix.dims.get(l).cloned() {
+            Some((e, _)) if same_axis(&e, d) => Ok(()),
             Some((e, first)) => {
                 let name = l.trim_start_matches('\'');
                 let what = if name.starts_with("..") { "`..`".to_string() } else { format!("index `{name}`") };
                 let diag = Diagnostic::error(codes::AXIS_MISMATCH, format!("{what} ranges over two axes"))
-                    .at(span, format!("axis `{}`{} here", d.axis, size_text(d)))
-                    .also(*first, format!("axis `{}`{} here", e.axis, size_text(e)))
-                    .note("axes are nominal: equal size is not enough");
-                self.cx.report(diag)
+                    .at(span, format!("axis `{}`{} here", axis_word(d), self.size_text(d)))
+                    .also(first, format!("axis `{}`{} here", axis_word(&e), self.size_text(&e)));
+                let known = self.ix.from.get(l).copied().flatten();
+                let diag = self.with_origins(diag, &[(&e, known), (d, from)]);
+                self.cx.report(diag.note("axes are nominal: equal size is not enough"))
             }
             None => {
                 self.ix.dims.insert(l.to_string(), (d.clone(), span));
+                self.ix.from.insert(l.to_string(), from);
                 Ok(())
             }
         }
@@ -214,17 +313,8 @@ impl Elab<'_, '_> {
                 let reported = self.cx.diags.len();
                 let base = if plain { self.expr(frame, base).ok() } else { None };
                 self.cx.diags.truncate(reported);
-                if let Some(Val::Tensor(t)) = base
-                    && let Ok(ty) = self.ty(t.node)
-                    && ty.rank() == idx.len()
-                {
-                    for (d, i) in ty.dims.iter().zip(idx) {
-                        if let IdxKind::Expr(Expr { kind: ExprKind::Name(n), span }) = &i.kind
-                            && !frame.env.contains_key(&n.name)
-                        {
-                            self.ix.dims.entry(index_label(&n.name)).or_insert((d.clone(), *span));
-                        }
-                    }
+                if let Some(Val::Tensor(t)) = base {
+                    self.collect_entries(frame, &t, idx);
                 }
                 for i in idx {
                     if let IdxKind::Expr(e) = &i.kind {
@@ -233,7 +323,8 @@ impl Elab<'_, '_> {
                 }
             }
             ExprKind::Call { args, .. } => {
-                for a in args.iter().filter(|a| a.over.is_empty()) {
+                // Indices bound by an inner `over` are another matter.
+                for a in args.iter().filter(|a| a.over.is_empty() && a.within.is_none()) {
                     self.collect_dims(frame, &a.value);
                 }
             }
@@ -252,8 +343,48 @@ impl Elab<'_, '_> {
             _ => {}
         }
     }
+
+    /// Axes of the plain indices of one tensor.
+    fn collect_entries(&mut self, frame: &Frame, t: &TVal, idx: &[Idx]) {
+        let Ok(ty) = self.ty(t.node) else { return };
+        let rests = idx.iter().filter(|i| matches!(i.kind, IdxKind::Rest)).count();
+        let Some(free) = (ty.rank() + rests).checked_sub(idx.len()) else { return };
+        if rests > 1 || (rests == 0 && free > 0) {
+            return;
+        }
+        let mut at = 0;
+        for i in idx {
+            match &i.kind {
+                IdxKind::Rest => at += free,
+                IdxKind::Composite(parts) => {
+                    let into = self.composites.get(&ty.dims[at].axis).cloned().unwrap_or_default();
+                    for (p, d) in parts.iter().zip(into) {
+                        self.learn_label(index_label(&p.name), &d, self.origins.get(t.node, at), p.span);
+                    }
+                    at += 1;
+                }
+                IdxKind::Expr(e) => {
+                    if let ExprKind::Name(n) = &e.kind
+                        && !frame.env.contains_key(&n.name)
+                        && !frame.lambda
+                    {
+                        self.learn_label(index_label(&n.name), &ty.dims[at], self.origins.get(t.node, at), n.span);
+                    }
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    fn learn_label(&mut self, l: String, d: &Dim, from: From, span: Span) {
+        if !self.ix.dims.contains_key(&l) {
+            self.ix.dims.insert(l.clone(), (d.clone(), span));
+            self.ix.from.insert(l, from);
+        }
+    }
 }
 
-fn size_text(d: &Dim) -> String {
-    d.size.fixed().map(|n| format!(" (size {n})")).unwrap_or_default()
+/// `1 axis`, `2 axes`.
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }

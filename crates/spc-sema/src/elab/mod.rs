@@ -3,30 +3,72 @@
 //!
 //! Every value carries a *label* for each of its dimensions: the name of its axis between statements (`D`), or the index
 //! that names it inside index notation (`'d`). Two dimensions meet when their labels agree.
+mod affine;
+mod alone;
 mod builtin;
+mod cache;
 mod call;
+mod choose;
 mod expr;
+mod func;
 mod index;
+mod origin;
 mod product;
+mod reduce;
+mod runtime;
+mod select;
+mod size;
 mod stmt;
 mod value;
 
+pub use alone::check_library;
+pub(crate) use alone::{check_alone, check_mask_alone};
+pub(crate) use runtime::Met;
+
+use crate::consts::Consts;
 use crate::cx::{Cx, Res, Stop};
 use crate::model::Axes;
 use crate::module::{AxisSize, Model};
+use crate::runtime::RunTime;
 use crate::scope::{Names, Origin};
+use origin::Origins;
 use spc_base::{Diagnostic, Limits, Span, codes};
+use spc_ir::method::Moment;
 use spc_ir::{Dim, Graph, NodeId, Op, Size, Source, Sym, SymId, Type};
 use spc_syntax::ast::{self, DimKind, FnItem, TypeKind};
 use std::collections::BTreeMap;
-use value::{Frame, IndexScope, Val};
+use std::rc::Rc;
+use value::{Frame, IndexScope, Scope, Val};
 
 /// What elaboration reads.
 pub struct Program<'a> {
     pub names: &'a Names<'a>,
     pub axes: &'a Axes,
+    /// Those of the axes that have one size, and those that have a range.
+    sized: Rc<BTreeMap<String, Dim>>,
+    free: Vec<String>,
     pub models: &'a [Model],
+    pub consts: &'a Consts,
     pub limits: Limits,
+}
+
+impl<'a> Program<'a> {
+    pub fn new(
+        names: &'a Names<'a>,
+        axes: &'a Axes,
+        models: &'a [Model],
+        consts: &'a Consts,
+        limits: Limits,
+    ) -> Program<'a> {
+        let (mut sized, mut free) = (BTreeMap::new(), Vec::new());
+        for (name, axis) in axes {
+            match axis.size {
+                AxisSize::Fixed(n) => _ = sized.insert(name.clone(), Dim::fixed(name, n)),
+                AxisSize::Range(..) => free.push(name.clone()),
+            }
+        }
+        Program { names, axes, sized: Rc::new(sized), free, models, consts, limits }
+    }
 }
 
 pub(crate) struct Elab<'a, 'c> {
@@ -44,30 +86,94 @@ pub(crate) struct Elab<'a, 'c> {
     depth: usize,
     /// Index notation of the statement at hand.
     ix: IndexScope,
+    /// Where the axes of values come from.
+    origins: Origins,
+    /// True while a function is checked by itself, with sizes that stand for any.
+    alone: bool,
+    /// Constraints on values of functions that act here.
+    run_time: &'a [RunTime],
+    /// When their schedules are asked.
+    moment: Moment,
+    named: Vec<runtime::Named>,
+    met: Met,
+    /// A size was computed.
+    sized: bool,
 }
 
-/// True when every parameter of the function is a tensor or a number, so that it can be called from outside.
-pub fn is_entry(f: &FnItem) -> bool {
-    let named = |ty: &ast::Type| matches!(&ty.kind, TypeKind::Named { name, shape, .. } if matches!(name.as_str(), "f32" | "i32" | "bool" | "float") && shape.is_some());
-    !f.sig.params.is_empty() && f.sig.params.iter().all(|p| p.ty.as_ref().is_some_and(named))
-}
-
-/// Elaborates one function of the root file.
-pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
-    let before = cx.diags.len();
-    let mut e = Elab {
-        cx,
-        p,
-        g: Graph::new(f.name.name.clone()),
-        weights: BTreeMap::new(),
-        composites: BTreeMap::new(),
-        stack: vec![(None, f.name.name.clone())],
-        site: None,
-        depth: 0,
-        ix: IndexScope::default(),
+/// True when every parameter of the function is a tensor or a number over axes of the file, so that it can be called from
+/// outside.
+pub fn is_entry(f: &FnItem, axes: &Axes) -> bool {
+    let outside = |p: &ast::Param| match p.ty.as_ref().map(|t| &t.kind) {
+        Some(TypeKind::Named { name, .. }) if is_tensor_type(name.as_str()) => true,
+        Some(TypeKind::Named { name, shape: None, .. }) => is_static_type(name.as_str()) && p.default.is_some(),
+        _ => false,
     };
+    !f.sig.params.is_empty() && f.sig.params.iter().all(outside) && undeclared(f, axes).is_none()
+}
+
+/// True for a score that is computed from tensors alone, as a function is.
+pub(crate) fn is_value_score(s: &ast::ScoreItem) -> bool {
+    let fits = |p: &ast::Param| match p.ty.as_ref().map(|t| &t.kind) {
+        Some(TypeKind::Named { name, shape, .. }) => {
+            (is_tensor_type(name.as_str()) && (shape.is_some() || p.default.is_some()))
+                || is_static_type(name.as_str())
+                || name.as_str() == "mask"
+        }
+        _ => false,
+    };
+    s.has_params && !s.sig.params.is_empty() && s.sig.params.iter().all(fits)
+}
+
+/// Types of tensors: `f32`, `float` (any floating type), `i32`, `bool`, and stored pairs.
+pub(crate) fn is_tensor_type(name: &str) -> bool {
+    matches!(name, "f32" | "i32" | "bool" | "float" | "relation" | "cache")
+}
+
+/// Types of values that are known when a function is checked.
+pub(crate) fn is_static_type(name: &str) -> bool {
+    matches!(name, "int" | "pct" | "amount")
+}
+
+/// The first axis in the signature's parameters that the file does not declare, or the place of a `..`.
+pub(crate) fn undeclared<'f>(f: &'f FnItem, axes: &Axes) -> Option<(&'f str, Span)> {
+    let shapes = f.sig.params.iter().filter_map(|p| p.ty.as_ref()).filter_map(|ty| match &ty.kind {
+        TypeKind::Named { shape: Some(shape), .. } => Some(shape),
+        _ => None,
+    });
+    for d in shapes.flatten() {
+        let names: &[ast::Ident] = match &d.kind {
+            DimKind::Axis(a) => std::slice::from_ref(a),
+            DimKind::Composite(parts) => parts,
+            DimKind::Size(_) => &[],
+            DimKind::Rest => return Some(("..", d.span)),
+        };
+        if let Some(a) = names.iter().find(|a| !axes.contains_key(&a.name)) {
+            return Some((a.as_str(), a.span));
+        }
+    }
+    None
+}
+
+/// Elaborates one function of the root file: its dense meaning.
+pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
+    elaborate_with(cx, p, f, (&[], Moment::END), &mut Met::default())
+}
+
+/// Elaborates one function with constraints on values.
+pub(crate) fn elaborate_with<'a>(
+    cx: &mut Cx,
+    p: &'a Program<'a>,
+    f: &FnItem,
+    (run_time, moment): (&'a [RunTime], Moment),
+    met: &mut Met,
+) -> Res<Graph> {
+    let before = cx.diags.len();
+    let mut e = Elab::new(cx, p, None, &f.name.name);
+    e.run_time = run_time;
+    e.moment = moment;
     let bound = e.bind_free(f);
-    let done = e.entry(f);
+    let done = e.entry(f).and_then(|()| e.apply_run_time());
+    *met = std::mem::take(&mut e.met);
     let g = std::mem::take(&mut e.g);
     if done.is_err() || cx.diags[before..].iter().any(Diagnostic::is_error) {
         return Err(Stop);
@@ -94,6 +200,20 @@ pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
     }
 }
 
+/// The element type of a parameter: stored pairs are read as a table of true and false.
+pub(crate) fn param_dtype(cx: &mut Cx, name: &ast::Ident) -> Res<spc_ir::DType> {
+    match name.as_str() {
+        "relation" => Ok(spc_ir::DType::Bool),
+        "cache" => Ok(spc_ir::DType::F32),
+        _ => crate::model::dtype(cx, name),
+    }
+}
+
+/// True for an axis whose size each call chooses, or that follows from one.
+pub(super) fn axis_is_free(d: &Dim) -> bool {
+    d.size.fixed().is_none()
+}
+
 /// The axes that a type names.
 fn axes_of(ty: &ast::Type) -> Vec<&str> {
     let TypeKind::Named { shape: Some(shape), .. } = &ty.kind else { return Vec::new() };
@@ -103,6 +223,32 @@ fn axes_of(ty: &ast::Type) -> Vec<&str> {
         DimKind::Size(_) | DimKind::Rest => Vec::new(),
     });
     names.collect()
+}
+
+impl<'a, 'c> Elab<'a, 'c> {
+    fn new(cx: &'c mut Cx, p: &'a Program<'a>, origin: Origin, name: &str) -> Elab<'a, 'c> {
+        if origin.is_none() {
+            cx.reached.insert(name.to_string());
+        }
+        Elab {
+            cx,
+            p,
+            g: Graph::new(name.to_string()),
+            weights: BTreeMap::new(),
+            composites: BTreeMap::new(),
+            stack: vec![(origin, name.to_string())],
+            site: None,
+            depth: 0,
+            ix: IndexScope::default(),
+            origins: Origins::default(),
+            alone: false,
+            run_time: &[],
+            moment: Moment::END,
+            named: Vec::new(),
+            met: Met::default(),
+            sized: false,
+        }
+    }
 }
 
 impl Elab<'_, '_> {
@@ -123,15 +269,23 @@ impl Elab<'_, '_> {
             let Some(ty) = &param.ty else {
                 return self.cx.err(codes::TYPE, param.span, "an input needs a type", "expected `x: f32[B, I]`");
             };
+            if matches!(&ty.kind, TypeKind::Named { name, .. } if is_static_type(name.as_str())) {
+                continue;
+            }
+            let is_cache = matches!(&ty.kind, TypeKind::Named { name, .. } if name.as_str() == "cache");
             let ty = self.entry_type(ty)?;
-            let node = self.add(param.span, Op::Input { name: param.name.name.clone(), ty }, &[])?;
-            let v = self.whole(node)?;
+            let v = if is_cache { self.cache_input(param, ty)? } else { self.input(param, ty)? };
+            let v = self.named_value(&frame, &param.name, v)?;
             frame.env.insert(param.name.name.clone(), v);
         }
+        self.defaults(&mut frame, f)?;
+        self.computed_sizes(&mut frame, f)?;
         let results = self.body(f, &mut frame)?;
         for (name, v, span) in results {
             let node = match v {
                 Val::Tensor(t) => t.node,
+                Val::Num(n) => self.add(span, Op::Const { value: n, dtype: spc_ir::DType::F32 }, &[])?,
+                Val::Static(n) => self.add(span, Op::Const { value: n as f64, dtype: spc_ir::DType::F32 }, &[])?,
                 Val::Poison => return Err(Stop),
                 _ => {
                     return self.cx.err(codes::RESULT, span, "the result is not a tensor", "a tensor is needed here");
@@ -142,13 +296,31 @@ impl Elab<'_, '_> {
         Ok(())
     }
 
+    /// A parameter as an input of the graph.
+    fn input(&mut self, param: &ast::Param, ty: Type) -> Res<Val> {
+        let node = self.add(param.span, Op::Input { name: param.name.name.clone(), ty }, &[])?;
+        self.origins.set(node, &self.g, param.name.span, format!("the input `{}`", param.name.name));
+        self.whole(node)
+    }
+
+    /// Values of the parameters that no argument gave one.
+    fn defaults(&mut self, frame: &mut Frame, f: &FnItem) -> Res<()> {
+        for p in &f.sig.params {
+            if let (None, Some(d)) = (frame.env.get(&p.name.name), &p.default) {
+                let v = self.expr(frame, d)?;
+                frame.env.insert(p.name.name.clone(), v);
+            }
+        }
+        Ok(())
+    }
+
     /// Axes of the root file are in scope by name.
     fn root_frame(&mut self) -> Frame {
-        let mut frame = Frame::default();
-        let names: Vec<String> = self.p.axes.keys().cloned().collect();
-        for n in names {
-            if let Some(d) = self.root_dim(&n) {
-                frame.axes.insert(n, d);
+        let mut frame = Frame { axes: Scope::of_root(Rc::clone(&self.p.sized)), ..Frame::default() };
+        let p = self.p;
+        for n in &p.free {
+            if let Some(d) = self.root_dim(n) {
+                frame.axes.insert(n.clone(), d);
             }
         }
         frame
@@ -171,7 +343,7 @@ impl Elab<'_, '_> {
         let TypeKind::Named { name, shape, .. } = &ty.kind else {
             return self.cx.not_yet(ty.span, "an input of this type");
         };
-        let dt = crate::model::dtype(self.cx, name)?;
+        let dt = param_dtype(self.cx, name)?;
         let mut dims = Vec::new();
         for d in shape.iter().flatten() {
             dims.push(match &d.kind {
@@ -221,6 +393,7 @@ impl Elab<'_, '_> {
         match self.g.add(op, inputs) {
             Ok(n) => {
                 self.g.sources.insert(n, Source { at: span, site: self.site.unwrap_or(span) });
+                self.origins.follow(n, &self.g, inputs);
                 let dims = self.ty(n)?.dims;
                 crate::model::check_extent(self.cx, &dims, span).map(|()| n)
             }
@@ -241,6 +414,7 @@ impl Elab<'_, '_> {
         let op = Op::Weight { name: t.path.clone(), ty: Type::new(t.dtype, t.dims.clone()) };
         let dims = t.dims.clone();
         let node = self.add(span, op, &[])?;
+        self.origins.set(node, &self.g, t.span, format!("the weight `{}`", t.path));
         for d in dims {
             self.learn_composite(&d);
         }

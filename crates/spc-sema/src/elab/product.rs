@@ -34,7 +34,7 @@ impl Elab<'_, '_> {
         }
         let mut scale: Option<f64> = None;
         let mut tensors: Vec<(TVal, Span)> = Vec::new();
-        let mut rest: Option<Val> = None;
+        let mut rest: Option<(Val, Span)> = None;
         for (v, span) in values {
             match v? {
                 Val::Num(n) => scale = Some(scale.unwrap_or(1.0) * n),
@@ -43,11 +43,11 @@ impl Elab<'_, '_> {
                 // `x * true` is x, `x * false` is 0.
                 Val::Bool(true) => {}
                 Val::Bool(false) => scale = Some(0.0),
-                other => rest = Some(other),
+                other => rest = Some((other, span)),
             }
         }
-        if let Some(other) = rest {
-            return self.binary(e.span, BinFn::Mul, &other, &other);
+        if let Some((other, span)) = rest {
+            return self.binary(span, BinFn::Mul, &other, &other);
         }
         let Some(((first, _), others)) = tensors.split_first() else {
             return Ok(Val::Num(scale.unwrap_or(1.0)));
@@ -158,8 +158,14 @@ impl Elab<'_, '_> {
         }
         dims.sort_unstable();
         dims.dedup();
-        let labels = t.labels.iter().filter(|l| !over.contains(l)).cloned().collect();
+        let labels: Vec<String> = t.labels.iter().filter(|l| !over.contains(l)).cloned().collect();
+        let (want, _) = f.types();
         let node = match self.ty(t.node)?.dtype {
+            have if have == want => t.node,
+            have if want == DType::Bool => {
+                let text = format!("`{}` is taken of true and false, not of {have}", f.name());
+                return self.cx.err(codes::TYPE, span, text, "a condition is needed");
+            }
             DType::F32 => t.node,
             DType::Bool => match self.cast(span, DType::F32, &Val::Tensor(t.clone()))? {
                 Val::Tensor(t) => t.node,
@@ -167,6 +173,13 @@ impl Elab<'_, '_> {
             },
             DType::I32 => return self.cx.not_yet(span, "a reduction of i32"),
         };
+        if dims.is_empty() {
+            return Ok(Val::Tensor(TVal { node, labels }));
+        }
+        if over.iter().any(|l| labels.iter().any(|m: &String| m.split('#').next() == Some(l.as_str()))) {
+            let text = "an axis that is reduced occurs twice in the value";
+            return self.cx.err(codes::REPEATED_AXIS, span, text, "use index notation here");
+        }
         let node = self.add(span, Op::Reduce { f, dims }, &[node])?;
         Ok(Val::Tensor(TVal { node, labels }))
     }

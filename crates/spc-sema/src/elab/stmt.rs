@@ -1,6 +1,6 @@
 //! Statements and function bodies.
 use super::Elab;
-use super::value::{Frame, IndexScope, TVal, Val, axis_labels, index_label};
+use super::value::{Frame, IndexScope, TVal, Val, axis_labels, axis_word, by_value, index_label};
 use crate::cx::{Res, Stop};
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{DType, Dim, Op};
@@ -21,6 +21,13 @@ impl Elab<'_, '_> {
             }
             Body::Block(b) => b,
         };
+        if let Some(results) = &f.sig.results {
+            for r in &results.list {
+                if let Some(dims) = self.declared_dims(frame, r) {
+                    frame.results.insert(r.name.name.clone(), dims);
+                }
+            }
+        }
         let outcome = self.block(frame, block);
         let Some(results) = &f.sig.results else {
             return self.cx.err(
@@ -81,7 +88,9 @@ impl Elab<'_, '_> {
         let mut outcome = Ok(());
         for i in 0..n {
             frame.env.insert(f.index.name.clone(), Val::Static(i));
+            frame.loops.push(i);
             outcome = self.cx.spend(1, f.over.span).and_then(|()| self.block(frame, &f.body));
+            frame.loops.pop();
             if outcome.is_err() {
                 break;
             }
@@ -97,25 +106,34 @@ impl Elab<'_, '_> {
         match &a.lhs.kind {
             LhsKind::Tuple(names) => {
                 let v = self.expr(frame, &a.value)?;
-                let Val::Tuple(list) = v else {
-                    return self.cx.err(codes::ARGUMENT, a.value.span, "one value cannot be taken apart", "one value");
+                let list = match v {
+                    Val::Tuple(list) => list,
+                    Val::Results(list) => list.into_iter().map(|(_, v)| v).collect(),
+                    Val::Poison => return Err(Stop),
+                    _ => Vec::new(),
                 };
+                if list.is_empty() {
+                    return self.cx.err(codes::ARGUMENT, a.value.span, "one value cannot be taken apart", "one value");
+                }
                 if list.len() != names.len() {
                     let text = format!("{} values, {} names", list.len(), names.len());
                     return self.cx.err(codes::ARGUMENT, a.lhs.span, text, "the numbers differ");
                 }
                 for (n, v) in names.iter().zip(list).filter(|(n, _)| n.as_str() != "_") {
+                    let v = self.named_value(frame, n, v)?;
                     self.note_type(frame, n, &v);
                     frame.env.insert(n.name.clone(), v);
                 }
             }
             LhsKind::Name { name, index: None } => {
                 let v = self.expr(frame, &a.value)?;
+                let v = self.named_value(frame, name, v)?;
                 self.note_type(frame, name, &v);
                 frame.env.insert(name.name.clone(), v);
             }
             LhsKind::Name { name, index: Some(idx) } => {
-                let v = self.indexed(frame, idx, a)?;
+                let v = self.indexed(frame, name, idx, a)?;
+                let v = self.named_value(frame, name, v)?;
                 self.note_type(frame, name, &v);
                 frame.env.insert(name.name.clone(), v);
             }
@@ -133,7 +151,7 @@ impl Elab<'_, '_> {
     }
 
     /// `y[.., o] = expr`.
-    fn indexed(&mut self, frame: &mut Frame, idx: &[Idx], a: &ast::Assign) -> Res<Val> {
+    fn indexed(&mut self, frame: &mut Frame, name: &ast::Ident, idx: &[Idx], a: &ast::Assign) -> Res<Val> {
         let mut lhs = Vec::new();
         let mut scope = IndexScope { on: true, sums: true, ..IndexScope::default() };
         for i in idx {
@@ -167,13 +185,21 @@ impl Elab<'_, '_> {
         }
         scope.lhs = lhs.clone();
         let outer = std::mem::replace(&mut self.ix, scope);
-        let result = self.indexed_value(frame, &lhs, a);
+        let result = self.indexed_value(frame, &name.name, &lhs, a);
         self.ix = outer;
         result
     }
 
-    fn indexed_value(&mut self, frame: &mut Frame, lhs: &[String], a: &ast::Assign) -> Res<Val> {
+    fn indexed_value(&mut self, frame: &mut Frame, name: &str, lhs: &[String], a: &ast::Assign) -> Res<Val> {
         self.collect_dims(frame, &a.value);
+        // An index that occurs only inside others ranges over the axis that the declared result has there.
+        if let Some(dims) = frame.results.get(name).filter(|d| d.len() == lhs.len()) {
+            for (l, d) in lhs.iter().zip(dims) {
+                if let (Some(d), false) = (d, self.ix.dims.contains_key(l)) {
+                    self.ix.dims.insert(l.clone(), (d.clone(), a.lhs.span));
+                }
+            }
+        }
         let v = self.expr(frame, &a.value)?;
         let t = match v {
             Val::Tensor(t) => t,
@@ -188,24 +214,7 @@ impl Elab<'_, '_> {
             }
         };
         if let Some(l) = t.labels.iter().find(|l| !lhs.contains(l)) {
-            if !l.starts_with('\'') {
-                let text = "a whole tensor stands among indices";
-                let help = "index it, for example `x[b, i]`, or leave the indices on the left out";
-                return self.cx.report(
-                    Diagnostic::error(codes::INDEX, text).at(a.value.span, format!("has axis `{l}`")).help(help),
-                );
-            }
-            let name = l.trim_start_matches('\'').to_string();
-            let span = self.ix.dims.get(l).map_or(a.value.span, |(_, s)| *s);
-            return self.cx.report(
-                Diagnostic::error(codes::INDEX, format!("index `{name}` is neither on the left nor summed"))
-                    .at(span, "occurs here")
-                    .also(a.lhs.span, "not on this side")
-                    .help(format!(
-                        "an index is summed over the innermost product in which it occurs at least twice, and may not occur \
-                         outside it; otherwise write `sum(.. over {name})`, or two statements"
-                    )),
-            );
+            return self.left_over(l.clone(), a);
         }
         let mut dims = Vec::new();
         for l in lhs {
@@ -222,6 +231,40 @@ impl Elab<'_, '_> {
         Ok(Val::Tensor(TVal { node: t.node, labels: axis_labels(&dims) }))
     }
 
+    /// An index of the value that the left side lacks.
+    fn left_over(&mut self, l: String, a: &ast::Assign) -> Res<Val> {
+        if !l.starts_with('\'') {
+            let text = "a whole tensor stands among indices";
+            let help = "index it, for example `x[b, i]`, or leave the indices on the left out";
+            return self
+                .cx
+                .report(Diagnostic::error(codes::INDEX, text).at(a.value.span, format!("has axis `{l}`")).help(help));
+        }
+        let name = l.trim_start_matches('\'').to_string();
+        let span = self.ix.dims.get(&l).map_or(a.value.span, |(_, s)| *s);
+        if let Some(sum) = self.ix.summed.get(&l).copied() {
+            return self.cx.report(
+                Diagnostic::error(
+                    codes::INDEX,
+                    format!("index `{name}` is summed in a product and also stands outside it"),
+                )
+                .at(sum, "summed over this product")
+                .also(span, format!("`{name}` ranges over its axis here"))
+                .also(a.lhs.span, "not on this side")
+                .help(format!("write `sum(.. over {name})` around all that is summed, or two statements")),
+            );
+        }
+        self.cx.report(
+            Diagnostic::error(codes::INDEX, format!("index `{name}` is neither on the left nor summed"))
+                .at(span, "occurs here")
+                .also(a.lhs.span, "not on this side")
+                .help(format!(
+                    "an index is summed over the innermost product in which it occurs at least twice, and may not occur \
+                     outside it; otherwise write `sum(.. over {name})`, or two statements"
+                )),
+        )
+    }
+
     pub(super) fn rest(&mut self, frame: &Frame, span: Span) -> Res<Vec<Dim>> {
         match &frame.rest {
             Some(r) => Ok(r.clone()),
@@ -229,18 +272,27 @@ impl Elab<'_, '_> {
         }
     }
 
+    /// The axes that a result declares, as far as the call has given them sizes.
+    fn declared_dims(&self, frame: &Frame, r: &ast::ResultDecl) -> Option<Vec<Option<Dim>>> {
+        let TypeKind::Named { shape: Some(shape), .. } = &r.ty.as_ref()?.kind else { return None };
+        let mut out = Vec::new();
+        for d in shape {
+            match &d.kind {
+                DimKind::Rest => out.extend(frame.rest.as_ref()?.iter().cloned().map(Some)),
+                DimKind::Axis(a) => out.push(frame.axes.get(&a.name).cloned()),
+                DimKind::Size(n) => out.push(Some(Dim::fixed(n.to_string(), *n))),
+                DimKind::Composite(_) => out.push(None),
+            }
+        }
+        Some(out)
+    }
+
     /// Checks a result against its declared type; axes in another order are transposed.
     fn fit_result(&mut self, frame: &Frame, r: &ast::ResultDecl, v: Val) -> Res<Val> {
-        let (Some(ty), Val::Tensor(t)) = (&r.ty, &v) else { return Ok(v) };
-        let TypeKind::Named { name, shape: Some(shape), .. } = &ty.kind else { return Ok(v) };
-        let want = crate::model::dtype(self.cx, name)?;
-        let have = self.ty(t.node)?;
-        if have.dtype != want {
-            let text = format!("the result `{}` is {}, declared {want}", r.name.name, have.dtype);
-            return self.cx.err(codes::TYPE, r.span, text, "declared here");
-        }
+        let Some(TypeKind::Named { name, shape, .. }) = r.ty.as_ref().map(|t| &t.kind) else { return Ok(v) };
+        let want = super::param_dtype(self.cx, name)?;
         let mut dims: Vec<Dim> = Vec::new();
-        for d in shape {
+        for d in shape.iter().flatten() {
             match &d.kind {
                 DimKind::Rest => dims.extend(self.rest(frame, d.span)?),
                 DimKind::Axis(a) => match frame.axes.get(&a.name) {
@@ -254,22 +306,56 @@ impl Elab<'_, '_> {
                 DimKind::Size(n) => dims.push(Dim::fixed(n.to_string(), *n)),
             }
         }
-        let labels = axis_labels(&dims);
-        let same_set = labels.len() == t.labels.len() && labels.iter().all(|l| t.labels.contains(l));
-        let sizes_fit = dims.len() == have.dims.len();
-        if !same_set || !sizes_fit {
-            let show = |dims: &[Dim]| dims.iter().map(|d| d.axis.clone()).collect::<Vec<_>>().join(", ");
-            return self.cx.report(
-                Diagnostic::error(
-                    codes::AXIS_MISMATCH,
-                    format!("the result `{}` has other axes than declared", r.name.name),
-                )
-                .at(r.span, format!("declared with [{}]", show(&dims)))
-                .note(format!("the value assigned has [{}]", show(&have.dims))),
-            );
+        let t = match v {
+            Val::Tensor(t) => t,
+            // A number stands for a result full of it.
+            Val::Num(_) | Val::Static(_) | Val::Bool(_) => return self.full(r, want, dims, &v),
+            other => return Ok(other),
+        };
+        let have = self.ty(t.node)?;
+        if have.dtype != want {
+            let text = format!("the result `{}` is {}, declared {want}", r.name.name, have.dtype);
+            return self.cx.err(codes::TYPE, r.span, text, "declared here");
         }
-        let t = t.clone();
+        let labels = axis_labels(&dims);
+        let t = TVal { node: t.node, labels: by_value(&t.labels, &have.dims, &labels, &dims) };
+        let same_set = labels.len() == t.labels.len() && labels.iter().all(|l| t.labels.contains(l));
+        if !same_set || dims.len() != have.dims.len() {
+            let show = |dims: &[Dim]| dims.iter().map(axis_word).collect::<Vec<_>>().join(", ");
+            let diag = Diagnostic::error(
+                codes::AXIS_MISMATCH,
+                format!("the result `{}` has other axes than declared", r.name.name),
+            )
+            .at(r.span, format!("declared with [{}]", show(&dims)))
+            .note(format!("the value assigned has [{}]", show(&have.dims)));
+            // The origin of each axis that is not declared.
+            let stray: Vec<usize> = (0..have.dims.len()).filter(|i| !labels.contains(&t.labels[*i])).collect();
+            let axes: Vec<_> = stray.iter().map(|i| (&have.dims[*i], self.origins.get(t.node, *i))).collect();
+            let diag = self.with_origins(diag, &axes);
+            return self.cx.report(diag);
+        }
         self.arrange(r.span, &t, &labels, &dims).map(Val::Tensor)
+    }
+
+    /// A tensor of one number.
+    fn full(&mut self, r: &ast::ResultDecl, want: DType, dims: Vec<Dim>, v: &Val) -> Res<Val> {
+        let value = match (v, want) {
+            (Val::Bool(b), DType::Bool) => f64::from(u8::from(*b)),
+            (Val::Num(n), DType::F32) => *n,
+            (Val::Num(n), DType::I32) if n.fract() == 0.0 && n.abs() < 2_147_483_648.0 => *n,
+            (Val::Static(n), DType::F32 | DType::I32) => *n as f64,
+            _ => {
+                let kind = self.kind(v);
+                let text = format!("the result `{}` is {kind}, declared {want}", r.name.name);
+                return self.cx.err(codes::TYPE, r.span, text, "declared here");
+            }
+        };
+        let node = self.add(r.span, Op::Const { value, dtype: want }, &[])?;
+        if dims.is_empty() {
+            return self.whole(node);
+        }
+        let node = self.add(r.span, Op::Broadcast { dims, at: Vec::new() }, &[node])?;
+        self.whole(node)
     }
 }
 

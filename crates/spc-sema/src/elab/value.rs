@@ -1,9 +1,13 @@
 //! Values during elaboration, and pointwise operations on them.
 use super::Elab;
+use super::origin::From;
 use crate::cx::Res;
+use crate::scope::Origin;
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{BinFn, DType, Dim, NodeId, Op, ScalarExpr, UnFn};
+use spc_syntax::ast::Expr;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// A tensor with a label for each dimension.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +19,8 @@ pub(super) struct TVal {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Val {
     Num(f64),
+    /// A percentage as an exact fraction. It computes as a number.
+    Pct(u64, u64),
     Bool(bool),
     /// The index of a static repetition.
     Static(u64),
@@ -24,6 +30,14 @@ pub(super) enum Val {
     /// Members matched to a record parameter.
     Record(BTreeMap<String, Val>),
     Tuple(Vec<Val>),
+    /// The results of a function that has several, by name.
+    Results(Vec<(String, Val)>),
+    /// A constant list.
+    List(Vec<Val>),
+    /// An index that a mask or a lambda takes: its label.
+    Index(String),
+    /// A mask, a function or a lambda as a value.
+    Func(Func),
     /// An error was reported where the value was made.
     Poison,
 }
@@ -34,16 +48,70 @@ pub(super) enum Step {
     Index(u64),
 }
 
+/// Something that can be called.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Func {
+    /// The mask `all`: true everywhere.
+    All,
+    /// An item: a function or a mask.
+    Item(Origin, String),
+    Lambda(Rc<Lambda>),
+    /// True and false along named axes, asked by indices: `within: r`.
+    Relation(TVal),
+}
+
+/// `(t, s) => t >= s`, with the names that it sees.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Lambda {
+    pub params: Vec<String>,
+    pub body: Expr,
+    pub frame: Frame,
+}
+
+/// Axis names in scope and the dimension each stands for. What a function binds itself hides the root file's axes of fixed
+/// size, which all functions share: a file may have thousands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Scope {
+    own: BTreeMap<String, Dim>,
+    root: Option<Rc<BTreeMap<String, Dim>>>,
+}
+
+impl Scope {
+    /// A scope in which the root file's axes are seen.
+    pub fn of_root(root: Rc<BTreeMap<String, Dim>>) -> Scope {
+        Scope { own: BTreeMap::new(), root: Some(root) }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Dim> {
+        self.own.get(name).or_else(|| self.root.as_ref()?.get(name))
+    }
+
+    pub fn contains_key(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub fn insert(&mut self, name: String, dim: Dim) {
+        self.own.insert(name, dim);
+    }
+}
+
 /// Local names of one function instance.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Frame {
     /// `None`: the root file.
     pub origin: Option<String>,
     pub env: BTreeMap<String, Val>,
-    /// Axis names in scope and the dimension each stands for.
-    pub axes: BTreeMap<String, Dim>,
+    pub axes: Scope,
+    /// Where those dimensions come from.
+    pub from: BTreeMap<String, From>,
     /// What `..` stands for.
     pub rest: Option<Vec<Dim>>,
+    /// Declared axes of results, where the call has given them sizes.
+    pub results: BTreeMap<String, Vec<Option<Dim>>>,
+    /// Inside a lambda: an index that is no parameter is the surrounding computation's index over that axis.
+    pub lambda: bool,
+    /// Indices of the repetitions around the statement, outermost first.
+    pub loops: Vec<u64>,
 }
 
 /// Index notation of one statement.
@@ -57,10 +125,41 @@ pub(super) struct IndexScope {
     pub bound: BTreeSet<String>,
     /// Dimension and first use of each label.
     pub dims: BTreeMap<String, (Dim, Span)>,
+    /// Where those dimensions come from.
+    pub from: BTreeMap<String, From>,
     /// False inside the body of a pointwise function, where no index is written and so none is summed.
     pub sums: bool,
     /// Labels summed by a product so far, and where.
     pub summed: BTreeMap<String, Span>,
+}
+
+/// True for an axis whose size was computed: it is compared by value.
+pub(super) fn is_derived(d: &Dim) -> bool {
+    d.axis.contains(':')
+}
+
+/// The same axis: nominally, or by value where one was computed.
+pub(super) fn same_axis(a: &Dim, b: &Dim) -> bool {
+    a.size == b.size && (a.axis == b.axis || is_derived(a) || is_derived(b))
+}
+
+/// How messages call an axis.
+pub(super) fn axis_word(d: &Dim) -> String {
+    match d.axis.split_once(':') {
+        Some((base, n)) => format!("{n} computed from {base}"),
+        None => d.axis.clone(),
+    }
+}
+
+/// Labels of `have` after those without a partner in `want` took the label of an equal computed axis there, in order.
+pub(super) fn by_value(have: &[String], have_dims: &[Dim], want: &[String], want_dims: &[Dim]) -> Vec<String> {
+    let mut free: Vec<usize> = (0..want.len()).filter(|i| !have.contains(&want[*i])).collect();
+    let mut out = Vec::new();
+    for (l, d) in have.iter().zip(have_dims) {
+        let found = if want.contains(l) { None } else { free.iter().position(|i| same_axis(d, &want_dims[*i])) };
+        out.push(found.map_or_else(|| l.clone(), |at| want[free.remove(at)].clone()));
+    }
+    out
 }
 
 /// The label of an index name.
@@ -78,6 +177,16 @@ pub(super) fn axis_labels(dims: &[Dim]) -> Vec<String> {
     out
 }
 
+impl Val {
+    /// The same value, a percentage as a number.
+    pub fn plain(&self) -> Val {
+        match self {
+            Val::Pct(num, den) => Val::Num(*num as f64 / *den as f64),
+            other => other.clone(),
+        }
+    }
+}
+
 impl Elab<'_, '_> {
     /// A node as a value between statements.
     pub(super) fn whole(&mut self, node: NodeId) -> Res<Val> {
@@ -88,10 +197,14 @@ impl Elab<'_, '_> {
     pub(super) fn kind(&self, v: &Val) -> &'static str {
         match v {
             Val::Num(_) | Val::Static(_) => "a number",
+            Val::Pct(..) => "a percentage",
             Val::Bool(_) => "true or false",
             Val::Tensor(_) => "a tensor",
             Val::Place(..) | Val::Record(_) => "a group of tensors",
-            Val::Tuple(_) => "several values",
+            Val::Tuple(_) | Val::Results(_) => "several values",
+            Val::List(_) => "a list",
+            Val::Index(_) => "an index",
+            Val::Func(_) => "a function",
             Val::Poison => "a value",
         }
     }
@@ -132,7 +245,7 @@ impl Elab<'_, '_> {
                 }
                 match sizes.get(l) {
                     Some(e) if e.size != d.size => {
-                        let text = format!("axis `{}` has two sizes here", d.axis);
+                        let text = format!("axis `{}` has two sizes here", axis_word(&d));
                         return self.cx.err(codes::AXIS_MISMATCH, span, text, "the operands differ");
                     }
                     _ => {
@@ -141,7 +254,39 @@ impl Elab<'_, '_> {
                 }
             }
         }
+        if self.ix.on { Ok(()) } else { self.check_shared(span, args) }
+    }
+
+    /// Whole tensors that share no axis would give every pair of elements, which is rarely meant.
+    fn check_shared(&mut self, span: Span, args: &[&TVal]) -> Res<()> {
+        for (i, a) in args.iter().enumerate().filter(|(_, a)| !a.labels.is_empty()) {
+            let mut others = args.iter().enumerate().filter(|(j, b)| *j != i && !b.labels.is_empty()).peekable();
+            if others.peek().is_none() || others.any(|(_, b)| b.labels.iter().any(|l| a.labels.contains(l))) {
+                continue;
+            }
+            let Some(b) = args.iter().enumerate().find(|(j, b)| *j != i && !b.labels.is_empty()).map(|(_, b)| *b)
+            else {
+                continue;
+            };
+            let (da, db) = (self.ty(a.node)?.dims, self.ty(b.node)?.dims);
+            let show = |dims: &[Dim]| dims.iter().map(axis_word).collect::<Vec<_>>().join(", ");
+            let d = Diagnostic::error(codes::AXIS_MISMATCH, "the operands share no axis")
+                .at(span, format!("[{}] meets [{}] here", show(&da), show(&db)))
+                .help("whole tensors match axes by name; use index notation for every pair: `y[i, j] = a[i] + b[j]`");
+            let axes = [(&da[0], self.origins.get(a.node, 0)), (&db[0], self.origins.get(b.node, 0))];
+            let d = self.with_origins(d, &axes);
+            return self.cx.report(d);
+        }
         Ok(())
+    }
+
+    /// Gives the derived axes of `b` that have no partner the labels of those of `a` that they equal by value.
+    fn meet(&mut self, a: &TVal, b: &TVal) -> Res<TVal> {
+        if self.ix.on {
+            return Ok(b.clone());
+        }
+        let (da, db) = (self.ty(a.node)?.dims, self.ty(b.node)?.dims);
+        Ok(TVal { node: b.node, labels: by_value(&b.labels, &db, &a.labels, &da) })
     }
 
     /// A pointwise node over tensors.
@@ -197,10 +342,16 @@ impl Elab<'_, '_> {
             return Err(crate::cx::Stop);
         }
         let kind = self.kind(v);
-        self.cx.err(codes::WRONG_KIND, span, format!("a number or a tensor is needed, not {kind}"), "here")
+        self.cx.err(
+            codes::WRONG_KIND,
+            span,
+            format!("a number or a tensor is needed, not {kind}"),
+            format!("this is {kind}"),
+        )
     }
 
     pub(super) fn unary(&mut self, span: Span, f: UnFn, v: &Val) -> Res<Val> {
+        let v = &v.plain();
         match (f, v) {
             (UnFn::Not, Val::Bool(b)) => return Ok(Val::Bool(!b)),
             (UnFn::Not, Val::Num(_) | Val::Static(_)) | (_, Val::Bool(_)) => {
@@ -226,9 +377,16 @@ impl Elab<'_, '_> {
     }
 
     pub(super) fn binary(&mut self, span: Span, f: BinFn, a: &Val, b: &Val) -> Res<Val> {
+        let (a, b) = (&a.plain(), &b.plain());
         for v in [a, b] {
-            if matches!(v, Val::Place(..) | Val::Record(_) | Val::Tuple(_) | Val::Poison) {
+            if !matches!(v, Val::Num(_) | Val::Static(_) | Val::Bool(_) | Val::Tensor(_)) {
                 return self.not_a_number(span, v);
+            }
+        }
+        if let (Val::Tensor(x), Val::Tensor(y)) = (a, b) {
+            let met = self.meet(x, y)?;
+            if met != *y {
+                return self.binary(span, f, a, &Val::Tensor(met));
             }
         }
         let num = |v: &Val| match v {
@@ -316,6 +474,7 @@ impl Elab<'_, '_> {
     }
 
     pub(super) fn select(&mut self, span: Span, c: &Val, a: &Val, b: &Val) -> Res<Val> {
+        let (a, b) = (&a.plain(), &b.plain());
         if let Val::Bool(c) = c {
             return Ok(if *c { a.clone() } else { b.clone() });
         }

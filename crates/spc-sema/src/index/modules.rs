@@ -18,7 +18,7 @@ impl Modules {
         let mut walks: Vec<Walk<'_>> = Vec::new();
         // The files of one module are one namespace, so all names come before any body.
         for (file, ast) in library.sources() {
-            let mut w = Walk::new(ast.file, file.text, None, Some(file.module));
+            let mut w = Walk::new(ast.file, &file.text, None, Some(&file.module));
             let items: Vec<_> = ast.items.iter().collect();
             w.declare_all(&items);
             let names = out.names.entry(file.module.to_string()).or_default();
@@ -31,6 +31,7 @@ impl Modules {
         let declared = out.clone();
         for (mut w, (_, ast)) in walks.into_iter().zip(library.sources()) {
             w.modules = Some(&declared);
+            w.imports(&ast.items.iter().collect::<Vec<_>>());
             for item in &ast.items {
                 w.item(item);
             }

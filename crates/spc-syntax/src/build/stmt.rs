@@ -12,9 +12,8 @@ impl Builder<'_> {
     fn param(&mut self, pair: Pair<'_>) -> Built<Param> {
         let span = self.span(&pair);
         let mut kids = Kids::of(pair);
-        let name = self.ident(&kids.need(Rule::name)?);
+        let (name, index) = self.indexed(kids.need(Rule::named)?, Rule::name)?;
         let ty = kids.opt(Rule::r#type).map(|t| self.ty(t)).transpose()?;
-        let index = kids.opt(Rule::index).map(|i| self.index(i)).transpose()?;
         let default = kids.next().map(|v| self.value(v)).transpose()?;
         if let (Some(Type { kind: TypeKind::Named { name, .. }, .. }), Some(default)) = (&ty, &default)
             && matches!(name.as_str(), "amount" | "pct")
@@ -38,10 +37,17 @@ impl Builder<'_> {
     fn result(&mut self, pair: Pair<'_>) -> Built<ResultDecl> {
         let span = self.span(&pair);
         let mut kids = Kids::of(pair);
-        let name = self.ident(&kids.need(Rule::name)?);
-        let index = kids.opt(Rule::index).map(|i| self.index(i)).transpose()?;
+        let (name, index) = self.indexed(kids.need(Rule::named)?, Rule::name)?;
         let ty = kids.opt(Rule::r#type).map(|t| self.ty(t)).transpose()?;
         Ok(ResultDecl { name, index, ty, span })
+    }
+
+    /// A name, and the index that sticks to it.
+    fn indexed(&mut self, pair: Pair<'_>, word: Rule) -> Built<(Ident, Option<Vec<Idx>>)> {
+        let mut kids = Kids::of(pair);
+        let name = self.ident(&kids.need(word)?);
+        let index = kids.opt(Rule::index).map(|i| self.index(i)).transpose()?;
+        Ok((name, index))
     }
 
     /// `params? result? sizes? body`, and whether parameters were written.
@@ -97,7 +103,7 @@ impl Builder<'_> {
         let Some(pair) = kids.next() else { return Ok(None) };
         Ok(Some(match pair.as_rule() {
             Rule::when => Timing::When(self.only_expr(pair)?),
-            Rule::at => Timing::At(self.only_expr(pair)?),
+            Rule::at => Timing::At(self.moment(pair)?),
             Rule::every => Timing::Every(self.every(pair)?),
             _ => return odd("timing", &pair),
         }))
@@ -117,8 +123,7 @@ impl Builder<'_> {
         let kind = match kids.opt(Rule::tuple_lhs) {
             Some(tuple) => LhsKind::Tuple(Kids::of(tuple).map(|n| self.ident(&n)).collect()),
             None => {
-                let name = self.ident(&kids.need(Rule::id)?);
-                let index = kids.opt(Rule::index).map(|i| self.index(i)).transpose()?;
+                let (name, index) = self.indexed(kids.need(Rule::place)?, Rule::id)?;
                 LhsKind::Name { name, index }
             }
         };

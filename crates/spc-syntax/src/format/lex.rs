@@ -110,9 +110,6 @@ fn length(text: &str, at: usize, rest: &str, roles: &Roles) -> usize {
     rest.chars().next().map_or(0, char::len_utf8)
 }
 
-/// Units that a number would take for its own across a single blank.
-const UNITS: [&str; 10] = ["steps", "step", "epochs", "tokens", "bytes", "KiB", "MiB", "GiB", "ms", "us"];
-
 /// Blanks between two tokens on one line.
 pub fn blanks(before: &Token<'_>, token: &Token<'_>, entry: bool, in_pick: bool) -> usize {
     let (left, right) = (before.text, token.text);
@@ -137,6 +134,7 @@ pub fn blanks(before: &Token<'_>, token: &Token<'_>, entry: bool, in_pick: bool)
     if sticks {
         return 0;
     }
+    // A number would take a unit for its own across a single blank.
     let number = left.starts_with(|c: char| c.is_ascii_digit()) && !left.contains([' ', '%']);
-    if number && UNITS.contains(&right) { 2 } else { 1 }
+    if number && spc_grammar::UNITS.contains(&right) { 2 } else { 1 }
 }

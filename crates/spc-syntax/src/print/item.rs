@@ -185,12 +185,12 @@ impl Printer {
         self.push("(");
         self.list(params, |p, param| {
             p.push(&param.name.name);
+            if let Some(index) = &param.index {
+                p.index(index);
+            }
             if let Some(ty) = &param.ty {
                 p.push(": ");
                 p.ty(ty);
-            }
-            if let Some(index) = &param.index {
-                p.index(index);
             }
             if let Some(default) = &param.default {
                 p.push(" = ");

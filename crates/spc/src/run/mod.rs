@@ -15,7 +15,7 @@ use crate::explain::why_dense;
 use crate::failure::{Failure, Res};
 use crate::job::Job;
 use crate::load::{Source, listing, load_file};
-use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan};
+use crate::plan::{Allowed, PackedSet, Planned, fall_back, pack_weights, plan};
 use crate::project::project;
 use crate::session::Session;
 use crate::target::target;
@@ -113,6 +113,11 @@ fn choose_run<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Run> {
     let runs = &source.module.runs;
     let known: Vec<&str> = runs.iter().map(|r| r.name.as_str()).collect();
     let missing = |text: String| Failure::usage(listing(Diagnostic::error(codes::NO_RUN, text), "run", &known));
+    // Asking for a training is asking for what is not there yet.
+    if let Some(t) = source.module.trains.iter().find(|t| name == Some(t.name.as_str())) {
+        let d = Diagnostic::error(codes::NOT_YET, format!("the training `{}` cannot be run yet", t.name));
+        return Err(d.at(t.span, "checked, but not run").help("`spc step` takes single steps").into());
+    }
     match (name, runs.as_slice()) {
         (Some(n), _) => runs.iter().find(|r| r.name == n).ok_or_else(|| missing(format!("there is no run `{n}`"))),
         (None, [only]) => Ok(only),
@@ -151,25 +156,30 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
             format!("the target `{}` cannot run here: this version writes CUDA code and does not launch it", t.name);
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).help("run on the target `cpu`").into());
     }
+    for d in expect::not_measured(source, run) {
+        s.warn(d);
+    }
     let on = s.cpu(t.threads);
     let graph = source.graph(&run.function)?;
     // Data first: a mistake there should not wait for the weights.
     let mut cache = DataCache::default();
     let job = Job::new(s, source, &mut cache, graph, &run.args)?;
 
-    let stored = bind::weights(s, source, &WeightSet::default())?;
-    // One program after the other, so that only one set of dense copies is in memory at a time.
-    let dense = {
-        let mut packed = PackedSet::new();
-        let planned = plan(s, graph, &stored, &t, Allowed::Dense)?;
-        pack_weights(s, &planned, &stored, &mut packed)?;
-        Version::new(planned, &packed, &stored, on)?
-    };
-    let (weights, projected) = project(s, &source.module, &stored)?;
     let mut names = source.functions(&[])?;
     if !names.contains(&run.function) {
         names.push(run.function.clone());
     }
+    let graphs = names.iter().map(|n| source.graph(n)).collect::<Result<Vec<_>, _>>()?;
+    fall_back(s, graphs, &t)?;
+    let stored = bind::weights(s, source, &WeightSet::default())?;
+    // One program after the other, so that only one set of dense copies is in memory at a time.
+    let dense = {
+        let mut packed = PackedSet::new();
+        let planned = plan(s, source.dense_graph(&run.function)?, &stored, &t, Allowed::Dense)?;
+        pack_weights(s, &planned, &stored, &mut packed)?;
+        Version::new(planned, &packed, &stored, on)?
+    };
+    let (weights, projected) = project(s, &source.module, &stored)?;
     let mut build = build_from(s, source, t.clone(), &names, weights, projected)?;
     let promised = static_expects(source, &build)?;
     build.release()?;
@@ -227,7 +237,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
                     report.pairs.push(Pair { rows: (i, j), cosine: Beside { dense: of(&d), sparse: of(&p) } });
                 }
             }
-            Report::Size | Report::Time => {}
+            Report::Size | Report::Time | Report::Later { .. } => {}
         }
     }
     report.layers = layers(&dense, &sparse, &stored)?;

@@ -1,0 +1,4 @@
+axis B = 1..8
+model net { axes { I = 8, F = 16, O = 4 } w: f32[O, I]  spare: f32[F, I] }
+fn f(x: f32[B, I]) -> y: f32[B, O] { y[b, o] = net.w[o, i] * x[b, i] }
+require half: keep 50% of slices(F) per model on net

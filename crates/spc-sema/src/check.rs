@@ -12,10 +12,10 @@ use crate::require::{self, Resolver};
 use crate::roles::{self, Roles};
 use crate::runtime::{self, RunTime};
 use crate::scope::Names;
-use crate::{model, pattern, time};
+use crate::{data, init, method, model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
-use spc_ir::method::Moment;
+use spc_ir::method::{Moment, Rules};
 use spc_syntax::ast::{self, Ast, ItemKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,8 +52,9 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     let named = !cx.diags.iter().any(|d| d.is_error() && d.code != codes::DUPLICATE);
     refuse_later_items(&mut cx, ast);
     time::check_schedules(&mut cx, &names, ast);
+    method::check_methods(&mut cx, &names, ast);
 
-    let (mut models, mut data) = (Vec::new(), Vec::new());
+    let (mut models, mut sources) = (Vec::new(), Vec::new());
     let mut whole = true;
     for item in &ast.items {
         match &item.kind {
@@ -61,8 +62,17 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
                 Ok(m) => models.push(m),
                 Err(_) => whole = false,
             },
-            ItemKind::Data(d) => data.extend(model::data(&mut cx, &axes, d, item.span).ok()),
             _ => {}
+        }
+    }
+    let named_models: Vec<&str> = ast
+        .items
+        .iter()
+        .filter_map(|i| if let ItemKind::Model(m) = &i.kind { Some(m.name.as_str()) } else { None })
+        .collect();
+    for item in &ast.items {
+        if let ItemKind::Data(d) = &item.kind {
+            sources.extend(data::data(&mut cx, &axes, &named_models, d, item.span).ok());
         }
     }
 
@@ -112,14 +122,14 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         names: &names,
         axes: &axes,
         models: &models,
-        data: &data,
+        data: &sources,
         roles: &roles,
         graphs: &elaborated,
         coupled: &coupled,
         moment,
     };
     let mut core = ast.clone();
-    let mut requires = Vec::new();
+    let (mut requires, mut updates) = (Vec::new(), Vec::new());
     let mut run_time: Vec<RunTime> = Vec::new();
     for (item, out) in ast.items.iter().zip(&mut core.items) {
         let ItemKind::Require(r) = &item.kind else { continue };
@@ -148,6 +158,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
             }
             Err(_) => continue,
         }
+        let Ok(update) = method::rules::update_of(&mut cx, &names, &sentence) else { continue };
         let before = cx.diags.len();
         let keeps = resolver.keeps(&mut cx, &mut sentence);
         out.kind = core_item(&sentence);
@@ -156,6 +167,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
             drop_absent(&mut cx, before);
         } else if let Ok(keeps) = keeps {
             requires.push(Require { name, sentence, keeps, span: item.span });
+            updates.push(update);
         }
     }
     require::check_order(&mut cx, &requires);
@@ -169,13 +181,26 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         attach(g, &requires);
     }
 
-    let (mut runs, mut targets, mut expects) = (Vec::new(), Vec::new(), Vec::new());
+    let trains = method::train::trains(&mut cx, &names, ast);
+    let before = cx.diags.len();
+    let rules = if sound {
+        method::rules::rules(&mut cx, &resolver, ast, &requires, &updates, &trains)
+    } else {
+        Rules::default()
+    };
+    if !complete {
+        drop_absent(&mut cx, before);
+    }
+
+    let (mut runs, mut targets, mut plans, mut expects) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     {
-        let jobs = Jobs { names: &names, axes: &axes, models: &models, data: &data, graphs: &graphs };
+        let jobs =
+            Jobs { names: &names, axes: &axes, models: &models, data: &sources, consts: &consts, graphs: &graphs };
         for item in &ast.items {
             match &item.kind {
                 ItemKind::Run(r) if sound => runs.extend(jobs.run(&mut cx, r, item.span).ok()),
                 ItemKind::Target(t) => targets.extend(jobs.target(&mut cx, t, item.span).ok()),
+                ItemKind::Plan(p) if sound => plans.extend(jobs.plan(&mut cx, p, &resolver, item.span).ok()),
                 ItemKind::Expect(e) if sound => {
                     if let Ok(mut e) = jobs.expect(&mut cx, e, &resolver) {
                         let words = text.get(e.span.start as usize..e.span.end as usize).unwrap_or_default();
@@ -192,8 +217,25 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     let consts = consts.listed(ast);
     let choices = run_time.into_iter().map(RunTime::listed).collect();
     let ast = ast.clone();
-    let module =
-        Module { axes, consts, models, data, groups, requires, choices, runs, targets, expects, entries, core, ast };
+    init::fans(&mut models, &roles);
+    let module = Module {
+        axes,
+        consts,
+        models,
+        data: sources,
+        groups,
+        requires,
+        choices,
+        runs,
+        targets,
+        plans,
+        expects,
+        trains,
+        rules,
+        entries,
+        core,
+        ast,
+    };
     Checked { module, graphs, dense, types: cx.types, diagnostics: cx.diags }
 }
 
@@ -373,20 +415,11 @@ fn attach(g: &mut Graph, requires: &[Require]) {
 fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
     for item in &ast.items {
         if let ItemKind::Score(s) = &item.kind
-            && elab::is_value_score(s)
+            && (elab::is_value_score(s) || method::scores_weights(s))
         {
             continue;
         }
-        let later = matches!(
-            item.kind,
-            ItemKind::Score(_)
-                | ItemKind::Penalty(_)
-                | ItemKind::Update(_)
-                | ItemKind::Penalize(_)
-                | ItemKind::Quantize(_)
-                | ItemKind::Train(_)
-                | ItemKind::Plan(_)
-        );
+        let later = matches!(item.kind, ItemKind::Score(_) | ItemKind::Quantize(_));
         if later {
             let word = item.kind.word();
             let mut span = item.span;

@@ -21,7 +21,7 @@
 //! # Ok::<(), spc::Error>(())
 //! ```
 //!
-//! [`Compiler`], [`Checked`], [`Program`], [`Results`], [`Input`] and [`Error`] are the stable API. [`driver`] holds the
+//! [`Compiler`], [`Checked`], [`Program`], [`Results`], [`Input`], [`Updater`], [`Optimiser`], [`Observed`] and [`Error`] are the stable API. [`driver`] holds the
 //! steps behind the commands and may change in any version.
 
 // A failure is made once and then printed: boxing it would help nobody.
@@ -42,6 +42,7 @@ mod failure;
 mod fix;
 mod format;
 mod groups;
+mod init;
 mod job;
 mod kernel_check;
 mod load;
@@ -50,6 +51,8 @@ mod project;
 mod random;
 mod run;
 mod session;
+mod share;
+mod step;
 mod target;
 mod tensors;
 mod value;
@@ -59,6 +62,7 @@ mod world;
 
 pub use api::{Checked, Compiler, Error, Program};
 pub use spc_cpu::Isa;
+pub use spc_interp::method::{Observed, Optimiser, Updater};
 pub use value::{Input, Results};
 
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
@@ -73,6 +77,7 @@ pub mod driver {
     pub use crate::format::{Format as FormatFiles, format_paths};
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
+    pub use crate::step::{Step, rule_lines, step_file};
     pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
     pub use spc_base::Diagnostic;

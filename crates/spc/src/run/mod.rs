@@ -113,6 +113,11 @@ fn choose_run<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Run> {
     let runs = &source.module.runs;
     let known: Vec<&str> = runs.iter().map(|r| r.name.as_str()).collect();
     let missing = |text: String| Failure::usage(listing(Diagnostic::error(codes::NO_RUN, text), "run", &known));
+    // Asking for a training is asking for what is not there yet.
+    if let Some(t) = source.module.trains.iter().find(|t| name == Some(t.name.as_str())) {
+        let d = Diagnostic::error(codes::NOT_YET, format!("the training `{}` cannot be run yet", t.name));
+        return Err(d.at(t.span, "checked, but not run").help("`spc step` takes single steps").into());
+    }
     match (name, runs.as_slice()) {
         (Some(n), _) => runs.iter().find(|r| r.name == n).ok_or_else(|| missing(format!("there is no run `{n}`"))),
         (None, [only]) => Ok(only),
@@ -150,6 +155,9 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         let text =
             format!("the target `{}` cannot run here: this version writes CUDA code and does not launch it", t.name);
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).help("run on the target `cpu`").into());
+    }
+    for d in expect::not_measured(source, run) {
+        s.warn(d);
     }
     let on = s.cpu(t.threads);
     let graph = source.graph(&run.function)?;
@@ -229,7 +237,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
                     report.pairs.push(Pair { rows: (i, j), cosine: Beside { dense: of(&d), sparse: of(&p) } });
                 }
             }
-            Report::Size | Report::Time => {}
+            Report::Size | Report::Time | Report::Later { .. } => {}
         }
     }
     report.layers = layers(&dense, &sparse, &stored)?;

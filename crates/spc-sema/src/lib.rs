@@ -14,6 +14,7 @@ mod group;
 pub mod index;
 mod jobs;
 mod library;
+pub mod method;
 mod model;
 mod module;
 mod pattern;

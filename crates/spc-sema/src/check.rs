@@ -213,6 +213,13 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         }
     }
 
+    // What a file holds that is not read yet is not known, so nothing can be said to be missing from it.
+    let open: Vec<&str> = models.iter().filter(|m| m.open).map(|m| m.name.as_str()).collect();
+    cx.diags.retain(|d| {
+        let at = d.primary.as_ref().map(|l| l.span);
+        let words = at.and_then(|s| text.get(s.start as usize..s.end as usize)).unwrap_or_default();
+        d.code != codes::NOTHING_MATCHED || !open.contains(&words.split('.').next().unwrap_or_default())
+    });
     cx.diags.truncate(limits.diagnostics);
     let consts = consts.listed(ast);
     let choices = run_time.into_iter().map(RunTime::listed).collect();

@@ -76,7 +76,7 @@ impl Cx {
     ) -> Res<T> {
         let mut d = Diagnostic::error(codes::UNKNOWN_NAME, format!("there is no {kind} `{name}`"))
             .at(span, format!("no {kind} of this name"));
-        if let Some(near) = closest(name, known) {
+        if let Some(near) = closest(name, known).filter(|near| *near != name) {
             d = d.help(format!("did you mean `{near}`?")).fix(span, near);
         }
         self.report(d)

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod support;
 
+use spc_base::FileId;
+use spc_interp::testing::{close, delete};
+use spc_ir::couple::Coupling;
 use std::fmt::Write;
 use support::{exec, front, optimised, plans, render, root, sound};
 
@@ -17,6 +20,7 @@ fn file_test(path: &str) {
         "cuda" => cuda(path, &text),
         "clif" => clif(path, &text),
         "run" => return run(path, &text),
+        "coupling" => coupling(path, &text),
         "samples" => return sample(path, &text),
         other => panic!("no test for the folder {other}"),
     };
@@ -145,6 +149,42 @@ fn run(path: &str, text: &str) {
             }
         }
     }
+}
+
+/// The coupled sets of every function and why some cannot be removed. Those that can be are removed: with random weights
+/// the smaller function gives what the function gives with those slices zero.
+fn coupling(path: &str, text: &str) -> String {
+    let checked = sound(path, text);
+    let sets = spc_sema::coupled_sets(&checked);
+    let mut out = String::new();
+    for (name, g) in &checked.graphs {
+        let mut body = String::new();
+        let c = Coupling::of(&[g]).unwrap();
+        let weights = support::random_weights(g, 1);
+        let mut rng = support::Rng(1);
+        let sizes = exec::random_sizes(g, &mut rng);
+        let inputs = exec::random_inputs(g, &sizes, &mut rng);
+        let inputs = inputs.into_iter().map(|(n, v)| (n, v.convert())).collect();
+        for (i, set) in sets.iter().filter(|s| s.function == *name).enumerate() {
+            writeln!(body, "{} = {}: {}", set.axis, set.size, set.members.join(", ")).unwrap();
+            writeln!(body, "  through {}", set.values.join(", ")).unwrap();
+            for r in &set.refused {
+                let words = r.source.map_or("", |s| {
+                    let file = if s.at.file == FileId(0) { s.at } else { s.site };
+                    &text[file.start as usize..file.end as usize]
+                });
+                writeln!(body, "  {}: {}: `{words}`", r.code.name(), r.text).unwrap();
+            }
+            if set.refused.is_empty() && set.size > 1 {
+                let kept: Vec<u64> = (0..set.size).filter(|i| i % 2 == 0).collect();
+                let both = delete(&c, g, &sizes, i, &kept, (&weights, &inputs)).unwrap();
+                let both = both.unwrap_or_else(|| panic!("{path}: {} cannot be removed", set.axis));
+                assert!(close(&both.zeroed, &both.smaller), "{path}: {} is not removed by zeros\n{both:?}", set.axis);
+            }
+        }
+        section(&mut out, &format!("coupled sets of {name}"), &body);
+    }
+    out
 }
 
 /// Programs of the whole language: they parse, print and parse back to the same tree. What cannot be checked yet says so.

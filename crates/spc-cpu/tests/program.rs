@@ -189,7 +189,8 @@ fn programs_agree_with_the_reference() {
 #[test]
 fn special_values_give_the_same_bits_compiled_and_interpreted() {
     for seed in 5000..5150 {
-        let case = random_case(seed, Options { steps: 10, special: true, choices: false, ..Options::default() }).unwrap();
+        let case =
+            random_case(seed, Options { steps: 10, special: true, choices: false, ..Options::default() }).unwrap();
         both(&case, seed);
     }
 }
@@ -198,7 +199,7 @@ fn special_values_give_the_same_bits_compiled_and_interpreted() {
 fn ids_out_of_range_are_reported() {
     let mut found = 0;
     for seed in 9000..9400 {
-        let mut case = random_case(seed, Options::default()).unwrap();
+        let mut case = random_case(seed, Options { choices: false, ..Options::default() }).unwrap();
         let graph = passes::run(&case.graph, None).unwrap().0;
         let is_id =
             |id: &NodeId| graph.readers(*id).iter().any(|r| matches!(graph.node(*r).unwrap().op, Op::Gather { .. }));
@@ -230,7 +231,7 @@ fn ids_out_of_range_are_reported() {
 
 #[test]
 fn wrong_calls_are_refused() {
-    let case = random_case(3, Options::default()).unwrap();
+    let case = random_case(3, Options { choices: false, ..Options::default() }).unwrap();
     let graph = passes::run(&case.graph, None).unwrap().0;
     let plan = Plan::all_dense(&graph, "cpu", "dense(16)").unwrap();
     let program = schedule(&graph, &plan, 4).unwrap();

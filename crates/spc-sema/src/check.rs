@@ -1,4 +1,5 @@
 //! The whole of checking: names, axes, models, data, functions, constraints, jobs, in this order.
+use crate::calls;
 use crate::consts::Consts;
 use crate::cx::{Cx, Res};
 use crate::elab::{self, Program};
@@ -68,7 +69,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
 
     // Names, axes or a model that are broken would make every function that reads them look broken too.
     let sound = named && whole;
-    let program = Program { names: &names, axes: &axes, models: &models, consts: &consts, limits: *limits };
+    let program = Program::new(&names, &axes, &models, &consts, *limits);
     let (mut graphs, mut entries) = (BTreeMap::new(), Vec::new());
     for (f, known) in functions.into_iter().filter(|(f, _)| sound && elab::is_entry(f, &axes)) {
         entries.push(f.name.name.clone());
@@ -96,7 +97,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     }
     let moment = time::length(ast).map_or(moment, |n| moment.of(n));
     let elaborated = graphs.clone();
-    let coupled = Coupled::new(&elaborated);
+    let coupled = Coupled::new(&elaborated, &calls::roots(ast));
     let resolver = Resolver {
         names: &names,
         axes: &axes,

@@ -4,6 +4,7 @@
 //! what a weight file holds is compared by [`check_stored`], which the driver calls with the file's header.
 
 mod bind;
+mod calls;
 mod check;
 mod consts;
 mod cx;
@@ -22,6 +23,7 @@ mod scope;
 pub mod time;
 
 pub use bind::{Stored, check_stored};
+pub use calls::called;
 pub use check::{Checked, check, check_at};
 pub use consts::{ConstValue, Constant};
 pub use cx::closest;

@@ -1,6 +1,7 @@
-//! The standard library, parsed once: items by module, and what each module imports from others.
+//! The standard library, parsed at most once: items by module, and what each module imports from others.
 use spc_base::{FileId, Limits};
 use spc_syntax::ast::{Ast, FnItem, Ident, Item, ItemKind, MaskItem, PatternItem, UseItem};
+use std::sync::OnceLock;
 
 /// Source files of the library get ids from here on, in the order of [`Library::sources`].
 pub const FIRST_LIBRARY_FILE: u32 = 1_000_000;
@@ -17,26 +18,32 @@ pub struct LibrarySource {
 
 #[derive(Clone, Debug)]
 struct File {
+    id: FileId,
     source: LibrarySource,
-    ast: Ast,
+    ast: OnceLock<Ast>,
 }
 
-/// The parsed standard library.
+impl File {
+    /// The tree, read when it is first asked for: a program uses few modules.
+    fn ast(&self) -> &Ast {
+        self.ast.get_or_init(|| spc_syntax::parse(&self.source.text, self.id, &Limits::default()).0)
+    }
+}
+
+/// The standard library. Files are read when something of their module is asked for.
 #[derive(Clone, Debug)]
 pub struct Library {
     files: Vec<File>,
 }
 
 impl Library {
-    /// Parses the embedded files. A library file that does not parse is a bug of ours, found by a test; here its broken
-    /// items are left out.
+    /// The embedded files. One that does not parse is a bug of ours, found by a test; here its broken items are left out.
     pub fn load() -> Library {
         Library::with(Vec::new())
     }
 
     /// The embedded modules, but for those that `own` has: a module of `own` replaces the whole embedded one of its name.
     pub fn with(own: Vec<LibrarySource>) -> Library {
-        let limits = Limits::default();
         let embedded = spc_stdlib::FILES.iter().filter(|f| own.iter().all(|o| o.module != f.module));
         let embedded = embedded.map(|f| LibrarySource {
             module: f.module.to_string(),
@@ -46,17 +53,14 @@ impl Library {
         let sources: Vec<LibrarySource> = embedded.chain(own.iter().cloned()).collect();
         let files = (FIRST_LIBRARY_FILE..)
             .zip(sources)
-            .map(|(id, source)| {
-                let ast = spc_syntax::parse(&source.text, FileId(id), &limits).0;
-                File { source, ast }
-            })
+            .map(|(id, source)| File { id: FileId(id), source, ast: OnceLock::new() })
             .collect();
         Library { files }
     }
 
     /// Every file with its tree, in order. The tree has the file's id.
     pub fn sources(&self) -> impl Iterator<Item = (&LibrarySource, &Ast)> {
-        self.files.iter().map(|f| (&f.source, &f.ast))
+        self.files.iter().map(|f| (&f.source, f.ast()))
     }
 
     pub fn has_module(&self, module: &str) -> bool {
@@ -76,7 +80,7 @@ impl Library {
 
     /// All items of a module, in file order.
     pub fn items<'s, 'm>(&'s self, module: &'m str) -> impl Iterator<Item = &'s Item> + use<'s, 'm> {
-        self.files.iter().filter(move |f| f.source.module == module).flat_map(|f| &f.ast.items)
+        self.files.iter().filter(move |f| f.source.module == module).flat_map(|f| &f.ast().items)
     }
 
     /// An item that a module defines, of any kind, with its doc comment.

@@ -31,7 +31,6 @@ mod api;
 mod artefact;
 mod bind;
 mod build;
-mod calls;
 mod check;
 mod compile;
 mod cuda;

@@ -105,7 +105,7 @@ impl Source {
             spc_sema::Measure::Accuracy { function, .. } => Some(function.as_str()),
             _ => None,
         }));
-        let called = crate::calls::called(&module.ast);
+        let called = spc_sema::called(&module.ast);
         let chosen = |f: &&String| {
             if named.is_empty() { !called.contains(f.as_str()) } else { named.contains(&f.as_str()) }
         };

@@ -16,6 +16,8 @@ impl Translator<'_, '_> {
                 }
                 Stmt::Store(kind, addr, v) => self.store(*kind, addr, *v)?,
                 Stmt::StoreTail { addr, value, n } => self.store_tail(addr, *value, *n)?,
+                // Cranelift has no prefetch.
+                Stmt::Prefetch(_) => {}
                 Stmt::Loop(l) => self.repeat(l)?,
             }
         }

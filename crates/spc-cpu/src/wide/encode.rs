@@ -84,6 +84,7 @@ impl Emitter<'_> {
             }
             (MOp::LoadTail, Some(m)) => self.load_tail(&r, m),
             (MOp::StoreTail, Some(m)) => self.store_tail(&r, m),
+            (MOp::Prefetch, Some(m)) => self.put(Instruction::with1(Code::Prefetcht0_m8, m)),
             (MOp::FBin(f, scalar), m) => {
                 let code = codes::fbin(f, self.is_512(), scalar);
                 let (d, a) = (self.width(r[0], scalar), self.width(r[1], scalar));

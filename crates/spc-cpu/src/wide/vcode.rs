@@ -94,6 +94,7 @@ pub(super) enum MOp {
     LoadTail,
     /// Uses value, n; temporaries as above.
     StoreTail,
+    Prefetch,
     /// Not max and min.
     FBin(FBin, bool),
     /// Max (true) or min, early; a temporary vector with AVX2.

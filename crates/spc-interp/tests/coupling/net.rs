@@ -9,6 +9,7 @@ pub struct Net {
     pub graph: Graph,
     pub weights: BTreeMap<String, Vec<f32>>,
     pub inputs: BTreeMap<String, Value<f64>>,
+    pub syms: Vec<u64>,
     /// Members that, left out of the zeroed set of the first axis of the weight named, change the result.
     pub needed: Vec<(String, Vec<String>)>,
     pub rng: Rng,
@@ -40,7 +41,15 @@ impl Net {
         let mut graph = Graph::new("f");
         graph.syms.push(Sym { name: "T".into(), lo: 1, hi: 8 });
         let tokens = 1 + rng.below(3) as u64;
-        let mut n = Net { graph, weights: BTreeMap::new(), inputs: BTreeMap::new(), needed: vec![], rng, d };
+        let mut n = Net {
+            graph,
+            weights: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            needed: vec![],
+            syms: vec![tokens],
+            rng,
+            d,
+        };
         let ty = Type::new(DType::F32, vec![Dim::free("T", SymId(0)), Dim::fixed("I", 3)]);
         let values = (0..tokens * 3).map(|_| f64::from(n.rng.eighth())).collect();
         let shape = [tokens as usize, 3];

@@ -71,6 +71,10 @@ impl Builder {
         self.push(Stmt::StoreTail { addr, value, n });
     }
 
+    pub fn prefetch(&mut self, addr: Addr) {
+        self.push(Stmt::Prefetch(addr));
+    }
+
     /// A loop of `count` rounds. `body` gets the round's index and the carried values, and gives as many values back
     /// for the next round. Returns the values after the last round.
     pub fn repeat(

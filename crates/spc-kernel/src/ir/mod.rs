@@ -89,6 +89,8 @@ pub enum Stmt {
         value: Val,
         n: Val,
     },
+    /// Says that the cache line at the address will be read soon. Has no effect on values and may point anywhere.
+    Prefetch(Addr),
     Loop(Loop),
 }
 

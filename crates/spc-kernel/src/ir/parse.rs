@@ -180,6 +180,9 @@ impl<'a> Parser<'a> {
         if self.eat("loop") {
             return self.repeat(depth);
         }
+        if self.eat("prefetch") {
+            return Ok(Stmt::Prefetch(self.addr()?));
+        }
         if self.eat("store_tail") {
             let addr = self.addr()?;
             let value = self.comma_value()?;

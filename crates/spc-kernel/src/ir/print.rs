@@ -75,6 +75,7 @@ impl Kernel {
                 Stmt::Let(v, op) => writeln!(f, "{pad}{} = {op}", self.typed(*v))?,
                 Stmt::Store(k, addr, v) => writeln!(f, "{pad}store.{} {addr}, {v}", k.name())?,
                 Stmt::StoreTail { addr, value, n } => writeln!(f, "{pad}store_tail {addr}, {value}, {n}")?,
+                Stmt::Prefetch(addr) => writeln!(f, "{pad}prefetch {addr}")?,
                 Stmt::Loop(l) => {
                     let carried: Vec<String> = l
                         .carried

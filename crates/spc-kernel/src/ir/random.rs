@@ -119,6 +119,9 @@ impl Gen<'_> {
     fn store(&mut self, v: Val, addr: Addr) {
         match self.b.ty(v) {
             Some(Ty::I64) => {
+                if self.rng.below(8) == 0 {
+                    self.b.prefetch(addr);
+                }
                 let kind = self.rng.pick(&[StoreKind::I32, StoreKind::U8]);
                 self.b.store(kind, addr, v);
             }

@@ -6,7 +6,9 @@
 pub mod cases;
 mod convert;
 pub mod expr;
+mod feature_major;
 mod gather;
+pub mod limits;
 mod map;
 mod nest;
 mod panel;
@@ -15,13 +17,14 @@ mod rowblock;
 mod tile;
 
 pub use convert::{to_feature_major, to_row_major};
+pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
 pub use gather::{GatherSpec, gather};
 pub use map::{MapSpec, Operand, iota, map};
 pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
 pub use reduce::{Factor, Fold, ReduceSpec, reduce};
-pub use rowblock::{TOKEN_PAD, padded_tokens, rowblock};
+pub use rowblock::rowblock;
 
 use spc_base::Bug;
 use spc_formats::Layout;

@@ -77,7 +77,7 @@ pub fn check_library(lib: &Library, limits: &Limits) -> Vec<(String, String, Vec
             let names = Names::collect(&mut cx, &empty, lib);
             let consts = Consts::collect(&mut cx, &names);
             let axes = Axes::new();
-            let p = Program { names: &names, axes: &axes, models: &[], consts: &consts, limits: *limits };
+            let p = Program::new(&names, &axes, &[], &consts, *limits);
             let origin = Some(module.to_string());
             let name = match &item.kind {
                 ItemKind::Fn(f) => {

@@ -97,7 +97,7 @@ impl Elab<'_, '_> {
                     .also(f.name.span, "the function"),
             );
         }
-        self.cx.spend(1 + self.p.axes.len() as u64, span)?;
+        self.cx.spend(1 + self.p.free.len() as u64, span)?;
         if origin.is_none() {
             self.cx.reached.insert(f.name.name.clone());
         }

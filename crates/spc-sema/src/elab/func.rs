@@ -69,7 +69,7 @@ impl Elab<'_, '_> {
                     .also(m.name.span, "the mask"),
             );
         }
-        self.cx.spend(1 + self.p.axes.len() as u64, span)?;
+        self.cx.spend(1 + self.p.free.len() as u64, span)?;
         let mut inner = if origin.is_none() { self.root_frame() } else { Frame::default() };
         inner.origin = origin;
         let mut position = 0;

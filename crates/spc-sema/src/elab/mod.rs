@@ -30,15 +30,38 @@ use spc_base::{Diagnostic, Limits, Span, codes};
 use spc_ir::{Dim, Graph, NodeId, Op, Size, Source, Sym, SymId, Type};
 use spc_syntax::ast::{self, DimKind, FnItem, TypeKind};
 use std::collections::BTreeMap;
-use value::{Frame, IndexScope, Val};
+use std::rc::Rc;
+use value::{Frame, IndexScope, Scope, Val};
 
 /// What elaboration reads.
 pub struct Program<'a> {
     pub names: &'a Names<'a>,
     pub axes: &'a Axes,
+    /// Those of the axes that have one size, and those that have a range.
+    sized: Rc<BTreeMap<String, Dim>>,
+    free: Vec<String>,
     pub models: &'a [Model],
     pub consts: &'a Consts,
     pub limits: Limits,
+}
+
+impl<'a> Program<'a> {
+    pub fn new(
+        names: &'a Names<'a>,
+        axes: &'a Axes,
+        models: &'a [Model],
+        consts: &'a Consts,
+        limits: Limits,
+    ) -> Program<'a> {
+        let (mut sized, mut free) = (BTreeMap::new(), Vec::new());
+        for (name, axis) in axes {
+            match axis.size {
+                AxisSize::Fixed(n) => _ = sized.insert(name.clone(), Dim::fixed(name, n)),
+                AxisSize::Range(..) => free.push(name.clone()),
+            }
+        }
+        Program { names, axes, sized: Rc::new(sized), free, models, consts, limits }
+    }
 }
 
 pub(crate) struct Elab<'a, 'c> {
@@ -238,11 +261,11 @@ impl Elab<'_, '_> {
 
     /// Axes of the root file are in scope by name.
     fn root_frame(&mut self) -> Frame {
-        let mut frame = Frame::default();
-        let names: Vec<String> = self.p.axes.keys().cloned().collect();
-        for n in names {
-            if let Some(d) = self.root_dim(&n) {
-                frame.axes.insert(n, d);
+        let mut frame = Frame { axes: Scope::of_root(Rc::clone(&self.p.sized)), ..Frame::default() };
+        let p = self.p;
+        for n in &p.free {
+            if let Some(d) = self.root_dim(n) {
+                frame.axes.insert(n.clone(), d);
             }
         }
         frame

@@ -64,14 +64,40 @@ pub(super) struct Lambda {
     pub frame: Frame,
 }
 
+/// Axis names in scope and the dimension each stands for. What a function binds itself hides the root file's axes of fixed
+/// size, which all functions share: a file may have thousands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Scope {
+    own: BTreeMap<String, Dim>,
+    root: Option<Rc<BTreeMap<String, Dim>>>,
+}
+
+impl Scope {
+    /// A scope in which the root file's axes are seen.
+    pub fn of_root(root: Rc<BTreeMap<String, Dim>>) -> Scope {
+        Scope { own: BTreeMap::new(), root: Some(root) }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Dim> {
+        self.own.get(name).or_else(|| self.root.as_ref()?.get(name))
+    }
+
+    pub fn contains_key(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub fn insert(&mut self, name: String, dim: Dim) {
+        self.own.insert(name, dim);
+    }
+}
+
 /// Local names of one function instance.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Frame {
     /// `None`: the root file.
     pub origin: Option<String>,
     pub env: BTreeMap<String, Val>,
-    /// Axis names in scope and the dimension each stands for.
-    pub axes: BTreeMap<String, Dim>,
+    pub axes: Scope,
     /// Where those dimensions come from.
     pub from: BTreeMap<String, From>,
     /// What `..` stands for.

@@ -22,7 +22,7 @@ use spc_ir::couple::Coupling;
 use spc_ir::{Cover, Graph, Member, Overlap, Part, Tail};
 use spc_syntax::ast::{BinaryOp, Clause, Expr, ExprKind, GroupItem, GroupRef, Ident, ItemKind};
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The coupled sets of all entry functions together, computed when a group first asks.
 #[derive(Debug)]
@@ -32,8 +32,10 @@ pub struct Coupled<'a> {
 }
 
 impl<'a> Coupled<'a> {
-    pub fn new(graphs: &'a BTreeMap<String, Graph>) -> Coupled<'a> {
-        Coupled { graphs: graphs.values().collect(), coupling: OnceCell::new() }
+    /// Of these functions, those that are called from outside: what an inner one gives is no output of the program.
+    pub fn new(graphs: &'a BTreeMap<String, Graph>, roots: &BTreeSet<&str>) -> Coupled<'a> {
+        let outer = graphs.iter().filter(|(n, _)| roots.contains(n.as_str()));
+        Coupled { graphs: outer.map(|(_, g)| g).collect(), coupling: OnceCell::new() }
     }
 
     pub fn get(&self, cx: &mut Cx, span: spc_base::Span) -> Res<&Coupling> {
@@ -137,7 +139,7 @@ pub fn check_overlap(cx: &mut Cx, g: &GroupRef, members: &[Member], overlap: Opt
     let Some((weight, dims)) = crossing(members).filter(|_| overlap.is_none()) else { return Ok(()) };
     let d = Diagnostic::error(codes::OVERLAP, format!("elements of `{weight}` lie in several groups"));
     let how = if dims.0 == dims.1 { "slices meet in one axis" } else { "slices along two axes cross there" };
-    cx.report(d.at(g.span, how).help("say what becomes of them: `on_overlap sum` or `on_overlap latent`"))
+    cx.report(d.at(g.span, how).help("with `on_overlap sum` an element stays when all of its slices are kept"))
 }
 
 /// A weight in which parts of different families, or several parts of one, share elements; and their dimensions.

@@ -84,6 +84,13 @@ impl Selector<'_> {
         Ok(())
     }
 
+    pub(super) fn prefetch(&mut self, a: &Addr) -> Result<(), Bug> {
+        let mut operands = Vec::new();
+        let mem = self.mem(a, &mut operands)?;
+        self.code.emit(MOp::Prefetch, &operands, Some(mem));
+        Ok(())
+    }
+
     pub(super) fn store_tail(&mut self, a: &Addr, v: Val, n: Val) -> Result<(), Bug> {
         let mut operands = vec![self.operand(v)?, self.operand(n)?];
         operands.extend(self.tail_temps());

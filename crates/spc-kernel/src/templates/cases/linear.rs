@@ -2,7 +2,7 @@
 use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
 use crate::math::erf;
-use crate::templates::{LinearSpec, padded_tokens, panel, rowblock, to_feature_major, to_row_major};
+use crate::templates::{LinearSpec, padded_tokens, panel, position, rowblock, to_feature_major, to_row_major};
 use spc_base::Bug;
 use spc_formats::{Array, Layout, pack};
 use spc_ir::ScalarExpr;
@@ -79,7 +79,7 @@ fn layout(rng: &mut Rng, lanes: usize) -> Layout {
 pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
     let layout = layout(rng, lanes);
     let (rows, cols) = (1 + rng.below(40), 1 + rng.below(40));
-    let tokens: usize = [1, 2, 7, 15, 16, 17, 33, 48, 50][rng.below(9)];
+    let tokens: usize = [1, 2, 7, 15, 16, 17, 33, 48, 50, 100, 145, 200][rng.below(12)];
     let row_major = matches!(layout, Layout::Dense { .. }) && rng.below(2) == 0;
     let act = activation(rng).filter(|_| finite);
     let expr = act.map(|a| ScalarExpr::parse(a.0)).transpose().map_err(Bug::new)?;
@@ -99,7 +99,8 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
     let plain = |rng: &mut Rng| (rng.below(4001) as f32 - 2000.0) / 1000.0;
     let x: Vec<f32> = (0..tokens * cols).map(|_| if finite { plain(rng) } else { rng.float() }).collect();
     // Token t, feature f of a matrix of `features` features.
-    let at = |t: usize, f: usize, features: usize| if row_major { t * features + f } else { f * np + t };
+    let at =
+        |t: usize, f: usize, features: usize| if row_major { t * features + f } else { position(t, f, features, np) };
     let (x_len, y_len) = if row_major { (tokens * cols, tokens * rows) } else { (np * cols, np * rows) };
     let mut stored = vec![0.0f32; x_len];
     for t in 0..tokens {
@@ -139,11 +140,14 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
 
 /// A conversion between activation layouts. The result is exact, pads included.
 pub fn converted(rng: &mut Rng) -> Result<Case, Bug> {
-    let (tokens, features) = (1 + rng.below(40), 1 + rng.below(12));
+    let (tokens, features) = (1 + rng.below(120), 1 + rng.below(12));
     let np = padded_tokens(tokens as u64).unwrap_or(0) as usize;
     let value = |t: usize, f: usize| (t * features + f) as f32;
     let rm: Vec<f32> = (0..tokens * features).map(|i| i as f32).collect();
-    let fm: Vec<f32> = (0..features * np).map(|i| if i % np < tokens { value(i % np, i / np) } else { 0.0 }).collect();
+    let mut fm = vec![0.0f32; features * np];
+    for (t, f) in (0..tokens).flat_map(|t| (0..features).map(move |f| (t, f))) {
+        fm[position(t, f, features, np)] = value(t, f);
+    }
     let to_fm = rng.below(2) == 0;
     let (x, y, range) = if to_fm { (rm, fm, features) } else { (fm, rm, tokens) };
     let kernel = if to_fm { to_feature_major(features)? } else { to_row_major(features)? };

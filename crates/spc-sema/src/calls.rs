@@ -16,6 +16,40 @@ pub fn called(ast: &Ast) -> BTreeSet<&str> {
     out
 }
 
+/// Functions that are called from outside: those that no other calls, and those that a `run` or an `expect` names.
+pub(crate) fn roots(ast: &Ast) -> BTreeSet<&str> {
+    let inner = called(ast);
+    let mut named = BTreeSet::new();
+    let mut out = BTreeSet::new();
+    for item in &ast.items {
+        match &item.kind {
+            ItemKind::Fn(f) if !inner.contains(f.name.as_str()) => {
+                out.insert(f.name.as_str());
+            }
+            ItemKind::Run(r) => {
+                let calls = r.fields.iter().filter(|f| f.name.as_str() == "call");
+                calls.for_each(|f| expr(&f.value, &mut named));
+            }
+            ItemKind::Expect(e) => arguments(&e.value, &mut named),
+            _ => {}
+        }
+    }
+    out.extend(named);
+    out
+}
+
+/// Plain names among the arguments of calls: `accuracy(classify, digits.test) >= 95%`.
+fn arguments<'a>(e: &'a Expr, out: &mut BTreeSet<&'a str>) {
+    match &e.kind {
+        ExprKind::Binary { lhs, rhs, .. } => {
+            arguments(lhs, out);
+            arguments(rhs, out);
+        }
+        ExprKind::Call { args, .. } => out.extend(args.iter().filter_map(|a| a.value.as_name()).map(|n| n.as_str())),
+        _ => {}
+    }
+}
+
 fn block<'a>(b: &'a Block, out: &mut BTreeSet<&'a str>) {
     for s in &b.stmts {
         match s {

@@ -1,0 +1,157 @@
+//! Linear kernels against the limits of the core, both in one run. `cargo bench -p spc-cpu --bench cells [-- FILTER ..]`
+//!
+//! Each cell interleaves calls of the kernel with calls of the limiting loop (multiply-adds on registers, or reads of
+//! memory) and prints the median and the best decile of the paired ratios.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
+use spc_formats::{Array, Layout, pack, validate};
+use spc_kernel::templates::limits::{READ_ROUND, fma_peak, fma_peak_round, read_stream};
+use spc_kernel::templates::{LinearSpec, padded_tokens, rowblock};
+use std::time::Instant;
+
+const PAIRS: usize = 60;
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn f32(&mut self) -> f32 {
+        ((self.next() >> 40) as f32 / (1u64 << 23) as f32) - 1.0
+    }
+}
+
+fn seconds(f: impl FnOnce()) -> f64 {
+    let t = Instant::now();
+    f();
+    t.elapsed().as_secs_f64()
+}
+
+fn quantile(v: &[f64], q: f64) -> f64 {
+    let mut v = v.to_vec();
+    v.sort_by(f64::total_cmp);
+    v[((v.len() - 1) as f64 * q).round() as usize]
+}
+
+/// Address of every array a kernel reads, by parameter name.
+struct Args<'a>(Vec<(&'a str, u64)>);
+
+impl Args<'_> {
+    fn words(&self, params: &[spc_kernel::ir::Param]) -> Vec<u64> {
+        params.iter().map(|p| self.0.iter().find(|(n, _)| *n == p.name).unwrap().1).collect()
+    }
+}
+
+fn buffer(a: &Array) -> AlignedBuf {
+    match a {
+        Array::F32(a) => AlignedBuf::from_f32(a),
+        Array::U32(a) => AlignedBuf::from_bytes(&a.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<_>>()),
+        Array::U8(a) => AlignedBuf::from_bytes(a),
+    }
+}
+
+fn call(m: &JitModule, words: &[u64]) {
+    // SAFETY: the words are buffers of the sizes that the kernel documents.
+    unsafe { m.call(0, words).unwrap() }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let isa = args.iter().find_map(|a| Isa::from_name(a)).unwrap_or(Isa::native());
+    let filters: Vec<&String> = args.iter().filter(|a| Isa::from_name(a).is_none()).collect();
+    let lanes = isa.lanes();
+    let peak = compile_wide(&[fma_peak(lanes).unwrap()], isa, false).unwrap();
+    let read = compile_wide(&[read_stream(lanes).unwrap()], isa, false).unwrap();
+    let ones = AlignedBuf::from_f32(&vec![1.0; 2 * lanes]);
+    let mut sink = AlignedBuf::zeroed(4 * lanes);
+    let sink = sink.bytes_mut().as_mut_ptr() as u64;
+    println!("{}; W 4096 x 4096; median and best decile of {PAIRS} pairs", isa.name());
+    println!("| layout, zeros, tokens | us | GFLOP/s useful | % of FMA peak | best decile | stored GB/s |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let (o, k) = (4096usize, 4096usize);
+    for name in
+        ["dense(16)", "vx1(4)", "vx1(6)", "vx1(8)", "vx1(12)", "vx1(16)", "bsr(16,16)", "vx1(1)", "vx1(2)", "csr"]
+    {
+        let layout: Layout = name.parse().unwrap();
+        for zeros in [50u64, 75, 90] {
+            if layout == (Layout::Dense { panel: 16 }) && zeros != 50 {
+                continue;
+            }
+            for n in [1u64, 16, 48, 128] {
+                let cell = format!("{name} {zeros} {n}");
+                if !filters.is_empty() && !filters.iter().any(|f| cell.contains(f.as_str())) {
+                    continue;
+                }
+                let (r, c) = match layout {
+                    Layout::Dense { .. } => (1, 1),
+                    Layout::Vx1 { v } => (v as usize, 1),
+                    Layout::Bsr { r, c } => (r as usize, c as usize),
+                    _ => (1, 1),
+                };
+                let mut rng = Random(0x9e37_79b9_7f4a_7c15);
+                let (down, across) = (o.div_ceil(r), k.div_ceil(c));
+                let kept: Vec<bool> = (0..down * across)
+                    .map(|_| matches!(layout, Layout::Dense { .. }) || rng.next() % 100 >= zeros)
+                    .collect();
+                let w: Vec<f32> = (0..o * k)
+                    .map(|i| if kept[(i / k / r) * across + i % k / c] { rng.f32() + 1.5 } else { 0.0 })
+                    .collect();
+                let stored = w.iter().filter(|v| **v != 0.0).count();
+                let packed = validate(pack(&layout, o, k, &w).unwrap()).unwrap();
+                let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
+                let kernel = rowblock(&spec).unwrap();
+                let module = compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
+                let np = padded_tokens(n).unwrap() as usize;
+                let x: Vec<f32> = (0..np * k).map(|_| rng.f32()).collect();
+                let x = AlignedBuf::from_f32(&x);
+                let mut y = AlignedBuf::zeroed(4 * np * o);
+                let arrays: Vec<(String, AlignedBuf)> =
+                    packed.packed().arrays.iter().map(|(n, a)| (n.to_string(), buffer(a))).collect();
+                let mut list: Vec<(&str, u64)> =
+                    arrays.iter().map(|(n, b)| (n.as_str(), b.bytes().as_ptr() as u64)).collect();
+                list.extend([
+                    ("x", x.bytes().as_ptr() as u64),
+                    ("y", y.bytes_mut().as_mut_ptr() as u64),
+                    ("np", np as u64),
+                    ("lo", 0),
+                    ("hi", spec.blocks() as u64),
+                ]);
+                let words = Args(list).words(&kernel.params);
+                let flops = 2.0 * stored as f64 * n as f64;
+                let once = seconds(|| call(&module, &words)).min(seconds(|| call(&module, &words)));
+                let rounds = (once.min(0.02) * 80e9 / fma_peak_round(lanes) as f64).max(1e3) as u64;
+                let peak_words = [ones.bytes().as_ptr() as u64, sink, rounds];
+                let peak_flops = 2.0 * (rounds as usize * fma_peak_round(lanes)) as f64;
+                let (mut times, mut ratios) = (Vec::new(), Vec::new());
+                for _ in 0..PAIRS {
+                    let a = seconds(|| call(&peak, &peak_words));
+                    let t = seconds(|| call(&module, &words));
+                    let b = seconds(|| call(&peak, &peak_words));
+                    times.push(t);
+                    ratios.push((flops / t) / (peak_flops / a.min(b)));
+                }
+                let t = quantile(&times, 0.5);
+                let bytes: usize = arrays.iter().map(|(_, b)| b.len()).sum();
+                println!(
+                    "| {cell} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} |",
+                    t * 1e6,
+                    flops / t / 1e9,
+                    100.0 * quantile(&ratios, 0.5),
+                    100.0 * quantile(&ratios, 0.9),
+                    bytes as f64 / t / 1e9,
+                );
+            }
+        }
+    }
+    let big = AlignedBuf::zeroed(512 << 20);
+    for bytes in [1usize << 20, 32 << 20, 512 << 20] {
+        let words = [big.bytes().as_ptr() as u64, sink, (bytes / READ_ROUND) as u64];
+        let times: Vec<f64> = (0..9).map(|_| seconds(|| call(&read, &words))).collect();
+        println!("read {} MiB: {:.1} GB/s", bytes >> 20, bytes as f64 / quantile(&times, 0.5) / 1e9);
+    }
+}

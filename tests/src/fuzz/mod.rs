@@ -1,0 +1,20 @@
+//! What must hold for any bytes, as plain functions that panic where it does not; and a deterministic source of bytes that
+//! are nearly programs.
+//!
+//! No body fails for input that a user can mend: that is a diagnostic. It fails for a panic, a bug of ours, a place outside
+//! the text, an internal word, a formatter that changes the program or is not idempotent, and a core form that is not the
+//! program.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bodies;
+mod core;
+mod corpus;
+mod mutate;
+
+pub use bodies::{check, format, parse};
+pub use core::{assert_core, same_module};
+pub use corpus::{corpus, programs, root};
+pub use mutate::Mutator;
+
+/// A body, by its name.
+pub const BODIES: [(&str, fn(&[u8])); 3] = [("parse", parse), ("check", check), ("format", format)];

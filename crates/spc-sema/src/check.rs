@@ -140,6 +140,14 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         }
     }
     require::check_order(&mut cx, &requires);
+    let mut quantizes = Vec::new();
+    for item in ast.items.iter().filter(|_| complete) {
+        let ItemKind::Quantize(q) = &item.kind else { continue };
+        let number = quantizes.len() + 1;
+        let name = q.name.as_ref().map_or_else(|| format!("quantize{number}"), |n| n.name.clone());
+        quantizes.extend(resolver.quantize(&mut cx, q, item.span, name).ok());
+    }
+    require::check_twice(&mut cx, &quantizes);
     let groups = if complete { group::check_items(&mut cx, &resolver, ast) } else { Vec::new() };
     for g in graphs.values_mut() {
         attach(g, &requires);
@@ -167,7 +175,8 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     cx.diags.truncate(limits.diagnostics);
     let consts = consts.listed(ast);
     let ast = ast.clone();
-    let module = Module { axes, consts, models, data, groups, requires, runs, targets, expects, entries, core, ast };
+    let module =
+        Module { axes, consts, models, data, groups, requires, quantizes, runs, targets, expects, entries, core, ast };
     Checked { module, graphs, types: cx.types, diagnostics: cx.diags }
 }
 
@@ -352,7 +361,6 @@ fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
                 | ItemKind::Penalty(_)
                 | ItemKind::Update(_)
                 | ItemKind::Penalize(_)
-                | ItemKind::Quantize(_)
                 | ItemKind::Train(_)
                 | ItemKind::Plan(_)
         );

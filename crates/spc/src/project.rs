@@ -5,8 +5,9 @@ use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_interp::{ProjectError, Projected};
 use spc_ir::Require;
-use spc_sema::Module;
+use spc_sema::{Module, StoredAs};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// The constraints of a program as data, in file order.
 pub fn requires(module: &Module) -> Vec<Require> {
@@ -14,7 +15,7 @@ pub fn requires(module: &Module) -> Vec<Require> {
 }
 
 /// Weights that satisfy every constraint, and what each sentence did. Only constrained weights are copied. A constraint
-/// that removed nothing gives the warning SP0307.
+/// that removed nothing gives the warning SP0307. What is quantised has the values that its stored form can hold.
 pub fn project(s: &mut Session<'_>, module: &Module, weights: &WeightSet) -> Res<(WeightSet, Vec<Projected>)> {
     let all = requires(module);
     let mut copies: BTreeMap<String, Vec<f32>> = BTreeMap::new();
@@ -40,6 +41,23 @@ pub fn project(s: &mut Session<'_>, module: &Module, weights: &WeightSet) -> Res
         if zeroed == 0 {
             let text = format!("`{}` removed nothing: the weights already satisfy it", r.name);
             s.warn(Diagnostic::warning(codes::REMOVED_NOTHING, text).at(r.span, "every weight stays"));
+        }
+    }
+    for q in &module.quantizes {
+        for t in &q.tensors {
+            let values = match copies.entry(t.weight.clone()) {
+                Entry::Occupied(e) => e.into_mut(),
+                Entry::Vacant(e) => e.insert(weights.want(&t.weight)?.values().to_vec()),
+            };
+            match q.to {
+                StoredAs::Int { bits } => spc_interp::quantize_int(values, &t.shape, &t.tile, bits)?,
+                StoredAs::F16 => spc_interp::round_f16(values),
+                StoredAs::Bf16 => spc_interp::round_bf16(values),
+            }
+            if values.iter().any(|v| !v.is_finite()) {
+                let text = format!("`{}` holds a value beyond the range of its stored form", t.weight);
+                return Err(Diagnostic::error(codes::NOT_FINITE, text).at(q.span, "stored as this").into());
+            }
         }
     }
     let mut out = weights.clone();

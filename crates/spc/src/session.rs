@@ -3,8 +3,8 @@ use crate::engine::Cpu;
 use crate::world::World;
 use spc_base::{Diagnostic, FileId, Limits};
 use spc_cpu::Isa;
-use spc_report::SourceMap;
 use spc_ir::method::Moment;
+use spc_report::SourceMap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -42,7 +42,7 @@ pattern vnm(v: int, m: int, along: axis = in) =
   keep 4 of m of tile(out: v) per tile(out: v, along: m) by joint
   then keep 2 of 4 of elements per tile(along: m) by abs
 
-require thin: keep 75% of neuron per layer min 1 per tensor by joint norm2 on net.* except net.head multiple 64 at end
+require thin: keep 75% of neuron per layer min 1 per tensor by joint norm2 on net.* except net.head multiple 64 at 90% of steps
 require pages: keep above 1e-3 of wq@(KV: h) & wo@(KV: h) per model always first 1, last 4 every 100 steps until 80%
 require nm24: nm(2, 4) on net.layer.*.{gate, down} via sr_ste(2e-4) ragged
 penalize l1s: 1e-3 * l1() of elements where !select(keep most of elements) then group_l2() of neuron via prox pad

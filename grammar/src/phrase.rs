@@ -183,6 +183,8 @@ pub fn phrase(rule: Rule) -> Phrase {
         Rule::except => Clause("except"),
         Rule::selector => Thing("a selector such as `net.*`"),
         Rule::at => Clause("at"),
+        Rule::moment | Rule::part_of_run => Thing("a time such as `80%` or `end`"),
+        Rule::steps => Word("steps"),
         Rule::every => Clause("every"),
         Rule::via => Clause("via"),
         Rule::always => Clause("always"),

@@ -8,6 +8,9 @@ mod corpus;
 mod editors;
 #[path = "grammars/queries.rs"]
 mod queries;
+// The random programs that the parser and the printer are tested on.
+#[path = "../../crates/spc-syntax/tests/common/programs.rs"]
+mod random;
 #[path = "grammars/textmate.rs"]
 mod textmate;
 #[path = "grammars/trees.rs"]

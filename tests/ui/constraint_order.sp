@@ -11,3 +11,5 @@ require fine: keep 2 of 4 of elements per tile(in: 4) on net.w
 require coarse: keep 50% of tile(out: 8, in: 8) per tensor on net.w
 require rows: keep 50% of tile(out: 1, in: all) per tensor multiple 4 on net.v
 require columns: keep 50% of tile(in: 1, out: all) per tensor min 1 per tensor on net.v
+require square: keep 1 of 4 of elements per tile(in: 4) on net.q
+require blocks: keep 50% of tile(out: 8, in: 8) per tile(out: 8, in: all) on net.q

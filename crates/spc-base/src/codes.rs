@@ -90,6 +90,11 @@ registry! {
     AXIS_PARAMETER = "SP0220", "an axis parameter may be a misspelt axis";
 
     SCORE_NAN = "SP0240", "a score has no place in an order";
+    SCORE_AXES = "SP0241", "a score does not fit the choice";
+    CHOICE_CLAUSE = "SP0242", "a choice at run time cannot be said so";
+    NOTHING_SPARED = "SP0243", "no reader can leave out what is not chosen";
+    ALWAYS = "SP0244", "more is always kept than the amount";
+    CACHE = "SP0245", "a cache is used wrongly";
 
     TILE = "SP0301", "a tile does not divide its axis";
     NOTHING_MATCHED = "SP0302", "a selector matches nothing";

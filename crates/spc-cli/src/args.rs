@@ -91,6 +91,9 @@ pub enum Command {
         /// Threads that kernels run on. Any number gives the same results.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
         threads: Option<u16>,
+        /// Run in the reference interpreter instead of compiled code.
+        #[arg(long)]
+        interp: bool,
         #[command(flatten)]
         on: OnIsa,
         /// Print the result as JSON.
@@ -137,6 +140,8 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Serve an editor: the language server, over standard input and output.
+    Lsp,
     /// Write the weights with every `require` applied.
     Export {
         file: PathBuf,
@@ -225,7 +230,7 @@ impl Cli {
     /// The files that the command's options name; a formatter has none.
     fn bind(&self) -> Option<&Bind> {
         match &self.command {
-            Command::Fmt { .. } => None,
+            Command::Fmt { .. } | Command::Lsp => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }
             | Command::Run { bind, .. }
@@ -258,9 +263,10 @@ impl Cli {
         if let Command::Run { on, .. } | Command::Verify { on, .. } = &self.command {
             o.isa = Some(on.isa);
         }
-        if let Command::Run { text, threads, .. } = &self.command {
+        if let Command::Run { text, threads, interp, .. } = &self.command {
             o.texts.clone_from(text);
             o.threads = threads.map(usize::from);
+            o.interp = *interp;
         }
         o
     }

@@ -3,6 +3,7 @@
 
 mod args;
 mod bars;
+mod editor;
 mod output;
 
 use args::{Cli, Command, ExportKind};
@@ -19,6 +20,9 @@ fn main() -> ExitCode {
     if let Some((option, name)) = cli.bound_twice() {
         let text = format!("`{option}` gives `{name}` twice");
         Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit();
+    }
+    if matches!(cli.command, Command::Lsp) {
+        return ExitCode::from(editor::serve());
     }
     let output = Output::new(cli.message_format);
     let world = DiskWorld::default();
@@ -62,6 +66,8 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             let (target, tensor) = (target.target.clone(), tensor.clone());
             driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json })
         }
+        // Done before there is a session.
+        Command::Lsp => Ok(Done::default()),
         Command::Fmt { paths, check } => driver::format_paths(s, &FormatFiles { paths: paths.clone(), check: *check }),
         Command::Export { file, emit: ExportKind::Safetensors, out, model, .. } => {
             driver::export_file(s, file, model.as_deref(), out)

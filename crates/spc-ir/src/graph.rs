@@ -188,10 +188,16 @@ impl Graph {
 
     /// Makes every reader of `old` (and every output that is `old`) read `new` instead.
     pub(crate) fn redirect(&mut self, old: NodeId, new: NodeId) {
+        self.redirect_but(old, new, None);
+    }
+
+    /// As [`Graph::redirect`], but one reader keeps reading `old`.
+    pub(crate) fn redirect_but(&mut self, old: NodeId, new: NodeId, but: Option<NodeId>) {
         let edges: Vec<_> = self
             .g
             .edges_directed(old.index(), Direction::Outgoing)
             .map(|e| (e.id(), e.target(), *e.weight()))
+            .filter(|(_, target, _)| but.is_none_or(|b| b.index() != *target))
             .collect();
         for (e, target, slot) in edges {
             self.g.remove_edge(e);

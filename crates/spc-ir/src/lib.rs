@@ -5,6 +5,7 @@
 //! back to itself ([`Graph::parse`], `Display`), and a [`Graph::verify`]. The meaning of each operator is in
 //! `docs/ir.md`; the reference interpreter (`spc-interp`) is that text as code.
 
+mod along;
 mod constraint;
 mod constraint_text;
 pub mod couple;
@@ -25,6 +26,7 @@ mod verify;
 mod verify_tests;
 pub mod view;
 
+pub use along::{Along, Softmax, along};
 pub use constraint::{Amount, Cost, Cover, Floor, Keep, Member, Overlap, Part, Require, Scope, Score, Slices, Tail};
 pub use derived::Formula;
 pub use expr::{BinFn, ScalarExpr, UnFn};

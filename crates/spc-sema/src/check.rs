@@ -10,6 +10,7 @@ use crate::library::Library;
 use crate::module::{Module, Require};
 use crate::require::{self, Resolver};
 use crate::roles::{self, Roles};
+use crate::runtime::{self, RunTime};
 use crate::scope::Names;
 use crate::{model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
@@ -24,6 +25,8 @@ pub struct Checked {
     pub module: Module,
     /// By function name, before any pass. Each carries the constraints on the weights it reads.
     pub graphs: BTreeMap<String, Graph>,
+    /// The dense meaning of the functions on whose values a constraint acts; for all others it is the same graph.
+    pub dense: BTreeMap<String, Graph>,
     /// Types of the values that statements of the root file assign, by the span of the name.
     pub types: BTreeMap<Span, spc_ir::Type>,
     pub diagnostics: Vec<Diagnostic>,
@@ -86,6 +89,13 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         {
             let _ = elab::check_mask_alone(&mut cx, &program, None, m);
         }
+        if let ItemKind::Score(s) = &item.kind
+            && !cx.reached.contains(&s.name.name)
+            && elab::is_value_score(s)
+        {
+            let f = ast::FnItem { name: s.name.clone(), sig: s.sig.clone() };
+            let _ = elab::check_alone(&mut cx, &program, None, &f);
+        }
     }
     let complete = sound && graphs.len() == entries.len();
 
@@ -110,6 +120,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     };
     let mut core = ast.clone();
     let mut requires = Vec::new();
+    let mut run_time: Vec<RunTime> = Vec::new();
     for (item, out) in ast.items.iter().zip(&mut core.items) {
         let ItemKind::Require(r) = &item.kind else { continue };
         let Ok(mut sentence) = pattern::expand(&mut cx, &names, &r.what) else { continue };
@@ -128,6 +139,14 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         }
         if !sound {
             continue;
+        }
+        match runtime::run_time(&mut cx, &names, &name, &sentence, item.span) {
+            Ok(None) => {}
+            Ok(Some(r)) => {
+                run_time.push(r);
+                continue;
+            }
+            Err(_) => continue,
         }
         let before = cx.diags.len();
         let keeps = resolver.keeps(&mut cx, &mut sentence);
@@ -149,7 +168,12 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     }
     require::check_twice(&mut cx, &quantizes);
     let groups = if complete { group::check_items(&mut cx, &resolver, ast) } else { Vec::new() };
-    for g in graphs.values_mut() {
+    let mut dense = if complete && !run_time.is_empty() {
+        runtime::choices(&mut cx, &program, ast, &run_time, moment, &mut graphs)
+    } else {
+        BTreeMap::new()
+    };
+    for g in graphs.values_mut().chain(dense.values_mut()) {
         attach(g, &requires);
     }
 
@@ -174,10 +198,25 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
 
     cx.diags.truncate(limits.diagnostics);
     let consts = consts.listed(ast);
+    let choices = run_time.into_iter().map(RunTime::listed).collect();
     let ast = ast.clone();
-    let module =
-        Module { axes, consts, models, data, groups, requires, quantizes, runs, targets, expects, entries, core, ast };
-    Checked { module, graphs, types: cx.types, diagnostics: cx.diags }
+    let module = Module {
+        axes,
+        consts,
+        models,
+        data,
+        groups,
+        requires,
+        choices,
+        quantizes,
+        runs,
+        targets,
+        expects,
+        entries,
+        core,
+        ast,
+    };
+    Checked { module, graphs, dense, types: cx.types, diagnostics: cx.diags }
 }
 
 /// Drops the diagnostics after the first `from` that only say that something does not exist.
@@ -355,6 +394,11 @@ fn attach(g: &mut Graph, requires: &[Require]) {
 /// Items that parse but that this version cannot check.
 fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
     for item in &ast.items {
+        if let ItemKind::Score(s) = &item.kind
+            && elab::is_value_score(s)
+        {
+            continue;
+        }
         let later = matches!(
             item.kind,
             ItemKind::Score(_)

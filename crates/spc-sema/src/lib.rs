@@ -19,6 +19,7 @@ mod module;
 mod pattern;
 mod require;
 mod roles;
+mod runtime;
 mod scope;
 pub mod time;
 

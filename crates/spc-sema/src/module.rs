@@ -195,6 +195,15 @@ pub struct Require {
     pub span: Span,
 }
 
+/// A constraint on a named value of a function: part of the function's meaning, approximate, left out of the dense program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueChoice {
+    pub name: String,
+    pub function: String,
+    pub value: String,
+    pub span: Span,
+}
+
 /// A number for each group, for penalties and budgets that weigh groups.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GroupWeight {
@@ -259,6 +268,8 @@ pub struct Module {
     pub requires: Vec<Require>,
     /// They act after every constraint.
     pub quantizes: Vec<Quantize>,
+    /// Constraints on values that are chosen at run time.
+    pub choices: Vec<ValueChoice>,
     pub runs: Vec<Run>,
     pub targets: Vec<Target>,
     pub expects: Vec<Expect>,

@@ -100,7 +100,7 @@ fn leads(ix: &Index, text: &str, word: &str, nth: usize) -> Option<(DefKind, Str
 fn a_broken_line_costs_only_itself() {
     let text = NET.replace("  y = nn.relu(h)\n", "  y = nn.relu(h, net.\n");
     let ix = index(&text);
-    assert_eq!(ix.broken.len(), 1);
+    assert_eq!(ix.broken.len(), 2, "the item, and the line that could not be read");
     // The rest of the function, and the words of the broken line too.
     assert_eq!(leads(&ix, &text, "x, net", 0), Some((DefKind::Param, "x".into())));
     assert_eq!(leads(&ix, &text, "h, net", 0), Some((DefKind::Local, "h".into())));

@@ -6,6 +6,7 @@ pub mod ast;
 mod build;
 mod dump;
 mod format;
+mod hint;
 mod message;
 mod parse;
 mod print;

@@ -1,5 +1,6 @@
 //! Messages for words that the grammar refuses, and for ratios that it accepts but nobody can read.
 use crate::ast::{BinaryOp, Expr, ExprKind, Span};
+use crate::hint::{Refused, hint};
 use crate::scan::{Scan, in_column_1, line_end, word_at};
 use pest::error::{Error, ErrorVariant, InputLocation};
 use spc_base::{Diagnostic, FileId, codes};
@@ -88,10 +89,31 @@ impl<'a> Source<'a> {
         let mut out = Diagnostic::error(codes::SYNTAX, format!("expected {expected}, found {shown}"))
             .at(here, format!("expected {expected}"));
         let glued = self.text[..at].ends_with([' ', '\t']);
-        if glued && matches!(found.text, "(" | "[") && before.is_some_and(|t| word_at(t.text, 0) == t.text) {
+        if let Some(help) = self.habit(from, &found, before.as_ref(), positives) {
+            out = out.help(help);
+        } else if glued && matches!(found.text, "(" | "[") && before.is_some_and(|t| word_at(t.text, 0) == t.text) {
             out = out.help("a call or an index stands right after its name, without a blank");
         }
         out
+    }
+
+    /// A help where the words look like another language's.
+    fn habit(
+        &self,
+        from: usize,
+        found: &Token<'_>,
+        before: Option<&Token<'_>>,
+        wanted: &[Rule],
+    ) -> Option<&'static str> {
+        let wants = |rules: &[Rule]| wanted.iter().any(|r| rules.contains(r));
+        hint(&Refused {
+            item: word_at(self.text, from),
+            found: found.text,
+            before: before.map_or("", |t| t.text),
+            after: self.token(found.start + found.text.len()).text,
+            wants_expr: wants(&[Rule::expr, Rule::value, Rule::arg, Rule::idx]),
+            wants_place: wants(&[Rule::lhs, Rule::place, Rule::assign]),
+        })
     }
 
     /// Known mistakes with a better message than the list of what was expected.
@@ -109,7 +131,8 @@ impl<'a> Source<'a> {
         }
         let names =
             wanted.iter().any(|r| matches!(r, Rule::id | Rule::expr | Rule::lhs | Rule::axis_decl | Rule::bind));
-        if is_reserved(found.text) && names && !in_column_1(self.text, found.start) {
+        let habit = self.habit(from, found, before, wanted);
+        if is_reserved(found.text) && names && habit.is_none() && !in_column_1(self.text, found.start) {
             let message = format!("`{}` is a reserved word and cannot be a name", found.text);
             return Some(
                 Diagnostic::error(codes::SYNTAX, message)

@@ -179,3 +179,61 @@ fn blanks_before_an_index_or_a_call() {
     }
     check("model m { axes { A: 4 } }", "expected `=`, `,` or `}`, found `:`", ":");
 }
+
+/// What people write who come from other languages.
+#[test]
+fn habits_get_a_help() {
+    for (text, words) in [
+        ("fn f(x) { y = x; z = y }", "leave `;` out"),
+        ("fn f(x) = a and b", "`&&`"),
+        ("fn f(x) = a or b", "`||`"),
+        ("fn f(x) = not a", "`!`"),
+        ("fn f(x) = x ** 2", "`x^2`"),
+        ("fn f(x) = x @ w", "with indices"),
+        ("fn f(x) = a ? 1 : 2", "`if c { a } else { b }`"),
+        ("fn f(x) = if a then 1 else 2", "`if c { a } else { b }`"),
+        ("fn f(x) { if a { y = 1 } else { y = 2 } }", "`y = if c"),
+        ("fn f(x) { return x }", "a result is assigned by its name"),
+        ("fn f(x) { let y = x }", "a statement is `name = ..`"),
+        ("fn f(x) { x += 1 }", "`x = x + 1`"),
+        ("fn f(x) { y, z = g(x) }", "`(y, z) = ..`"),
+        ("fn f(x: f32[B]): f32[B] = x", "`-> y: f32[B]`"),
+        ("fn f(x) = x[:, 0]", "by its index"),
+        ("fn f(x) = .5", "`0.5`"),
+        ("fn f(x) = +5", "no sign"),
+        ("fn f(x) = 'a'", "double quotes"),
+        ("axis B in 1..512", "`axis B = 1..512`"),
+        ("axis B: 1..512", "`axis B = 1..512`"),
+        ("const x: f32 = 3", "no type"),
+        ("use std.nn as n", "keeps its own name"),
+        ("model m from \"w.safetensors\" { w: f32[A] }", "name the format first"),
+        ("model m from safetensors(\"w\") { w: f32[A] }", "after the format"),
+        ("model m { w: f32[A], b: f32[A] }", "no commas"),
+        ("train t { loss: f(x), steps: 10 }", "no commas"),
+        ("require a: keep 25 % of elements", "`25%`"),
+        ("require a: keep 25% of x on a, b", "`net.{a, b}`"),
+        ("require a: keep 50% of neuron per layer, min 1 per layer", "no commas"),
+        ("require a: keep 2 of 4 of elements along in", "`per tile(in: 4)`"),
+        ("require a: keep 25% of elements in net.w", "`on net.w`"),
+        ("require a: keep 50% of neuron multiple of 64", "`multiple 64`"),
+        ("require a: keep at most 4 of neuron", "the most that is kept"),
+        ("require a: nm(2, 4) then keep 50% of elements", "starts with `keep`"),
+        ("quantize net.a, net.b to int8", "`net.{a, b}`"),
+        ("group g = tile(in: 4) on net.w", "`tile(in: 4) of net.w`"),
+    ] {
+        let help = read(text).1[0].help.join(" ");
+        assert!(help.contains(words), "{text}: {:?} {help}", read(text).1[0].message);
+    }
+}
+
+#[test]
+fn a_time_may_say_of_what_it_is_a_part() {
+    let (short, long) = (
+        "require a: nm(2, 4) at 90% every 10 steps until 80%",
+        "require a: nm(2, 4) at 90% of steps every 10 steps until 80% of steps",
+    );
+    assert!(read(long).1.is_empty(), "{:?}", read(long).1);
+    assert!(read(short).0.same(&read(long).0));
+    assert!(read("update u(c: constraint) { state x = 0 at 20% of steps }").1.is_empty());
+    check("require a: nm(2, 4) at 90% of flops", "expected `steps`, found `flops`", "flops");
+}

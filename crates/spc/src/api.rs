@@ -4,6 +4,7 @@ use crate::build::{Constraints, build};
 use crate::engine::{Engine, Inputs};
 use crate::failure::{Failure, Res};
 use crate::load::{Source, listing, load_file, load_text};
+use crate::plan::fall_back;
 use crate::session::{Options, Session};
 use crate::target::target;
 use crate::value::{Input, Results};
@@ -90,6 +91,14 @@ impl Compiler {
     #[must_use]
     pub fn isa(mut self, isa: Isa) -> Compiler {
         self.options.isa = Some(isa);
+        self
+    }
+
+    /// Runs functions in the reference interpreter instead of compiling them: slow, and the same results up to rounding.
+    /// A function that the CPU has no kernels for is interpreted in any case, with a warning.
+    #[must_use]
+    pub fn interpret(mut self, yes: bool) -> Compiler {
+        self.options.interp = yes;
         self
     }
 
@@ -265,7 +274,14 @@ fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).into());
     }
     let on = s.cpu(t.threads);
-    let built = build(s, source, t, &source.functions(&c.functions)?, given, c.constraints)?;
+    let names = source.functions(&c.functions)?;
+    let graph = |n: &String| match c.constraints {
+        Constraints::Applied => source.graph(n),
+        Constraints::LeftOut => source.dense_graph(n),
+    };
+    let graphs = names.iter().map(graph).collect::<Result<Vec<_>, _>>()?;
+    fall_back(s, graphs, &t)?;
+    let built = build(s, source, t, &names, given, c.constraints)?;
     let mut out = BTreeMap::new();
     for f in &built.functions {
         out.insert(f.graph.name.clone(), Engine::new(f, &built.packed, &built.weights, on)?);

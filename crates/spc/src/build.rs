@@ -75,7 +75,11 @@ fn functions(
 ) -> Res<Build> {
     let (mut functions, mut packed) = (Vec::new(), PackedSet::new());
     for name in names {
-        let f = plan(s, source.graph(name)?, &weights, &target, allowed)?;
+        let graph = match allowed {
+            Allowed::All => source.graph(name)?,
+            Allowed::Dense => source.dense_graph(name)?,
+        };
+        let f = plan(s, graph, &weights, &target, allowed)?;
         pack_weights(s, &f, &weights, &mut packed)?;
         functions.push(f);
     }

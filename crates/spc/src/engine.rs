@@ -24,10 +24,15 @@ pub struct Cpu {
     pub isa: Isa,
 }
 
-/// Compiled code of one function with its weights and threads.
+/// One function, ready to be called: compiled code with its weights and threads, or the interpreter.
 pub struct Engine {
     graph: Graph,
-    executor: Executor,
+    code: Code,
+}
+
+enum Code {
+    Compiled(Executor),
+    Interpreted(WeightSet),
 }
 
 /// Weights of a program while it is being compiled.
@@ -67,10 +72,17 @@ impl Engine {
     /// Schedules and compiles a function. The weights are copied in. Any number of threads gives the same results; another
     /// instruction set may add in another order.
     pub fn new(planned: &Planned, packed: &PackedSet, weights: &WeightSet, on: Cpu) -> Res<Engine> {
+        if planned.interp {
+            let mut own = WeightSet::default();
+            for (name, _) in planned.graph.weights() {
+                own.insert(&name, weights.want(&name)?.clone());
+            }
+            return Ok(Engine { graph: planned.graph.clone(), code: Code::Interpreted(own) });
+        }
         available(on.isa, on.isa.is_available())?;
         let program = schedule(&planned.graph, &planned.plan, on.isa.lanes())?;
         let executor = Executor::new(program, &Bound { packed, weights }, on.threads, on.isa)?;
-        Ok(Engine { graph: planned.graph.clone(), executor })
+        Ok(Engine { graph: planned.graph.clone(), code: Code::Compiled(executor) })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -93,7 +105,20 @@ impl Engine {
     fn run(&self, inputs: &Inputs, now: Option<&dyn Fn() -> Duration>) -> Res<(Outputs, Vec<StepTime>)> {
         let shapes = inputs.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())).collect();
         let syms = bind_syms(&self.graph, &shapes)?;
-        let program = self.executor.program();
+        let executor = match &self.code {
+            Code::Compiled(e) => e,
+            Code::Interpreted(weights) => {
+                let start = now.map(|now| now());
+                let outputs = spc_interp::run::<f32>(&self.graph, &syms, inputs, weights)?;
+                let time = start.zip(now).map(|(start, now)| now().saturating_sub(start));
+                let first = self.graph.outputs.first().map(|(_, n)| *n);
+                return Ok((
+                    outputs,
+                    time.zip(first).map(|(time, node)| StepTime { node, time }).into_iter().collect(),
+                ));
+            }
+        };
+        let program = executor.program();
         // Values that are not row-major are copied first.
         let mut rows: BTreeMap<&str, Value<f32>> = BTreeMap::new();
         for (name, v) in inputs {
@@ -112,8 +137,8 @@ impl Engine {
             given.push(slice(v).ok_or_else(|| Bug::new("an input is not row-major"))?);
         }
         let (found, times) = match now {
-            None => (self.executor.call(&syms, &given).map_err(|f| self.fault(&f))?, Vec::new()),
-            Some(now) => self.executor.call_timed(&syms, &given, now).map_err(|f| self.fault(&f))?,
+            None => (executor.call(&syms, &given).map_err(|f| self.fault(&f))?, Vec::new()),
+            Some(now) => executor.call_timed(&syms, &given, now).map_err(|f| self.fault(&f))?,
         };
         let mut outputs = Vec::new();
         for (port, (name, t)) in program.outputs().iter().zip(found) {

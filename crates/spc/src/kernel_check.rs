@@ -103,7 +103,7 @@ fn alone(l: &LinearPlan, rows: usize, cols: usize, tokens: usize, bias: bool) ->
         plan.converts.push(Convert { node: y, to: Act::Rm, predicted_ps: 0 });
     }
     plan.verify(&g).map_err(Bug::new)?;
-    Ok(Planned { graph: g, plan })
+    Ok(Planned { graph: g, plan, interp: false })
 }
 
 fn one(

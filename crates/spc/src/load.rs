@@ -16,6 +16,8 @@ pub struct Source {
     pub module: Module,
     /// Graphs of the functions that can be called, before any pass, with their constraints.
     pub graphs: BTreeMap<String, Graph>,
+    /// Their dense meaning, where constraints on values make it another one.
+    pub dense: BTreeMap<String, Graph>,
 }
 
 /// Largest file that is read at all before the parser judges its size.
@@ -51,13 +53,13 @@ fn finish(
 ) -> Res<Source> {
     s.sources.insert(ROOT, name, text.clone());
     let moment = s.options.at.unwrap_or(Moment::END);
-    let Checked { module, graphs, diagnostics: all, .. } =
+    let Checked { module, graphs, dense, diagnostics: all, .. } =
         spc_sema::check_read_at(&ast, diagnostics, &text, &Library::load(), &s.options.limits, moment);
     if has_errors(&all) {
         return Err(Failure::User(all));
     }
     s.warnings.extend(all);
-    let source = Source { base, module, graphs };
+    let source = Source { base, module, graphs, dense };
     source.check_overrides(s)?;
     Ok(source)
 }
@@ -114,6 +116,11 @@ impl Source {
             return Err(Diagnostic::error(codes::NO_RUN, "the program has no function that can be called").into());
         }
         Ok(list)
+    }
+
+    /// The graph of a function without any constraint on its values.
+    pub fn dense_graph(&self, function: &str) -> Res<&Graph> {
+        self.dense.get(function).map_or_else(|| self.graph(function), Ok)
     }
 
     /// The graph of a function.

@@ -28,6 +28,8 @@ pub type PackedSet = BTreeMap<(String, String), Arc<Validated>>;
 pub struct Planned {
     pub graph: Graph,
     pub plan: Plan,
+    /// Run by the interpreter, as it is: nothing was optimised or chosen.
+    pub interp: bool,
 }
 
 /// Runs the passes on a graph.
@@ -84,17 +86,38 @@ fn cost_table(s: &Session<'_>, target: &Target) -> CostTable {
     }
 }
 
-/// Refuses a function that the target has no kernels for.
-fn can_run(graph: &Graph, target: &Target) -> Res<()> {
+/// What a CPU has no kernel for in a function: the message, with the words that need it.
+fn lacking(graph: &Graph, target: &Target) -> Result<Option<Diagnostic>, Bug> {
     if target.kind != TargetKind::Cpu {
-        return Ok(());
+        return Ok(None);
     }
     for n in graph.ids() {
         if let Some(what) = spc_kernel::missing(&graph.node(n)?.op) {
             let text = format!("the target `{}` cannot run `{}`: it has no kernel for {what}", target.name, graph.name);
-            return Err(Diagnostic::error(codes::UNSUPPORTED, text)
-                .help("`--interp` runs it in the interpreter")
-                .into());
+            let d = Diagnostic::error(codes::UNSUPPORTED, text);
+            return Ok(Some(match graph.sources.get(&n) {
+                Some(source) => d.at(source.site, "needed here"),
+                None => d,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Where the target has no kernel for something in these functions, they are interpreted, with a warning.
+pub fn fall_back<'g>(
+    s: &mut Session<'_>,
+    graphs: impl IntoIterator<Item = &'g Graph>,
+    target: &Target,
+) -> Result<(), Bug> {
+    for g in graphs {
+        if s.options.interp {
+            return Ok(());
+        }
+        if let Some(mut d) = lacking(g, target)? {
+            d.level = spc_base::Level::Warning;
+            s.warn(d.note("the interpreter runs it: results are exact, times say nothing about compiled code"));
+            s.options.interp = true;
         }
     }
     Ok(())
@@ -102,7 +125,14 @@ fn can_run(graph: &Graph, target: &Target) -> Res<()> {
 
 /// Optimises a function and chooses its layouts. The same graph, weights and target give the same plan.
 pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target, allowed: Allowed) -> Res<Planned> {
-    can_run(graph, target)?;
+    if s.options.interp {
+        let graph = graph.compact()?;
+        let plan = Plan::all_dense(&graph, &target.name, "dense(4)")?;
+        return Ok(Planned { graph, plan, interp: true });
+    }
+    if let Some(d) = lacking(graph, target)? {
+        return Err(d.help("`spc run` runs it in the interpreter").into());
+    }
     let graph = optimise(s, graph)?;
     let mut facts = BTreeMap::new();
     let list = linear_weights(&graph)?;
@@ -130,7 +160,7 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
     let table = cost_table(s, target);
     let plan = choose(&graph, &facts, &table, &tuned, &options)?;
     plan.verify(&graph).map_err(|e| Bug::new(format!("the plan does not verify: {e}")))?;
-    Ok(Planned { graph, plan })
+    Ok(Planned { graph, plan, interp: false })
 }
 
 /// Packs the weights of a plan's linears in the layouts chosen for them, those that are not in the set yet.

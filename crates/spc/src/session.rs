@@ -18,6 +18,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Instruction set of CPU kernels, one that this machine has; `None`: the widest.
     pub isa: Option<Isa>,
+    /// Run functions in the reference interpreter instead of compiling them.
+    pub interp: bool,
     /// Weight files by model, instead of those that the program names.
     pub binds: BTreeMap<String, PathBuf>,
     /// Data files by source, instead of those that the program names.

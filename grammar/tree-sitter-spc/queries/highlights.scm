@@ -88,6 +88,7 @@
   "where" "min" "except" "every" "until" "when" "always" "first" "last" "multiple" "on_overlap"
 ] @keyword
 (restart) @keyword
+"steps" @variable.builtin
 (tail_clause) @keyword
 (joint) @keyword
 "use" @keyword.import

@@ -146,12 +146,10 @@ static bool score_follows(TSLexer *lexer) {
   return sticks(lexer->lookahead) || !one_of(word, CLAUSES);
 }
 
-// After an item word in column 1 that a blank follows: is it the start of an item? Not `mask m = ..`, a hook that is not
+// After an item word in column 1 and blanks, at a letter: is it the start of an item? Not `mask m = ..`, a hook that is not
 // indented, nor `model` as a scope before another clause.
 static bool starts_item(TSLexer *lexer, const char *word) {
   char name[MAX_WORD];
-  while (lexer->lookahead == ' ' || lexer->lookahead == '\t') next(lexer);
-  if (!letter(lexer->lookahead)) return false;
   read_word(lexer, name);
   if (strcmp(word, "model") == 0) return !one_of(name, INNER) && !one_of(name, CLAUSES);
   if (strcmp(word, "mask") != 0) return true;
@@ -164,11 +162,18 @@ static bool read_name(TSLexer *lexer, const bool *valid, bool first, char *state
   char word[MAX_WORD];
   lexer->mark_end(lexer);
   read_word(lexer, word);
-  bool blank_after = lexer->lookahead == ' ' || lexer->lookahead == '\t';
-  if (first && blank_after && one_of(word, ITEMS)) {
-    if (!starts_item(lexer, word)) return false;
-    *state ^= 1;
-    return found(lexer, ITEM_MARK);
+  if (first && one_of(word, ITEMS)) {
+    // If it is a name after all, it is read with the blanks after it: an end once passed cannot be marked.
+    bool blanks = false;
+    while (lexer->lookahead == ' ' || lexer->lookahead == '\t') {
+      blanks = true;
+      next(lexer);
+    }
+    if (blanks && letter(lexer->lookahead)) {
+      if (!starts_item(lexer, word)) return false;
+      *state ^= 1;
+      return found(lexer, ITEM_MARK);
+    }
   }
   lexer->mark_end(lexer);
   // An item word inside a line starts no item.
@@ -204,8 +209,7 @@ void tree_sitter_spc_external_scanner_deserialize(void *payload, const char *buf
 }
 
 bool tree_sitter_spc_external_scanner_scan(void *payload, TSLexer *lexer, const bool *valid) {
-  if (valid[DOT_NAME] && !valid[RECOVERING]) {
-    if (!letter(lexer->lookahead)) return false;
+  if (valid[DOT_NAME] && !valid[RECOVERING] && letter(lexer->lookahead)) {
     while (word_char(lexer->lookahead)) next(lexer);
     return found(lexer, DOT_NAME);
   }

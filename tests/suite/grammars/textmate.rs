@@ -5,12 +5,21 @@ use fancy_regex::Regex;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// Scopes by the number of the group they belong to.
+type Scopes = Vec<(usize, String)>;
+
 struct Rule {
     name: Option<String>,
     begin: Regex,
-    captures: Vec<(usize, String)>,
-    /// End, its captures, and what may stand between.
-    inside: Option<(Regex, Vec<(usize, String)>, Vec<Rule>)>,
+    captures: Scopes,
+    inside: Option<Inside>,
+}
+
+/// Where a rule with a begin ends, and what may stand between.
+struct Inside {
+    end: Regex,
+    captures: Scopes,
+    rules: Vec<Rule>,
 }
 
 fn grammar() -> Value {
@@ -23,7 +32,7 @@ pub fn pattern_of(name: &str, nth: usize) -> String {
     grammar()["repository"][name]["patterns"][nth]["match"].as_str().unwrap().to_string()
 }
 
-fn captures(value: &Value) -> Vec<(usize, String)> {
+fn captures(value: &Value) -> Scopes {
     let map = value.as_object().into_iter().flatten();
     map.map(|(n, c)| (n.parse().unwrap(), c["name"].as_str().unwrap().to_string())).collect()
 }
@@ -41,8 +50,11 @@ fn rules(list: &Value, repository: &Value) -> Vec<Rule> {
             ["name", "match", "captures", "begin", "end", "beginCaptures", "endCaptures", "patterns", "comment"];
         assert!(entry.as_object().unwrap().keys().all(|k| known.contains(&k.as_str())), "{entry}");
         let regex = |key: &str| entry[key].as_str().map(|r| Regex::new(r).unwrap());
-        let inside =
-            regex("end").map(|end| (end, captures(&entry["endCaptures"]), rules(&entry["patterns"], repository)));
+        let inside = regex("end").map(|end| Inside {
+            end,
+            captures: captures(&entry["endCaptures"]),
+            rules: rules(&entry["patterns"], repository),
+        });
         let first = captures(if inside.is_some() { &entry["beginCaptures"] } else { &entry["captures"] });
         let begin = regex("match").or_else(|| regex("begin")).unwrap();
         out.push(Rule { name: entry["name"].as_str().map(String::from), begin, captures: first, inside });
@@ -102,8 +114,8 @@ fn walk(
         let Some((found, rule)) = best else { return line.len() };
         let (from, mut to) = whole(&found);
         mark_captures(&found, &rule.captures, names);
-        if let Some((end, list, inner)) = &rule.inside {
-            to = walk(line, to, inner, Some((end, list)), names);
+        if let Some(inside) = &rule.inside {
+            to = walk(line, to, &inside.rules, Some((&inside.end, &inside.captures)), names);
         }
         if let Some(name) = &rule.name {
             names[from..to].iter_mut().for_each(|n| n.insert(0, name.clone()));

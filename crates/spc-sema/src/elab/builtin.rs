@@ -7,7 +7,7 @@ use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{BinFn, DType, Dim, Op, Size, UnFn};
 use spc_syntax::ast::{Arg, Ident};
 
-const LATER: &[&str] = &["rank", "top", "root", "select", "sort", "append"];
+const LATER: &[&str] = &["top", "root", "sort"];
 
 /// Names of all functions of the language, for suggestions.
 pub(super) const NAMES: &[&str] = &[
@@ -37,6 +37,11 @@ pub(super) const NAMES: &[&str] = &[
     "pow",
     "last",
     "concat",
+    "select",
+    "gather",
+    "append",
+    "empty",
+    "rank",
 ];
 
 impl Elab<'_, '_> {
@@ -60,6 +65,11 @@ impl Elab<'_, '_> {
             "int" => return self.int_of(frame, span, args),
             "last" => return self.last(frame, span, args),
             "concat" => return self.concat(frame, span, args),
+            "select" => return self.select_keep(frame, span, args),
+            "gather" => return self.gather_of(frame, span, args),
+            "append" => return self.append(frame, span, args),
+            "empty" => return self.empty_cache(span, args),
+            "rank" => return self.rank_of(frame, span, args),
             n if LATER.contains(&n) => return self.cx.not_yet(name.span, &format!("`{n}`")),
             _ => {}
         }

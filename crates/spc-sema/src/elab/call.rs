@@ -23,6 +23,8 @@ impl Elab<'_, '_> {
                     let text = format!("`{}` is {kind}, not a function", n.name);
                     self.cx.err(codes::WRONG_KIND, n.span, text, "called here")
                 }
+                // Functions take plain values: `softmax(a over S)` is the language's own.
+                None if args.iter().any(|a| !a.is_plain()) => self.builtin(frame, span, n, args),
                 None => match self.p.names.item(&frame.origin, &n.name) {
                     Some((origin, item)) => self.call_item(frame, span, n, origin, item, args),
                     None => self.builtin(frame, span, n, args),
@@ -74,6 +76,10 @@ impl Elab<'_, '_> {
         match &item.kind {
             ItemKind::Fn(f) => self.call_fn(frame, span, origin, f, args),
             ItemKind::Mask(m) => self.call_mask(frame, span, origin, m, args),
+            ItemKind::Score(s) => {
+                let f = FnItem { name: s.name.clone(), sig: s.sig.clone() };
+                self.call_fn(frame, span, origin, &f, args)
+            }
             other => {
                 let text = format!("`{}` is a {}, not a function", name.name, other.word());
                 self.cx.err(codes::WRONG_KIND, name.span, text, "called here")
@@ -232,6 +238,9 @@ impl Elab<'_, '_> {
             TypeKind::Record(members) => self.fit_record(inner, name, members, &v, span),
             TypeKind::Like { .. } => self.cx.not_yet(ty.span, "this parameter type"),
             TypeKind::Named { name: t, shape, .. } => {
+                if t.as_str() == "cache" {
+                    return self.fit_cache(inner, name, shape.as_deref().unwrap_or_default(), v, span);
+                }
                 if let Some(v) = self.fit_kind(name, t, &v, span)? {
                     return Ok(v);
                 }
@@ -303,7 +312,14 @@ impl Elab<'_, '_> {
     }
 
     /// Matches a tensor's dimensions to a signature; axis parameters take the axes they meet first.
-    fn fit_shape(&mut self, inner: &mut Frame, name: &str, want: &[ast::Dim], x: &TVal, span: Span) -> Res<()> {
+    pub(super) fn fit_shape(
+        &mut self,
+        inner: &mut Frame,
+        name: &str,
+        want: &[ast::Dim],
+        x: &TVal,
+        span: Span,
+    ) -> Res<()> {
         let have = self.ty(x.node)?.dims;
         let named = want.iter().filter(|d| !matches!(d.kind, DimKind::Rest)).count();
         let has_rest = named < want.len();
@@ -318,13 +334,21 @@ impl Elab<'_, '_> {
                 DimKind::Rest => {
                     let rest = have[at..at + have.len() - named].to_vec();
                     at += rest.len();
-                    match &inner.rest {
-                        Some(r) if *r != rest => {
-                            let text = format!("`..` of `{name}` stands for other axes than before");
-                            return self.cx.err(codes::AXIS_MISMATCH, span, text, "in this call");
-                        }
-                        _ => inner.rest = Some(rest),
-                    }
+                    // An operand may lack some of the leading axes: it is repeated along them.
+                    let known = inner.rest.take().unwrap_or_default();
+                    let kept = if within(&rest, &known) {
+                        known
+                    } else if within(&known, &rest) {
+                        rest
+                    } else {
+                        let show = |d: &[Dim]| d.iter().map(axis_word).collect::<Vec<_>>().join(", ");
+                        let text = format!("`..` of `{name}` stands for other axes than before");
+                        let note = format!("[{}] here, [{}] before", show(&rest), show(&known));
+                        return self
+                            .cx
+                            .report(Diagnostic::error(codes::AXIS_MISMATCH, text).at(span, "in this call").note(note));
+                    };
+                    inner.rest = Some(kept);
                 }
                 DimKind::Size(n) => {
                     if have[at].size.fixed() != Some(*n) {
@@ -381,6 +405,12 @@ impl Elab<'_, '_> {
         let diag = self.with_origins(diag, &[(&e, first), (d, from)]);
         self.cx.report(diag.note("axes are nominal: equal size is not enough"))
     }
+}
+
+/// True when these axes occur in those, in the same order.
+fn within(some: &[Dim], all: &[Dim]) -> bool {
+    let mut rest = all.iter();
+    some.iter().all(|d| rest.any(|e| same_axis(e, d)))
 }
 
 fn has_index_labels(v: &Val) -> bool {

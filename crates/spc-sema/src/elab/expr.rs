@@ -12,7 +12,7 @@ use spc_syntax::ast::{BinaryOp, Expr, ExprKind, Ident, IfArm, Item, ItemKind, Un
 fn constant(v: &ConstValue) -> Val {
     match v {
         ConstValue::Num(n) => Val::Num(*n),
-        ConstValue::Pct { num, den } => Val::Num(*num as f64 / *den as f64),
+        ConstValue::Pct { num, den } => Val::Pct(*num, *den),
         ConstValue::Bool(b) => Val::Bool(*b),
         ConstValue::List(l) => Val::List(l.iter().map(constant).collect()),
     }
@@ -57,7 +57,7 @@ impl Elab<'_, '_> {
     fn expr_kind(&mut self, frame: &mut Frame, e: &Expr) -> Res<Val> {
         match &e.kind {
             ExprKind::Num(n) => Ok(Val::Num(n.value)),
-            ExprKind::Pct(p) => Ok(Val::Num(p.fraction())),
+            ExprKind::Pct(p) => Ok(Val::Pct(p.num, p.den)),
             ExprKind::Name(n) => self.name(frame, n),
             ExprKind::Unary { op: UnaryOp::Neg, arg } => {
                 let v = self.expr(frame, arg)?;

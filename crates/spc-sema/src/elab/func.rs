@@ -37,6 +37,10 @@ impl Elab<'_, '_> {
                 Some((origin, Item { kind: ItemKind::Mask(m), .. })) => self.call_mask(frame, span, origin, m, args),
                 _ => Err(Stop),
             },
+            Func::Relation(t) => {
+                let values = self.operands(frame, args)?;
+                self.ask_relation(span, t, &values)
+            }
             Func::Lambda(l) => {
                 let values = self.operands(frame, args)?;
                 if values.len() != l.params.len() {
@@ -171,15 +175,17 @@ impl Elab<'_, '_> {
             ("int", Val::Num(n)) => n.fract() == 0.0,
             ("int", Val::Static(_)) => true,
             ("pct" | "amount", Val::Num(n)) => n.is_finite(),
-            ("pct" | "amount", Val::Static(_)) => true,
+            ("pct" | "amount", Val::Static(_) | Val::Pct(..)) => true,
             ("mask" | "fn", Val::Func(_)) => true,
             ("mask", Val::Bool(_)) => true,
+            ("mask", Val::Tensor(t)) => self.ty(t.node)?.dtype == DType::Bool,
             ("int" | "pct" | "amount" | "mask" | "fn", _) => false,
             _ => return Ok(None),
         };
         if fits {
             return Ok(Some(match v {
                 Val::Bool(true) => Val::Func(Func::All),
+                Val::Tensor(t) if kind.as_str() == "mask" => Val::Func(Func::Relation(t.clone())),
                 v => v.clone(),
             }));
         }

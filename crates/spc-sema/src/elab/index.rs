@@ -6,7 +6,7 @@ use super::value::{Frame, Step, TVal, Val, axis_word, index_label, same_axis};
 use crate::cx::{Res, Stop};
 use crate::module::Member;
 use spc_base::{Diagnostic, Span, codes};
-use spc_ir::{DType, Dim, NodeId, Op};
+use spc_ir::{BinFn, DType, Dim, NodeId, Op, ReduceFn};
 use spc_syntax::ast::{Expr, ExprKind, Idx, IdxKind};
 
 /// Above this, f64 does not hold every whole number.
@@ -27,8 +27,9 @@ impl Elab<'_, '_> {
             Val::Place(at, steps) => self.index_family(frame, span, at, steps, idx),
             Val::Tensor(t) => self.index_tensor(frame, span, &t, idx),
             // A default such as `b = 0` stands for a tensor full of it.
-            v @ (Val::Num(_) | Val::Bool(_)) => Ok(v),
+            v @ (Val::Num(_) | Val::Pct(..) | Val::Bool(_)) => Ok(v),
             Val::List(list) => self.index_list(frame, span, &list, idx),
+            Val::Record(members) => self.index_cache(frame, span, members, idx),
             Val::Poison => Err(Stop),
             other => {
                 let kind = self.kind(&other);
@@ -94,18 +95,32 @@ impl Elab<'_, '_> {
             );
         }
         let free = dims.len() - explicit;
+        // Which of the axes of `..` the value has: it may lack some.
+        let mut places = Vec::new();
         if has_rest {
             let rest = self.rest(frame, span)?;
-            if rest.len() != free {
-                let text = format!("`..` stands for {} axes, but {free} are left here", rest.len());
-                return self.cx.err(codes::RANK, span, text, "too many or too few indices");
+            let mut next = rest.iter().enumerate();
+            let lead = idx.iter().take_while(|i| !matches!(i.kind, IdxKind::Rest)).count();
+            for d in dims.get(lead..lead + free).unwrap_or_default() {
+                match next.find(|(_, e)| same_axis(e, d)) {
+                    Some((n, _)) => places.push(n),
+                    None => {
+                        let show = |d: &[Dim]| d.iter().map(axis_word).collect::<Vec<_>>().join(", ");
+                        let text = format!(
+                            "`..` stands for [{}], but [{}] is left here",
+                            show(&rest),
+                            show(&dims[lead..lead + free])
+                        );
+                        return self.cx.err(codes::RANK, span, text, "too many or too few indices");
+                    }
+                }
             }
         }
         let mut actions: Vec<(Action, Span)> = Vec::new();
         for i in idx {
             match &i.kind {
                 IdxKind::Rest => {
-                    for n in 0..free {
+                    for n in places.iter().copied() {
                         let l = index_label(&format!("..{n}"));
                         let at = actions.len();
                         self.bind_label(&l, &dims[at], self.origins.get(t.node, at), i.span)?;
@@ -234,12 +249,35 @@ impl Elab<'_, '_> {
         labels.reverse();
         let labels: Vec<String> = labels.into_iter().flatten().collect();
         self.check_rank(span, labels.len())?;
-        for (n, l) in labels.iter().enumerate() {
-            if labels[..n].contains(l) {
-                return self.cx.not_yet(span, "an index that occurs twice in one tensor");
-            }
-        }
-        Ok(Val::Tensor(TVal { node, labels }))
+        self.diagonal(span, TVal { node, labels }).map(Val::Tensor)
+    }
+
+    /// An index that occurs twice in one tensor takes the elements where both places agree.
+    fn diagonal(&mut self, span: Span, t: TVal) -> Res<TVal> {
+        let Some(at) = (0..t.labels.len()).find(|n| t.labels[..*n].contains(&t.labels[*n])) else { return Ok(t) };
+        let ty = self.ty(t.node)?;
+        let f = match ty.dtype {
+            DType::F32 => ReduceFn::Sum,
+            DType::Bool => ReduceFn::Any,
+            DType::I32 => return self.cx.not_yet(span, "an index that occurs twice in one i32 tensor"),
+        };
+        let label = t.labels[at].clone();
+        let mut labels = t.labels.clone();
+        let other = format!("{label}\"");
+        labels[at].clone_from(&other);
+        let number = |e: &mut Self, l: &String, dim: &Dim| -> Res<Val> {
+            let node = e.add(span, Op::Iota { dim: dim.clone() }, &[])?;
+            Ok(Val::Tensor(TVal { node, labels: vec![l.clone()] }))
+        };
+        let (a, b) = (number(self, &label, &ty.dims[at])?, number(self, &other, &ty.dims[at])?);
+        let agree = self.binary(span, BinFn::Eq, &a, &b)?;
+        let none = if ty.dtype == DType::Bool { Val::Bool(false) } else { Val::Num(0.0) };
+        let all = Val::Tensor(TVal { node: t.node, labels: labels.clone() });
+        let chosen = self.select(span, &agree, &all, &none)?;
+        let chosen = self.tensor(&chosen, span)?;
+        let chosen = self.reduce(span, f, &chosen, &[other])?;
+        let chosen = self.tensor(&chosen, span)?;
+        self.diagonal(span, chosen)
     }
 
     /// An index ranges over one axis in the whole statement.

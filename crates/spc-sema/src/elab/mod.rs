@@ -6,27 +6,34 @@
 mod affine;
 mod alone;
 mod builtin;
+mod cache;
 mod call;
+mod choose;
 mod expr;
 mod func;
 mod index;
 mod origin;
 mod product;
 mod reduce;
+mod runtime;
+mod select;
 mod size;
 mod stmt;
 mod value;
 
 pub use alone::check_library;
 pub(crate) use alone::{check_alone, check_mask_alone};
+pub(crate) use runtime::Met;
 
 use crate::consts::Consts;
 use crate::cx::{Cx, Res, Stop};
 use crate::model::Axes;
 use crate::module::{AxisSize, Model};
+use crate::runtime::RunTime;
 use crate::scope::{Names, Origin};
 use origin::Origins;
 use spc_base::{Diagnostic, Limits, Span, codes};
+use spc_ir::method::Moment;
 use spc_ir::{Dim, Graph, NodeId, Op, Size, Source, Sym, SymId, Type};
 use spc_syntax::ast::{self, DimKind, FnItem, TypeKind};
 use std::collections::BTreeMap;
@@ -83,6 +90,14 @@ pub(crate) struct Elab<'a, 'c> {
     origins: Origins,
     /// True while a function is checked by itself, with sizes that stand for any.
     alone: bool,
+    /// Constraints on values of functions that act here.
+    run_time: &'a [RunTime],
+    /// When their schedules are asked.
+    moment: Moment,
+    named: Vec<runtime::Named>,
+    met: Met,
+    /// A size was computed.
+    sized: bool,
 }
 
 /// True when every parameter of the function is a tensor or a number over axes of the file, so that it can be called from
@@ -96,9 +111,22 @@ pub fn is_entry(f: &FnItem, axes: &Axes) -> bool {
     !f.sig.params.is_empty() && f.sig.params.iter().all(outside) && undeclared(f, axes).is_none()
 }
 
+/// True for a score that is computed from tensors alone, as a function is.
+pub(crate) fn is_value_score(s: &ast::ScoreItem) -> bool {
+    let fits = |p: &ast::Param| match p.ty.as_ref().map(|t| &t.kind) {
+        Some(TypeKind::Named { name, shape, .. }) => {
+            (is_tensor_type(name.as_str()) && (shape.is_some() || p.default.is_some()))
+                || is_static_type(name.as_str())
+                || name.as_str() == "mask"
+        }
+        _ => false,
+    };
+    s.has_params && !s.sig.params.is_empty() && s.sig.params.iter().all(fits)
+}
+
 /// Types of tensors: `f32`, `float` (any floating type), `i32`, `bool`, and stored pairs.
 pub(crate) fn is_tensor_type(name: &str) -> bool {
-    matches!(name, "f32" | "i32" | "bool" | "float" | "relation")
+    matches!(name, "f32" | "i32" | "bool" | "float" | "relation" | "cache")
 }
 
 /// Types of values that are known when a function is checked.
@@ -126,12 +154,26 @@ pub(crate) fn undeclared<'f>(f: &'f FnItem, axes: &Axes) -> Option<(&'f str, Spa
     None
 }
 
-/// Elaborates one function of the root file.
+/// Elaborates one function of the root file: its dense meaning.
 pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
+    elaborate_with(cx, p, f, (&[], Moment::END), &mut Met::default())
+}
+
+/// Elaborates one function with constraints on values.
+pub(crate) fn elaborate_with<'a>(
+    cx: &mut Cx,
+    p: &'a Program<'a>,
+    f: &FnItem,
+    (run_time, moment): (&'a [RunTime], Moment),
+    met: &mut Met,
+) -> Res<Graph> {
     let before = cx.diags.len();
     let mut e = Elab::new(cx, p, None, &f.name.name);
+    e.run_time = run_time;
+    e.moment = moment;
     let bound = e.bind_free(f);
-    let done = e.entry(f);
+    let done = e.entry(f).and_then(|()| e.apply_run_time());
+    *met = std::mem::take(&mut e.met);
     let g = std::mem::take(&mut e.g);
     if done.is_err() || cx.diags[before..].iter().any(Diagnostic::is_error) {
         return Err(Stop);
@@ -162,8 +204,14 @@ pub fn elaborate(cx: &mut Cx, p: &Program<'_>, f: &FnItem) -> Res<Graph> {
 pub(crate) fn param_dtype(cx: &mut Cx, name: &ast::Ident) -> Res<spc_ir::DType> {
     match name.as_str() {
         "relation" => Ok(spc_ir::DType::Bool),
+        "cache" => Ok(spc_ir::DType::F32),
         _ => crate::model::dtype(cx, name),
     }
+}
+
+/// True for an axis whose size each call chooses, or that follows from one.
+pub(super) fn axis_is_free(d: &Dim) -> bool {
+    d.size.fixed().is_none()
 }
 
 /// The axes that a type names.
@@ -194,6 +242,11 @@ impl<'a, 'c> Elab<'a, 'c> {
             ix: IndexScope::default(),
             origins: Origins::default(),
             alone: false,
+            run_time: &[],
+            moment: Moment::END,
+            named: Vec::new(),
+            met: Met::default(),
+            sized: false,
         }
     }
 }
@@ -219,8 +272,10 @@ impl Elab<'_, '_> {
             if matches!(&ty.kind, TypeKind::Named { name, .. } if is_static_type(name.as_str())) {
                 continue;
             }
+            let is_cache = matches!(&ty.kind, TypeKind::Named { name, .. } if name.as_str() == "cache");
             let ty = self.entry_type(ty)?;
-            let v = self.input(param, ty)?;
+            let v = if is_cache { self.cache_input(param, ty)? } else { self.input(param, ty)? };
+            let v = self.named_value(&frame, &param.name, v)?;
             frame.env.insert(param.name.name.clone(), v);
         }
         self.defaults(&mut frame, f)?;

@@ -4,7 +4,7 @@ use super::Elab;
 use super::value::{Frame, TVal, Val, index_label};
 use crate::cx::{Res, Stop};
 use spc_base::{Diagnostic, Span, codes};
-use spc_ir::{BinFn, DType, Op, ReduceFn, UnFn};
+use spc_ir::{BinFn, DType, Dim, Op, ReduceFn, UnFn};
 use spc_syntax::ast::{Arg, Expr, ExprKind, Ident, Idx, IdxKind};
 
 /// What is computed along the named axes.
@@ -48,8 +48,14 @@ impl Elab<'_, '_> {
         }
         let mut over: Vec<&Ident> = a.over.iter().map(|b| &b.name).collect();
         let mut guards: Vec<Expr> = a.guard.iter().cloned().collect();
+        // `r in R`: the index of an axis, where no value says which. Else the members of a set.
+        let mut ranges: Vec<(String, Dim, Span)> = Vec::new();
         for b in &a.over {
-            guards.extend(b.within.iter().map(|set| member_of_set(set, &b.name)));
+            let Some(set) = &b.within else { continue };
+            match set.as_name().filter(|n| !frame.env.contains_key(&n.name)).and_then(|n| frame.axes.get(&n.name)) {
+                Some(d) => ranges.push((index_label(&b.name.name), d.clone(), b.span)),
+                None => guards.push(member_of_set(set, &b.name)),
+            }
         }
         if let Some(set) = &a.within {
             let (Along::Count, Some(n), true) = (f, a.value.as_name(), over.is_empty()) else {
@@ -67,6 +73,9 @@ impl Elab<'_, '_> {
         let keeps = f == Along::Softmax;
         let counted = a.within.is_some();
         let (guard, v) = self.bound(&labels, !keeps, |e| {
+            for (l, d, at) in ranges {
+                e.ix.dims.insert(l, (d, at));
+            }
             if e.ix.on {
                 guards.iter().for_each(|g| e.collect_dims(frame, g));
                 e.collect_dims(frame, &a.value);

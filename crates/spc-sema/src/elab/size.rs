@@ -12,6 +12,7 @@ const MAX_SIZE: f64 = (1u64 << 40) as f64;
 impl Elab<'_, '_> {
     /// Gives every computed axis of the signature its size.
     pub(super) fn computed_sizes(&mut self, frame: &mut Frame, f: &FnItem) -> Res<()> {
+        self.sized |= !f.sig.sizes.is_empty();
         for decl in &f.sig.sizes {
             let d = self.computed_size(frame, decl)?;
             match frame.axes.get(&decl.name.name) {

@@ -88,7 +88,9 @@ impl Elab<'_, '_> {
         let mut outcome = Ok(());
         for i in 0..n {
             frame.env.insert(f.index.name.clone(), Val::Static(i));
+            frame.loops.push(i);
             outcome = self.cx.spend(1, f.over.span).and_then(|()| self.block(frame, &f.body));
+            frame.loops.pop();
             if outcome.is_err() {
                 break;
             }
@@ -118,17 +120,20 @@ impl Elab<'_, '_> {
                     return self.cx.err(codes::ARGUMENT, a.lhs.span, text, "the numbers differ");
                 }
                 for (n, v) in names.iter().zip(list).filter(|(n, _)| n.as_str() != "_") {
+                    let v = self.named_value(frame, n, v)?;
                     self.note_type(frame, n, &v);
                     frame.env.insert(n.name.clone(), v);
                 }
             }
             LhsKind::Name { name, index: None } => {
                 let v = self.expr(frame, &a.value)?;
+                let v = self.named_value(frame, name, v)?;
                 self.note_type(frame, name, &v);
                 frame.env.insert(name.name.clone(), v);
             }
             LhsKind::Name { name, index: Some(idx) } => {
                 let v = self.indexed(frame, name, idx, a)?;
+                let v = self.named_value(frame, name, v)?;
                 self.note_type(frame, name, &v);
                 frame.env.insert(name.name.clone(), v);
             }

@@ -19,6 +19,8 @@ pub(super) struct TVal {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Val {
     Num(f64),
+    /// A percentage as an exact fraction. It computes as a number.
+    Pct(u64, u64),
     Bool(bool),
     /// The index of a static repetition.
     Static(u64),
@@ -54,6 +56,8 @@ pub(super) enum Func {
     /// An item: a function or a mask.
     Item(Origin, String),
     Lambda(Rc<Lambda>),
+    /// True and false along named axes, asked by indices: `within: r`.
+    Relation(TVal),
 }
 
 /// `(t, s) => t >= s`, with the names that it sees.
@@ -106,6 +110,8 @@ pub(super) struct Frame {
     pub results: BTreeMap<String, Vec<Option<Dim>>>,
     /// Inside a lambda: an index that is no parameter is the surrounding computation's index over that axis.
     pub lambda: bool,
+    /// Indices of the repetitions around the statement, outermost first.
+    pub loops: Vec<u64>,
 }
 
 /// Index notation of one statement.
@@ -171,6 +177,16 @@ pub(super) fn axis_labels(dims: &[Dim]) -> Vec<String> {
     out
 }
 
+impl Val {
+    /// The same value, a percentage as a number.
+    pub fn plain(&self) -> Val {
+        match self {
+            Val::Pct(num, den) => Val::Num(*num as f64 / *den as f64),
+            other => other.clone(),
+        }
+    }
+}
+
 impl Elab<'_, '_> {
     /// A node as a value between statements.
     pub(super) fn whole(&mut self, node: NodeId) -> Res<Val> {
@@ -181,6 +197,7 @@ impl Elab<'_, '_> {
     pub(super) fn kind(&self, v: &Val) -> &'static str {
         match v {
             Val::Num(_) | Val::Static(_) => "a number",
+            Val::Pct(..) => "a percentage",
             Val::Bool(_) => "true or false",
             Val::Tensor(_) => "a tensor",
             Val::Place(..) | Val::Record(_) => "a group of tensors",
@@ -329,6 +346,7 @@ impl Elab<'_, '_> {
     }
 
     pub(super) fn unary(&mut self, span: Span, f: UnFn, v: &Val) -> Res<Val> {
+        let v = &v.plain();
         match (f, v) {
             (UnFn::Not, Val::Bool(b)) => return Ok(Val::Bool(!b)),
             (UnFn::Not, Val::Num(_) | Val::Static(_)) | (_, Val::Bool(_)) => {
@@ -354,6 +372,7 @@ impl Elab<'_, '_> {
     }
 
     pub(super) fn binary(&mut self, span: Span, f: BinFn, a: &Val, b: &Val) -> Res<Val> {
+        let (a, b) = (&a.plain(), &b.plain());
         for v in [a, b] {
             if !matches!(v, Val::Num(_) | Val::Static(_) | Val::Bool(_) | Val::Tensor(_)) {
                 return self.not_a_number(span, v);
@@ -450,6 +469,7 @@ impl Elab<'_, '_> {
     }
 
     pub(super) fn select(&mut self, span: Span, c: &Val, a: &Val, b: &Val) -> Res<Val> {
+        let (a, b) = (&a.plain(), &b.plain());
         if let Val::Bool(c) = c {
             return Ok(if *c { a.clone() } else { b.clone() });
         }

@@ -13,11 +13,7 @@ impl Walk<'_> {
 
     /// Items, axes, members of models and data, and what `use` brings, before any body is read.
     pub fn declare_all(&mut self, items: &[&Item]) {
-        for item in items {
-            if let ItemKind::Use(u) = &item.kind {
-                self.import(u);
-            }
-        }
+        self.imports(items);
         for item in items {
             self.owner = None;
             if let ItemKind::Axis(a) = &item.kind {
@@ -71,7 +67,17 @@ impl Walk<'_> {
             _ => item.span.end,
         };
         let text = self.words(Span { end: end.max(item.span.start), ..item.span });
+        let text = text.replace("( ", "(").replace(", )", ")").replace(", }", " }").replace(" )", ")");
         text.trim_end_matches(['{', '=', ' ']).to_string()
+    }
+
+    /// What `use` brings; nothing while the library's own names are collected.
+    pub fn imports(&mut self, items: &[&Item]) {
+        for item in items {
+            if let ItemKind::Use(u) = &item.kind {
+                self.import(u);
+            }
+        }
     }
 
     fn import(&mut self, u: &UseItem) {

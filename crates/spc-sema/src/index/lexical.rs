@@ -48,6 +48,7 @@ impl<'a> Walk<'a> {
         }
         let model = matches!(*word, "model" | "data");
         let (mut round, mut axes) = (0usize, *word == "axis");
+        let defines = matches!(*word, "fn" | "pattern" | "score" | "penalty" | "update" | "schedule" | "mask");
         let mut signature = true;
         for (k, t) in list.iter().enumerate().skip(1) {
             let next = |s: &str| list.get(k + 1).is_some_and(|n| n.is(s));
@@ -69,9 +70,10 @@ impl<'a> Walk<'a> {
                     let def = self.new_def(&Self::ident(t), DefKind::Tensor, t.span);
                     self.ix.add(def);
                 }
-                _ if !model && self.owner.is_some() && signature && round == 1 && next(":") => {
+                _ if defines && self.owner.is_some() && signature && round == 1 && next(":") => {
+                    let (detail, dims) = Self::type_words(list.get(k + 2..).unwrap_or_default());
                     let def = self.new_def(&Self::ident(t), DefKind::Param, t.span);
-                    self.ix.add(def);
+                    self.ix.add(Def { detail, dims, ..def });
                 }
                 _ if *word == "fn"
                     && !signature
@@ -86,6 +88,25 @@ impl<'a> Walk<'a> {
             }
         }
         self.owner = None;
+    }
+
+    /// A type such as `f32[B, (H C)]` at the start of some words, and its axes.
+    fn type_words(list: &[Token<'_>]) -> (String, Option<Vec<String>>) {
+        let Some(name) = list.first().filter(|t| t.kind == TokenKind::Word) else { return (String::new(), None) };
+        let close = list.iter().position(|t| t.is("]"));
+        let inner = close.and_then(|c| list.get(2..c)).filter(|_| list.get(1).is_some_and(|t| t.is("[")));
+        let Some(inner) = inner else { return (name.text.to_string(), None) };
+        let mut dims: Vec<String> = vec![String::new()];
+        for t in inner {
+            if t.is(",") {
+                dims.push(String::new());
+            } else if let Some(d) = dims.last_mut() {
+                let sticks = d.is_empty() || d.ends_with('(') || t.is(")");
+                *d += if sticks { "" } else { " " };
+                *d += t.text;
+            }
+        }
+        (format!("{}[{}]", name.text, dims.join(", ")), Some(dims))
     }
 
     /// A name with the members after it; the position behind it.

@@ -1,7 +1,7 @@
 //! Items that do not parse, mended by blanking lines where that helps.
 //!
 //! While a line is being typed its whole item is broken. Without that line the item usually parses, and its other lines
-//! keep their meaning.
+//! keep their meaning. Brackets that are open at the end of an item are closed.
 use super::token::tokens;
 use spc_base::{FileId, Limits, Span};
 use spc_syntax::Ast;
@@ -97,9 +97,6 @@ fn one(text: &str, file: FileId, from: usize, to: usize, limits: &Limits) -> Opt
         lines.push((at, at + line.len()));
         at += line.len();
     }
-    if lines.len() < 2 {
-        return None;
-    }
     let mut gone: Vec<usize> = Vec::new();
     for _ in 0..=MOST_LINES {
         let error = match attempt(text, file, from, to, &lines, &gone, limits) {
@@ -128,7 +125,7 @@ fn one(text: &str, file: FileId, from: usize, to: usize, limits: &Limits) -> Opt
     None
 }
 
-/// Parses the item alone, without some of its lines, at its place. The offset of the first error if that fails.
+/// Parses the item alone at its place, without some of its lines and with the brackets closed that are open at its end. The offset of the first error if that fails.
 fn attempt(
     text: &str,
     file: FileId,
@@ -149,9 +146,30 @@ fn attempt(
             alone += text.get(*a..*b).ok_or(to)?;
         }
     }
+    // Brackets that nobody closed yet.
+    let mut open: Vec<&str> = Vec::new();
+    for t in tokens(&alone, file, from, alone.len()) {
+        match t.text {
+            "(" => open.push(")"),
+            "[" => open.push("]"),
+            "{" => open.push("}"),
+            ")" | "]" | "}" => {
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+    if !open.is_empty() {
+        alone.push('\n');
+        open.iter().rev().for_each(|c| alone += c);
+    }
     let (ast, diagnostics) = spc_syntax::parse(&alone, file, limits);
     match diagnostics.first() {
-        None => ast.items.into_iter().next().ok_or(to),
+        None => {
+            let mut item = ast.items.into_iter().next().ok_or(to)?;
+            item.span.end = item.span.end.min(u32::try_from(to).unwrap_or(u32::MAX));
+            Ok(item)
+        }
         Some(d) => Err(d.primary.as_ref().map_or(to, |l| l.span.start as usize)),
     }
 }

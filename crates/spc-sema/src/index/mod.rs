@@ -162,7 +162,7 @@ pub struct Index {
     /// Items by name, the first of each.
     pub items: BTreeMap<String, DefId>,
     pub axes: BTreeMap<String, DefId>,
-    /// Text of items that do not parse.
+    /// Text of items that do not parse, and of what is no item.
     pub broken: Vec<Span>,
     children: BTreeMap<(DefId, String), DefId>,
     /// Definitions that plain names can mean, by name.
@@ -189,6 +189,7 @@ impl Index {
             w.read_words(words, &declared);
         }
         w.ix.broken = mended.broken;
+        w.ix.broken.extend(&mended.unread);
         w.finish()
     }
 

@@ -31,6 +31,7 @@ impl Modules {
         let declared = out.clone();
         for (mut w, (_, ast)) in walks.into_iter().zip(library.sources()) {
             w.modules = Some(&declared);
+            w.imports(&ast.items.iter().collect::<Vec<_>>());
             for item in &ast.items {
                 w.item(item);
             }

@@ -247,7 +247,7 @@ impl Builder<'_> {
         }
     }
 
-    fn pct_expr(&mut self, pair: &Pair<'_>) -> Expr {
+    pub fn pct_expr(&mut self, pair: &Pair<'_>) -> Expr {
         Expr { kind: ExprKind::Pct(self.pct(pair)), span: self.span(pair) }
     }
 

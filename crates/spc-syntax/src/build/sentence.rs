@@ -124,7 +124,10 @@ impl Builder<'_> {
                 }
                 Rule::on => self.once_expr(&mut out.on, pair, "on")?,
                 Rule::except => self.once_expr(&mut out.except, pair, "except")?,
-                Rule::at => self.once_expr(&mut out.at, pair, "at")?,
+                Rule::at => {
+                    let value = self.moment(pair)?;
+                    self.once(&mut out.at, Clause { value, span }, |c| c.span, "at");
+                }
                 Rule::via => self.once_expr(&mut out.via, pair, "via")?,
                 Rule::multiple => self.once_expr(&mut out.multiple, pair, "multiple")?,
                 _ => return odd("clause", &pair),
@@ -162,8 +165,23 @@ impl Builder<'_> {
             unit = Some(word.clone());
             count = Expr { span: num.span, kind: ExprKind::Num(num.clone()) };
         }
-        let until = self.maybe_expr(&mut kids)?;
+        let until = kids.next().map(|m| self.time(m)).transpose()?;
         Ok(Every { count, unit, until, span })
+    }
+
+    /// The time after `at`.
+    pub fn moment(&mut self, pair: Pair<'_>) -> Built<Expr> {
+        let time = Kids::of(pair).first()?;
+        self.time(time)
+    }
+
+    /// `80% of steps` is `80%`: a share of time is always one of the run's steps.
+    fn time(&mut self, pair: Pair<'_>) -> Built<Expr> {
+        if pair.as_rule() != Rule::part_of_run {
+            return self.expr(pair);
+        }
+        let pct = Kids::of(pair).need(Rule::pct)?;
+        Ok(self.pct_expr(&pct))
     }
 
     fn kept(&mut self, pair: Pair<'_>) -> Built<Always> {

@@ -103,7 +103,7 @@ impl Builder<'_> {
         let Some(pair) = kids.next() else { return Ok(None) };
         Ok(Some(match pair.as_rule() {
             Rule::when => Timing::When(self.only_expr(pair)?),
-            Rule::at => Timing::At(self.only_expr(pair)?),
+            Rule::at => Timing::At(self.moment(pair)?),
             Rule::every => Timing::Every(self.every(pair)?),
             _ => return odd("timing", &pair),
         }))

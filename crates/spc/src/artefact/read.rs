@@ -122,7 +122,7 @@ impl Reader<'_> {
                 return Err(self.stale(format!("the plan of `{}` is not that of `{}`", plan.function, graph.name)));
             }
             plan.verify(&graph).map_err(|e| self.stale(e))?;
-            out.push(Planned { graph, plan });
+            out.push(Planned { graph, plan, interp: false });
         }
         Ok(out)
     }

@@ -5,6 +5,7 @@ use crate::build::{Constraints, build};
 use crate::engine::{Engine, Inputs, Outputs};
 use crate::failure::{Failure, Res};
 use crate::load::{listing, load_file};
+use crate::plan::fall_back;
 use crate::session::Session;
 use crate::target::target;
 use crate::tensors::{tensor, value};
@@ -54,6 +55,8 @@ pub fn call_file(s: &mut Session<'_>, path: &Path, target_name: Option<&str>, ca
     read_inputs(s, source.graph(&name)?, call)?;
     let t = target(&source.module, target_name)?;
     let on = s.cpu(t.threads);
+    let graph = if call.dense { source.dense_graph(&name)? } else { source.graph(&name)? };
+    fall_back(s, [graph], &t)?;
     let names = std::slice::from_ref(&name);
     let built = build(s, &source, t, names, &WeightSet::default(), constraints(call.dense))?;
     let planned = built.function(&name)?;

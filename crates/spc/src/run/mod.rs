@@ -15,7 +15,7 @@ use crate::explain::why_dense;
 use crate::failure::{Failure, Res};
 use crate::job::Job;
 use crate::load::{Source, listing, load_file};
-use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan};
+use crate::plan::{Allowed, PackedSet, Planned, fall_back, pack_weights, plan};
 use crate::project::project;
 use crate::session::Session;
 use crate::target::target;
@@ -157,19 +157,21 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
     let mut cache = DataCache::default();
     let job = Job::new(s, source, &mut cache, graph, &run.args)?;
 
-    let stored = bind::weights(s, source, &WeightSet::default())?;
-    // One program after the other, so that only one set of dense copies is in memory at a time.
-    let dense = {
-        let mut packed = PackedSet::new();
-        let planned = plan(s, graph, &stored, &t, Allowed::Dense)?;
-        pack_weights(s, &planned, &stored, &mut packed)?;
-        Version::new(planned, &packed, &stored, on)?
-    };
-    let (weights, projected) = project(s, &source.module, &stored)?;
     let mut names = source.functions(&[])?;
     if !names.contains(&run.function) {
         names.push(run.function.clone());
     }
+    let graphs = names.iter().map(|n| source.graph(n)).collect::<Result<Vec<_>, _>>()?;
+    fall_back(s, graphs, &t)?;
+    let stored = bind::weights(s, source, &WeightSet::default())?;
+    // One program after the other, so that only one set of dense copies is in memory at a time.
+    let dense = {
+        let mut packed = PackedSet::new();
+        let planned = plan(s, source.dense_graph(&run.function)?, &stored, &t, Allowed::Dense)?;
+        pack_weights(s, &planned, &stored, &mut packed)?;
+        Version::new(planned, &packed, &stored, on)?
+    };
+    let (weights, projected) = project(s, &source.module, &stored)?;
     let mut build = build_from(s, source, t.clone(), &names, weights, projected)?;
     let promised = static_expects(source, &build)?;
     build.release()?;

@@ -1,0 +1,3 @@
+// Groups of run-time values are slices or tiles.
+axis B = 1..8, S = 1..64
+fn f(a: f32[B, S]) -> y: bool[B, S] { y = select(keep 4 of elements per B by a) }

@@ -1,0 +1,3 @@
+// The score has no axis that tells the groups apart.
+axis B = 1..8, S = 1..64
+fn f(a: f32[B], b: f32[B, S]) -> y: bool[B, S] { y = select(keep 4 of slices(S) per B by a) }

@@ -41,6 +41,16 @@ files! {
     "patterns" / "global.sp",
     "patterns" / "erk.sp",
     "schedule" / "shapes.sp",
+    "penalties" / "scalar.sp",
+    "penalties" / "mcp.sp",
+    "penalties" / "sparse_group.sp",
+    "penalties" / "masked_l1.sp",
+    "penalties" / "wgsef.sp",
+    "updates" / "sr_ste.sp",
+    "updates" / "dropgrow.sp",
+    "updates" / "adams.sp",
+    "updates" / "mdgf.sp",
+    "score" / "weights.sp",
 }
 
 /// Module names, in order of first appearance.

@@ -73,7 +73,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
             .collect();
         return Ok(format!("{:#}\n", json!(plans)).into());
     }
-    let mut out = projection(&built.projected);
+    let mut out = projection(&built.projected) + &crate::groups::coupled(&source.module, &source.graphs);
     for f in &built.functions {
         out += &function(f, &wanted);
     }

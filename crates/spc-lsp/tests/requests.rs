@@ -165,7 +165,8 @@ fn definitions_in_a_file_of_the_library() {
 }
 
 /// Names of the library that are shown; it may gain others.
-const SHOWN: [&str; 8] = ["nn", "patterns", "linear", "attention", "relu", "nm", "nm_shared", "blocks"];
+const SHOWN: [&str; 10] =
+    ["sr_ste", "mcp", "nn", "patterns", "linear", "attention", "relu", "nm", "nm_shared", "blocks"];
 
 /// Labels of the answer, with details where there are some.
 fn labels(answer: &Value, most: usize) -> String {
@@ -243,6 +244,7 @@ fn completion() {
         "expect |",
         "expect sparsity(mlp.|",
         "// require a: |",
+        "model m {\n  w: f32[I] = |",
         "model m from safetensors \"x\" {\n  w: f32[|",
         "model m from safetensors \"x\" {\n  w: f32[I] = \"s|",
         "model m from safetensors \"x\" {\n  block[l: L] = \"block.{l}\" {\n    w: f32[I] = \"|",

@@ -21,7 +21,7 @@ enum Unit {
 const MEASURES: [(&str, Unit, &str); 10] = [
     ("size", Unit::Bytes, "size(net, on: disk)"),
     ("sparsity", Unit::Share, "sparsity(net.w1)"),
-    ("accuracy", Unit::Share, "accuracy(classify, digits.test)"),
+    ("accuracy", Unit::Share, "accuracy(classify, data.test)"),
     ("kept", Unit::Count, "kept(neuron)"),
     ("cosine", Unit::Number, "cosine(embed, on: eval, over: dense)"),
     ("spearman", Unit::Number, "spearman(embed, on: eval, over: dense)"),

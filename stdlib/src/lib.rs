@@ -41,6 +41,13 @@ files! {
     "patterns" / "global.sp",
     "patterns" / "erk.sp",
     "schedule" / "shapes.sp",
+    "attention" / "double_sparsity.sp",
+    "attention" / "sparsed.sp",
+    "attention" / "streaming.sp",
+    "attention" / "heavy_hitters.sp",
+    "score" / "keys.sp",
+    "moe" / "route.sp",
+    "tokens" / "skip.sp",
 }
 
 /// Module names, in order of first appearance.

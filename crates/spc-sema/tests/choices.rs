@@ -591,11 +591,12 @@ require pages: keep 50% of tile(S: 3) of decode.kv per (KV, T) by SCORE always l
     let weights = decode_weights(&mut rng);
     for score in ["label_dot(channels: 2)", "label_dot(channels: 4)"] {
         let c = checked(&text.replace("SCORE", score));
-        let (s, t) = (11, 1);
+        let (s, t) = (14, 1);
         let x = tensor(&mut rng, &[1, t, 8]);
         let (k, v) = (tensor(&mut rng, &[2, 1, 2, s, 4]), tensor(&mut rng, &[2, 1, 2, s, 4]));
         let given = inputs(&[("x", &x), ("kv.k", &k), ("kv.v", &v)]);
-        counted(&c.graphs["decode"], &given, &weights, |n| n.div_ceil(2));
+        // Five pages, and four channels to choose labels from.
+        counted(&c.graphs["decode"], &given, &weights, |n| if n == 5 { 3 } else { 4 });
     }
     let bound = "
 use std.score.page_bound

@@ -48,6 +48,16 @@ files! {
     "score" / "keys.sp",
     "moe" / "route.sp",
     "tokens" / "skip.sp",
+    "penalties" / "scalar.sp",
+    "penalties" / "mcp.sp",
+    "penalties" / "sparse_group.sp",
+    "penalties" / "masked_l1.sp",
+    "penalties" / "wgsef.sp",
+    "updates" / "sr_ste.sp",
+    "updates" / "dropgrow.sp",
+    "updates" / "adams.sp",
+    "updates" / "mdgf.sp",
+    "score" / "weights.sp",
 }
 
 /// Module names, in order of first appearance.

@@ -271,6 +271,34 @@ fn verify_passes_and_explain_gives_reasons() {
 }
 
 #[test]
+fn slices_are_projected_verified_exported_and_explained() {
+    let head = NET.split("require cols").next().unwrap();
+    let text = format!(
+        "{head}group neuron = slices(N) of net\nrequire half: keep 50% of neuron per model by norm2 multiple 8\n\
+         target t = cpu(threads: 1) {{ B = 48 }}\n"
+    );
+    let dir = folder(&text, &file(&weights()));
+    ok(spc(dir.path(), ["verify", "net.sp"]));
+    let r = ok(spc(dir.path(), ["explain", "net.sp"]));
+    for words in ["half         32    16", "32: net.w1[N, :], net.b1[N], net.w2[:, N]", "the values f32[B, N]"] {
+        assert!(r.stdout.contains(words), "no {words} in\n{}", r.stdout);
+    }
+    ok(spc(dir.path(), ["export", "net.sp", "--emit=safetensors", "-o", "out.safetensors"]));
+    let data = std::fs::read(dir.path().join("out.safetensors")).unwrap();
+    let out = safetensors::SafeTensors::deserialize(&data).unwrap();
+    let values = |n: &str| floats(out.tensor(n).unwrap().data());
+    let (w1, b1, w2) = (values("w1"), values("b1"), values("w2"));
+    let gone = |n: usize| {
+        let zero = |v: &[f32]| v.iter().filter(|x| **x == 0.0).count();
+        let column: Vec<f32> = w2.iter().skip(n).step_by(32).copied().collect();
+        [zero(&w1[n * 16..][..16]) == 16, b1[n] == 0.0, zero(&column) == 4]
+    };
+    let all: Vec<[bool; 3]> = (0..32).map(gone).collect();
+    assert!(all.iter().all(|g| g.iter().all(|x| *x == g[0])), "a neuron goes whole: {all:?}");
+    assert_eq!(all.iter().filter(|g| g[0]).count(), 16);
+}
+
+#[test]
 fn compile_prints_plan_clif_and_cuda() {
     let dir = good();
     for (stage, word) in [("plan", "\"linears\""), ("clif", "function"), ("cuda", "__global__"), ("ir", "graph \"f\"")]

@@ -62,3 +62,25 @@ fn explain_prints_the_page() {
     let r = support::spc::spc(dir.path(), ["explain", "SP9999"]);
     assert_eq!((r.code, r.stdout.as_str()), (2, ""));
 }
+
+/// A message speaks of the program, never of the compiler.
+#[test]
+fn no_message_has_an_internal_word() {
+    let mut seen = 0;
+    for (path, text) in spc_tests::fuzz::programs() {
+        let (_, diags) = support::front(&text);
+        for d in &diags {
+            let word = spc_tests::fuzz::internal_word(d);
+            assert!(word.is_none(), "{}: `{}` in {d:#?}", path.display(), word.unwrap());
+        }
+        seen += diags.len();
+    }
+    assert!(seen >= 60, "only {seen} messages were read");
+    // The pages, too, but for what they quote.
+    for e in REGISTRY {
+        let text: String = e.page.split('`').step_by(2).collect();
+        for word in ["NodeId", "egraph", "elaborat", "AST", "Some(", "panic"] {
+            assert!(!text.contains(word), "{}: {word}", e.code.name());
+        }
+    }
+}

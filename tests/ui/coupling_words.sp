@@ -23,6 +23,7 @@ group loop       = pool
 group pool       = loop
 group names      = slices(F, I) of net
 group each       = slices(F) of net  on_overlap both
+group dear       = slices(F) of net  cost: flop
 group uneven[f: F] = net.layer[l].up@(F: f) & net.layer[0].down@(F: f)
 require tiles: keep 50% of slices(F) per tensor on net
 require five:  keep 50% of blocks per model

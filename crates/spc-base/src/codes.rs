@@ -107,6 +107,13 @@ registry! {
 
     NO_LENGTH = "SP0330", "a schedule needs the length of the run";
     LOOSENED = "SP0331", "the end value is not the tightest";
+    HOOK = "SP0332", "a hook does not fit";
+    NO_PROX = "SP0333", "`via prox` without a prox";
+    PHASES = "SP0334", "phases take more than the whole run";
+    NOT_APPLIED = "SP0335", "no phase applies the constraint";
+    TRAIN = "SP0336", "a training setting does not fit";
+    STATE = "SP0337", "a training state does not fit";
+    STEP = "SP0338", "a step is outside the run";
     SCHEDULE = "SP0339", "the schedule does not fit";
 
     NO_FILE = "SP0401", "a file cannot be read";

@@ -140,6 +140,40 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Take one training step under the program's constraints and penalties, by the reference interpreter.
+    Step {
+        file: PathBuf,
+        /// Weights, as safetensors, by their full names or those of the weight file.
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        /// Gradients with respect to what `forward` gives, under the same names.
+        #[arg(long, value_name = "FILE")]
+        grads: PathBuf,
+        /// The state that the step before wrote.
+        #[arg(long, value_name = "FILE")]
+        state: Option<PathBuf>,
+        /// Number of the step, from 0.
+        #[arg(long, value_name = "K")]
+        step: u64,
+        /// Length of the run in steps; the program's own if left out.
+        #[arg(long = "of", value_name = "N")]
+        steps: Option<u64>,
+        /// Learning rate.
+        #[arg(long, default_value_t = 0.1, value_name = "RATE")]
+        lr: f32,
+        /// The optimiser, where an update has no step of its own.
+        #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+        optimizer: OptimizerName,
+        /// Momentum of sgd.
+        #[arg(long, default_value_t = 0.0, value_name = "M")]
+        momentum: f64,
+        /// Decoupled weight decay.
+        #[arg(long, default_value_t = 0.0, value_name = "D")]
+        weight_decay: f64,
+        /// Folder to write: weights.safetensors and state.safetensors.
+        #[arg(short, long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Serve an editor: the language server, over standard input and output.
     Lsp,
     /// Write the weights with every `require` applied.
@@ -163,6 +197,13 @@ pub enum Command {
 pub enum ExportKind {
     #[default]
     Safetensors,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OptimizerName {
+    #[default]
+    Sgd,
+    Adamw,
 }
 
 /// Files instead of those that the program names.
@@ -212,10 +253,10 @@ fn stage(text: &str) -> Result<Stage, String> {
 }
 
 impl Cli {
-    /// The files that the command's options name; a formatter has none.
+    /// The files that the command's options name; others have none.
     fn bind(&self) -> Option<&Bind> {
         match &self.command {
-            Command::Fmt { .. } | Command::Lsp => None,
+            Command::Fmt { .. } | Command::Step { .. } | Command::Lsp => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }
             | Command::Run { bind, .. }

@@ -6,11 +6,12 @@ mod bars;
 mod editor;
 mod output;
 
-use args::{Cli, Command, ExportKind};
+use args::{Cli, Command, ExportKind, OptimizerName};
 use bars::Bars;
 use clap::{CommandFactory, Parser};
 use output::Output;
-use spc::driver::{self, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Res, Session, Verify};
+use spc::Optimiser;
+use spc::driver::{self, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Res, Session, Step, Verify};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -69,6 +70,26 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
         // Done before there is a session.
         Command::Lsp => Ok(Done::default()),
         Command::Fmt { paths, check } => driver::format_paths(s, &FormatFiles { paths: paths.clone(), check: *check }),
+        Command::Step {
+            file, weights, grads, state, step, steps, lr, optimizer, momentum, weight_decay, out, ..
+        } => {
+            let (momentum, weight_decay) = (*momentum, *weight_decay);
+            let optimiser = match optimizer {
+                OptimizerName::Sgd => Optimiser::Sgd { momentum, weight_decay },
+                OptimizerName::Adamw => Optimiser::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay },
+            };
+            let what = Step {
+                weights: weights.clone(),
+                grads: grads.clone(),
+                state: state.clone(),
+                step: *step,
+                steps: *steps,
+                rate: *lr,
+                optimiser,
+                out: out.clone(),
+            };
+            driver::step_file(s, file, &what)
+        }
         Command::Export { file, emit: ExportKind::Safetensors, out, model, .. } => {
             driver::export_file(s, file, model.as_deref(), out)
         }

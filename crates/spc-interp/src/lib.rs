@@ -12,6 +12,7 @@ mod error;
 mod groups;
 mod joint;
 mod map;
+pub mod method;
 mod ops;
 mod product;
 mod project;

@@ -12,10 +12,10 @@ use crate::require::{self, Resolver};
 use crate::roles::{self, Roles};
 use crate::runtime::{self, RunTime};
 use crate::scope::Names;
-use crate::{model, pattern, time};
+use crate::{method, model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
-use spc_ir::method::Moment;
+use spc_ir::method::{Moment, Rules};
 use spc_syntax::ast::{self, Ast, ItemKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +52,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     let named = !cx.diags.iter().any(|d| d.is_error() && d.code != codes::DUPLICATE);
     refuse_later_items(&mut cx, ast);
     time::check_schedules(&mut cx, &names, ast);
+    method::check_methods(&mut cx, &names, ast);
 
     let (mut models, mut data) = (Vec::new(), Vec::new());
     let mut whole = true;
@@ -119,7 +120,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         moment,
     };
     let mut core = ast.clone();
-    let mut requires = Vec::new();
+    let (mut requires, mut updates) = (Vec::new(), Vec::new());
     let mut run_time: Vec<RunTime> = Vec::new();
     for (item, out) in ast.items.iter().zip(&mut core.items) {
         let ItemKind::Require(r) = &item.kind else { continue };
@@ -148,6 +149,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
             }
             Err(_) => continue,
         }
+        let Ok(update) = method::rules::update_of(&mut cx, &names, &sentence) else { continue };
         let before = cx.diags.len();
         let keeps = resolver.keeps(&mut cx, &mut sentence);
         out.kind = core_item(&sentence);
@@ -156,6 +158,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
             drop_absent(&mut cx, before);
         } else if let Ok(keeps) = keeps {
             requires.push(Require { name, sentence, keeps, span: item.span });
+            updates.push(update);
         }
     }
     require::check_order(&mut cx, &requires);
@@ -167,6 +170,17 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     };
     for g in graphs.values_mut().chain(dense.values_mut()) {
         attach(g, &requires);
+    }
+
+    let trains = method::train::trains(&mut cx, &names, ast);
+    let before = cx.diags.len();
+    let rules = if sound {
+        method::rules::rules(&mut cx, &resolver, ast, &requires, &updates, &trains)
+    } else {
+        Rules::default()
+    };
+    if !complete {
+        drop_absent(&mut cx, before);
     }
 
     let (mut runs, mut targets, mut expects) = (Vec::new(), Vec::new(), Vec::new());
@@ -192,8 +206,23 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     let consts = consts.listed(ast);
     let choices = run_time.into_iter().map(RunTime::listed).collect();
     let ast = ast.clone();
-    let module =
-        Module { axes, consts, models, data, groups, requires, choices, runs, targets, expects, entries, core, ast };
+    let module = Module {
+        axes,
+        consts,
+        models,
+        data,
+        groups,
+        requires,
+        choices,
+        runs,
+        targets,
+        expects,
+        trains,
+        rules,
+        entries,
+        core,
+        ast,
+    };
     Checked { module, graphs, dense, types: cx.types, diagnostics: cx.diags }
 }
 
@@ -373,20 +402,11 @@ fn attach(g: &mut Graph, requires: &[Require]) {
 fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
     for item in &ast.items {
         if let ItemKind::Score(s) = &item.kind
-            && elab::is_value_score(s)
+            && (elab::is_value_score(s) || method::scores_weights(s))
         {
             continue;
         }
-        let later = matches!(
-            item.kind,
-            ItemKind::Score(_)
-                | ItemKind::Penalty(_)
-                | ItemKind::Update(_)
-                | ItemKind::Penalize(_)
-                | ItemKind::Quantize(_)
-                | ItemKind::Train(_)
-                | ItemKind::Plan(_)
-        );
+        let later = matches!(item.kind, ItemKind::Score(_) | ItemKind::Quantize(_) | ItemKind::Plan(_));
         if later {
             let word = item.kind.word();
             let mut span = item.span;

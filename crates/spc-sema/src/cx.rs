@@ -74,11 +74,29 @@ impl Cx {
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) -> Res<T> {
-        let mut d = Diagnostic::error(codes::UNKNOWN_NAME, format!("there is no {kind} `{name}`"))
-            .at(span, format!("no {kind} of this name"));
-        if let Some(near) = closest(name, known) {
-            d = d.help(format!("did you mean `{near}`?")).fix(span, near);
+        // "function in `nn`": there is no function `x` in `nn`.
+        let (what, place) = kind.split_once(" in ").map_or((kind, String::new()), |(k, p)| (k, format!(" in {p}")));
+        let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("there is no {what} `{name}`{place}"))
+            .at(span, format!("no {what} of this name"));
+        self.report(offer(d, span, name, known))
+    }
+}
+
+/// Most names that a message lists.
+const FEW: usize = 8;
+
+/// Adds the closest of the known names as a fix; where none is close, all of them if they are few.
+pub fn offer<'a>(d: Diagnostic, span: Span, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
+    let known: Vec<&str> = known.into_iter().collect();
+    if let Some(near) = closest(name, known.iter().copied()) {
+        return d.help(format!("did you mean `{near}`?")).fix(span, near);
+    }
+    match known.as_slice() {
+        [one] => d.help(format!("the only one is `{one}`")),
+        [rest @ .., last] if known.len() <= FEW => {
+            let rest: Vec<String> = rest.iter().map(|n| format!("`{n}`")).collect();
+            d.help(format!("there are {} and `{last}`", rest.join(", ")))
         }
-        self.report(d)
+        _ => d,
     }
 }

@@ -150,10 +150,16 @@ impl Jobs<'_> {
         });
         if row.is_none() {
             return cx.report(
-                Diagnostic::error(codes::AXIS_MISMATCH, format!("`{}` does not fit `{param}`", r.member))
-                    .at(r.span, format!("one row has [{}]", have.join(", ")))
-                    .also(m.span, "declared here")
-                    .note(format!("`{param}` has [{}]; its one extra free axis takes the rows", names.join(", "))),
+                Diagnostic::error(
+                    codes::AXIS_MISMATCH,
+                    format!("`{}.{}` does not fit the parameter `{param}`", r.data, r.member),
+                )
+                .at(r.span, format!("one row has [{}]", have.join(", ")))
+                .also(m.span, "declared here")
+                .note(format!(
+                    "`{param}` has [{}]: the axes of one row, and one free axis for the rows",
+                    names.join(", ")
+                )),
             );
         }
         for d in &m.dims {

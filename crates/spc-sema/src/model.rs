@@ -102,12 +102,9 @@ fn fixed_dim(cx: &mut Cx, axes: &Axes, name: &ast::Ident) -> Res<Dim> {
 }
 
 pub fn unknown_axis<T>(cx: &mut Cx, axes: &Axes, name: &ast::Ident) -> Res<T> {
-    let mut d = Diagnostic::error(codes::UNKNOWN_AXIS, format!("there is no axis `{}`", name.name))
+    let d = Diagnostic::error(codes::UNKNOWN_AXIS, format!("there is no axis `{}`", name.name))
         .at(name.span, "no axis of this name");
-    if let Some(near) = crate::cx::closest(&name.name, axes.keys().map(String::as_str)) {
-        d = d.help(format!("did you mean `{near}`?")).fix(name.span, near);
-    }
-    cx.report(d)
+    cx.report(crate::cx::offer(d, name.span, &name.name, axes.keys().map(String::as_str)))
 }
 
 pub fn dtype(cx: &mut Cx, name: &ast::Ident) -> Res<DType> {

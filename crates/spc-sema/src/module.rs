@@ -1,6 +1,7 @@
 //! A checked program as plain data: what the driver needs to bind files, elaborate functions and run jobs.
 use crate::consts::Constant;
 use spc_base::Span;
+use spc_ir::method::{Ratio, Rules};
 use spc_ir::{Cost, DType, Dim, Keep};
 use spc_syntax::ast;
 use std::collections::BTreeMap;
@@ -195,6 +196,29 @@ pub struct Require {
     pub span: Span,
 }
 
+/// A part of a training, as shares of the whole run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phase {
+    pub name: String,
+    pub from: Ratio,
+    pub to: Ratio,
+    /// Names of the constraints and penalties that it applies.
+    pub applies: Vec<String>,
+    /// From its beginning masks never change.
+    pub freeze: bool,
+}
+
+/// A checked `train`. It cannot be run yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Train {
+    pub name: String,
+    pub steps: Option<u64>,
+    pub epochs: Option<u64>,
+    pub seed: Option<u64>,
+    pub phases: Vec<Phase>,
+    pub span: Span,
+}
+
 /// A constraint on a named value of a function: part of the function's meaning, approximate, left out of the dense program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValueChoice {
@@ -243,6 +267,9 @@ pub struct Module {
     pub runs: Vec<Run>,
     pub targets: Vec<Target>,
     pub expects: Vec<Expect>,
+    pub trains: Vec<Train>,
+    /// What constraints and penalties do during training, in file order.
+    pub rules: Rules,
     /// Functions of the root file that can be called from outside, in file order.
     pub entries: Vec<String>,
     /// The root file with all sugar expanded.

@@ -13,6 +13,7 @@ use crate::world::DiskWorld;
 use ndarray::{ArrayBase, Data, Dimension};
 use spc_base::{Diagnostic, codes};
 use spc_cpu::Isa;
+use spc_interp::method::{Optimiser, Updater};
 use spc_report::{Renderer, SourceMap};
 use spc_sema::TargetKind;
 use std::collections::BTreeMap;
@@ -203,6 +204,26 @@ impl Checked {
         let tensors = self.source.module.models.iter().flat_map(|m| &m.tensors);
         let size = |d: &spc_ir::Dim| d.size.fixed().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         tensors.map(|t| (t.path.as_str(), t.dims.iter().map(size).collect())).collect()
+    }
+
+    /// What each `require` and `penalize` does during training, one line each: its update or penalty, when, on which weights.
+    pub fn rules(&self) -> Vec<String> {
+        crate::step::rule_lines(&self.source)
+    }
+
+    /// A training run of `steps` steps under the program's constraints and penalties, by the reference interpreter: see
+    /// [`Updater::forward`] and [`Updater::step`]. Weights are given by name, row-major, and may be a part of the program's.
+    ///
+    /// # Errors
+    /// SP0403 and SP0404 for weights that are missing or of another size, SP0406 for NaN or infinity, SP0338 for no steps.
+    pub fn updater(
+        &self,
+        weights: BTreeMap<String, Vec<f32>>,
+        optimiser: Optimiser,
+        steps: u64,
+    ) -> Result<Updater<f32>, Error> {
+        let made = Updater::new(self.source.module.rules.clone(), weights, optimiser, steps);
+        made.map_err(|e| Error::new(&e.into(), &self.sources))
     }
 
     /// Gives a weight its values, in the declared shape, instead of those of the weight file. The weight of a linear is

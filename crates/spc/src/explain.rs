@@ -76,7 +76,11 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
             .collect();
         return Ok(format!("{:#}\n", json!(plans)).into());
     }
-    let mut out = projection(&built.projected) + &choices(&source.module.choices, &built.functions)?;
+    // What belongs together does not depend on what is chosen at run time.
+    let mut dense = source.graphs.clone();
+    dense.extend(source.dense.clone());
+    let mut out = projection(&built.projected) + &crate::groups::coupled(&source.module, &dense);
+    out += &choices(&source.module.choices, &built.functions)?;
     for f in &built.functions {
         if f.interp {
             out += &format!("{}: run by the interpreter\n", f.graph.name);

@@ -21,7 +21,7 @@
 //! # Ok::<(), spc::Error>(())
 //! ```
 //!
-//! [`Compiler`], [`Checked`], [`Program`], [`Results`], [`Input`] and [`Error`] are the stable API. [`driver`] holds the
+//! [`Compiler`], [`Checked`], [`Program`], [`Results`], [`Input`], [`Updater`], [`Optimiser`], [`Observed`] and [`Error`] are the stable API. [`driver`] holds the
 //! steps behind the commands and may change in any version.
 
 // A failure is made once and then printed: boxing it would help nobody.
@@ -41,6 +41,7 @@ mod export;
 mod failure;
 mod fix;
 mod format;
+mod groups;
 mod job;
 mod kernel_check;
 mod load;
@@ -49,6 +50,7 @@ mod project;
 mod random;
 mod run;
 mod session;
+mod step;
 mod target;
 mod tensors;
 mod value;
@@ -58,6 +60,7 @@ mod world;
 
 pub use api::{Checked, Compiler, Error, Program};
 pub use spc_cpu::Isa;
+pub use spc_interp::method::{Observed, Optimiser, Updater};
 pub use value::{Input, Results};
 
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
@@ -72,6 +75,7 @@ pub mod driver {
     pub use crate::format::{Format as FormatFiles, format_paths};
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
+    pub use crate::step::{Step, rule_lines, step_file};
     pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
     pub use spc_base::Diagnostic;

@@ -11,7 +11,7 @@ mod core;
 mod corpus;
 mod mutate;
 
-pub use bodies::{check, format, parse};
+pub use bodies::{check, format, internal_word, parse};
 pub use core::{assert_core, same_module};
 pub use corpus::{corpus, programs, root};
 pub use mutate::Mutator;

@@ -72,7 +72,7 @@ pub struct NeedsLength;
 #[serde(rename_all = "lowercase")]
 pub enum TimeExpr {
     Exact(Ratio),
-    Value(f64),
+    Value(#[serde(with = "super::serial::number")] f64),
     /// Number of the step, from 0.
     Step,
     /// Length of the run.

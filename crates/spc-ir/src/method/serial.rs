@@ -24,3 +24,17 @@ macro_rules! by_text {
 by_text!(UnFn, |f| f.name().to_string(), |t| UnFn::from_name(t).ok_or_else(|| format!("no function `{t}`")));
 by_text!(BinFn, |f| f.name().to_string(), |t| BinFn::from_name(t).ok_or_else(|| format!("no function `{t}`")));
 by_text!(ScalarExpr, ToString::to_string, ScalarExpr::parse);
+
+/// Numbers as text, because JSON has no infinity.
+pub(super) mod number {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(v: &f64, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&v.to_string())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+        String::deserialize(d)?.parse().map_err(D::Error::custom)
+    }
+}

@@ -158,15 +158,12 @@ impl Elab<'_, '_> {
                     Some(p) => p,
                     None => {
                         let known: Vec<&str> = params.iter().map(|p| p.name.as_str()).collect();
-                        let mut d = Diagnostic::error(
+                        let d = Diagnostic::error(
                             codes::ARGUMENT,
                             format!("`{}` has no parameter `{}`", f.name.name, l.name),
                         )
                         .at(l.span, "no parameter of this name");
-                        if let Some(near) = crate::cx::closest(&l.name, known) {
-                            d = d.help(format!("did you mean `{near}`?")).fix(l.span, near);
-                        }
-                        return self.cx.report(d);
+                        return self.cx.report(crate::cx::offer(d, l.span, &l.name, known));
                     }
                 },
                 None => {

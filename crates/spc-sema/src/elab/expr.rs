@@ -79,7 +79,12 @@ impl Elab<'_, '_> {
                 };
                 let a = self.expr(frame, lhs);
                 let b = self.expr(frame, rhs)?;
-                self.binary(*op_span, f, &a?, &b)
+                let (a, reported) = (a?, self.cx.diags.len());
+                let out = self.binary(*op_span, f, &a, &b);
+                if out.is_err() {
+                    self.show_operands(reported, [(lhs.span, &a), (rhs.span, &b)]);
+                }
+                out
             }
             ExprKind::If(i) => self.choice(frame, &i.arms, &i.otherwise),
             ExprKind::Call { callee, args } => self.call(frame, e.span, callee, args),
@@ -270,11 +275,8 @@ impl Elab<'_, '_> {
                 );
             }
         };
-        let mut d = spc_base::Diagnostic::error(codes::UNKNOWN_MEMBER, format!("there is no member `{}`", name.name))
+        let d = spc_base::Diagnostic::error(codes::UNKNOWN_MEMBER, format!("there is no member `{}`", name.name))
             .at(name.span, "no member of this name");
-        if let Some(near) = crate::cx::closest(&name.name, known.iter().map(String::as_str)) {
-            d = d.help(format!("did you mean `{near}`?")).fix(name.span, near);
-        }
-        self.cx.report(d)
+        self.cx.report(crate::cx::offer(d, name.span, &name.name, known.iter().map(String::as_str)))
     }
 }

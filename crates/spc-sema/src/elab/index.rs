@@ -90,8 +90,11 @@ impl Elab<'_, '_> {
         if explicit > dims.len() || (!has_rest && explicit != dims.len()) {
             let axes = dims.iter().map(|d| d.axis.clone()).collect::<Vec<_>>().join(", ");
             return self.cx.report(
-                Diagnostic::error(codes::RANK, format!("{explicit} indices for {} axes", dims.len()))
-                    .at(span, format!("the tensor has [{axes}]")),
+                Diagnostic::error(
+                    codes::RANK,
+                    format!("{} for {}", count(explicit, "index", "indices"), count(dims.len(), "axis", "axes")),
+                )
+                .at(span, format!("the tensor has [{axes}]")),
             );
         }
         let free = dims.len() - explicit;
@@ -379,4 +382,9 @@ impl Elab<'_, '_> {
             self.ix.from.insert(l, from);
         }
     }
+}
+
+/// `1 axis`, `2 axes`.
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }

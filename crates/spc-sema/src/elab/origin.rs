@@ -1,6 +1,7 @@
 //! Where the axes of values come from: the input or the weight that brought each of them, for messages.
 use super::Elab;
-use spc_base::{Diagnostic, Span};
+use super::value::Val;
+use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{Dim, Graph, NodeId};
 use std::collections::BTreeMap;
 
@@ -67,5 +68,28 @@ impl Elab<'_, '_> {
             }
         }
         d
+    }
+
+    /// Adds to what was reported since about an operator's operands what each of them is, and where.
+    pub(super) fn show_operands(&mut self, reported: usize, operands: [(Span, &Val); 2]) {
+        let words = operands.map(|(span, v)| match v {
+            Val::Tensor(t) => (span, self.ty(t.node).map_or("a tensor".to_string(), |t| t.dtype.to_string())),
+            v => (span, self.kind(v).to_string()),
+        });
+        for d in self.cx.diags.iter_mut().skip(reported) {
+            let Some(here) = d.primary.as_mut().filter(|l| l.text == "here" && d.code == codes::TYPE) else { continue };
+            here.text.clear();
+            for (span, word) in &words {
+                d.secondary.push(spc_base::Label { span: *span, text: word.clone() });
+            }
+        }
+        // What is no number at all is marked itself.
+        let wrong =
+            operands.iter().find(|(_, v)| !matches!(v, Val::Num(_) | Val::Static(_) | Val::Bool(_) | Val::Tensor(_)));
+        if let Some((span, _)) = wrong {
+            for d in self.cx.diags.iter_mut().skip(reported).filter(|d| d.code == codes::WRONG_KIND) {
+                d.primary.iter_mut().for_each(|l| l.span = *span);
+            }
+        }
     }
 }

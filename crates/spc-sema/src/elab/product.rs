@@ -34,7 +34,7 @@ impl Elab<'_, '_> {
         }
         let mut scale: Option<f64> = None;
         let mut tensors: Vec<(TVal, Span)> = Vec::new();
-        let mut rest: Option<Val> = None;
+        let mut rest: Option<(Val, Span)> = None;
         for (v, span) in values {
             match v? {
                 Val::Num(n) => scale = Some(scale.unwrap_or(1.0) * n),
@@ -43,11 +43,11 @@ impl Elab<'_, '_> {
                 // `x * true` is x, `x * false` is 0.
                 Val::Bool(true) => {}
                 Val::Bool(false) => scale = Some(0.0),
-                other => rest = Some(other),
+                other => rest = Some((other, span)),
             }
         }
-        if let Some(other) = rest {
-            return self.binary(e.span, BinFn::Mul, &other, &other);
+        if let Some((other, span)) = rest {
+            return self.binary(span, BinFn::Mul, &other, &other);
         }
         let Some(((first, _), others)) = tensors.split_first() else {
             return Ok(Val::Num(scale.unwrap_or(1.0)));

@@ -342,7 +342,12 @@ impl Elab<'_, '_> {
             return Err(crate::cx::Stop);
         }
         let kind = self.kind(v);
-        self.cx.err(codes::WRONG_KIND, span, format!("a number or a tensor is needed, not {kind}"), "here")
+        self.cx.err(
+            codes::WRONG_KIND,
+            span,
+            format!("a number or a tensor is needed, not {kind}"),
+            format!("this is {kind}"),
+        )
     }
 
     pub(super) fn unary(&mut self, span: Span, f: UnFn, v: &Val) -> Res<Val> {

@@ -33,8 +33,8 @@ fn one(cx: &mut Cx, r: &Resolver<'_>, g: &GroupItem) -> Res<Option<Group>> {
             return cx.report(d.also(first.index.span, "first declared here"));
         }
     }
-    let cost = g.cost.as_ref().map(|c| weighting(cx, c)).transpose()?;
-    let energy = g.energy.as_ref().map(|c| weighting(cx, c)).transpose()?;
+    let cost = g.cost.as_ref().map(|c| weighting(cx, r, c)).transpose()?;
+    let energy = g.energy.as_ref().map(|c| weighting(cx, r, c)).transpose()?;
     if let Some(o) = &g.on_overlap
         && !matches!(o.value.as_str(), "sum" | "latent" | "tree")
     {
@@ -113,17 +113,21 @@ fn indices(cx: &mut Cx, g: &GroupItem, found: &Found<'_>) -> Res<()> {
 }
 
 /// `cost: flops`, `energy: 2`, `energy: sqrt(size)`, `energy: e`.
-fn weighting(cx: &mut Cx, c: &Clause<Expr>) -> Res<GroupWeight> {
+fn weighting(cx: &mut Cx, r: &Resolver<'_>, c: &Clause<Expr>) -> Res<GroupWeight> {
     let e = &c.value;
     match &e.kind {
         ExprKind::Num(n) => Ok(GroupWeight::Number(n.value)),
-        ExprKind::Name(n) => Ok(match n.as_str() {
-            "size" => GroupWeight::Size,
-            "params" => GroupWeight::Cost(Cost::Params),
-            "bytes" => GroupWeight::Cost(Cost::Bytes),
-            "flops" => GroupWeight::Cost(Cost::Flops),
-            other => GroupWeight::Named(other.to_string()),
-        }),
+        ExprKind::Name(n) => match n.as_str() {
+            "size" => Ok(GroupWeight::Size),
+            "params" => Ok(GroupWeight::Cost(Cost::Params)),
+            "bytes" => Ok(GroupWeight::Cost(Cost::Bytes)),
+            "flops" => Ok(GroupWeight::Cost(Cost::Flops)),
+            other if r.names.items.contains_key(other) => Ok(GroupWeight::Named(other.to_string())),
+            other => {
+                let known = ["size", "params", "bytes", "flops"].into_iter().chain(r.names.known());
+                cx.unknown(n.span, "weight of a group", other, known.collect::<Vec<_>>())
+            }
+        },
         ExprKind::Call { callee, args } if callee.as_name().is_some_and(|n| n.as_str() == "sqrt") => {
             match args.as_slice() {
                 [a] if a.value.as_name().is_some_and(|n| n.as_str() == "size") => Ok(GroupWeight::SqrtSize),

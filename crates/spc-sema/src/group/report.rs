@@ -2,9 +2,11 @@
 use super::names::{set_name, slice_text};
 use super::refuse;
 use crate::check::Checked;
+use crate::module::Module;
 use spc_base::Code;
 use spc_ir::couple::{Coupling, Place};
-use spc_ir::{Part, Source};
+use spc_ir::{Graph, Part, Source};
+use std::collections::BTreeMap;
 
 /// Why slices of an axis cannot be removed, in words, and where the operator stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +34,20 @@ pub struct NamedSet {
 
 /// The coupled sets of every entry function, in order of function name and of the first weight.
 pub fn coupled_sets(checked: &Checked) -> Vec<NamedSet> {
+    sets_of(&checked.module, &checked.graphs)
+}
+
+/// As [`coupled_sets`], of some functions of a module.
+pub fn sets_of(module: &Module, graphs: &BTreeMap<String, Graph>) -> Vec<NamedSet> {
     let mut out = Vec::new();
-    for (function, g) in &checked.graphs {
+    for (function, g) in graphs {
         let Ok(c) = Coupling::of(&[g]) else { continue };
         for set in &c.sets {
-            let axis = set_name(&checked.module, set);
+            let axis = set_name(module, set);
             let part = |p: &Place| Part { dim: p.dim, start: p.start, end: p.end, inner: p.inner, size: set.size };
             let text = |m: &spc_ir::couple::Carrier| {
                 let parts: Vec<Part> = m.places.iter().map(part).collect();
-                slice_text(&checked.module.models, &checked.module.axes, &m.weight, &parts)
+                slice_text(&module.models, &module.axes, &m.weight, &parts)
             };
             let mut values: Vec<String> = Vec::new();
             for at in &set.activations {

@@ -17,6 +17,16 @@ impl Bound {
         let r = i64::try_from(n).ok().map_or(Ratio::ZERO, Ratio::int);
         Bound(Val::Num(Timed::exact(r, Unit::Number)))
     }
+
+    /// A schedule that is known already.
+    pub fn schedule(s: &Schedule) -> Bound {
+        Bound(Val::Num(Timed::new(s.expr.clone(), s.unit)))
+    }
+
+    /// A parameter without a value.
+    pub fn open(name: &str) -> Bound {
+        Bound(Val::Num(Timed::param(name, None)))
+    }
 }
 
 /// Largest schedule as data.

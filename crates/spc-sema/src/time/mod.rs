@@ -11,6 +11,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use items::count;
 pub use items::{check_schedules, length};
 
 use crate::cx::{Cx, Res};
@@ -71,4 +72,22 @@ pub fn warn_loosened(cx: &mut Cx, s: &Schedule, span: Span) {
                 .help("what is deployed is the value at the end"),
         );
     }
+}
+
+/// The schedule that an expression of a file stands for.
+pub(crate) fn lower_in(cx: &mut Cx, names: &Names<'_>, origin: &crate::scope::Origin, e: &Expr) -> Res<Schedule> {
+    Lower::new(names, origin.clone()).schedule(cx, e)
+}
+
+/// As [`lower_in`], with more names in scope.
+pub(crate) fn lower_bound(
+    cx: &mut Cx,
+    names: &Names<'_>,
+    origin: &crate::scope::Origin,
+    e: &Expr,
+    env: impl IntoIterator<Item = (String, Bound)>,
+) -> Res<Schedule> {
+    let mut l = Lower::new(names, origin.clone());
+    l.env.extend(env);
+    l.schedule(cx, e)
 }

@@ -113,6 +113,11 @@ fn choose_run<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Run> {
     let runs = &source.module.runs;
     let known: Vec<&str> = runs.iter().map(|r| r.name.as_str()).collect();
     let missing = |text: String| Failure::usage(listing(Diagnostic::error(codes::NO_RUN, text), "run", &known));
+    // Asking for a training is asking for what is not there yet.
+    if let Some(t) = source.module.trains.iter().find(|t| name == Some(t.name.as_str())) {
+        let d = Diagnostic::error(codes::NOT_YET, format!("the training `{}` cannot be run yet", t.name));
+        return Err(d.at(t.span, "checked, but not run").help("`spc step` takes single steps").into());
+    }
     match (name, runs.as_slice()) {
         (Some(n), _) => runs.iter().find(|r| r.name == n).ok_or_else(|| missing(format!("there is no run `{n}`"))),
         (None, [only]) => Ok(only),

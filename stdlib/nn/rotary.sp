@@ -9,8 +9,8 @@ fn rotate(x: float[.., T, C], base: f32 = 10000, start: i32 = 0) -> y: float[..,
   half = size(C) / 2
   y[.., t, c] = x[.., t, c] * cos(angle(float(int(t) + start), float(int(c)), half, base))
     + (if int(c) < half { -1 } else { 1 })
-      * x[.., t, if int(c) < half { int(c) + half } else { int(c) - half }]
-      * sin(angle(float(int(t) + start), float(int(c)), half, base))
+    * x[.., t, if int(c) < half { int(c) + half } else { int(c) - half }]
+    * sin(angle(float(int(t) + start), float(int(c)), half, base))
 }
 
 /// Grouped-query attention with rotary positions, each query reading itself and what lies before it: `KV` heads, `G`

@@ -20,7 +20,12 @@ fn best<T>(runs: usize, mut f: impl FnMut() -> T) -> f64 {
 
 fn main() {
     let limits = Limits::default();
-    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [_, lines, path] = args.iter().filter(|a| *a != "--bench").map(String::as_str).collect::<Vec<_>>()[..] {
+        // `--write LINES FILE`
+        return std::fs::write(path, program(lines.parse().unwrap())).unwrap();
+    }
+    let sizes: Vec<usize> = args.iter().filter_map(|a| a.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![500, 1000, 2000, 4000, 26000] } else { sizes };
     let empty = best(5, || spc_sema::front("use std.nn\n", FILE, &Library::load(), &limits));
     println!("a program of one `use std.nn`, with reading the library: {empty:.1} ms");

@@ -83,3 +83,16 @@ fn a_text_at_the_limits_is_refused_with_a_code() {
     assert_eq!(first(&long(16 << 20)), None);
     assert_eq!(first(&(long(16 << 20) + " ")), Some(codes::TOO_LARGE));
 }
+
+/// The program that speed is measured with is sound, and work does not add up with its length.
+#[test]
+fn a_long_program_checks() {
+    let lib = Library::load();
+    for lines in [1000, 4000] {
+        let text = spc_tests::program::program(lines);
+        let found = text.lines().count();
+        assert!(found.abs_diff(lines) <= 50, "{found} lines");
+        let checked = front(&text, FileId(0), &lib, &Limits::default());
+        assert!(checked.diagnostics.is_empty(), "{:?}", checked.diagnostics);
+    }
+}

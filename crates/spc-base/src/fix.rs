@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_applied_stays_out() {
-        let guess = Diagnostic::error(codes::SYNTAX, "x").guess(Span::new(FileId(0), 0, 1), "z");
+        let guess = Diagnostic::error(codes::SYNTAX, "x").guess(Span::new(FileId(0), 0, 2), "z");
         let library = Diagnostic::error(codes::SYNTAX, "x").fix(Span::new(FileId(7), 0, 1), "z");
         // Inside a character, past the end, and a replacement by the same words.
         let list = [guess, library, d(1, 2, "z"), d(0, 9, "z"), d(3, 3, ""), d(2, 3, "b")];

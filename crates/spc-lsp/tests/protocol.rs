@@ -215,3 +215,32 @@ fn a_request_can_be_taken_back() {
     let wanted = [("1", true), ("2", false), ("3", true), ("4", true)].map(|(id, ok)| (id.to_string(), ok));
     assert_eq!(answers, wanted);
 }
+
+/// Newer text makes checking older text needless: of many edits in the queue only the last is checked.
+#[test]
+fn queued_edits_are_checked_once() {
+    let (server, client) = lsp_server::Connection::memory();
+    let note = |method: &str, p: Value| client.sender.send(Notification::new(method.into(), p).into()).unwrap();
+    let ask = |id: i32, method: &str, p: Value| {
+        client.sender.send(Request::new(id.into(), method.into(), p).into()).unwrap();
+    };
+    ask(1, "initialize", json!({ "capabilities": {} }));
+    let item = json!({ "uri": URI, "languageId": "sp", "version": 0, "text": "" });
+    note("textDocument/didOpen", json!({ "textDocument": item }));
+    for version in 1..=40 {
+        let document = json!({ "uri": URI, "version": version });
+        let at = json!({ "line": version - 1, "character": 0 });
+        let change = json!({ "range": { "start": at, "end": at }, "text": format!("axis A{version} = {version}\n") });
+        note("textDocument/didChange", json!({ "textDocument": document, "contentChanges": [change] }));
+    }
+    let server = std::thread::spawn(move || spc_lsp::run(&server, &spc_lsp::NoFiles));
+    let mut versions = Vec::new();
+    while versions.last() != Some(&40) {
+        if let Message::Notification(n) = client.receiver.recv().unwrap() {
+            versions.push(n.params["version"].as_i64().unwrap());
+        }
+    }
+    assert_eq!(versions, [40]);
+    note("exit", Value::Null);
+    assert!(!server.join().unwrap());
+}

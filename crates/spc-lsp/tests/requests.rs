@@ -87,7 +87,7 @@ fn hover() {
     snapshot("hover", &out);
 }
 
-/// Locations as `file: words`, of the open text with the line, of the library with the line as well.
+/// Locations with their words and lines. Of the library, only where an item is declared: it may gain uses.
 fn places(c: &Client, list: &Value) -> String {
     let mut out = String::new();
     for l in list.as_array().unwrap() {
@@ -96,7 +96,15 @@ fn places(c: &Client, list: &Value) -> String {
             let text = c.text.lines().nth(line as usize).unwrap().trim();
             writeln!(out, "  {line}: `{}` in `{text}`", words(&c.text, &l["range"])).unwrap();
         } else {
-            writeln!(out, "  {uri} {line}").unwrap();
+            let path = uri.strip_prefix("file:///cache/").unwrap();
+            let file = spc_stdlib::FILES.iter().find(|f| f.path == path).unwrap();
+            let text = file.text.lines().nth(line as usize).unwrap();
+            let words = words(file.text, &l["range"]);
+            if words.is_empty() {
+                writeln!(out, "  {path}").unwrap();
+            } else if ["fn", "pattern"].iter().any(|w| text.starts_with(&format!("{w} {words}("))) {
+                writeln!(out, "  {path}: `{words}` in `{}`", text.split('(').next().unwrap()).unwrap();
+            }
         }
     }
     out
@@ -157,15 +165,17 @@ fn definitions_in_a_file_of_the_library() {
 }
 
 /// Names of the library that are shown; it may gain others.
-const SHOWN: [&str; 8] = ["nn", "patterns", "linear", "attention", "relu", "nm", "nm_shared", "blocks"];
+const SHOWN: [&str; 10] =
+    ["sr_ste", "mcp", "nn", "patterns", "linear", "attention", "relu", "nm", "nm_shared", "blocks"];
 
 /// Labels of the answer, with details where there are some.
 fn labels(answer: &Value, most: usize) -> String {
     let library = |i: &Value| {
         let (name, detail) = (i["label"].as_str().unwrap(), i["detail"].as_str().unwrap_or_default());
         let module = i["kind"] == 9;
-        let item =
-            ["fn ", "pattern ", "score ", "schedule ", "penalty ", "update "].iter().any(|w| detail.starts_with(w));
+        let item = ["fn ", "pattern ", "mask ", "score ", "schedule ", "penalty ", "update "]
+            .iter()
+            .any(|w| detail.starts_with(w));
         (module || (item && !PROGRAM.contains(detail))) && !SHOWN.contains(&name)
     };
     let list: Vec<&Value> = answer.as_array().unwrap().iter().filter(|i| !library(i)).collect();
@@ -234,6 +244,7 @@ fn completion() {
         "expect |",
         "expect sparsity(mlp.|",
         "// require a: |",
+        "model m {\n  w: f32[I] = |",
         "model m from safetensors \"x\" {\n  w: f32[|",
         "model m from safetensors \"x\" {\n  w: f32[I] = \"s|",
         "model m from safetensors \"x\" {\n  block[l: L] = \"block.{l}\" {\n    w: f32[I] = \"|",
@@ -326,6 +337,7 @@ fn renaming() {
         ("mlp from", "net"),
         ("I = 64", "Pixels"),
         ("h = nn", "hidden"),
+        ("h = h + nn", "sum1"),
         ("w2: f32", "last"),
         ("b1: f32", "bias"),
         ("n] * h", "k"),

@@ -12,7 +12,7 @@ use crate::require::{self, Resolver};
 use crate::roles::{self, Roles};
 use crate::runtime::{self, RunTime};
 use crate::scope::Names;
-use crate::{method, model, pattern, time};
+use crate::{data, init, method, model, pattern, time};
 use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
 use spc_ir::method::{Moment, Rules};
@@ -54,7 +54,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     time::check_schedules(&mut cx, &names, ast);
     method::check_methods(&mut cx, &names, ast);
 
-    let (mut models, mut data) = (Vec::new(), Vec::new());
+    let (mut models, mut sources) = (Vec::new(), Vec::new());
     let mut whole = true;
     for item in &ast.items {
         match &item.kind {
@@ -62,8 +62,17 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
                 Ok(m) => models.push(m),
                 Err(_) => whole = false,
             },
-            ItemKind::Data(d) => data.extend(model::data(&mut cx, &axes, d, item.span).ok()),
             _ => {}
+        }
+    }
+    let named_models: Vec<&str> = ast
+        .items
+        .iter()
+        .filter_map(|i| if let ItemKind::Model(m) = &i.kind { Some(m.name.as_str()) } else { None })
+        .collect();
+    for item in &ast.items {
+        if let ItemKind::Data(d) = &item.kind {
+            sources.extend(data::data(&mut cx, &axes, &named_models, d, item.span).ok());
         }
     }
 
@@ -113,7 +122,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         names: &names,
         axes: &axes,
         models: &models,
-        data: &data,
+        data: &sources,
         roles: &roles,
         graphs: &elaborated,
         coupled: &coupled,
@@ -183,13 +192,15 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         drop_absent(&mut cx, before);
     }
 
-    let (mut runs, mut targets, mut expects) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut runs, mut targets, mut plans, mut expects) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     {
-        let jobs = Jobs { names: &names, axes: &axes, models: &models, data: &data, graphs: &graphs };
+        let jobs =
+            Jobs { names: &names, axes: &axes, models: &models, data: &sources, consts: &consts, graphs: &graphs };
         for item in &ast.items {
             match &item.kind {
                 ItemKind::Run(r) if sound => runs.extend(jobs.run(&mut cx, r, item.span).ok()),
                 ItemKind::Target(t) => targets.extend(jobs.target(&mut cx, t, item.span).ok()),
+                ItemKind::Plan(p) if sound => plans.extend(jobs.plan(&mut cx, p, &resolver, item.span).ok()),
                 ItemKind::Expect(e) if sound => {
                     if let Ok(mut e) = jobs.expect(&mut cx, e, &resolver) {
                         let words = text.get(e.span.start as usize..e.span.end as usize).unwrap_or_default();
@@ -206,16 +217,18 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     let consts = consts.listed(ast);
     let choices = run_time.into_iter().map(RunTime::listed).collect();
     let ast = ast.clone();
+    init::fans(&mut models, &roles);
     let module = Module {
         axes,
         consts,
         models,
-        data,
+        data: sources,
         groups,
         requires,
         choices,
         runs,
         targets,
+        plans,
         expects,
         trains,
         rules,
@@ -406,7 +419,7 @@ fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
         {
             continue;
         }
-        let later = matches!(item.kind, ItemKind::Score(_) | ItemKind::Quantize(_) | ItemKind::Plan(_));
+        let later = matches!(item.kind, ItemKind::Score(_) | ItemKind::Quantize(_));
         if later {
             let word = item.kind.word();
             let mut span = item.span;

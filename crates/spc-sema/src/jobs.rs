@@ -1,20 +1,30 @@
-//! `run`, `target` and `expect` items.
+//! `run`, `target` and `plan` items.
+use crate::consts::Consts;
 use crate::cx::{Cx, Res};
 use crate::model::Axes;
-use crate::module::{AxisSize, Compare, Data, DataRef, Expect, Measure, Model, Report, Run, Target, TargetKind};
+use crate::module::{AxisSize, Data, DataRef, LayoutRule, Model, Plan, Report, Run, Target, TargetKind};
 use crate::require::Resolver;
 use crate::scope::Names;
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::Graph;
-use spc_syntax::ast::{self, Arg, BinaryOp, Expr, ExprKind, FnItem, ItemKind};
+use spc_syntax::ast::{self, Arg, Expr, ExprKind, FnItem, ItemKind};
 use std::collections::BTreeMap;
+
+/// Families of storage layouts that a `plan` may name.
+pub const LAYOUTS: [&str; 5] = ["dense", "nm", "csr", "bsr", "vx1"];
 
 pub struct Jobs<'a> {
     pub names: &'a Names<'a>,
     pub axes: &'a Axes,
     pub models: &'a [Model],
     pub data: &'a [Data],
+    pub consts: &'a Consts,
     pub graphs: &'a BTreeMap<String, Graph>,
+}
+
+/// State that begins empty when a run does not give it.
+fn starts_empty(p: &ast::Param) -> bool {
+    matches!(p.ty.as_ref().map(|t| &t.kind), Some(ast::TypeKind::Named { name, .. }) if name.as_str() == "cache")
 }
 
 impl Jobs<'_> {
@@ -67,7 +77,7 @@ impl Jobs<'_> {
         })
     }
 
-    fn function(&self, cx: &mut Cx, n: &ast::Ident) -> Res<&FnItem> {
+    pub(crate) fn function(&self, cx: &mut Cx, n: &ast::Ident) -> Res<&FnItem> {
         match self.names.items.get(n.as_str()).map(|i| &i.kind) {
             Some(ItemKind::Fn(f)) => Ok(f),
             _ => cx.unknown(n.span, "function", &n.name, self.graphs.keys().map(String::as_str)),
@@ -98,6 +108,11 @@ impl Jobs<'_> {
             return cx.err(codes::WRONG_KIND, callee.span, "a function of this file is needed", "here");
         };
         let f = self.function(cx, name)?;
+        if let Some((axis, at)) = crate::elab::undeclared(f, self.axes) {
+            let text = format!("`{}` cannot be called from outside: its axis `{axis}` is not declared", name.name);
+            let d = Diagnostic::error(codes::UNKNOWN_AXIS, text).at(name.span, "called here");
+            return cx.report(d.also(at, "an axis parameter"));
+        }
         let args = self.arguments(cx, f, args, callee.span)?;
         Ok(Run { name: item.name.name.clone(), function: name.name.clone(), args, reports, span })
     }
@@ -121,12 +136,17 @@ impl Jobs<'_> {
             out.push((p.name.name.clone(), r));
         }
         for p in &f.sig.params {
-            if !out.iter().any(|(n, _)| *n == p.name.name) {
+            if !out.iter().any(|(n, _)| *n == p.name.name) && p.default.is_none() && !starts_empty(p) {
                 let text = format!("`{}` needs `{}`", f.name.name, p.name.name);
                 return cx.err(codes::ARGUMENT, span, text, "an argument is missing");
             }
         }
         Ok(out)
+    }
+
+    /// A data member without a row axis that fits the parameter as a whole.
+    fn fits_whole(names: &[&str], have: &[&str]) -> bool {
+        names == have
     }
 
     /// A data member has one hidden row axis, which binds to the one free axis that the parameter has more.
@@ -148,7 +168,7 @@ impl Jobs<'_> {
             rest.remove(*i);
             rest == have && ty.dims[*i].size.fixed().is_none()
         });
-        if row.is_none() {
+        if row.is_none() && !Self::fits_whole(&names, &have) {
             return cx.report(
                 Diagnostic::error(
                     codes::AXIS_MISMATCH,
@@ -174,37 +194,132 @@ impl Jobs<'_> {
     }
 
     fn report(&self, cx: &mut Cx, e: &Expr) -> Res<Report> {
-        match &e.kind {
-            ExprKind::Name(n) => match n.as_str() {
-                "size" => Ok(Report::Size),
-                "time" => Ok(Report::Time),
-                "cosine" => Ok(Report::Cosine),
-                "pairs" => Ok(Report::Pairs),
-                "spearman" | "perplexity" => cx.not_yet(n.span, &format!("the report `{}`", n.name)),
-                other => {
-                    let mut d = Diagnostic::error(codes::REPORT, format!("there is no report `{other}`"))
-                        .at(n.span, "unknown report")
-                        .help("reports: accuracy(labels), cosine, pairs, size, time");
-                    if let Some(near) = crate::cx::closest(other, ["accuracy", "cosine", "pairs", "size", "time"]) {
-                        d = d.fix(n.span, near);
-                    }
-                    cx.report(d)
-                }
+        const KNOWN: [&str; 7] = ["accuracy", "cosine", "pairs", "size", "time", "spearman", "perplexity"];
+        let later = |what: &str| Ok(Report::Later { what: what.to_string(), span: e.span });
+        let (name, args) = match &e.kind {
+            ExprKind::Name(n) => (n, [].as_slice()),
+            ExprKind::Call { callee, args } if callee.as_name().is_some() => match callee.as_name() {
+                Some(n) => (n, args.as_slice()),
+                None => return Err(crate::cx::Stop),
             },
-            ExprKind::Call { callee, args } if callee.as_name().is_some_and(|n| n.as_str() == "accuracy") => match args
-                .as_slice()
+            _ => {
+                let text = "this is no report";
+                return cx.err(codes::REPORT, e.span, text, "expected `accuracy(..)`, `cosine`, `size` or the like");
+            }
+        };
+        match (name.as_str(), args) {
+            ("size", []) => Ok(Report::Size),
+            ("time", []) => Ok(Report::Time),
+            ("cosine", []) => Ok(Report::Cosine),
+            ("pairs", []) => Ok(Report::Pairs),
+            ("spearman", []) => later("the report `spearman`"),
+            ("perplexity", [a]) if a.label.is_none() => {
+                self.data_ref(cx, &a.value)?;
+                later("the report `perplexity`")
+            }
+            ("accuracy", [a]) if a.label.is_none() => Ok(Report::Accuracy(self.data_ref(cx, &a.value)?)),
+            ("accuracy", [a, rows])
+                if a.label.is_none() && rows.label.as_ref().is_some_and(|l| l.as_str() == "rows") =>
             {
-                [a] if a.label.is_none() => Ok(Report::Accuracy(self.data_ref(cx, &a.value)?)),
-                _ => {
-                    cx.err(codes::REPORT, e.span, "`accuracy` takes the labels", "expected `accuracy(data.test.label)`")
+                self.data_ref(cx, &a.value)?;
+                self.data_split(cx, &rows.value)?;
+                later("`accuracy` of some rows of a whole")
+            }
+            ("accuracy", _) => {
+                cx.err(codes::REPORT, e.span, "`accuracy` takes the labels", "expected `accuracy(data.test.label)`")
+            }
+            ("perplexity", _) => {
+                cx.err(codes::REPORT, e.span, "`perplexity` takes the tokens", "expected `perplexity(data.tokens)`")
+            }
+            ("size" | "time" | "cosine" | "pairs" | "spearman", _) => {
+                let text = format!("the report `{}` takes nothing", name.name);
+                cx.err(codes::REPORT, e.span, text, "leave the brackets out")
+            }
+            (other, _) => {
+                let mut d = Diagnostic::error(codes::REPORT, format!("there is no report `{other}`"))
+                    .at(name.span, "unknown report")
+                    .help("reports: accuracy(labels), cosine, pairs, spearman, perplexity(tokens), size, time");
+                if let Some(near) = crate::cx::closest(other, KNOWN) {
+                    d = d.fix(name.span, near);
                 }
-            },
-            _ => cx.err(
-                codes::REPORT,
-                e.span,
-                "this is no report",
-                "expected `accuracy(..)`, `cosine`, `pairs`, `size` or `time`",
-            ),
+                cx.report(d)
+            }
+        }
+    }
+
+    /// `plan fast for laptop { layout: forbid(net.w1, csr)  search: egraph(nodes: 50_000) }`.
+    pub fn plan(&self, cx: &mut Cx, item: &ast::PlanItem, resolver: &Resolver<'_>, span: Span) -> Res<Plan> {
+        let mut plan = Plan { name: item.name.name.clone(), target: None, layouts: Vec::new(), nodes: None, span };
+        if let Some(t) = &item.target {
+            match self.names.items.get(t.as_str()).map(|i| &i.kind) {
+                Some(ItemKind::Target(_)) => plan.target = Some(t.name.clone()),
+                _ => {
+                    let known = self.names.items.iter().filter(|(_, i)| matches!(i.kind, ItemKind::Target(_)));
+                    return cx.unknown(t.span, "target", &t.name, known.map(|(n, _)| *n).collect::<Vec<_>>());
+                }
+            }
+        }
+        for f in &item.fields {
+            match f.name.as_str() {
+                "layout" => {
+                    let list = match &f.value.kind {
+                        ExprKind::List(list) => list.iter().collect(),
+                        _ => vec![&f.value],
+                    };
+                    for e in list {
+                        plan.layouts.push(self.layout_rule(cx, e, resolver)?);
+                    }
+                }
+                "search" => match &f.value.kind {
+                    ExprKind::Call { callee, args }
+                        if callee.as_name().is_some_and(|n| n.as_str() == "egraph")
+                            && args.len() == 1
+                            && args[0].label.as_ref().is_some_and(|l| l.as_str() == "nodes")
+                            && args[0].value.as_int().is_some_and(|n| n > 0) =>
+                    {
+                        plan.nodes = args[0].value.as_int();
+                    }
+                    _ => {
+                        return cx.err(
+                            codes::TARGET,
+                            f.value.span,
+                            "unknown search",
+                            "expected `egraph(nodes: 50_000)`",
+                        );
+                    }
+                },
+                other => return cx.unknown(f.name.span, "setting of a plan", other, ["layout", "search"]),
+            }
+        }
+        Ok(plan)
+    }
+
+    fn layout_rule(&self, cx: &mut Cx, e: &Expr, resolver: &Resolver<'_>) -> Res<LayoutRule> {
+        let expected = "expected `forbid(net.w1, csr)` or `prefer(net.w1, dense)`";
+        let ExprKind::Call { callee, args } = &e.kind else {
+            return cx.err(codes::WRONG_KIND, e.span, "not a rule about layouts", expected);
+        };
+        let prefer = match callee.as_name().map(|n| n.as_str()) {
+            Some("prefer") => true,
+            Some("forbid") => false,
+            _ => return cx.err(codes::WRONG_KIND, callee.span, "not a rule about layouts", expected),
+        };
+        let [which, layout] = args.as_slice() else {
+            return cx.err(codes::ARGUMENT, e.span, "a rule names weights and a layout", expected);
+        };
+        let chosen = resolver.select(cx, &which.value)?;
+        if chosen.is_empty() {
+            return cx.err(codes::NOTHING_MATCHED, which.span, "no tensor is matched", "matches nothing");
+        }
+        let weights = chosen.into_iter().map(|(m, t)| self.models[m].tensors[t].path.clone()).collect();
+        match layout.value.as_name() {
+            Some(n) if LAYOUTS.contains(&n.as_str()) => {
+                Ok(LayoutRule { prefer, weights, layout: n.name.clone(), span: e.span })
+            }
+            Some(n) => cx.unknown(n.span, "layout", &n.name, LAYOUTS),
+            None => {
+                cx.err(codes::WRONG_KIND, layout.span, "the name of a layout is needed", "expected for example `csr`")
+            }
         }
     }
 
@@ -262,78 +377,7 @@ impl Jobs<'_> {
         Ok(t)
     }
 
-    pub fn expect(&self, cx: &mut Cx, item: &ast::ExpectItem, resolver: &Resolver<'_>) -> Res<Expect> {
-        let e = &item.value;
-        let ExprKind::Binary { op, lhs, rhs, .. } = &e.kind else {
-            return cx.err(codes::WRONG_KIND, e.span, "an expectation compares", "expected `size(net) <= 60 MiB`");
-        };
-        let compare = match op {
-            BinaryOp::Ge => Compare::AtLeast,
-            BinaryOp::Le => Compare::AtMost,
-            _ => return cx.not_yet(e.span, "an expectation without `>=` or `<=`"),
-        };
-        let ExprKind::Call { callee, args } = &lhs.kind else {
-            return cx.err(codes::WRONG_KIND, lhs.span, "a measure stands on the left", "expected `size(net)`");
-        };
-        let name = callee.as_name().map(|n| n.as_str()).unwrap_or_default();
-        let plain: Vec<&Arg> = args.iter().filter(|a| a.label.is_none()).collect();
-        let measure = match (name, plain.as_slice()) {
-            ("size", [m]) => {
-                for a in args.iter().filter(|a| a.label.is_some()) {
-                    let on_disk = a.label.as_ref().is_some_and(|l| l.as_str() == "on")
-                        && a.value.as_name().is_some_and(|n| n.as_str() == "disk");
-                    if !on_disk {
-                        return cx.not_yet(a.span, "this argument of `size`");
-                    }
-                }
-                match m.value.as_name() {
-                    Some(n) if self.models.iter().any(|m| m.name == n.name) => Measure::Size { model: n.name.clone() },
-                    Some(n) => {
-                        let known: Vec<&str> = self.models.iter().map(|m| m.name.as_str()).collect();
-                        return cx.unknown(n.span, "model", &n.name, known);
-                    }
-                    None => return cx.err(codes::WRONG_KIND, m.span, "`size` takes a model", "not a model"),
-                }
-            }
-            ("sparsity", [w]) => {
-                let chosen = resolver.select(cx, &w.value)?;
-                if chosen.is_empty() {
-                    return cx.err(codes::NOTHING_MATCHED, w.span, "no tensor is matched", "matches nothing");
-                }
-                let weights = chosen.into_iter().map(|(m, t)| self.models[m].tensors[t].path.clone()).collect();
-                Measure::Sparsity { weights }
-            }
-            ("accuracy", [f, d]) => {
-                let Some(n) = f.value.as_name() else {
-                    return cx.err(codes::WRONG_KIND, f.span, "`accuracy` takes a function", "not a function");
-                };
-                self.function(cx, n)?;
-                let (data, split) = self.data_split(cx, &d.value)?;
-                Measure::Accuracy { function: n.name.clone(), data, split }
-            }
-            ("size" | "sparsity" | "accuracy", _) => {
-                return cx.err(codes::ARGUMENT, lhs.span, format!("arguments do not fit `{name}`"), "here");
-            }
-            _ => return cx.not_yet(callee.span, &format!("the expectation `{name}`")),
-        };
-        let value = match (&rhs.kind, &measure) {
-            (ExprKind::Pct(p), Measure::Sparsity { .. } | Measure::Accuracy { .. }) => p.fraction(),
-            (ExprKind::Qty { num, unit }, Measure::Size { .. }) => match unit.as_str() {
-                "bytes" => num.value,
-                "KiB" => num.value * 1024.0,
-                "MiB" => num.value * 1_048_576.0,
-                "GiB" => num.value * 1_073_741_824.0,
-                _ => return cx.err(codes::TYPE, unit.span, "a size is in bytes, KiB, MiB or GiB", "another unit"),
-            },
-            (_, Measure::Size { .. }) => {
-                return cx.err(codes::TYPE, rhs.span, "a size is needed here", "expected for example `60 MiB`");
-            }
-            _ => return cx.err(codes::TYPE, rhs.span, "a percentage is needed here", "expected for example `95%`"),
-        };
-        Ok(Expect { measure, compare, value, span: e.span, text: String::new() })
-    }
-
-    fn data_split(&self, cx: &mut Cx, e: &Expr) -> Res<(String, Option<String>)> {
+    pub(crate) fn data_split(&self, cx: &mut Cx, e: &Expr) -> Res<(String, Option<String>)> {
         let (first, split) = match &e.kind {
             ExprKind::Name(n) => (n, None),
             ExprKind::Member { base, name } => match base.as_name() {

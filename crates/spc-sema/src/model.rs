@@ -1,9 +1,9 @@
-//! Axes, models and data sources of the root file.
+//! Axes and models of the root file.
 use crate::cx::{Cx, Res};
-use crate::module::{Axis, AxisSize, Column, Data, DataMember, Member, Model, ModelTensor, Source, SplitRows};
+use crate::module::{Axis, AxisSize, Member, Model, ModelTensor, Source};
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{DType, Dim};
-use spc_syntax::ast::{self, AxisDecl, BinaryOp, DimKind, Expr, ExprKind, TypeKind};
+use spc_syntax::ast::{self, AxisDecl, DimKind, ExprKind, TypeKind};
 use std::collections::BTreeMap;
 
 pub type Axes = BTreeMap<String, Axis>;
@@ -89,7 +89,7 @@ pub fn collect_axes(cx: &mut Cx, file: &ast::Ast) -> Axes {
 }
 
 /// The dimension that an axis name stands for in a stored tensor: its size must be fixed.
-fn fixed_dim(cx: &mut Cx, axes: &Axes, name: &ast::Ident) -> Res<Dim> {
+pub fn fixed_dim(cx: &mut Cx, axes: &Axes, name: &ast::Ident) -> Res<Dim> {
     match axes.get(&name.name).map(|a| (a.size, a.span)) {
         Some((AxisSize::Fixed(n), _)) => Ok(Dim::fixed(&name.name, n)),
         Some((AxisSize::Range(..), span)) => cx.report(
@@ -118,14 +118,24 @@ pub fn dtype(cx: &mut Cx, name: &ast::Ident) -> Res<DType> {
 }
 
 fn stored_type(cx: &mut Cx, axes: &Axes, ty: &ast::Type) -> Res<(DType, Vec<Dim>)> {
+    typed(cx, axes, ty, &mut fixed_dim)
+}
+
+/// Element type and dimensions of a declared tensor; `axis` says what a name stands for.
+pub fn typed(
+    cx: &mut Cx,
+    axes: &Axes,
+    ty: &ast::Type,
+    axis: &mut dyn FnMut(&mut Cx, &Axes, &ast::Ident) -> Res<Dim>,
+) -> Res<(DType, Vec<Dim>)> {
     let TypeKind::Named { name, shape, .. } = &ty.kind else {
         return cx.err(codes::TYPE, ty.span, "a stored tensor has a plain type", "expected a type like `f32[O, I]`");
     };
-    let dt = dtype(cx, name)?;
+    let dt = if name.as_str() == "relation" { DType::Bool } else { dtype(cx, name)? };
     let mut dims = Vec::new();
     for d in shape.iter().flatten() {
         dims.push(match &d.kind {
-            DimKind::Axis(a) => fixed_dim(cx, axes, a)?,
+            DimKind::Axis(a) => axis(cx, axes, a)?,
             DimKind::Composite(parts) => {
                 let parts = parts.iter().map(|p| fixed_dim(cx, axes, p)).collect::<Res<Vec<_>>>()?;
                 composite(&parts)
@@ -169,20 +179,28 @@ pub fn composite(parts: &[Dim]) -> Dim {
 }
 
 pub fn model(cx: &mut Cx, axes: &Axes, item: &ast::ModelItem, span: Span) -> Res<Model> {
-    if let Some(s) = &item.source
-        && s.format.as_str() != "safetensors"
-    {
-        return cx.not_yet(s.span, &format!("reading a model from `{}`", s.format.name));
+    let format = item.source.as_ref().map(|s| &s.format);
+    if let Some(f) = format.filter(|f| !["safetensors", "gguf", "onnx"].contains(&f.as_str())) {
+        let text = format!("`{}` is not a format of weights", f.name);
+        return cx.err(codes::WRONG_KIND, f.span, text, "expected safetensors, gguf or onnx");
     }
     let source = item.source.as_ref().map(source);
-    let Some(members) = &item.members else {
-        return cx.not_yet(span, "a model without declared tensors");
+    // A file that carries its own graph declares the tensors itself.
+    let open = item.members.is_none() && format.is_some_and(|f| f.as_str() != "safetensors");
+    let none = Vec::new();
+    let Some(members) = item.members.as_ref().or(open.then_some(&none)) else {
+        let what =
+            if format.is_some() { "the file has names and shapes, but no axes" } else { "nothing says what it holds" };
+        let d = Diagnostic::error(codes::UNKNOWN_MEMBER, format!("the model `{}` declares no tensor", item.name.name));
+        let help = "declare the tensors that the program reads: `model net from safetensors \"net.safetensors\" { w: f32[O, I] }`";
+        return cx.report(d.at(span, what).help(help));
     };
     let mut m = Model {
         name: item.name.name.clone(),
         source,
         tensors: Vec::new(),
         root: Member::Record(BTreeMap::new()),
+        open,
         span: item.name.span,
     };
     let at = Place { path: m.name.clone(), stored: String::new(), layer: m.name.clone() };
@@ -208,7 +226,7 @@ fn distinct_stored(cx: &mut Cx, m: &Model) -> Res<()> {
     Ok(())
 }
 
-fn source(s: &ast::Source) -> Source {
+pub fn source(s: &ast::Source) -> Source {
     Source { format: s.format.name.clone(), path: s.path.value.clone(), span: s.span }
 }
 
@@ -255,13 +273,16 @@ fn add_member(
                     }
                 },
                 (Some(_), None) => format!("{}{}", at.stored, t.name.name),
-                (None, None) => String::new(),
-                (None, Some(v)) => return cx.not_yet(v.span, "an initialiser"),
+                (None, _) => String::new(),
+            };
+            let init = match (&m.source, &t.value) {
+                (None, Some(v)) => Some(crate::init::init(cx, v, dt, &dims)?),
+                _ => None,
             };
             if m.tensors.len() >= MAX_TENSORS {
                 return cx.err(codes::TOO_LARGE, t.span, "the model has too many tensors", "more than 100,000 tensors");
             }
-            let tensor = ModelTensor { path, stored, dtype: dt, dims, layer: at.layer.clone(), span: t.span };
+            let tensor = ModelTensor { path, stored, dtype: dt, dims, layer: at.layer.clone(), init, span: t.span };
             m.tensors.push(tensor);
             (&t.name, Member::Tensor(m.tensors.len() - 1))
         }
@@ -304,155 +325,4 @@ fn add_member(
         return cx.err(codes::DUPLICATE, name.span, format!("`{}` is defined twice", name.name), "defined again here");
     }
     Ok(())
-}
-
-pub fn data(cx: &mut Cx, axes: &Axes, item: &ast::ModelItem, span: Span) -> Res<Data> {
-    let Some(s) = &item.source else {
-        return cx.err(codes::DATA, item.name.span, "data comes from a file", "add `from csv \"..\"` or the like");
-    };
-    match s.format.as_str() {
-        "csv" | "npy" | "npz" | "text" => {}
-        "idx" => return cx.not_yet(s.format.span, "data from `idx`"),
-        other => {
-            let text = format!("`{other}` is not a data format");
-            return cx.err(codes::DATA, s.format.span, text, "expected csv, npy, npz or text");
-        }
-    }
-    let mut d = Data { name: item.name.name.clone(), source: source(s), members: Vec::new(), splits: Vec::new(), span };
-    for member in item.members.iter().flatten() {
-        let _ = data_member(cx, axes, &mut d, member);
-    }
-    Ok(d)
-}
-
-fn data_member(cx: &mut Cx, axes: &Axes, d: &mut Data, member: &ast::Member) -> Res<()> {
-    match member {
-        ast::Member::Axes(_) => Ok(()),
-        ast::Member::Tensor(t) => {
-            let (dtype, dims) = stored_type(cx, axes, &t.ty)?;
-            let column = match &t.value {
-                Some(v) => column(cx, v)?,
-                None => Column::Own,
-            };
-            d.members.push(DataMember { name: t.name.name.clone(), dtype, dims, column, span: t.span });
-            Ok(())
-        }
-        ast::Member::Column(c) => tokens(cx, axes, d, c),
-        ast::Member::Split(s) => {
-            for f in &s.fields {
-                let rows = match &f.value.kind {
-                    ExprKind::Call { callee, args } if callee.as_name().is_some_and(|n| n.as_str() == "rows") => {
-                        match args.as_slice() {
-                            [a] if a.is_plain() && a.value.as_str().is_some() => SplitRows::File {
-                                path: a.value.as_str().unwrap_or_default().to_string(),
-                                span: a.value.span,
-                            },
-                            _ => {
-                                return cx.err(
-                                    codes::DATA,
-                                    f.value.span,
-                                    "`rows` takes the name of a file with row numbers",
-                                    "expected `rows(\"test_rows.txt\")`",
-                                );
-                            }
-                        }
-                    }
-                    ExprKind::Name(n) if n.as_str() == "rest" => SplitRows::Rest,
-                    ExprKind::Range { from, to } => match (from.as_int(), to.as_int()) {
-                        (Some(a), Some(b)) if a < b => SplitRows::Range(a as usize, b as usize),
-                        _ => return cx.err(codes::DATA, f.value.span, "not a range of rows", "expected `0..140`"),
-                    },
-                    _ => return cx.not_yet(f.value.span, "a split by share"),
-                };
-                d.splits.push((f.name.name.clone(), rows));
-            }
-            Ok(())
-        }
-        ast::Member::Family(f) => cx.err(codes::WRONG_KIND, f.span, "data has no repetition", "only models have"),
-    }
-}
-
-fn tokens(cx: &mut Cx, axes: &Axes, d: &mut Data, c: &ast::Column) -> Res<()> {
-    let shown = "expected `ids, real = wordpiece(\"tokenizer.json\", length: 128)`";
-    let ExprKind::Call { callee, args } = &c.value.kind else {
-        return cx.err(codes::DATA, c.value.span, "a text source names its tokenizer", shown);
-    };
-    if callee.as_name().is_none_or(|n| n.as_str() != "wordpiece") {
-        return cx.not_yet(callee.span, "this tokenizer");
-    }
-    if d.source.format != "text" {
-        return cx.err(codes::DATA, c.value.span, "a tokenizer reads a text source", "the source is not `text`");
-    }
-    let (mut file, mut length) = (None, None);
-    for a in args {
-        match a.label.as_ref().map(|l| l.as_str()) {
-            None => file = a.value.as_str().map(|s| (s.to_string(), a.value.span)),
-            Some("length") => length = a.value.as_int(),
-            Some(other) => {
-                return cx.err(codes::ARGUMENT, a.span, format!("`wordpiece` has no argument `{other}`"), shown);
-            }
-        }
-    }
-    let (Some((tokenizer, span)), Some(length)) = (file, length.filter(|n| *n > 0 && *n <= 65_536)) else {
-        return cx.err(codes::ARGUMENT, c.value.span, "`wordpiece` takes a file and a length", shown);
-    };
-    if c.names.len() > 2 {
-        return cx.err(codes::DATA, c.span, "`wordpiece` gives ids, and which positions are real", shown);
-    }
-    // The sequence axis: the free axis `T` of the file if there is one, else an axis of that length.
-    let _ = axes;
-    for (index, name) in c.names.iter().enumerate() {
-        d.members.push(DataMember {
-            name: name.name.clone(),
-            dtype: if index == 0 { DType::I32 } else { DType::Bool },
-            dims: vec![Dim::fixed("T", length)],
-            column: Column::Tokens { tokenizer: tokenizer.clone(), length: length as usize, index, span },
-            span: name.span,
-        });
-    }
-    Ok(())
-}
-
-fn column(cx: &mut Cx, e: &Expr) -> Res<Column> {
-    let bad = |cx: &mut Cx, span: Span| {
-        cx.err(
-            codes::DATA,
-            span,
-            "not a column of a data source",
-            "expected `column(3)`, `columns(0..64)` or `field(\"name\")`, perhaps divided by a number",
-        )
-    };
-    match &e.kind {
-        ExprKind::Binary { op, lhs, rhs, .. } => {
-            let op = match op {
-                BinaryOp::Add => '+',
-                BinaryOp::Sub => '-',
-                BinaryOp::Mul => '*',
-                BinaryOp::Div => '/',
-                _ => return bad(cx, e.span),
-            };
-            let ExprKind::Num(n) = &rhs.kind else { return bad(cx, rhs.span) };
-            Ok(Column::Scaled { inner: Box::new(column(cx, lhs)?), op, by: n.value })
-        }
-        ExprKind::Call { callee, args } => {
-            let [a] = args.as_slice() else { return bad(cx, e.span) };
-            match (callee.as_name().map(|n| n.as_str()), &a.value.kind) {
-                (Some("column"), _) => match a.value.as_int() {
-                    Some(n) if n < 1 << 24 => {
-                        Ok(Column::Columns { from: n as usize, to: n as usize + 1, single: true })
-                    }
-                    _ => bad(cx, a.span),
-                },
-                (Some("columns"), ExprKind::Range { from, to }) => match (from.as_int(), to.as_int()) {
-                    (Some(a), Some(b)) if a < b && b < 1 << 24 => {
-                        Ok(Column::Columns { from: a as usize, to: b as usize, single: false })
-                    }
-                    _ => bad(cx, a.span),
-                },
-                (Some("field"), ExprKind::Str(s)) => Ok(Column::Field(s.value.clone())),
-                _ => bad(cx, e.span),
-            }
-        }
-        _ => bad(cx, e.span),
-    }
 }

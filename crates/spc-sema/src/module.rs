@@ -40,7 +40,28 @@ pub struct ModelTensor {
     pub dims: Vec<Dim>,
     /// The repetition it belongs to: `mini.layer.0`, or the model's name.
     pub layer: String,
+    /// Its values where the model has no file and the caller gives none.
+    pub init: Option<Init>,
     pub span: Span,
+}
+
+/// How a tensor begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    Zeros,
+    Ones,
+    /// Uniform in +-sqrt(6 / fan_in): variance 2 / fan_in. He et al. 2015.
+    Kaiming {
+        fan_in: u64,
+    },
+    /// Uniform in +-sqrt(6 / (fan_in + fan_out)). Glorot and Bengio 2010.
+    Glorot {
+        fan_in: u64,
+        fan_out: u64,
+    },
+    Normal {
+        std: f64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +71,8 @@ pub struct Model {
     /// In declared order, repetitions unrolled. Tied tensors appear once.
     pub tensors: Vec<ModelTensor>,
     pub root: Member,
+    /// The file says what tensors there are, and it is not read yet.
+    pub open: bool,
     pub span: Span,
 }
 
@@ -79,6 +102,8 @@ pub enum Column {
     Scaled { inner: Box<Column>, op: char, by: f64 },
     /// Output `index` of a tokenizer: 0 ids, 1 which positions are real.
     Tokens { tokenizer: String, length: usize, index: usize, span: Span },
+    /// Checked, and not read by this version.
+    Later { what: String, span: Span },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +125,8 @@ pub enum SplitRows {
     Rest,
     /// `0..140`.
     Range(usize, usize),
+    /// `80%`, as an exact fraction; see [`Data::seed`] and [`Data::by`].
+    Share { num: u64, den: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +135,10 @@ pub struct Data {
     pub source: Source,
     pub members: Vec<DataMember>,
     pub splits: Vec<(String, SplitRows)>,
+    /// Seed of the order in which splits by share take rows.
+    pub seed: u64,
+    /// Member whose values splits by share keep in proportion.
+    pub by: Option<String>,
     pub span: Span,
 }
 
@@ -129,6 +160,11 @@ pub enum Report {
     Pairs,
     Size,
     Time,
+    /// Checked, and not made by this version.
+    Later {
+        what: String,
+        span: Span,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -162,6 +198,9 @@ pub struct Target {
 pub enum Compare {
     AtLeast,
     AtMost,
+    Above,
+    Below,
+    Equal,
 }
 
 /// What is promised about a number.
@@ -173,6 +212,8 @@ pub enum Measure {
     Sparsity { weights: Vec<String> },
     /// Share of rows whose greatest result is the label; inputs as in the `run` that calls the function on that data.
     Accuracy { function: String, data: String, split: Option<String> },
+    /// Checked, and not measured by this version.
+    Later { what: String },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -184,6 +225,28 @@ pub struct Expect {
     pub span: Span,
     /// The words as written.
     pub text: String,
+}
+
+/// What a `plan` item asks of the choice of layouts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub name: String,
+    /// The target it is for; all without one.
+    pub target: Option<String>,
+    pub layouts: Vec<LayoutRule>,
+    /// Most nodes that the search may make.
+    pub nodes: Option<u64>,
+    pub span: Span,
+}
+
+/// `forbid(net.w1, csr)`, `prefer(net.w1, dense)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayoutRule {
+    pub prefer: bool,
+    pub weights: Vec<String>,
+    /// The family of layouts.
+    pub layout: String,
+    pub span: Span,
 }
 
 /// A constraint with its names resolved, except for the roles `in` and `out`, which the functions decide.
@@ -266,6 +329,7 @@ pub struct Module {
     pub choices: Vec<ValueChoice>,
     pub runs: Vec<Run>,
     pub targets: Vec<Target>,
+    pub plans: Vec<Plan>,
     pub expects: Vec<Expect>,
     pub trains: Vec<Train>,
     /// What constraints and penalties do during training, in file order.

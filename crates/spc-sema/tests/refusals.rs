@@ -157,7 +157,11 @@ fn a_misspelt_type_is_not_passed_over() {
 #[test]
 fn one_mistake_gives_one_message() {
     // A model that this version refuses does not make the functions that read it wrong, too.
-    refused("model m from pickle \"a\" { v: f32[K] }\nfn f(x: f32[B, K]) -> y: f32[B, K] { y = x + m.v }", 6, "pickle");
+    refused(
+        "model m from pickle \"a\" { v: f32[K] }\nfn f(x: f32[B, K]) -> y: f32[B, K] { y = x + m.v }",
+        105,
+        "pickle",
+    );
     // Names assigned by a broken repetition are unknown, not missing.
     refused("fn f(x: f32[B, K]) -> y: f32[B, K] { for i in H { y = x + q } y = y + 1 }", 101, "`q`");
 }

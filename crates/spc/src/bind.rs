@@ -3,7 +3,7 @@ use crate::failure::{Failure, Res};
 use crate::load::Source;
 use crate::session::Session;
 use crate::weights::WeightSet;
-use spc_base::{Diagnostic, codes};
+use spc_base::{Diagnostic, Level, codes};
 use spc_io::{Floats, Header, check_finite};
 use spc_ir::DType;
 use spc_sema::{Model, ModelTensor, Stored, check_stored};
@@ -42,12 +42,31 @@ fn named(d: Diagnostic, model: &Model) -> Diagnostic {
     }
 }
 
+/// SP0006 for a weight file of a format that this version does not read, unless the caller binds another.
+fn not_read(s: &Session<'_>, model: &Model) -> Option<Diagnostic> {
+    let source = model.source.as_ref().filter(|f| f.format != "safetensors")?;
+    if s.options.binds.contains_key(&model.name) && !model.open {
+        return None;
+    }
+    let text = format!("a model from `{}` is checked, but not read yet", source.format);
+    let d = Diagnostic::error(codes::NOT_YET, text).at(source.span, "named here");
+    Some(if model.open {
+        d
+    } else {
+        d.help(format!("`--bind {}=FILE.safetensors` gives the same tensors", model.name))
+    })
+}
+
 /// What `check` looks at: names, shapes and types in the headers of the weight files. A file that is not there is a
 /// warning.
 pub fn check_headers(s: &mut Session<'_>, source: &Source) -> Res<()> {
     let mut found = Vec::new();
     for model in &source.module.models {
         let Some(path) = source.weight_file(s, model) else { continue };
+        if let Some(d) = not_read(s, model) {
+            s.warn(Diagnostic { code: codes::NOT_CHECKED, level: Level::Warning, ..d });
+            continue;
+        }
         match s.world.header(&path) {
             Ok(header) => found.extend(compare(&as_stored(model), &header)),
             Err(d)
@@ -93,11 +112,19 @@ fn one(s: &Session<'_>, source: &Source, model: &Model, given: &WeightSet, out: 
                 check_finite(&t.path, w.shape(), w.values()).map_err(|d| d.at(t.span, "declared here"))?;
                 out.insert(&t.path, w.clone());
             }
-            None => missing.push(t),
+            None => match t.init {
+                Some(init) if !s.options.binds.contains_key(&model.name) => {
+                    out.insert(&t.path, crate::init::values(t, init)?)
+                }
+                _ => missing.push(t),
+            },
         }
     }
     if missing.is_empty() {
         return Ok(());
+    }
+    if let Some(d) = not_read(s, model) {
+        return Err(d.into());
     }
     let Some(path) = source.weight_file(s, model) else {
         let names: Vec<String> = missing.iter().take(6).map(|t| format!("`{}`", t.path)).collect();

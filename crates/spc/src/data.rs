@@ -2,6 +2,7 @@
 use crate::failure::Res;
 use crate::load::Source;
 use crate::session::Session;
+use crate::share::shares;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_io::{Encoding, Npz, Table, Tensor, TensorData};
 use spc_ir::DType;
@@ -39,7 +40,10 @@ impl DataCache {
             None => Ok(whole),
             Some((_, rows)) => {
                 let count = whole.shape().first().copied().unwrap_or(0);
-                Ok(whole.take_rows(&split_rows(s, source, data, rows, count)?)?)
+                let by = data.by.as_ref().and_then(|b| data.members.iter().find(|m| m.name == *b));
+                let classes = by.map(|m| self.column(s, source, data, m)).transpose()?;
+                let classes = classes.as_ref().and_then(Tensor::as_i32);
+                Ok(whole.take_rows(&split_rows(s, source, data, rows, count, classes)?)?)
             }
         }
     }
@@ -101,7 +105,14 @@ fn open(s: &Session<'_>, source: &Source, data: &Data) -> Result<Opened, Diagnos
     }
 }
 
-fn split_rows(s: &Session<'_>, source: &Source, data: &Data, rows: &SplitRows, count: usize) -> Res<Vec<usize>> {
+fn split_rows(
+    s: &Session<'_>,
+    source: &Source,
+    data: &Data,
+    rows: &SplitRows,
+    count: usize,
+    classes: Option<&[i32]>,
+) -> Res<Vec<usize>> {
     let listed = |path: &str, span| {
         let path: &Path = &source.base.join(path);
         s.world.row_list(path, count).map_err(|d| named(d, span))
@@ -113,10 +124,21 @@ fn split_rows(s: &Session<'_>, source: &Source, data: &Data, rows: &SplitRows, c
             let text = format!("the data has {count} rows, and a split of it ends at {b}");
             return Err(Diagnostic::error(codes::DATA, text).at(data.span, "declared here").into());
         }
+        SplitRows::Share { .. } => {
+            let parts: Vec<(&SplitRows, (u64, u64))> = data
+                .splits
+                .iter()
+                .filter_map(|(_, r)| if let SplitRows::Share { num, den } = r { Some((r, (*num, *den))) } else { None })
+                .collect();
+            let sizes: Vec<(u64, u64)> = parts.iter().map(|p| p.1).collect();
+            let place = parts.iter().position(|p| std::ptr::eq(p.0, rows));
+            let place = place.ok_or_else(|| Bug::new("a share of another data source"))?;
+            shares(&sizes, data.seed, count, classes).swap_remove(place)
+        }
         SplitRows::Rest => {
             let mut named_rows = Vec::new();
             for (_, other) in data.splits.iter().filter(|(_, r)| *r != SplitRows::Rest) {
-                named_rows.extend(split_rows(s, source, data, other, count)?);
+                named_rows.extend(split_rows(s, source, data, other, count, classes)?);
             }
             spc_io::rest_of_rows(&named_rows, count)
         }
@@ -160,6 +182,10 @@ fn read(opened: &Opened, m: &DataMember, column: &Column) -> Result<Tensor, Diag
         (_, Opened::Csv(_)) => Err(unfit("a csv file has columns, not named fields")),
         (Column::Columns { .. }, _) => Err(unfit("only csv files have columns")),
         (Column::Field(_), _) => Err(unfit("only npz files have named fields")),
+        (Column::Later { what, span }, _) => {
+            Err(Diagnostic::error(codes::NOT_YET, format!("`{}` is checked, but {what} are not read yet", m.name))
+                .at(*span, "not built yet"))
+        }
         (_, Opened::Text(_)) => Err(unfit("a text is read through a tokenizer")
             .help("write `ids, real = wordpiece(\"tokenizer.json\", length: 128)`")),
         (Column::Tokens { .. }, _) => Err(unfit("only texts have tokens")),

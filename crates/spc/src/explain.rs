@@ -88,7 +88,16 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
         }
         out += &function(f, &wanted);
     }
+    if has_methods(&source) {
+        out += &format!("\nin training\n  {}\n", crate::step::rule_lines(&source).join("\n  "));
+    }
     Ok(out.into())
+}
+
+/// Whether anything happens in training beside projection.
+fn has_methods(source: &crate::load::Source) -> bool {
+    let list = &source.module.rules.list;
+    list.iter().any(|r| !matches!(r.does, spc_ir::method::Does::Keep { update: None, .. }))
 }
 
 /// What each constraint did to the weights.

@@ -59,7 +59,10 @@ impl Job {
             let ty = graph.ty(node.ok_or_else(|| Bug::new(format!("no parameter {param}")))?)?;
             let member = source.module.data(&r.data).and_then(|d| d.members.iter().find(|m| m.name == r.member));
             let member = member.ok_or_else(|| Bug::new(format!("no member {}.{}", r.data, r.member)))?;
-            let (place, sym) = row_axis(ty, member).ok_or_else(|| Bug::new(format!("{param} has no row axis")))?;
+            let (place, sym) = row_axis(ty, member).ok_or_else(|| {
+                let text = format!("`{param}` takes a whole data member, without rows: checked, but not run yet");
+                Diagnostic::error(codes::NOT_YET, text).at(r.span, "not built yet")
+            })?;
             let tensor = cache.member(s, source, r)?;
             let rows = tensor.shape().first().copied().unwrap_or(0);
             if i == 0 {

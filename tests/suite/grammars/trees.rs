@@ -79,6 +79,60 @@ fn one_token_mutants_are_accepted_by_both_or_by_neither() {
     assert!(accepted as u64 * 20 > count, "only {accepted} mutants are programs");
 }
 
+/// Places where the two could differ, each with what both must say.
+#[test]
+fn hard_places() {
+    let mut parser = parser();
+    let mut wrong = Vec::new();
+    for (good, text) in [
+        (true, "train t { batch: 64 epochs: 30 }"),
+        (true, "train t { batch: 64 steps = 30 }"),
+        (false, "train t { batch: 64 steps == 30 30 }"),
+        (true, "const x = 64 steps == 30"),
+        (false, "const x = 64  steps"),
+        (true, "require a: nm(2, 4) every 64  steps"),
+        (false, "const x = 4x"),
+        (false, "const x = 1_"),
+        (true, "const x = 1_0.5e-3 + 1.x"),
+        (true, "const x = 25%of y"),
+        (true, "const x = f(10%..80% of steps, 10%..x, 2 of 4)"),
+        (true, "const x = a..b..c.*..d"),
+        (true, "fn f(x) { y = g(x)\n(a, b) = h }"),
+        (false, "fn f(x) { y = g\n(x) }"),
+        (false, "fn f(x) { y [i] = x }"),
+        (true, "fn f(x) { state s = a every n until = 3 }"),
+        (false, "fn f(x) { state s = a every n\nsteps = 3 }"),
+        (true, "fn f(x) { state s = a\nevery = 3\nwhen = 4 }"),
+        (true, "require a: keep keep of 4 of keep by joint min(a) min 1 per then"),
+        (true, "require a: keep except of min by joint pad"),
+        (true, "require keep: keep above of x"),
+        (false, "require a: keep(2) of x"),
+        (true, "require a: keep 1 of x by joint if a { 1 } else { 2 }"),
+        (false, "const x = if if a { b } else { c } { 1 } else { 2 }"),
+        (true, "const x = if (if a { b } else { c }) { 1 } else { 2 }(3).y"),
+        (true, "const x = f(in: in, if: 1, of: a in in per in) + in[in]"),
+        (true, "const x = f(a over i, j in s, k: 3, (t) => t, l)"),
+        (true, "const x = f(keep - 1, keep -1 of x, keep in x, (keep, a) => b)"),
+        (true, "const x = select(keep 1 of x always first 1, last 4, last: 3)"),
+        (true, "model m { axes: f32 axes = b like: f32 like w of, in = c of { of = x } }"),
+        (false, "model m { axes { A: 4 } }"),
+        (true, "update u(of, in: of like w) {\nmask m = x\n}"),
+        (true, "penalty p() of groups = a of b where c then d of e"),
+        (true, "train t { restart restart = 3 phase = 1 phase a 5% { } apply a, b freeze: 3 }"),
+        (true, "axis A, B = 1 axis C"),
+        (true, "require a: nm(2, 4) per\nmodel at end"),
+        (true, "//// no doc\n///\n//!\n//"),
+        (true, "\u{feff}axis A\r\naxis B\raxis C"),
+        (false, "const x = \"a\\\"\n"),
+        (false, "const é = 1"),
+    ] {
+        if both(&mut parser, text) != (good, good) {
+            wrong.push((good, both(&mut parser, text), text));
+        }
+    }
+    assert!(wrong.is_empty(), "expected, (compiler, tree-sitter): {wrong:#?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -42,6 +42,8 @@ pub enum Spot {
     /// A call of a function on data.
     Call,
     Reports,
+    /// How a tensor of a model starts.
+    Starts,
     Targets,
     Promises,
     /// A value; inside a call's parentheses its labels too.
@@ -330,7 +332,11 @@ impl<'a> Before<'a> {
             "fn" if last.is(":") && self.open().iter().any(|o| self.is(Some(*o), "(")) => Spot::Type,
             "model" | "data" => {
                 let axes = self.is(bracket.checked_sub(1), "axes");
-                if last.is("=") && !axes { Spot::Expression { callee: None } } else { Spot::Nothing }
+                match item {
+                    "model" if last.is("=") && !axes => Spot::Starts,
+                    "data" if last.is("=") && !axes => Spot::Expression { callee: None },
+                    _ => Spot::Nothing,
+                }
             }
             _ => match last.text {
                 "by" if item != "fn" => Spot::Scores,

@@ -106,9 +106,11 @@ pub fn complete(
             list.builtins(&[Class::Report]);
             list.builtin_names(&["size"]);
         }
+        Spot::Starts => list.builtins(&[Class::Start]),
         Spot::Targets => list.builtin_names(&["cpu", "cuda"]),
         Spot::Promises => {
-            list.builtin_names(&["accuracy", "size", "sparsity"]);
+            list.builtin_names(&["accuracy", "size", "flops"]);
+            list.builtins(&[Class::Promise]);
             list.models();
         }
         Spot::Expression { callee } => {

@@ -99,7 +99,12 @@ impl Elab<'_, '_> {
             let Some((d, _)) = self.ix.dims.get(l).cloned() else {
                 let name = l.trim_start_matches('\'');
                 let text = format!("index `{name}` has no size: it occurs only inside other indices");
-                return self.cx.err(codes::INDEX, *at, text, "give it an axis in the declared result");
+                return self.cx.err(
+                    codes::INDEX,
+                    *at,
+                    text,
+                    "give it an axis: in the declared result, or `over p in P`",
+                );
             };
             into.push(d);
             labels.push(l.clone());

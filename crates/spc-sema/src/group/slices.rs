@@ -6,9 +6,10 @@ use crate::module::{AxisSize, Member as Tree, ModelTensor};
 use crate::require::Resolver;
 use crate::scope::Names;
 use spc_base::{Diagnostic, Span, codes};
-use spc_ir::couple::{At, CoupledSet, Coupling, Family, NoAxis};
+use spc_ir::couple::{At, Carrier, CoupledSet, Coupling, Family, NoAxis, Place};
 use spc_ir::{Member, Part, Slices, Tail};
 use spc_syntax::ast::{Arg, Expr, ExprKind, Ident, ItemKind};
+use std::collections::BTreeMap;
 
 /// The words of `slices(F by 64)`.
 struct Words<'e> {
@@ -41,7 +42,7 @@ impl Resolver<'_> {
         let mut families: Vec<Family> = Vec::new();
         let mut unread = None;
         for hit in &hits {
-            cx.spend(1, words.span)?;
+            cx.spend(1 + families.len() as u64 / 64, words.span)?;
             let by = words.by;
             let n = hit.within.size;
             if n % by != 0 && tail == Tail::Exact {
@@ -67,14 +68,29 @@ impl Resolver<'_> {
                     .also(hit.tensor.span, format!("`{}` is declared here", hit.tensor.path)),
             );
         }
+        let places: BTreeMap<&str, usize> = selected.iter().enumerate().map(|(i, t)| (t.path.as_str(), i)).collect();
         let mut out = Vec::new();
         for (number, f) in (0u32..).zip(&families) {
             let set = coupling.sets.get(f.set).ok_or(crate::cx::Stop)?;
+            cx.spend(set.members.len() as u64, words.span)?;
+            self.stays_inside(cx, &words, set, &places, on.or(found.of))?;
             if let Some(r) = set.refusals.first() {
                 return refuse::refuse(cx, &self.coupled.graphs, words.axis.span, &words.axis.name, r);
             }
-            self.stays_inside(cx, &words, set, &selected, on.or(found.of))?;
-            self.members(set, *f, number, &selected, &mut out);
+            if set.size % f.by != 0 && tail == Tail::Exact {
+                let text = format!("slices of {} do not divide each part of axis `{}`", words.by, words.axis.name);
+                let d = Diagnostic::error(codes::TILE, text);
+                return cx.report(
+                    d.at(words.span, format!("it is joined from others, one of {}", set.size))
+                        .help("add `pad` or `ragged`, or choose a size that divides"),
+                );
+            }
+            let mut members: Vec<_> =
+                set.members.iter().filter_map(|m| Some((*places.get(m.weight.as_str())?, m))).collect();
+            members.sort_by_key(|(place, _)| *place);
+            out.extend(
+                members.into_iter().filter_map(|(i, m)| Some(member(selected.get(i)?, set.size, m, *f, number))),
+            );
         }
         Ok(out)
     }
@@ -223,17 +239,15 @@ impl Resolver<'_> {
         cx: &mut Cx,
         words: &Words<'_>,
         set: &CoupledSet,
-        selected: &[&ModelTensor],
+        places: &BTreeMap<&str, usize>,
         on: Option<&Expr>,
     ) -> Res<()> {
-        let Some(out) = set.members.iter().find(|m| !selected.iter().any(|t| t.path == m.weight)) else {
-            return Ok(());
-        };
+        let names = set.members.iter().map(|m| m.weight.as_str());
+        let outside: Vec<&str> = names.filter(|w| !places.contains_key(w)).collect();
+        let Some(out) = outside.first() else { return Ok(()) };
         let name = &words.axis.name;
-        let outside: Vec<&str> =
-            set.members.iter().map(|m| m.weight.as_str()).filter(|w| !selected.iter().any(|t| t.path == *w)).collect();
         let readers = self.coupled.graphs.iter().enumerate().filter_map(|(graph, g)| {
-            let node = g.weights().into_iter().find(|(n, _)| *n == out.weight)?.1;
+            let node = g.weights().into_iter().find(|(n, _)| n == out)?.1;
             Some(At { graph, node: g.readers(node).first().copied()? })
         });
         let reader = readers.into_iter().next();
@@ -242,30 +256,21 @@ impl Resolver<'_> {
             .at(words.axis.span, "slices along this axis")
             .also(span, "selected here");
         let d = match reader.and_then(|at| refuse::source(&self.coupled.graphs, at)) {
-            Some(s) => refuse::point(d, Some(s), format!("`{name}` goes on here: `{}` carries it too", out.weight)),
-            None => d.note(format!("`{}` carries it too", out.weight)),
+            Some(s) => refuse::point(d, Some(s), format!("`{name}` goes on here: `{out}` carries it too")),
+            None => d.note(format!("`{out}` carries it too")),
         };
         let more = outside.len().saturating_sub(1);
         let others = if more > 0 { format!(" and {more} more") } else { String::new() };
-        cx.report(d.help(format!("the set holds `{}`{others}; select all of it, or another axis", out.weight)))
+        cx.report(d.help(format!("the set holds `{out}`{others}; select all of it, or another axis")))
     }
+}
 
-    /// The members of one family, those that the selection names first leading.
-    fn members(&self, set: &CoupledSet, f: Family, number: u32, selected: &[&ModelTensor], out: &mut Vec<Member>) {
-        for t in selected {
-            let Some(m) = set.members.iter().find(|m| m.weight == t.path) else { continue };
-            let shape: Vec<u64> = t.dims.iter().map(|d| d.size.fixed().unwrap_or(0)).collect();
-            let part = |p: &spc_ir::couple::Place| Part {
-                dim: p.dim,
-                start: p.start,
-                end: p.end,
-                inner: p.inner,
-                size: set.size,
-            };
-            let slices = Slices { family: number, by: f.by, parts: m.places.iter().map(part).collect() };
-            out.push(Member::slices(&t.path, &shape, slices, &t.layer));
-        }
-    }
+/// A weight of a coupled set as a sentence takes it.
+fn member(t: &ModelTensor, size: u64, m: &Carrier, f: Family, number: u32) -> Member {
+    let shape: Vec<u64> = t.dims.iter().map(|d| d.size.fixed().unwrap_or(0)).collect();
+    let part = |p: &Place| Part { dim: p.dim, start: p.start, end: p.end, inner: p.inner, size };
+    let slices = Slices { family: number, by: f.by, parts: m.places.iter().map(part).collect() };
+    Member::slices(&t.path, &shape, slices, &t.layer)
 }
 
 /// The instances of an axis in groups of `by`. Where the axis is cut further inside, the groups may be what is outside of

@@ -15,6 +15,8 @@ pub enum Class {
     Via,
     Report,
     Promise,
+    /// How a tensor starts in a model without a file.
+    Start,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,21 @@ pub const BUILTINS: &[Builtin] = &[
     b("cosine", Class::Report, "cosine", "Cosine of each dense result row with its sparse one."),
     b("time", Class::Report, "time", "Time of a call, dense beside sparse."),
     b("sparsity", Class::Promise, "sparsity(net.w) >= 50%", "Share of zeros among the elements of weights."),
+    b("kept", Class::Promise, "kept(group) == 20", "How many groups are kept."),
+    b(
+        "speedup",
+        Class::Promise,
+        "speedup(f, on: target, over: dense) >= 1.5",
+        "Time of another program over this one's.",
+    ),
+    b("pairs", Class::Report, "pairs", "Cosine of each pair of result rows, dense beside sparse."),
+    b("spearman", Class::Report, "spearman", "Rank correlation of dense and sparse results."),
+    b("perplexity", Class::Report, "perplexity(data.tokens)", "Perplexity of a language model on tokens."),
+    b("kaiming", Class::Start, "kaiming()", "Normal values whose variance is 2 over the number of inputs."),
+    b("glorot", Class::Start, "glorot()", "Values whose variance follows from the numbers of inputs and outputs."),
+    b("zeros", Class::Start, "zeros()", "Zeros."),
+    b("ones", Class::Start, "ones()", "Ones."),
+    b("normal", Class::Start, "normal(std: 0.02)", "Normal values."),
     b("cpu", Class::Value, "cpu(threads: 1)", "Compile for the processor of this machine."),
     b("cuda", Class::Value, "cuda(arch: \"sm_90a\")", "Write CUDA C++."),
     b("column", Class::Function, "column(3)", "One column of a table."),

@@ -235,6 +235,9 @@ fn phases_begin_and_end_at_their_steps() {
             }
         } else if k > 15 {
             assert_eq!(&old, new, "step {k}: nothing pulls any more");
+        } else {
+            let kept = |i: &usize| view[*i] != 0.0;
+            assert!((0..16).filter(kept).all(|i| new[i] == view[i]), "step {k}: the penalty has ended");
         }
     }
     assert_eq!(u.finish().unwrap()["net.w"], u.weights()["net.w"], "what healed is what is deployed");

@@ -25,11 +25,14 @@ impl Outcome {
         let holds = match e.compare {
             Compare::AtLeast => value >= e.value,
             Compare::AtMost => value <= e.value,
+            Compare::Above => value > e.value,
+            Compare::Below => value < e.value,
+            Compare::Equal => value == e.value,
         };
         let shown = match e.measure {
             // Only exact where it is a whole number, which sizes are.
             Measure::Size { .. } => bytes(value as u64),
-            Measure::Sparsity { .. } | Measure::Accuracy { .. } => percent(value),
+            Measure::Sparsity { .. } | Measure::Accuracy { .. } | Measure::Later { .. } => percent(value),
         };
         let failure = (!holds).then(|| {
             Diagnostic::error(codes::EXPECT_FAILED, format!("expected {}, found {shown}", e.text))
@@ -57,10 +60,32 @@ pub fn static_expects(source: &Source, build: &Build) -> Res<Vec<Outcome>> {
                 }
                 out.push(Outcome::of(e, zeros as f64 / all.max(1) as f64));
             }
-            Measure::Accuracy { .. } => {}
+            Measure::Accuracy { .. } | Measure::Later { .. } => {}
         }
     }
     Ok(out)
+}
+
+/// What the program asks for and this version cannot measure: one warning for each kind.
+pub fn not_measured(source: &Source, run: &Run) -> Vec<Diagnostic> {
+    let reports = run.reports.iter().filter_map(|r| match r {
+        Report::Later { what, span } => Some((what, *span)),
+        _ => None,
+    });
+    let expects = source.module.expects.iter().filter_map(|e| match &e.measure {
+        Measure::Later { what } => Some((what, e.span)),
+        _ => None,
+    });
+    let mut seen: Vec<&String> = Vec::new();
+    let mut out = Vec::new();
+    for (what, span) in reports.chain(expects) {
+        if !seen.contains(&what) {
+            seen.push(what);
+            let text = format!("{what} is checked, but not measured yet");
+            out.push(Diagnostic::warning(codes::NOT_YET, text).at(span, "left out"));
+        }
+    }
+    out
 }
 
 /// The run that says what the inputs and labels of a function on some data are.

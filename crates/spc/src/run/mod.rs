@@ -156,6 +156,9 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
             format!("the target `{}` cannot run here: this version writes CUDA code and does not launch it", t.name);
         return Err(Diagnostic::error(codes::UNSUPPORTED, text).help("run on the target `cpu`").into());
     }
+    for d in expect::not_measured(source, run) {
+        s.warn(d);
+    }
     let on = s.cpu(t.threads);
     let graph = source.graph(&run.function)?;
     // Data first: a mistake there should not wait for the weights.
@@ -234,7 +237,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
                     report.pairs.push(Pair { rows: (i, j), cosine: Beside { dense: of(&d), sparse: of(&p) } });
                 }
             }
-            Report::Size | Report::Time => {}
+            Report::Size | Report::Time | Report::Later { .. } => {}
         }
     }
     report.layers = layers(&dense, &sparse, &stored)?;

@@ -1,0 +1,1 @@
+mask distance(q, k) = q - k

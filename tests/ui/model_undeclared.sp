@@ -1,0 +1,1 @@
+model net from safetensors "net.safetensors"

@@ -321,9 +321,16 @@ impl<R: Real> Updater<R> {
     /// Takes the next step. `grads` are with respect to what [`Updater::forward`] gives; weights without a gradient stay.
     ///
     /// # Errors
-    /// A step behind the end; gradients for weights that are not there, of another size, or not finite. Then nothing has changed
-    /// but masks that were due.
+    /// A step behind the end; gradients for weights that are not there, of another size, or not finite. Then nothing has
+    /// changed.
     pub fn step(&mut self, grads: &Tensors<R>, rate: R) -> Result<Vec<Observed>, MethodError> {
+        let mut next = self.clone();
+        let seen = next.advance(grads, rate)?;
+        *self = next;
+        Ok(seen)
+    }
+
+    fn advance(&mut self, grads: &Tensors<R>, rate: R) -> Result<Vec<Observed>, MethodError> {
         let m = self.moment()?;
         for (name, g) in grads {
             let w = self.weights.get(name).ok_or_else(|| MethodError::Missing { weight: name.clone() })?;

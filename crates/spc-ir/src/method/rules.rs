@@ -129,6 +129,8 @@ impl Via {
 }
 
 /// What a rule does.
+// Rules are few; a box would help nobody.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Does {
     /// A `require`: without an update, projected when it begins and whenever its amount changes.

@@ -286,7 +286,9 @@ fn bad_input_is_refused() {
     let nan = one(vec![0.0, f32::NAN, 0.0, 0.0]);
     let code = |e: MethodError| e.code().unwrap().name();
     let mut u = make();
+    let before = u.save();
     assert_eq!(code(u.step(&nan, 0.1).unwrap_err()), "SP0406");
+    assert_eq!(u.save(), before);
     assert_eq!(code(u.step(&one(vec![0.0; 3]), 0.1).unwrap_err()), "SP0404");
     assert_eq!(code(u.step(&Tensors::new(), 0.1).unwrap_err()), "SP0403");
     assert_eq!(code(u.step(&[("other".to_string(), vec![0.0f32])].into(), 0.1).unwrap_err()), "SP0403");

@@ -12,6 +12,6 @@ fn lenet(
 ) -> y: float[B, O] {
   h = nn.max_pool2d(nn.relu(nn.conv2d(x, p.c1, p.s1, pad: floor((size(K) - 1) / 2))))
   h = nn.max_pool2d(nn.relu(nn.conv2d(h, p.c2, p.s2)))
-  d[b, f] = p.w1[f, (n p q)] * h[b, n, p, q] + p.b1[f]
+  d[b, f] = p.w1[f, (n i j)] * h[b, n, i, j] + p.b1[f]
   y = nn.linear(nn.relu(nn.linear(nn.relu(d), p.w2, p.b2)), p.w3, p.b3)
 }

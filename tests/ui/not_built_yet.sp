@@ -1,3 +1,8 @@
 axis B = 1..8
-fn f(x: f32[B]) -> y: f32[B] { y = x * 2 }
-quantize net.* to int8(per: tile(in: all))
+model net { axes { F = 8, O = 4 } w: f32[F, F]  v: f32[O, F] }
+fn f(x: f32[B, F]) -> y: f32[B, O] {
+  h[b, g] = net.w[g, k] * x[b, k]
+  y[b, o] = net.v[o, g] * h[b, g]
+}
+require crossing: keep 50% of slices(F) of net per model on_overlap latent
+model other from gguf "other.gguf" { axes { I = 32 } z: f32[I] }

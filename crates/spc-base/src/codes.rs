@@ -104,6 +104,8 @@ registry! {
     CONFLICT = "SP0306", "two constraints cannot both hold";
     REMOVED_NOTHING = "SP0307", "the constraint removed nothing";
     NOT_EXPLOITED = "SP0308", "no layout can exploit the constraint";
+    SCORE_INPUT = "SP0310", "a score lacks what it is computed from";
+    OVER_BUDGET = "SP0311", "a floor costs more than the budget";
 
     NO_LENGTH = "SP0330", "a schedule needs the length of the run";
     LOOSENED = "SP0331", "the end value is not the tightest";

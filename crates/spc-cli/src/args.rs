@@ -1,7 +1,7 @@
 //! The command line.
 use clap::{Args, Parser, Subcommand};
 use spc::Isa;
-use spc::driver::{Options, Stage};
+use spc::driver::{Moment, Options, Ratio, Stage};
 use std::path::PathBuf;
 
 /// A declarative sparsity compiler: one .sp file in, a checked plan and fast kernels out.
@@ -215,6 +215,21 @@ pub struct Bind {
     /// File of a data source, instead of the one that the program names.
     #[arg(long, value_parser = pair, value_name = "SOURCE=FILE")]
     data: Vec<(String, PathBuf)>,
+    /// Give schedules the value of this share of the run instead of the end.
+    #[arg(long, value_parser = moment, value_name = "PERCENT")]
+    at: Option<Moment>,
+    /// Safetensors file of gradients, for scores that read them.
+    #[arg(long, value_name = "FILE")]
+    grads: Option<PathBuf>,
+}
+
+/// `40%`.
+fn moment(text: &str) -> Result<Moment, String> {
+    let share = text.strip_suffix('%').and_then(Ratio::decimal).and_then(|r| r.checked_div(Ratio::int(100)));
+    match share {
+        Some(r) if r >= Ratio::ZERO && r <= Ratio::ONE => Ok(Moment::share(r)),
+        _ => Err("expected a percentage of the run, for example 40%".into()),
+    }
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -285,6 +300,7 @@ impl Cli {
         let Some(bind) = self.bind() else { return o };
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();
+        (o.at, o.grads) = (bind.at, bind.grads.clone());
         if let Command::Run { on, .. } | Command::Verify { on, .. } = &self.command {
             o.isa = Some(on.isa);
         }
@@ -333,6 +349,12 @@ mod tests {
         let forced = Cli::try_parse_from(["spc", "verify", "f.sp", "--isa", "clif"]).unwrap();
         assert_eq!(forced.options().isa, Some(Isa::Clif));
         assert!(Cli::try_parse_from(["spc", "run", "f.sp", "--isa", "avx1"]).is_err());
+        let at = |text| Cli::try_parse_from(["spc", "check", "f.sp", "--at", text]).map(|c| c.options().at);
+        assert_eq!(at("40%").unwrap(), Ratio::new(2, 5).map(Moment::share));
+        assert_eq!(at("100%").unwrap(), Some(Moment::share(Ratio::ONE)));
+        for bad in ["40", "101%", "-1%", "%", "0.4"] {
+            assert!(at(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl ProjectError {
             ProjectError::Tile { .. } => codes::TILE,
             ProjectError::Scope { .. } => codes::AMOUNT,
             ProjectError::Overlap { .. } => codes::OVERLAP,
-            ProjectError::NeedsData { .. } | ProjectError::NeedsGradients { .. } => codes::NOT_YET,
+            ProjectError::NeedsData { .. } | ProjectError::NeedsGradients { .. } => codes::SCORE_INPUT,
             ProjectError::GradientLength { .. } => codes::SHAPE,
             ProjectError::ScoreNotFinite { .. } => codes::NOT_FINITE,
             ProjectError::Bug(_) => return None,

@@ -171,6 +171,14 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         }
     }
     require::check_order(&mut cx, &requires);
+    let mut quantizes = Vec::new();
+    for item in ast.items.iter().filter(|_| complete) {
+        let ItemKind::Quantize(q) = &item.kind else { continue };
+        let number = quantizes.len() + 1;
+        let name = q.name.as_ref().map_or_else(|| format!("quantize{number}"), |n| n.name.clone());
+        quantizes.extend(resolver.quantize(&mut cx, q, item.span, name).ok());
+    }
+    require::check_twice(&mut cx, &quantizes);
     let groups = if complete { group::check_items(&mut cx, &resolver, ast) } else { Vec::new() };
     let mut dense = if complete && !run_time.is_empty() {
         runtime::choices(&mut cx, &program, ast, &run_time, moment, &mut graphs)
@@ -213,6 +221,13 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         }
     }
 
+    // What a file holds that is not read yet is not known, so nothing can be said to be missing from it.
+    let open: Vec<&str> = models.iter().filter(|m| m.open).map(|m| m.name.as_str()).collect();
+    cx.diags.retain(|d| {
+        let at = d.primary.as_ref().map(|l| l.span);
+        let words = at.and_then(|s| text.get(s.start as usize..s.end as usize)).unwrap_or_default();
+        d.code != codes::NOTHING_MATCHED || !open.contains(&words.split('.').next().unwrap_or_default())
+    });
     cx.diags.truncate(limits.diagnostics);
     let consts = consts.listed(ast);
     let choices = run_time.into_iter().map(RunTime::listed).collect();
@@ -226,6 +241,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         groups,
         requires,
         choices,
+        quantizes,
         runs,
         targets,
         plans,
@@ -419,7 +435,7 @@ fn refuse_later_items(cx: &mut Cx, ast: &Ast) {
         {
             continue;
         }
-        let later = matches!(item.kind, ItemKind::Score(_) | ItemKind::Quantize(_));
+        let later = matches!(item.kind, ItemKind::Score(_));
         if later {
             let word = item.kind.word();
             let mut span = item.span;

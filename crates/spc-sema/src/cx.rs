@@ -88,7 +88,7 @@ const FEW: usize = 8;
 /// Adds the closest of the known names as a fix; where none is close, all of them if they are few.
 pub fn offer<'a>(d: Diagnostic, span: Span, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
     let known: Vec<&str> = known.into_iter().collect();
-    if let Some(near) = closest(name, known.iter().copied()) {
+    if let Some(near) = closest(name, known.iter().copied()).filter(|near| *near != name) {
         return d.help(format!("did you mean `{near}`?")).fix(span, near);
     }
     match known.as_slice() {

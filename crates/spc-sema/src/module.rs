@@ -315,6 +315,34 @@ pub struct Group {
     pub span: Span,
 }
 
+/// How quantised weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredAs {
+    /// Whole multiples of one scale a tile, symmetric around 0.
+    Int {
+        bits: u32,
+    },
+    F16,
+    Bf16,
+}
+
+/// One tensor that is quantised, and the tile of one scale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuantizeTensor {
+    pub weight: String,
+    pub shape: Vec<u64>,
+    pub tile: Vec<u64>,
+}
+
+/// A `quantize` item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quantize {
+    pub name: String,
+    pub to: StoredAs,
+    pub tensors: Vec<QuantizeTensor>,
+    pub span: Span,
+}
+
 /// A checked program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Module {
@@ -325,6 +353,8 @@ pub struct Module {
     pub data: Vec<Data>,
     pub groups: Vec<Group>,
     pub requires: Vec<Require>,
+    /// They act after every constraint.
+    pub quantizes: Vec<Quantize>,
     /// Constraints on values that are chosen at run time.
     pub choices: Vec<ValueChoice>,
     pub runs: Vec<Run>,

@@ -181,3 +181,26 @@ fn gated_layers_and_losses() {
     let want = a.iter().zip(&b).map(|(x, y)| (x - y).powi(2)).sum::<f64>() / 8.0;
     near(&run(text, &[("x", &[2, 4], 1), ("z", &[2, 4], 3)], &[])[0], &[want]);
 }
+
+/// Image models have no CPU kernels yet, so they are checked and run here.
+#[test]
+fn image_models_check_on_whole_programs() {
+    let text = "use std.{models, nn}
+axis B = 1..4
+model net {
+  axes { H = 12, W = 12, K = 5, M = 2, N = 3, P = 1, Q = 1, F = 4, E = 3, O = 2, S = 3 }
+  c1: f32[M, 1, K, K] = kaiming()  c2: f32[N, M, K, K] = kaiming()
+  w1: f32[F, (N P Q)] = kaiming()  w2: f32[E, F] = kaiming()  w3: f32[O, E] = kaiming()
+  a: f32[M, 1, S, S] = kaiming()  b: f32[1, M, S, S] = kaiming()
+}
+fn f(x: f32[B, 1, H, W]) -> y: f32[B, O] { y = models.lenet(models.basic_block(x, net), net) }";
+    let text = text.replace("use std.{models, nn}", "use std.models");
+    let limits = Limits::default();
+    let (ast, diags) = spc_syntax::parse(&text, FileId(0), &limits);
+    assert!(diags.is_empty(), "{diags:#?}");
+    let checked = check(&ast, &text, &Library::load(), &limits);
+    assert!(checked.diagnostics.is_empty(), "{:#?}", checked.diagnostics);
+    let fans: Vec<_> = checked.module.models[0].tensors.iter().filter_map(|t| t.init).collect();
+    let want = [25, 50, 3, 4, 3, 9, 18].map(|fan_in| spc_sema::Init::Kaiming { fan_in });
+    assert_eq!(fans, want, "the inputs of a weight are the axes that its product sums over");
+}

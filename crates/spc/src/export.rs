@@ -18,6 +18,13 @@ use std::path::Path;
 pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &Path) -> Res<Done> {
     let source = load_file(s, path)?;
     let model = choose(&source, model)?;
+    if let Some(q) = source.module.quantizes.first() {
+        let d = Diagnostic::error(codes::NOT_YET, "quantised weights cannot be exported yet");
+        return Err(d
+            .at(q.span, "asks for another form of storage")
+            .help("leave `quantize` out, and quantise the file later")
+            .into());
+    }
     let file = source.weight_file(s, model).ok_or_else(|| {
         Diagnostic::error(codes::NO_FILE, format!("the model `{}` names no weight file", model.name))
             .at(model.span, "declared here")

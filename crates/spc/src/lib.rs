@@ -81,5 +81,6 @@ pub mod driver {
     pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
     pub use spc_base::Diagnostic;
+    pub use spc_ir::method::{Moment, Ratio};
     pub use spc_report::{Format, Renderer};
 }

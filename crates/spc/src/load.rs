@@ -3,6 +3,7 @@ use crate::failure::{Failure, Res};
 use crate::session::Session;
 use spc_base::{Diagnostic, FileId, codes, has_errors};
 use spc_ir::Graph;
+use spc_ir::method::Moment;
 use spc_sema::{Checked, Library, Model, Module};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,8 +52,9 @@ fn finish(
     base: PathBuf,
 ) -> Res<Source> {
     s.sources.insert(ROOT, name, text.clone());
+    let moment = s.options.at.unwrap_or(Moment::END);
     let Checked { module, graphs, dense, diagnostics: all, .. } =
-        spc_sema::check_read(&ast, diagnostics, &text, &Library::load(), &s.options.limits);
+        spc_sema::check_read_at(&ast, diagnostics, &text, &Library::load(), &s.options.limits, moment);
     if has_errors(&all) {
         return Err(Failure::User(all));
     }

@@ -1,12 +1,13 @@
 //! Applies every `require` to the weights, once.
-use crate::failure::Res;
+use crate::failure::{Failure, Res};
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
-use spc_interp::Projected;
+use spc_interp::{ProjectError, Projected};
 use spc_ir::Require;
-use spc_sema::Module;
+use spc_sema::{Module, StoredAs};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// The constraints of a program as data, in file order.
 pub fn requires(module: &Module) -> Vec<Require> {
@@ -14,25 +15,49 @@ pub fn requires(module: &Module) -> Vec<Require> {
 }
 
 /// Weights that satisfy every constraint, and what each sentence did. Only constrained weights are copied. A constraint
-/// that removed nothing gives the warning SP0307.
+/// that removed nothing gives the warning SP0307. What is quantised has the values that its stored form can hold.
 pub fn project(s: &mut Session<'_>, module: &Module, weights: &WeightSet) -> Res<(WeightSet, Vec<Projected>)> {
     let all = requires(module);
     let mut copies: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     for name in all.iter().flat_map(Require::weights) {
         copies.insert(name.to_string(), weights.want(name)?.values().to_vec());
     }
+    let grads = gradients(s, module)?;
     // Constraints that share no weight are independent, so each can be heard of as it is done.
     let (mut reports, total) = (Vec::new(), all.len() as u64);
     for (done, r) in (0u64..).zip(&all) {
         s.progress.step("projecting", done, total);
-        reports.extend(spc_interp::project(std::slice::from_ref(r), &mut copies)?);
+        let given = grads.as_ref().map(|g| g as &dyn spc_interp::Weights);
+        let done = spc_interp::project_with(std::slice::from_ref(r), &mut copies, given);
+        reports.extend(done.map_err(|e| blamed(e, module, &r.name))?);
     }
     s.progress.step("projecting", total, total);
     for r in &module.requires {
         let zeroed: u64 = reports.iter().filter(|p| p.require == r.name).map(|p| p.zeroed).sum();
+        if reports.iter().any(|p| p.require == r.name && p.over_budget > 0) {
+            let text = format!("the floor of `{}` costs more than its budget", r.name);
+            s.warn(Diagnostic::warning(codes::OVER_BUDGET, text).at(r.span, "the floor is kept, the budget is not"));
+        }
         if zeroed == 0 {
             let text = format!("`{}` removed nothing: the weights already satisfy it", r.name);
             s.warn(Diagnostic::warning(codes::REMOVED_NOTHING, text).at(r.span, "every weight stays"));
+        }
+    }
+    for q in &module.quantizes {
+        for t in &q.tensors {
+            let values = match copies.entry(t.weight.clone()) {
+                Entry::Occupied(e) => e.into_mut(),
+                Entry::Vacant(e) => e.insert(weights.want(&t.weight)?.values().to_vec()),
+            };
+            match q.to {
+                StoredAs::Int { bits } => spc_interp::quantize_int(values, &t.shape, &t.tile, bits)?,
+                StoredAs::F16 => spc_interp::round_f16(values),
+                StoredAs::Bf16 => spc_interp::round_bf16(values),
+            }
+            if values.iter().any(|v| !v.is_finite()) {
+                let text = format!("`{}` holds a value beyond the range of its stored form", t.weight);
+                return Err(Diagnostic::error(codes::NOT_FINITE, text).at(q.span, "stored as this").into());
+            }
         }
     }
     let mut out = weights.clone();
@@ -41,4 +66,39 @@ pub fn project(s: &mut Session<'_>, module: &Module, weights: &WeightSet) -> Res
         out.insert(&name, Weight::new(old.shape().to_vec(), values.into())?);
     }
     Ok((out, reports))
+}
+
+/// What went wrong, with the constraint that asked for it.
+fn blamed(e: ProjectError, module: &Module, name: &str) -> Failure {
+    let span = module.requires.iter().find(|r| r.name == name).map(|r| r.span);
+    match (e.diagnostic(), span) {
+        (Ok(d), Some(span)) if d.primary.is_none() => d.at(span, "asked for here").into(),
+        (Ok(d), _) => d.into(),
+        (Err(bug), _) => bug.into(),
+    }
+}
+
+/// The gradients that the caller gave, by full name of weight, where a score reads any. A tensor of the file has the name
+/// that the weight has in its own file, or its full name.
+fn gradients(s: &Session<'_>, module: &Module) -> Res<Option<WeightSet>> {
+    let needed = module.requires.iter().flat_map(|r| &r.keeps).filter(|k| k.score.needs_gradients());
+    let names: Vec<&str> = needed.flat_map(|k| &k.members).map(|m| m.weight.as_str()).collect();
+    let Some(path) = s.options.grads.as_ref().filter(|_| !names.is_empty()) else { return Ok(None) };
+    let file = s.world.weights(path)?;
+    let mut out = WeightSet::default();
+    for t in module.models.iter().flat_map(|m| &m.tensors).filter(|t| names.contains(&t.path.as_str())) {
+        let header = file.header();
+        let found = [&t.stored, &t.path].into_iter().find(|n| header.tensors().iter().any(|x| x.name == **n));
+        // One that is missing is reported with the constraint that needs it.
+        let Some(name) = found else { continue };
+        let shape = header.get(name)?.shape.clone();
+        let want: Vec<Option<u64>> = t.dims.iter().map(|d| d.size.fixed()).collect();
+        if !shape.iter().map(|n| Some(*n as u64)).eq(want) {
+            let text = format!("the gradient `{name}` has another shape than the weight `{}`", t.path);
+            let d = Diagnostic::error(codes::SHAPE, text).at(t.span, "the weight is declared here");
+            return Err(d.note(format!("`{}` has {shape:?}", path.display())).into());
+        }
+        out.insert(&t.path, Weight::new(shape, file.f32(name)?)?);
+    }
+    Ok(Some(out))
 }

@@ -3,6 +3,7 @@ use crate::engine::Cpu;
 use crate::world::World;
 use spc_base::{Diagnostic, FileId, Limits};
 use spc_cpu::Isa;
+use spc_ir::method::Moment;
 use spc_report::SourceMap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,6 +24,10 @@ pub struct Options {
     pub binds: BTreeMap<String, PathBuf>,
     /// Data files by source, instead of those that the program names.
     pub data: BTreeMap<String, PathBuf>,
+    /// The moment whose value schedules have; `None`: the end of the run.
+    pub at: Option<Moment>,
+    /// Gradients of weights, for scores that read them.
+    pub grads: Option<PathBuf>,
     /// Texts instead of those in the files of text sources.
     pub texts: Vec<String>,
 }

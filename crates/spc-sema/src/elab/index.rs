@@ -189,7 +189,11 @@ impl Elab<'_, '_> {
             Val::Tensor(t) if self.ty(t.node)?.dtype == DType::I32 => Ok(Action::Gather(t)),
             Val::Tensor(_) => self.cx.err(codes::TYPE, e.span, "an index tensor is i32", "not i32"),
             Val::Poison => Err(Stop),
-            _ => self.cx.not_yet(e.span, "this kind of index"),
+            other => {
+                let kind = self.kind(&other);
+                let text = format!("{kind} is no index");
+                self.cx.err(codes::INDEX, e.span, text, "an index, a number or an i32 tensor is needed")
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reductions with `over`: sum, mean, max, min, product, any, all, argmax, count, softmax and logsumexp, with guards and
 //! over sets.
 use super::Elab;
-use super::value::{Frame, TVal, Val, index_label};
+use super::value::{Frame, IndexScope, TVal, Val, index_label};
 use crate::cx::{Res, Stop};
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{BinFn, DType, Dim, Op, ReduceFn, UnFn};
@@ -45,6 +45,27 @@ impl Elab<'_, '_> {
         if a.by.is_some() || a.per.is_some() || a.label.is_some() {
             let text = format!("`{}` takes a value, `over` and `where`", word.name);
             return self.cx.err(codes::ARGUMENT, a.span, text, "here");
+        }
+        // `sum(load[e]^2 over e)` in a statement without indices: index notation inside the brackets only.
+        let own = |n: &Ident| !frame.axes.contains_key(&n.name);
+        if !self.ix.on
+            && !a.over.is_empty()
+            && a.over.iter().all(|b| own(&b.name) && b.name.name.starts_with(char::is_lowercase))
+        {
+            let scope = IndexScope { on: true, sums: true, ..IndexScope::default() };
+            let outer = std::mem::replace(&mut self.ix, scope);
+            let v = self.along(frame, span, f, word, a);
+            let dims = std::mem::replace(&mut self.ix, outer).dims;
+            let v = v?;
+            if let Val::Tensor(t) = &v
+                && let Some(l) = t.labels.first()
+            {
+                let name = l.trim_start_matches('\'').to_string();
+                let at = dims.get(l).map_or(span, |(_, s)| *s);
+                let text = format!("index `{name}` is neither on the left nor summed");
+                return self.cx.err(codes::INDEX, at, text, "the statement has no indices on the left");
+            }
+            return Ok(v);
         }
         let mut over: Vec<&Ident> = a.over.iter().map(|b| &b.name).collect();
         let mut guards: Vec<Expr> = a.guard.iter().cloned().collect();

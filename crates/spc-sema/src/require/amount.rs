@@ -38,13 +38,6 @@ impl Resolver<'_> {
             AmountKind::Of { part, of: ShareOf::Count(m) } => self.out_of(cx, a, part, m.int)?,
             AmountKind::Of { part, of: ShareOf::Name(n) } => {
                 let Some(of) = Cost::from_name(n.as_str()) else {
-                    if self.names.group(n.as_str()).is_some() {
-                        return cx.report(
-                            Diagnostic::error(codes::WRONG_KIND, format!("`{}` is a group, not a cost", n.name))
-                                .at(n.span, "reads as what the share is counted in")
-                                .help(format!("a group stands alone: `keep .. of {} per .. on SELECTOR`", n.name)),
-                        );
-                    }
                     let known = Cost::ALL.iter().map(|c| c.name());
                     return cx.unknown(n.span, "cost", &n.name, known);
                 };

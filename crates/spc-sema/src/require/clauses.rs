@@ -70,7 +70,7 @@ impl Resolver<'_> {
     }
 
     /// `at end`, `at 40%`, `at 100 steps`, `at calibration(calib)`.
-    fn time(&self, cx: &mut Cx, e: &Expr) -> Res<()> {
+    pub fn time(&self, cx: &mut Cx, e: &Expr) -> Res<()> {
         match &e.kind {
             ExprKind::Name(n) if matches!(n.as_str(), "start" | "end") => Ok(()),
             ExprKind::Name(n) => cx.unknown(n.span, "time", &n.name, ["start", "end", "calibration"]),

@@ -5,15 +5,17 @@ mod clauses;
 mod cost;
 mod group;
 mod order;
+mod quantize;
 mod scope;
 mod score;
 mod select;
 mod tile;
 
 pub use order::check_order;
+pub use quantize::check_twice;
 pub use select::tensors_below;
 
-use crate::cx::{Cx, Res};
+use crate::cx::{Cx, Res, Stop};
 use crate::group::{self as slices, Coupled};
 use crate::model::Axes;
 use crate::module::{Data, Model, ModelTensor};
@@ -26,7 +28,7 @@ use scope::Over;
 use spc_base::{Diagnostic, codes};
 use spc_ir::method::{Moment, Unit};
 use spc_ir::{Amount, Cost, Cover, DType, Graph, Keep, Member, Overlap, Scope, Score, Tail};
-use spc_syntax::ast::{self, By, Expr, ExprKind, Ident, Sentence};
+use spc_syntax::ast::{self, AmountKind, By, Expr, ExprKind, Ident, Sentence, ShareOf};
 use std::collections::BTreeMap;
 use tile::shape;
 
@@ -52,6 +54,12 @@ impl Resolver<'_> {
     /// All sentences of one constraint, each with the tensors it acts on. The default score is written into the sentence.
     pub fn keeps(&self, cx: &mut Cx, s: &mut Sentence) -> Res<Vec<Keep>> {
         self.check_clauses(cx, s)?;
+        // `keep 50% of neuron of net`: reading the file has said that a group stands where a cost would.
+        if let AmountKind::Of { of: ShareOf::Name(n), .. } = &s.amount.kind
+            && self.names.group(&n.name).is_some()
+        {
+            return Err(Stop);
+        }
         self.default_scores(cx, s)?;
         let mut out: Vec<Keep> = Vec::new();
         // Selectors at the end of `keep .. then keep ..` stand in the last sentence and are meant for all.

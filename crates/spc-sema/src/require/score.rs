@@ -44,7 +44,7 @@ impl Resolver<'_> {
                 }
                 if let Some(n) = callee.as_name() {
                     if let Some(known) = FROM_DATA.iter().find(|k| k.0 == n.as_str()) {
-                        return self.from_data(cx, e, *known, args);
+                        return self.data_score(cx, e, *known, args);
                     }
                     let function = UnFn::from_name(n.as_str()).is_some() || BinFn::from_name(n.as_str()).is_some();
                     if !function {
@@ -68,7 +68,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn from_data(
+    fn data_score(
         &self,
         cx: &mut Cx,
         e: &Expr,

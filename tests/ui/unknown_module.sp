@@ -1,1 +1,1 @@
-use std.attention
+use std.atention

@@ -57,10 +57,12 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     let (mut models, mut sources) = (Vec::new(), Vec::new());
     let mut whole = true;
     for item in &ast.items {
-        if let ItemKind::Model(m) = &item.kind { match model::model(&mut cx, &axes, m, item.span) {
-            Ok(m) => models.push(m),
-            Err(_) => whole = false,
-        } }
+        if let ItemKind::Model(m) = &item.kind {
+            match model::model(&mut cx, &axes, m, item.span) {
+                Ok(m) => models.push(m),
+                Err(_) => whole = false,
+            }
+        }
     }
     let named_models: Vec<&str> = ast
         .items

@@ -405,3 +405,221 @@ require neurons: keep 25% of slices(N) of f.h per B by abs
         }
     }
 }
+
+/// Rows of the last axis at two leading places.
+fn row(x: &ArrayD<f64>, at: &[usize]) -> Vec<f64> {
+    let n = *x.shape().last().unwrap();
+    (0..n).map(|c| x[&[at, &[c]].concat()[..]]).collect()
+}
+
+#[test]
+fn label_channels_find_the_tokens_that_all_channels_attend_to() {
+    let text = "
+use std.attention
+axis B = 1..4, KV = 2, G = 2, S = 0..64, C = 4, N = 1..32
+fn labels(q: f32[N, KV, G, C], k: f32[N, KV, C]) -> label: bool[KV, C] {
+  label = attention.labels(q, k, channels: 2)
+}
+fn step(q: f32[B, KV, G, C], past: cache[B, KV, S, C], label: bool[KV, C]) -> (o: f32[B, KV, G, C], d: f32[B, KV, G, C]) {
+  o = attention.attend_labelled(q, past, label, tokens: 25%, recent: 2, min_context: 0)
+  d = attention.attend_labelled(q, past, label, tokens: 25%, recent: 2, min_context: 100)
+}
+fn whole(q: f32[B, KV, G, C], past: cache[B, KV, S, C], label: bool[KV, C]) -> o: f32[B, KV, G, C] {
+  o = attention.attend_labelled(q, past, label, tokens: 100%, min_context: 0)
+}";
+    let c = checked(text);
+    let mut rng = Rng::new(8);
+    let (n, b, s) = (9, 2, 11);
+    let (q, k) = (tensor(&mut rng, &[n, 2, 2, 4]), tensor(&mut rng, &[n, 2, 4]));
+    let label = &call(&c.graphs["labels"], &inputs(&[("q", &q), ("k", &k)]), &Weights::new())[0];
+    let mut table: Vec<Vec<usize>> = Vec::new();
+    for kv in 0..2 {
+        let weight = |ch: usize| -> f64 {
+            let one = |i: usize, g: usize| (q[[i, kv, g, ch]] * k[[i, kv, ch]]).abs();
+            (0..n).flat_map(|i| (0..2).map(move |g| (i, g))).map(|(i, g)| one(i, g)).sum::<f64>() / (n * 2) as f64
+        };
+        let want = best(&(0..4).map(weight).collect::<Vec<_>>(), 2);
+        let got: Vec<usize> = (0..4).filter(|ch| label[[kv, *ch]] != 0.0).collect();
+        assert!(got.len() == 2 && want.iter().all(|w| got.contains(w)), "{got:?} {want:?}");
+        table.push(got);
+    }
+    let (q, k) = (tensor(&mut rng, &[b, 2, 2, 4]), tensor(&mut rng, &[b, 2, s, 4]));
+    let v = tensor(&mut rng, &[b, 2, s, 4]);
+    let mut given = inputs(&[("q", &q), ("past.k", &k), ("past.v", &v)]);
+    given.insert("label".into(), Value::B(label.mapv(|x| x != 0.0)));
+    let out = call(&c.graphs["step"], &given, &Weights::new());
+    let whole = call(&c.graphs["whole"], &given, &Weights::new());
+    close(whole[0].as_slice().unwrap(), out[1].as_slice().unwrap());
+    counted(&c.graphs["step"], &given, &Weights::new(), |n| n.div_ceil(4));
+    for i in 0..b {
+        for kv in 0..2 {
+            let score = |t: usize| -> f64 {
+                let dot = |g: usize| table[kv].iter().map(|c| q[[i, kv, g, *c]] * k[[i, kv, t, *c]]).sum::<f64>();
+                dot(0).max(dot(1))
+            };
+            let scores: Vec<f64> = (0..s - 2).map(score).collect();
+            let mut read = best(&scores, s.div_ceil(4) - 2);
+            read.extend([s - 2, s - 1]);
+            read.sort_unstable();
+            let (ks, vs): (Vec<_>, Vec<_>) = (0..s).map(|t| (row(&k, &[i, kv, t]), row(&v, &[i, kv, t]))).unzip();
+            for g in 0..2 {
+                close(&row(&out[0], &[i, kv, g]), &attend(&row(&q, &[i, kv, g]), &ks, &vs, &read));
+            }
+        }
+    }
+}
+
+#[test]
+fn block_patterns_keep_a_share_of_each_region() {
+    let text = "
+use std.attention
+use std.nn
+axis B = 1..2, H = 2, T = 10, S = 10, C = 4
+fn f(q: f32[B, H, T, C], k: f32[B, H, S, C], v: f32[B, H, S, C]) -> (r: bool[B, H, T, S], o: f32[B, H, T, C], e: f32[B, H, T, C]) {
+  r = attention.block_pattern(q, k, 4, density: 40%, block: 3)
+  o = attention.sparsed(q, k, v, r)
+  e = attention.sparsed(q, k, v, attention.block_pattern(q, k, 0, density: 100%, block: 3))
+}
+fn dense(q: f32[B, H, T, C], k: f32[B, H, S, C], v: f32[B, H, S, C]) -> o: f32[B, H, T, C] {
+  o = nn.attend(q, k, v).o
+}";
+    let c = checked(text);
+    let mut rng = Rng::new(9);
+    let (q, k, v) =
+        (tensor(&mut rng, &[1, 2, 10, 4]), tensor(&mut rng, &[1, 2, 10, 4]), tensor(&mut rng, &[1, 2, 10, 4]));
+    let given = inputs(&[("q", &q), ("k", &k), ("v", &v)]);
+    let out = call(&c.graphs["f"], &given, &Weights::new());
+    close(out[2].as_slice().unwrap(), call(&c.graphs["dense"], &given, &Weights::new())[0].as_slice().unwrap());
+    // Four blocks of keys, two kept from each region; blocks of queries share a pattern.
+    for h in 0..2 {
+        let probability = |t: usize, region: std::ops::Range<usize>, s: usize| -> f64 {
+            let e = |s: usize| ((0..4).map(|c| q[[0, h, t, c]] * k[[0, h, s, c]]).sum::<f64>() / 2.0).exp();
+            if region.contains(&s) { e(s) / region.map(e).sum::<f64>() } else { 0.0 }
+        };
+        for tb in 0..4 {
+            let rows = || tb * 3..(tb * 3 + 3).min(10);
+            let block = |region: std::ops::Range<usize>| -> Vec<usize> {
+                let sums: Vec<f64> = (0..4)
+                    .map(|sb| {
+                        rows()
+                            .flat_map(|t| (sb * 3..(sb * 3 + 3).min(10)).map(move |s| (t, s)))
+                            .map(|(t, s)| probability(t, region.clone(), s))
+                            .sum()
+                    })
+                    .collect();
+                best(&sums, 2)
+            };
+            let kept: Vec<usize> = [block(0..4), block(4..10)].concat();
+            for t in rows() {
+                for s in 0..10 {
+                    assert_eq!(out[0][[0, h, t, s]] != 0.0, kept.contains(&(s / 3)), "{h} {t} {s}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sinks_heavy_hitters_routes_and_skipped_tokens() {
+    let text = "
+use std.attention
+use std.moe
+use std.tokens
+axis B = 1..4, H = 1, KV = 1, G = 2, T = 1..16, S = 1..32, C = 4, D = 3, E = 5
+fn stream(q: f32[B, H, T, C], k: f32[B, H, T, C], v: f32[B, H, T, C]) -> o: f32[B, H, T, C] {
+  o = attention.streaming(q, k, v, sinks: 1, window: 2)
+}
+fn heavy(q: f32[B, KV, G, C], past: cache[B, KV, S, C], received: f32[B, KV, S]) -> (o: f32[B, KV, G, C], seen: f32[B, KV, S]) {
+  (o, seen) = attention.attend_heavy(q, past, received, tokens: 4, recent: 1)
+}
+fn route(x: f32[B, T, E]) -> (mix: f32[B, T, E], scaled: f32[B, T, E]) {
+  (mix, _) = moe.route(x, experts: 2)
+  scaled = moe.route_scaled(x, experts: 2)
+}
+fn skip(x: f32[B, T, D], y: f32[B, T, D], importance: f32[B, T]) -> z: f32[B, T, D] {
+  z = tokens.skip(x, y, importance, share: 50%)
+}";
+    let c = checked(text);
+    let mut rng = Rng::new(10);
+    let none = Weights::new();
+    let (q, k, v) = (tensor(&mut rng, &[1, 1, 6, 4]), tensor(&mut rng, &[1, 1, 6, 4]), tensor(&mut rng, &[1, 1, 6, 4]));
+    let o = &call(&c.graphs["stream"], &inputs(&[("q", &q), ("k", &k), ("v", &v)]), &none)[0];
+    let (ks, vs): (Vec<_>, Vec<_>) = (0..6).map(|s| (row(&k, &[0, 0, s]), row(&v, &[0, 0, s]))).unzip();
+    for t in 0..6 {
+        let read: Vec<usize> = (0..=t).filter(|s| *s < 1 || t - s < 2).collect();
+        close(&row(o, &[0, 0, t]), &attend(&row(&q, &[0, 0, t]), &ks, &vs, &read));
+    }
+    let (q, r) = (tensor(&mut rng, &[1, 1, 2, 4]), tensor(&mut rng, &[1, 1, 6]));
+    let out = call(&c.graphs["heavy"], &inputs(&[("q", &q), ("past.k", &k), ("past.v", &v), ("received", &r)]), &none);
+    let mut read = best(&row(&r, &[0, 0])[..5], 3);
+    read.push(5);
+    read.sort_unstable();
+    for g in 0..2 {
+        close(&row(&out[0], &[0, 0, g]), &attend(&row(&q, &[0, 0, g]), &ks, &vs, &read));
+    }
+    for s in 0..6 {
+        assert_eq!(out[1][[0, 0, s]] > 0.0, read.contains(&s));
+    }
+    let x = tensor(&mut rng, &[2, 3, 5]);
+    let out = call(&c.graphs["route"], &inputs(&[("x", &x)]), &none);
+    for (b, t) in (0..2).flat_map(|b| (0..3).map(move |t| (b, t))) {
+        let on = best(&row(&x, &[b, t]), 2);
+        let mix = row(&out[0], &[b, t]);
+        assert!((0..5).all(|e| (mix[e] > 0.0) == on.contains(&e)));
+        assert!((row(&out[1], &[b, t]).iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+    let (x, y, a) = (tensor(&mut rng, &[2, 7, 3]), tensor(&mut rng, &[2, 7, 3]), tensor(&mut rng, &[2, 7]));
+    let z = &call(&c.graphs["skip"], &inputs(&[("x", &x), ("y", &y), ("importance", &a)]), &none)[0];
+    for b in 0..2 {
+        let mut pass: Vec<usize> = best(&row(&a, &[b])[1..6], 2).into_iter().map(|i| i + 1).collect();
+        pass.extend([0, 6]);
+        for t in 0..7 {
+            assert_eq!(row(z, &[b, t]), row(if pass.contains(&t) { &y } else { &x }, &[b, t]));
+        }
+    }
+}
+
+#[test]
+fn scores_of_pages_in_the_library() {
+    let text = format!(
+        "use std.score.{{label_dot}}
+{DECODE}
+require pages: keep 50% of tile(S: 3) of decode.kv per (KV, T) by SCORE always last 1
+"
+    );
+    let mut rng = Rng::new(11);
+    let weights = decode_weights(&mut rng);
+    for score in ["label_dot(channels: 2)", "label_dot(channels: 4)"] {
+        let c = checked(&text.replace("SCORE", score));
+        let (s, t) = (14, 1);
+        let x = tensor(&mut rng, &[1, t, 8]);
+        let (k, v) = (tensor(&mut rng, &[2, 1, 2, s, 4]), tensor(&mut rng, &[2, 1, 2, s, 4]));
+        let given = inputs(&[("x", &x), ("kv.k", &k), ("kv.v", &v)]);
+        // Five pages, and four channels to choose labels from.
+        counted(&c.graphs["decode"], &given, &weights, |n| if n == 5 { 3 } else { 4 });
+    }
+    let bound = "
+use std.score.page_bound
+axis B = 1..2, KV = 1, G = 2, T = 1..3, P = 7, C = 3
+fn f(q: f32[B, KV, G, T, C], k: f32[B, KV, P, C]) -> r: bool[B, KV, T, P] {
+  r = select(keep 1 of tile(P: 3) per (B, KV, T) by page_bound(q, k, page: 3))
+}";
+    let c = checked(bound);
+    let (q, k) = (tensor(&mut rng, &[1, 1, 2, 2, 3]), tensor(&mut rng, &[1, 1, 7, 3]));
+    let r = &call(&c.graphs["f"], &inputs(&[("q", &q), ("k", &k)]), &Weights::new())[0];
+    for t in 0..2 {
+        let bound = |p: usize| -> f64 {
+            let keys = || p * 3..(p * 3 + 3).min(7);
+            let one = |g: usize| -> f64 {
+                (0..3)
+                    .map(|c| keys().map(|s| q[[0, 0, g, t, c]] * k[[0, 0, s, c]]).fold(f64::NEG_INFINITY, f64::max))
+                    .sum()
+            };
+            one(0).max(one(1))
+        };
+        let page = best(&(0..3).map(bound).collect::<Vec<_>>(), 1)[0];
+        for s in 0..7 {
+            assert_eq!(r[[0, 0, t, s]] != 0.0, s / 3 == page);
+        }
+    }
+}

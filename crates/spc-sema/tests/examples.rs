@@ -45,3 +45,17 @@ fn minilm_becomes_thirty_six_linears() {
     assert_eq!(attn.members.len(), 24);
     assert!(attn.members.iter().all(|m| m.scope == [1, 4] && m.group() == Some(&[1, 1])));
 }
+
+/// Programs of the whole language that this version checks without an error.
+#[test]
+fn samples_check() {
+    for name in ["digits", "moe_top1", "multinomial_lasso", "resnet_channels"] {
+        let path = format!("{}/../../tests/samples/examples/{name}.sp", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let limits = Limits::default();
+        let (ast, diags) = spc_syntax::parse(&text, FileId(0), &limits);
+        assert!(diags.is_empty(), "{name}: {diags:#?}");
+        let checked = check(&ast, &text, &Library::load(), &limits);
+        assert!(!checked.has_errors(), "{name}: {:#?}", checked.diagnostics);
+    }
+}

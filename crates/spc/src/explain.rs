@@ -2,15 +2,16 @@
 use crate::build::{Constraints, build};
 use crate::failure::{Failure, Res};
 use crate::load::{listing, load_file};
-use crate::plan::Planned;
+use crate::plan::{Planned, fall_back};
 use crate::run::Done;
 use crate::session::Session;
 use crate::target::target;
 use crate::weights::WeightSet;
 use serde_json::json;
-use spc_base::{Diagnostic, codes};
-use spc_ir::{Candidate, Plan, Why};
+use spc_base::{Bug, Diagnostic, codes};
+use spc_ir::{Candidate, Op, Plan, Why};
 use spc_report::{Align, Table, bytes, percent, picoseconds};
+use spc_sema::ValueChoice;
 use std::path::Path;
 
 /// The page of a diagnostic code, or nothing if there is no such code.
@@ -42,6 +43,8 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     let source = load_file(s, path)?;
     let t = target(&source.module, what.target.as_deref())?;
     let names = source.functions(&[])?;
+    let graphs = names.iter().map(|n| source.graph(n)).collect::<Result<Vec<_>, _>>()?;
+    fall_back(s, graphs, &t)?;
     let built = build(s, &source, t, &names, &WeightSet::default(), Constraints::Applied)?;
     if let Some(name) = &what.tensor {
         let known: Vec<&str> = built.functions.iter().flat_map(|f| &f.plan.why).map(|w| w.weight.as_str()).collect();
@@ -73,8 +76,16 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
             .collect();
         return Ok(format!("{:#}\n", json!(plans)).into());
     }
-    let mut out = projection(&built.projected) + &crate::groups::coupled(&source.module, &source.graphs);
+    // What belongs together does not depend on what is chosen at run time.
+    let mut dense = source.graphs.clone();
+    dense.extend(source.dense.clone());
+    let mut out = projection(&built.projected) + &crate::groups::coupled(&source.module, &dense);
+    out += &choices(&source.module.choices, &built.functions)?;
     for f in &built.functions {
+        if f.interp {
+            out += &format!("{}: run by the interpreter\n", f.graph.name);
+            continue;
+        }
         out += &function(f, &wanted);
     }
     if has_methods(&source) {
@@ -102,6 +113,39 @@ fn projection(list: &[spc_interp::Projected]) -> String {
         t.row([format!("{}{then}", p.require), p.groups.to_string(), p.kept.to_string(), p.zeroed.to_string()]);
     }
     t.render() + "\n"
+}
+
+/// The choices among run-time values that constraints ask for: approximate steps (class A), each with its cause.
+fn choices(list: &[ValueChoice], functions: &[Planned]) -> Result<String, Bug> {
+    let columns =
+        [("approximate step", Align::Left), ("in", Align::Left), ("places", Align::Right), ("because of", Align::Left)];
+    let mut t = Table::new(columns);
+    for c in list {
+        for f in functions {
+            // By what is kept, in order.
+            let mut kinds: Vec<(String, usize)> = Vec::new();
+            for n in f.graph.ids() {
+                let Op::Top(top) = &f.graph.node(n)?.op else { continue };
+                if top.name != c.name {
+                    continue;
+                }
+                let mut text = format!("keeps {} of `{}.{}`", top.amount, c.function, c.value);
+                for (word, n) in [("first", top.first), ("last", top.last)] {
+                    if n > 0 {
+                        text += &format!(", always {word} {n}");
+                    }
+                }
+                match kinds.iter_mut().find(|(k, _)| *k == text) {
+                    Some((_, n)) => *n += 1,
+                    None => kinds.push((text, 1)),
+                }
+            }
+            for (text, n) in kinds {
+                t.row([text, f.graph.name.clone(), n.to_string(), format!("require {}", c.name)]);
+            }
+        }
+    }
+    Ok(if t.is_empty() { String::new() } else { t.render() + "\n" })
 }
 
 fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {

@@ -123,7 +123,7 @@ impl Elab<'_, '_> {
         for i in idx {
             match &i.kind {
                 IdxKind::Rest => {
-                    for n in places.iter() {
+                    for n in places.clone() {
                         let l = index_label(&format!("..{n}"));
                         let at = actions.len();
                         self.bind_label(&l, &dims[at], self.origins.get(t.node, at), i.span)?;

@@ -45,8 +45,11 @@ fn of(k: &Keep, member: usize, e: u64) -> BTreeSet<(u64, u64)> {
     }
 }
 
-/// All groups in order, with their elements: (member, element).
-fn groups(k: &Keep) -> Vec<((u64, u64), Vec<(usize, u64)>)> {
+/// A group, as its space and its number there, with its elements as (member, element).
+type Listed = ((u64, u64), Vec<(usize, u64)>);
+
+/// All groups in order.
+fn groups(k: &Keep) -> Vec<Listed> {
     let mut order: Vec<u64> = Vec::new();
     let mut map: BTreeMap<(u64, u64), Vec<(usize, u64)>> = BTreeMap::new();
     for (i, m) in k.members.iter().enumerate() {
@@ -174,7 +177,7 @@ fn by_hand(k: &Keep, w: &W) -> W {
                 spent += cost(&all[*i].1);
                 free.push(*i);
             }
-            while (must.len() + free.len()) as u64 % k.multiple != 0 && free.pop().is_some() {}
+            while !((must.len() + free.len()) as u64).is_multiple_of(k.multiple) && free.pop().is_some() {}
             kept.extend(must.into_iter().chain(free));
             continue;
         }

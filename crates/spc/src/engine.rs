@@ -31,7 +31,7 @@ pub struct Engine {
 }
 
 enum Code {
-    Compiled(Executor),
+    Compiled(Box<Executor>),
     Interpreted(WeightSet),
 }
 
@@ -82,7 +82,7 @@ impl Engine {
         available(on.isa, on.isa.is_available())?;
         let program = schedule(&planned.graph, &planned.plan, on.isa.lanes())?;
         let executor = Executor::new(program, &Bound { packed, weights }, on.threads, on.isa)?;
-        Ok(Engine { graph: planned.graph.clone(), code: Code::Compiled(executor) })
+        Ok(Engine { graph: planned.graph.clone(), code: Code::Compiled(Box::new(executor)) })
     }
 
     pub fn graph(&self) -> &Graph {

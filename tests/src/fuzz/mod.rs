@@ -16,5 +16,8 @@ pub use core::{assert_core, same_module};
 pub use corpus::{corpus, programs, root};
 pub use mutate::Mutator;
 
-/// A body, by its name.
-pub const BODIES: [(&str, fn(&[u8])); 3] = [("parse", parse), ("check", check), ("format", format)];
+/// What is done with one text.
+pub type Body = fn(&[u8]);
+
+/// The bodies by name.
+pub const BODIES: [(&str, Body); 3] = [("parse", parse), ("check", check), ("format", format)];

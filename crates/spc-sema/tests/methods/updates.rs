@@ -28,7 +28,7 @@ fn sr_ste_equals_a_loop_by_hand() {
     w[3] = 0.0;
     let momentum = Optimiser::Sgd { momentum: 0.9, weight_decay: 0.01 };
     let mut u = updater(&text, w.clone(), momentum, 50);
-    let mut b = vec![0.0f32; 16];
+    let mut b = [0.0f32; 16];
     let mut before = two_of_four(&w);
     for k in 0..50 {
         let m = two_of_four(&w);

@@ -230,7 +230,7 @@ fn sizes_beyond_the_memory_are_refused_without_a_crash() {
     let r = session(Options::default(), |s| verify_path(s, &f.path("big.sp"), &Verify::default())).0;
     assert_eq!(failed(r), (vec!["SP0504".into()], 4));
     // Inputs that fit, and a result of 2^46 elements that does not.
-    let outer = "axis K = 8388608, J = 8388608\nfn f(x: f32[K], z: f32[J]) -> y: f32[K, J] { y = x + z }";
+    let outer = "axis K = 8388608, J = 8388608\nfn f(x: f32[K], z: f32[J]) -> y: f32[K, J] { y[k, j] = x[k] + z[j] }";
     let program = Compiler::new().compile_str(outer).unwrap().build().unwrap();
     let zero = ndarray::Array1::<f32>::zeros(8_388_608);
     let e = program.call("f", &[("x", &zero), ("z", &zero)]).unwrap_err();

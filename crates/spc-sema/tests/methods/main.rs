@@ -1,7 +1,6 @@
 //! Methods of the language, checked and then run by the interpreter.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod docs;
 mod penalties;
 mod updates;
 

@@ -13,8 +13,10 @@ score label_dot(q: float[B, KV, G, T, C], k: float[B, KV, P, C], channels: amoun
 score page_bound(q: float[B, KV, G, T, C], k: float[B, KV, P, C], page: int = 16) -> s: f32[B, KV, T, Pb]
   where Pb = (P + page - 1) / page
 {
-  (low, high)      = bounds(k, page)
-  s[b, kv, t, pb]  = max(sum(max(q[b, kv, g, t, c] * low[b, kv, pb, c], q[b, kv, g, t, c] * high[b, kv, pb, c]) over c) over g)
+  (low, high)     = bounds(k, page)
+  s[b, kv, t, pb] = max(
+    sum(max(q[b, kv, g, t, c] * low[b, kv, pb, c], q[b, kv, g, t, c] * high[b, kv, pb, c]) over c) over g
+  )
 }
 
 /// Least and greatest value of each channel in each page.

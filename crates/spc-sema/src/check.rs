@@ -130,6 +130,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     let mut core = ast.clone();
     let (mut requires, mut updates) = (Vec::new(), Vec::new());
     let mut run_time: Vec<RunTime> = Vec::new();
+    let mut links = Vec::new();
     for (item, out) in ast.items.iter().zip(&mut core.items) {
         let ItemKind::Require(r) = &item.kind else { continue };
         let Ok(mut sentence) = pattern::expand(&mut cx, &names, &r.what) else { continue };
@@ -153,6 +154,14 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
             Ok(None) => {}
             Ok(Some(r)) => {
                 run_time.push(r);
+                continue;
+            }
+            Err(_) => continue,
+        }
+        match resolver.link_choice(&mut cx, &sentence, &name, item.span) {
+            Ok(None) => {}
+            Ok(Some(l)) => {
+                links.push(l);
                 continue;
             }
             Err(_) => continue,
@@ -240,6 +249,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         groups,
         requires,
         choices,
+        links,
         quantizes,
         runs,
         targets,

@@ -282,6 +282,14 @@ pub struct Train {
     pub span: Span,
 }
 
+/// A constraint that chooses among the stored pairs of a data source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkChoice {
+    /// Name of the constraint.
+    pub name: String,
+    pub span: Span,
+}
+
 /// A constraint on a named value of a function: part of the function's meaning, approximate, left out of the dense program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValueChoice {
@@ -357,6 +365,8 @@ pub struct Module {
     pub quantizes: Vec<Quantize>,
     /// Constraints on values that are chosen at run time.
     pub choices: Vec<ValueChoice>,
+    /// Constraints on the links of data sources: checked only.
+    pub links: Vec<LinkChoice>,
     pub runs: Vec<Run>,
     pub targets: Vec<Target>,
     pub plans: Vec<Plan>,

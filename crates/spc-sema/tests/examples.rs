@@ -49,7 +49,7 @@ fn minilm_becomes_thirty_six_linears() {
 /// Programs of the whole language that this version checks without an error.
 #[test]
 fn samples_check() {
-    for name in ["digits", "moe_top1", "multinomial_lasso", "resnet_channels"] {
+    for name in ["digits", "minilm", "moe_top1", "multinomial_lasso", "resnet_channels", "smollm", "teddy_edges"] {
         let path = format!("{}/../../tests/samples/examples/{name}.sp", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).unwrap();
         let limits = Limits::default();

@@ -17,6 +17,10 @@ pub fn requires(module: &Module) -> Vec<Require> {
 /// Weights that satisfy every constraint, and what each sentence did. Only constrained weights are copied. A constraint
 /// that removed nothing gives the warning SP0307. What is quantised has the values that its stored form can hold.
 pub fn project(s: &mut Session<'_>, module: &Module, weights: &WeightSet) -> Res<(WeightSet, Vec<Projected>)> {
+    if let Some(l) = module.links.first() {
+        let d = Diagnostic::error(codes::NOT_YET, "choosing among the links of a data source cannot be run yet");
+        return Err(d.at(l.span, "checked, but not run").into());
+    }
     let all = requires(module);
     let mut copies: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     for name in all.iter().flat_map(Require::weights) {

@@ -41,6 +41,7 @@ fn one(cx: &mut Cx, r: &Resolver<'_>, g: &GroupItem) -> Res<Option<Group>> {
         return cx.unknown(o.value.span, "way to treat overlap", &o.value.name, ["sum", "latent", "tree"]);
     }
     let found = look(cx, r.names, &g.group)?;
+    r.check_links(cx, &g.group)?;
     if !is_slices(found.expr) || found.of.is_some_and(|e| r.is_run_time(e)) {
         return Ok(None);
     }

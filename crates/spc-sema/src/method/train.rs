@@ -43,6 +43,13 @@ const LOSSES: [&str; 20] = [
     "clip",
 ];
 
+/// What the lines before have named.
+#[derive(Default)]
+struct Locals {
+    values: Vec<String>,
+    phases: Vec<String>,
+}
+
 /// Every `train` of the root file. `known` are the names that can be applied.
 pub(crate) fn trains(cx: &mut Cx, names: &Names<'_>, ast: &Ast) -> Vec<Train> {
     let known: Vec<&str> = ast
@@ -95,7 +102,7 @@ fn train(cx: &mut Cx, names: &Names<'_>, t: &TrainItem, known: &[&str], span: Sp
     let mut out = Train { name: t.name.name.clone(), steps: None, epochs: None, seed: None, phases: Vec::new(), span };
     let mut at = Ratio::ZERO;
     let mut settings: BTreeMap<&str, Span> = BTreeMap::new();
-    let mut locals: Vec<String> = Vec::new();
+    let mut locals = Locals::default();
     for s in &t.body {
         match s {
             TrainStmt::Setting(s) => {
@@ -111,10 +118,7 @@ fn train(cx: &mut Cx, names: &Names<'_>, t: &TrainItem, known: &[&str], span: Sp
             }
             TrainStmt::Assign(a) => {
                 words(cx, names, &a.value, &locals)?;
-                match &a.lhs.kind {
-                    LhsKind::Tuple(list) => locals.extend(list.iter().map(|n| n.name.clone())),
-                    LhsKind::Name { name, .. } => locals.push(name.name.clone()),
-                }
+                assigned(&a.lhs.kind, &mut locals.values);
             }
             TrainStmt::Phase(p) => {
                 let Some(share) = Ratio::new(i128::from(p.share.num), i128::from(p.share.den)) else {
@@ -129,9 +133,16 @@ fn train(cx: &mut Cx, names: &Names<'_>, t: &TrainItem, known: &[&str], span: Sp
                 };
                 let mut phase =
                     Phase { name: p.name.name.clone(), from: at, to: end, applies: Vec::new(), freeze: false };
+                // What a phase assigns is known to what follows in it, and nowhere else.
+                let outer = locals.values.len();
                 for s in &p.body {
                     statement(cx, names, s, known, &locals, Some(&mut phase))?;
+                    if let TrainStmt::Assign(a) = s {
+                        assigned(&a.lhs.kind, &mut locals.values);
+                    }
                 }
+                locals.values.truncate(outer);
+                locals.phases.push(p.name.name.clone());
                 out.phases.push(phase);
                 at = end;
             }
@@ -156,6 +167,14 @@ fn train(cx: &mut Cx, names: &Names<'_>, t: &TrainItem, known: &[&str], span: Sp
     Ok(out)
 }
 
+/// The names that a statement assigns.
+fn assigned(lhs: &LhsKind, locals: &mut Vec<String>) {
+    match lhs {
+        LhsKind::Tuple(list) => locals.extend(list.iter().map(|n| n.name.clone())),
+        LhsKind::Name { name, .. } => locals.push(name.name.clone()),
+    }
+}
+
 fn left(at: Ratio) -> String {
     Ratio::ONE.checked_sub(at).map_or_else(String::new, |r| format!("{}", r.to_f64() * 100.0))
 }
@@ -170,7 +189,7 @@ fn unknown_setting<T>(cx: &mut Cx, span: Span, name: &str) -> Res<T> {
     cx.report(d)
 }
 
-fn setting(cx: &mut Cx, names: &Names<'_>, name: &str, e: &Expr, locals: &[String], out: &mut Train) -> Res<()> {
+fn setting(cx: &mut Cx, names: &Names<'_>, name: &str, e: &Expr, locals: &Locals, out: &mut Train) -> Res<()> {
     let wrong = |cx: &mut Cx, need: &str| {
         let text = format!("`{name}` is {need}");
         cx.err(codes::TRAIN, e.span, text, "something else")
@@ -235,7 +254,7 @@ fn statement(
     names: &Names<'_>,
     s: &TrainStmt,
     known: &[&str],
-    locals: &[String],
+    locals: &Locals,
     phase: Option<&mut Phase>,
 ) -> Res<()> {
     match (s, phase) {
@@ -290,15 +309,39 @@ fn statement(
     }
 }
 
+/// `weights: initial`, or `weights: best(dense)` with the name of an earlier phase.
+fn weights(cx: &mut Cx, e: &Expr, locals: &Locals) -> Res<()> {
+    match &e.kind {
+        ExprKind::Name(n) if n.as_str() == "initial" => Ok(()),
+        ExprKind::Call { callee, args } if callee.as_name().is_some_and(|n| n.as_str() == "best") => {
+            match args.as_slice() {
+                [a] if a.is_plain() => match a.value.as_name() {
+                    Some(n) if locals.phases.iter().any(|p| *p == n.name) => Ok(()),
+                    Some(n) => {
+                        let known: Vec<&str> = locals.phases.iter().map(String::as_str).collect();
+                        cx.unknown(n.span, "earlier phase", &n.name, known)
+                    }
+                    None => cx.err(codes::ARGUMENT, a.span, "`best` takes the name of a phase", "not a name"),
+                },
+                _ => cx.err(codes::ARGUMENT, e.span, "`best` takes the name of a phase", "expected one"),
+            }
+        }
+        _ => {
+            let text = "`weights` are those of an earlier moment";
+            cx.err(codes::ARGUMENT, e.span, text, "expected `initial` or `best(PHASE)`")
+        }
+    }
+}
+
 /// Every name of a loss is known: data, models, functions, values assigned before.
-fn words(cx: &mut Cx, names: &Names<'_>, e: &Expr, locals: &[String]) -> Res<()> {
+fn words(cx: &mut Cx, names: &Names<'_>, e: &Expr, locals: &Locals) -> Res<()> {
     cx.spend(1, e.span)?;
     let mut sub = |e: &Expr| words(cx, names, e, locals);
     match &e.kind {
         ExprKind::Name(n) => {
             let word = n.as_str();
             let fixed = ["inf", "pi", "true", "false", "initial", "progress", "step", "steps"];
-            if locals.iter().any(|l| l == word)
+            if locals.values.iter().any(|l| l == word)
                 || names.find(&None, word).is_some()
                 || names.module(&None, word).is_some()
                 || fixed.contains(&word)
@@ -309,7 +352,7 @@ fn words(cx: &mut Cx, names: &Names<'_>, e: &Expr, locals: &[String]) -> Res<()>
             if word.chars().next().is_some_and(char::is_uppercase) || word.len() == 1 {
                 return Ok(());
             }
-            let known: Vec<&str> = names.known().into_iter().chain(locals.iter().map(String::as_str)).collect();
+            let known: Vec<&str> = names.known().into_iter().chain(locals.values.iter().map(String::as_str)).collect();
             cx.unknown(n.span, "value", word, known)
         }
         ExprKind::Call { callee, args } => {
@@ -325,9 +368,9 @@ fn words(cx: &mut Cx, names: &Names<'_>, e: &Expr, locals: &[String]) -> Res<()>
                 _ => sub(callee)?,
             }
             for a in args {
-                let phase = a.label.as_ref().is_some_and(|l| l.as_str() == "weights");
-                if !phase {
-                    words(cx, names, &a.value, locals)?;
+                match a.label.as_ref().is_some_and(|l| l.as_str() == "weights") {
+                    true => weights(cx, &a.value, locals)?,
+                    false => words(cx, names, &a.value, locals)?,
                 }
             }
             Ok(())

@@ -94,11 +94,8 @@ impl Resolver<'_> {
 
     /// The member of a sentence over pairs.
     pub fn pairs_of(&self, cx: &mut Cx, e: &Expr, undirected: bool, s: &Sentence, over: &Over<'_>) -> Res<Vec<Member>> {
-        let mut root = e;
-        while let ExprKind::Member { base, .. } | ExprKind::Index { base, .. } | ExprKind::Star { base } = &root.kind {
-            root = base;
-        }
-        if root.as_name().is_some_and(|n| self.data.iter().any(|d| d.name == n.name)) {
+        if self.is_links(e) {
+            self.links(cx, e, undirected)?;
             return cx.not_yet(e.span, "choosing among the links of a data source");
         }
         if over.tile.is_some() {

@@ -4,6 +4,7 @@ mod amount;
 mod clauses;
 mod cost;
 mod group;
+mod links;
 mod order;
 mod quantize;
 mod scope;

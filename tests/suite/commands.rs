@@ -630,3 +630,98 @@ fn minilm_agrees_with_its_reference() {
     let error = r.stdout.split("greatest error ").nth(1).and_then(|t| t.split(',').next()).unwrap();
     assert!(error.parse::<f64>().unwrap() <= 1e-4, "{}", r.stdout);
 }
+
+/// A folder of library modules, by paths in it.
+fn own_library(dir: &Path, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        let path = dir.join("lib").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+const DOUBLED: &str = "\
+use std.nn
+use std.own
+axis B = 1..4, I = 2
+fn f(x: f32[B, I]) -> y: f32[B, I] { y = own.twice(nn.relu(x)) }
+";
+
+const OWN: &[(&str, &str)] = &[
+    ("nn/relu.sp", "/// Keeps its sign.\nfn relu(x: float[..]) -> y: float[..] { y = -x }\n"),
+    ("own/twice.sp", "/// Two of it.\nfn twice(x: float[..]) -> y: float[..] { y = 2 * x }\n"),
+    ("README.md", "no module"),
+    ("loose.sp", "no module either"),
+];
+
+#[test]
+fn a_module_of_the_own_library_replaces_the_embedded_one() {
+    let dir = folder(DOUBLED, &[]);
+    own_library(dir.path(), OWN);
+    let x = spc_io::Tensor::new(vec![1, 2], vec![1.0f32, -3.0]).unwrap();
+    spc_io::write_npy(&dir.path().join("x.npy"), &x).unwrap();
+    let call = ["run", "net.sp", "--fn", "f", "--in", "x=x.npy", "--out", "y=y.npy"];
+    let y = || spc_io::read_npy(&dir.path().join("y.npy")).unwrap().as_f32().unwrap().to_vec();
+    ok(spc(dir.path(), [&call[..], &["--std", "lib"]].concat()));
+    assert_eq!(y(), [-2.0, 6.0]);
+    let command = || {
+        let mut command = support::spc::spc_command();
+        command.current_dir(dir.path());
+        command
+    };
+    ok(Ran::of(&command().args(["check", "net.sp"]).env("SPC_STD", "lib").output().unwrap()));
+    // The option wins.
+    let both = command().args(["check", "net.sp", "--std", "lib"]).env("SPC_STD", "nowhere").output().unwrap();
+    ok(Ran::of(&both));
+    let r = spc(dir.path(), ["check", "net.sp"]);
+    assert_eq!(r.code, 1, "{}", r.stderr);
+    // The rest of a replaced module is gone.
+    std::fs::write(dir.path().join("net.sp"), DOUBLED.replace("nn.relu", "nn.gelu")).unwrap();
+    let r = spc(dir.path(), ["check", "net.sp", "--std", "lib"]);
+    assert_eq!(r.code, 1, "{}", r.stderr);
+    assert!(r.stderr.contains("gelu"), "{}", r.stderr);
+}
+
+#[test]
+fn a_broken_module_of_the_own_library_is_reported_in_its_file() {
+    let dir = folder(DOUBLED, &[]);
+    own_library(dir.path(), OWN);
+    own_library(dir.path(), &[("own/twice.sp", "fn twice(x: float[..]) -> y: float[..] { y = 2 * }\n")]);
+    let r = refused(dir.path(), &["check", "net.sp", "--std", "lib", "--message-format", "short"], 1, "SP0001");
+    assert!(r.stderr.replace('\\', "/").starts_with("lib/own/twice.sp:1:"), "{}", r.stderr);
+    // So is a mistake that is none of syntax.
+    own_library(dir.path(), &[("own/twice.sp", "fn twice(x: float[..]) -> y: float[..] { y = 2 * z }\n")]);
+    let r = refused(dir.path(), &["check", "net.sp", "--std", "lib"], 1, "SP0101");
+    assert!(r.stderr.replace('\\', "/").contains("lib/own/twice.sp:1:"), "{}", r.stderr);
+}
+
+#[test]
+fn an_own_library_that_is_not_there_is_an_error() {
+    let dir = good();
+    for command in [&["check", "net.sp"][..], &["verify", "net.sp"], &["lsp"], &["std"]] {
+        let args = [command, &["--std", "nowhere"]].concat();
+        let r = refused(dir.path(), &args, 4, "SP0401");
+        assert!(r.stderr.contains("there is no such folder"), "{}", r.stderr);
+    }
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    let r = refused(dir.path(), &["check", "net.sp", "--std", "empty"], 4, "SP0401");
+    assert!(r.stderr.contains("has no modules"), "{}", r.stderr);
+}
+
+#[test]
+fn the_library_can_be_read() {
+    let dir = good();
+    let r = ok(spc(dir.path(), ["std"]));
+    assert!(r.stdout.contains("std.nn\n"), "{}", r.stdout);
+    assert!(r.stdout.lines().any(|l| l.starts_with("  embedding ") && l.ends_with("One row of `table` per id.")));
+    let r = ok(spc(dir.path(), ["std", "nn.embedding"]));
+    let want = "/// One row of `table` per id.\nfn embedding(ids: i32[..], table: float[V, D]) -> y: float[.., D] {\n  \
+                y[.., d] = table[ids[..], d]\n}\n";
+    assert_eq!(r.stdout, want);
+    assert!(ok(spc(dir.path(), ["std", "std.nn"])).stdout.contains("fn linear("));
+    own_library(dir.path(), OWN);
+    let r = ok(spc(dir.path(), ["std", "own", "--std", "lib"]));
+    assert_eq!(r.stdout, OWN[1].1);
+    refused(dir.path(), &["std", "nn.lineal"], 2, "SP0101");
+    refused(dir.path(), &["std", "nm"], 2, "SP0101");
+}

@@ -18,6 +18,11 @@ pub struct Cli {
     /// Stop optimising after this many rewrites, to find a wrong one.
     #[arg(long, global = true, value_name = "N")]
     pub opt_limit: Option<usize>,
+
+    /// Folder of standard library modules, DIR/MODULE/*.sp, that replace those of spc or add to them. The environment
+    /// variable SPC_STD says the same.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub std: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -176,6 +181,11 @@ pub enum Command {
     },
     /// Serve an editor: the language server, over standard input and output.
     Lsp,
+    /// List the standard library, or print the source of a module or an item of it.
+    Std {
+        /// A module such as nn, or an item such as nn.linear.
+        name: Option<String>,
+    },
     /// Write the weights with every `require` applied.
     Export {
         file: PathBuf,
@@ -271,7 +281,7 @@ impl Cli {
     /// The files that the command's options name; others have none.
     fn bind(&self) -> Option<&Bind> {
         match &self.command {
-            Command::Fmt { .. } | Command::Step { .. } | Command::Lsp => None,
+            Command::Fmt { .. } | Command::Step { .. } | Command::Lsp | Command::Std { .. } => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }
             | Command::Run { bind, .. }
@@ -294,9 +304,15 @@ impl Cli {
         })
     }
 
+    /// The folder of library modules: from the option, else from the environment.
+    pub fn std(&self) -> Option<PathBuf> {
+        let set = || std::env::var_os("SPC_STD").filter(|v| !v.is_empty()).map(PathBuf::from);
+        self.std.clone().or_else(set)
+    }
+
     /// What holds for every step of the command.
     pub fn options(&self) -> Options {
-        let mut o = Options { opt_limit: self.opt_limit, ..Options::default() };
+        let mut o = Options { opt_limit: self.opt_limit, std: self.std(), ..Options::default() };
         let Some(bind) = self.bind() else { return o };
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();

@@ -22,11 +22,13 @@ fn main() -> ExitCode {
         let text = format!("`{option}` gives `{name}` twice");
         Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit();
     }
-    if matches!(cli.command, Command::Lsp) {
-        return ExitCode::from(editor::serve());
-    }
     let output = Output::new(cli.message_format);
     let world = DiskWorld::default();
+    if matches!(cli.command, Command::Lsp) {
+        let ended = editor::serve(cli.std().as_deref());
+        let session = Session::new(&world, cli.options());
+        return ExitCode::from(ended.unwrap_or_else(|d| output.finish(&session, Err(d.into()))));
+    }
     let bars = Bars::new(output.shows_progress());
     let mut session = Session::new(&world, cli.options());
     session.progress = &bars;
@@ -69,6 +71,7 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
         }
         // Done before there is a session.
         Command::Lsp => Ok(Done::default()),
+        Command::Std { name } => driver::show_library(s, name.as_deref()),
         Command::Fmt { paths, check } => driver::format_paths(s, &FormatFiles { paths: paths.clone(), check: *check }),
         Command::Step {
             file, weights, grads, state, step, steps, lr, optimizer, momentum, weight_decay, out, ..

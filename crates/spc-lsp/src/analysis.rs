@@ -4,7 +4,7 @@ use lsp_types::{Position, Range};
 use spc_base::{Diagnostic, FileId, Limits, Span};
 use spc_ir::Type;
 use spc_sema::index::{Def, DefId, Index, Modules, Place, To};
-use spc_sema::{AxisSize, Checked, Library, ModelTensor, NamedSet};
+use spc_sema::{AxisSize, Checked, Library, LibrarySource, ModelTensor, NamedSet};
 use spc_syntax::Ast;
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -24,13 +24,18 @@ pub struct Shared {
 
 impl Default for Shared {
     fn default() -> Shared {
-        let library = Library::load();
-        let modules = Modules::of(&library);
-        Shared { library, modules, limits: Limits::default() }
+        Shared::of(Vec::new())
     }
 }
 
 impl Shared {
+    /// With these modules instead of the embedded ones of their names.
+    pub fn of(own: Vec<LibrarySource>) -> Shared {
+        let library = Library::with(own);
+        let modules = Modules::of(&library);
+        Shared { library, modules, limits: Limits::default() }
+    }
+
     /// A file of the library: its path below the library and its text.
     pub fn library_file(&self, file: FileId) -> Option<(&str, &str)> {
         self.library.sources().find(|(_, ast)| ast.file == file).map(|(f, _)| (f.path.as_str(), f.text.as_str()))
@@ -53,6 +58,8 @@ pub struct Analysis {
 impl Analysis {
     pub fn of(uri: &str, text: Rc<str>, shared: &Shared) -> Analysis {
         let own = shared.library.sources().find(|(f, _)| uri.ends_with(&f.path) && *f.text == *text);
+        // A module of the user's own may be broken: then it is shown as any other text.
+        let own = own.filter(|(_, ast)| spc_syntax::parse(&text, ast.file, &shared.limits).1.is_empty());
         let lines = Lines::of(&text);
         if let Some((_, ast)) = own {
             let index = shared.modules.file(ast.file).cloned().unwrap_or_default();

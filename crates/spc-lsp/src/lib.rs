@@ -31,7 +31,7 @@ pub use server::run;
 pub use transport::serve;
 
 pub use spc_base::Diagnostic;
-pub use spc_sema::Stored;
+pub use spc_sema::{LibrarySource, Stored};
 use std::path::{Path, PathBuf};
 
 /// What the server needs of the outside.
@@ -41,6 +41,10 @@ pub trait Host {
     /// A file that holds this text, for editors to open: a file of the standard library or a page about a code. `name` is
     /// a relative path such as `std/nn/linear.sp`. `None` where none can be written.
     fn page(&self, name: &str, text: &str) -> Option<PathBuf>;
+    /// Modules that replace those of the standard library or add to it.
+    fn own_library(&self) -> Vec<LibrarySource> {
+        Vec::new()
+    }
 }
 
 /// A host without files.

@@ -96,8 +96,13 @@ fn invalid(text: impl Into<String>) -> Refusal {
 pub fn run(connection: &Connection, host: &dyn Host) -> bool {
     let pages = Pages { host, pages: RefCell::default(), headers: RefCell::default(), links: false };
     let last_check = Duration::ZERO;
-    let mut server =
-        Server { shared: Shared::default(), pages, documents: BTreeMap::new(), snippets: false, last_check };
+    let mut server = Server {
+        shared: Shared::of(host.own_library()),
+        pages,
+        documents: BTreeMap::new(),
+        snippets: false,
+        last_check,
+    };
     let (mut ready, mut down) = (false, false);
     let mut queue: VecDeque<Message> = VecDeque::new();
     loop {

@@ -63,6 +63,11 @@ impl Library {
         self.files.iter().map(|f| (&f.source, f.ast()))
     }
 
+    /// Every file with its id, in order, without reading any.
+    pub fn files(&self) -> impl Iterator<Item = (FileId, &LibrarySource)> {
+        self.files.iter().map(|f| (f.id, &f.source))
+    }
+
     pub fn has_module(&self, module: &str) -> bool {
         self.files.iter().any(|f| f.source.module == module)
     }

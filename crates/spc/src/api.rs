@@ -124,6 +124,13 @@ impl Compiler {
         self
     }
 
+    /// A folder of standard library modules, `DIR/MODULE/*.sp`, that replace the embedded ones or add to them.
+    #[must_use]
+    pub fn std(mut self, folder: impl Into<PathBuf>) -> Compiler {
+        self.options.std = Some(folder.into());
+        self
+    }
+
     /// A function to compile. May be repeated. Without it: those that the program's `run` and `expect` items name, else
     /// each that no other calls.
     #[must_use]

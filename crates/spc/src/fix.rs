@@ -23,7 +23,8 @@ pub fn fix_file(s: &mut Session<'_>, path: &Path, emit: &[Stage], dry_run: bool)
         // Checking says so.
         return crate::check::check(s, path, emit).map(Done::from);
     };
-    let (new, list) = mended(s, &name, &old);
+    let library = s.library()?;
+    let (new, list) = mended(s, &library, &name, &old);
     let mut done = Done { text: if dry_run { unified_diff(&name, &old, &new) } else { list }, ..Done::default() };
     if new != old && !dry_run {
         s.world.write(path, new.as_bytes())?;
@@ -39,17 +40,16 @@ pub fn fix_file(s: &mut Session<'_>, path: &Path, emit: &[Stage], dry_run: bool)
 }
 
 /// The text after all fixes, and one line for each of them.
-fn mended(s: &Session<'_>, name: &str, old: &str) -> (String, String) {
+fn mended(s: &Session<'_>, lib: &Library, name: &str, old: &str) -> (String, String) {
     let limits = &s.options.limits;
-    let lib = Library::load();
     let (mut text, mut list, mut seen) = (old.to_string(), String::new(), vec![old.to_string()]);
-    let mut found = front(&text, ROOT, &lib, limits).diagnostics;
+    let mut found = front(&text, ROOT, lib, limits).diagnostics;
     for _ in 0..ROUNDS {
         let next = apply_fixes(&text, ROOT, &found);
         if next.applied.is_empty() || seen.contains(&next.text) {
             break;
         }
-        let after = front(&next.text, ROOT, &lib, limits).diagnostics;
+        let after = front(&next.text, ROOT, lib, limits).diagnostics;
         if unreadable(&after) > unreadable(&found) {
             break;
         }

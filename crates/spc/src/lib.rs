@@ -45,6 +45,7 @@ mod groups;
 mod init;
 mod job;
 mod kernel_check;
+mod library;
 mod load;
 mod plan;
 mod project;
@@ -75,6 +76,7 @@ pub mod driver {
     pub use crate::failure::{Failure, Res, exit_code};
     pub use crate::fix::fix_file;
     pub use crate::format::{Format as FormatFiles, format_paths};
+    pub use crate::library::{own_sources, show_library};
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::step::{Step, rule_lines, step_file};

@@ -4,7 +4,7 @@ use crate::session::Session;
 use spc_base::{Diagnostic, FileId, codes, has_errors};
 use spc_ir::Graph;
 use spc_ir::method::Moment;
-use spc_sema::{Checked, Library, Model, Module};
+use spc_sema::{Checked, Model, Module};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -53,8 +53,9 @@ fn finish(
 ) -> Res<Source> {
     s.sources.insert(ROOT, name, text.clone());
     let moment = s.options.at.unwrap_or(Moment::END);
+    let library = s.library()?;
     let Checked { module, graphs, dense, diagnostics: all, .. } =
-        spc_sema::check_read_at(&ast, diagnostics, &text, &Library::load(), &s.options.limits, moment);
+        spc_sema::check_read_at(&ast, diagnostics, &text, &library, &s.options.limits, moment);
     if has_errors(&all) {
         return Err(Failure::User(all));
     }

@@ -1,12 +1,15 @@
 //! What every step of one command shares: the world, the options, the sources for messages, the warnings so far.
 use crate::engine::Cpu;
+use crate::failure::{Failure, Res};
 use crate::world::World;
-use spc_base::{Diagnostic, FileId, Limits};
+use spc_base::{Diagnostic, FileId, Limits, has_errors};
 use spc_cpu::Isa;
 use spc_ir::method::Moment;
 use spc_report::SourceMap;
+use spc_sema::Library;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// What the caller chose.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,8 @@ pub struct Options {
     pub grads: Option<PathBuf>,
     /// Texts instead of those in the files of text sources.
     pub texts: Vec<String>,
+    /// Folder of library modules that replace the embedded ones or add to them.
+    pub std: Option<PathBuf>,
 }
 
 /// Hears how far a long step has come.
@@ -54,6 +59,8 @@ pub struct Session<'w> {
     pub sources: SourceMap,
     /// Warnings of steps that went well, in order.
     pub warnings: Vec<Diagnostic>,
+    /// The standard library of this session, once it was asked for.
+    library: Option<Rc<Library>>,
 }
 
 impl<'w> Session<'w> {
@@ -63,7 +70,37 @@ impl<'w> Session<'w> {
         for (id, file) in (spc_sema::FIRST_LIBRARY_FILE..).zip(spc_stdlib::FILES) {
             sources.insert(FileId(id), file.path, file.text);
         }
-        Session { world, progress: &Silent, options, sources, warnings: Vec::new() }
+        Session { world, progress: &Silent, options, sources, warnings: Vec::new(), library: None }
+    }
+
+    /// The standard library: the embedded modules, but for those that the folder of [`Options::std`] has.
+    ///
+    /// # Errors
+    /// SP0401 where the folder has no modules or cannot be read; what the parser says of its files.
+    pub fn library(&mut self) -> Res<Rc<Library>> {
+        if let Some(library) = &self.library {
+            return Ok(Rc::clone(library));
+        }
+        let own = match &self.options.std {
+            Some(folder) => crate::library::own_sources(self.world, folder)?,
+            None => Vec::new(),
+        };
+        let library = Library::with(own);
+        let mut found = Vec::new();
+        if let Some(folder) = &self.options.std {
+            for (id, file) in library.files() {
+                self.sources.insert(id, file.path.clone(), file.text.clone());
+                if Path::new(&file.path).starts_with(folder) {
+                    found.extend(spc_syntax::parse(&file.text, id, &self.options.limits).1);
+                }
+            }
+        }
+        if has_errors(&found) {
+            return Err(Failure::User(found));
+        }
+        let library = Rc::new(library);
+        self.library = Some(Rc::clone(&library));
+        Ok(library)
     }
 
     /// What to compile for, where the target says `threads`.

@@ -93,7 +93,8 @@ pub(crate) fn of_clips(clips: &[Clip], less: f64, from: f64, to: f64) -> Option<
 
 /// The same for any nondecreasing function, by bisection down to neighbouring floats.
 pub(crate) fn bisect<E>(from: f64, to: f64, f: &mut dyn FnMut(f64) -> Result<f64, E>) -> Result<f64, E> {
-    if f(from)? >= 0.0 {
+    let first = f(from)?;
+    if first >= 0.0 {
         return Ok(from);
     }
     // A finite right end: the first power of two beyond which nothing changes the sign.
@@ -102,8 +103,12 @@ pub(crate) fn bisect<E>(from: f64, to: f64, f: &mut dyn FnMut(f64) -> Result<f64
         right = from + (right - from) * 4.0;
     }
     let goal = f(right)?.min(0.0);
+    if first >= goal {
+        return Ok(from);
+    }
     let (mut a, mut b) = (from, right);
-    for _ in 0..2000 {
+    // From 1e300 down to the least positive float are 2071 halvings.
+    for _ in 0..2200 {
         let middle = a + (b - a) / 2.0;
         if middle <= a || middle >= b {
             break;
@@ -156,9 +161,13 @@ mod tests {
     fn bisection_agrees_and_finds_the_first_of_the_greatest() {
         let ok = |f: fn(f64) -> f64, from, to| bisect::<()>(from, to, &mut |t| Ok(f(t))).unwrap();
         assert_eq!(ok(|t| t * t - 2.0, 0.0, f64::INFINITY), 2f64.sqrt());
-        assert_eq!(ok(|t| t.min(1.0) - 3.0, 0.0, f64::INFINITY), 1.0);
+        // Exact near 1: with `- 3.0` the floats just below 1 give -2 too, and the first of them is the root.
+        assert_eq!(ok(|t| t.min(1.0) - 1.5, 0.0, f64::INFINITY), 1.0);
+        assert_eq!(ok(|t| t.min(1.0) - 3.0, 0.0, f64::INFINITY), 1.0 - f64::EPSILON);
         assert_eq!(ok(|t| t - 3.0, 5.0, 9.0), 5.0);
-        assert_eq!(ok(|t| t - 30.0, 0.0, 9.0), 9.0);
-        assert_eq!(ok(|_| -1.0, 0.0, f64::INFINITY), f64::from_bits(1));
+        assert_eq!(ok(|t| t - 9.5, 0.0, 9.0), 9.0);
+        // As with clips: nothing rises, so the first point is the one.
+        assert_eq!(ok(|_| -1.0, 0.0, f64::INFINITY), 0.0);
+        assert_eq!(ok(|t| if t > 0.0 { 0.0 } else { -1.0 }, 0.0, 1e300), f64::from_bits(1));
     }
 }

@@ -316,7 +316,7 @@ fn weights(cx: &mut Cx, e: &Expr, locals: &Locals) -> Res<()> {
         ExprKind::Call { callee, args } if callee.as_name().is_some_and(|n| n.as_str() == "best") => {
             match args.as_slice() {
                 [a] if a.is_plain() => match a.value.as_name() {
-                    Some(n) if locals.phases.iter().any(|p| *p == n.name) => Ok(()),
+                    Some(n) if locals.phases.contains(&n.name) => Ok(()),
                     Some(n) => {
                         let known: Vec<&str> = locals.phases.iter().map(String::as_str).collect();
                         cx.unknown(n.span, "earlier phase", &n.name, known)

@@ -92,7 +92,7 @@ impl Resolver<'_> {
         if let Some(m) = &c.multiple {
             self.positive(cx, &m.value)?;
         }
-        for clause in [&c.on, &c.except].into_iter().flatten() {
+        if let Some(clause) = c.on.as_ref().or(c.except.as_ref()) {
             return cx.err(
                 codes::WRONG_KIND,
                 clause.value.span,

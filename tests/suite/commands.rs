@@ -85,6 +85,25 @@ fn refused(dir: &Path, args: &[&str], exit: i32, code: &str) -> Ran {
     r
 }
 
+/// A constraint that cannot be carried out is never left out in silence.
+#[test]
+fn links_of_data_are_checked_and_never_run() {
+    let links = "\
+data graph from npz \"graph.npz\" { axes { V = 5 } link: relation[V, V] }
+require edges: keep 50% of pairs(graph.link, undirected) per model by random(1)
+";
+    let dir = folder(&format!("{NET}{links}"), &file(&weights()));
+    let r = ok(spc(dir.path(), ["check", "net.sp"]));
+    assert_eq!((r.stdout.as_str(), r.stderr.as_str()), ("", ""));
+    std::fs::write(dir.path().join("g.safetensors"), file(&weights())).unwrap();
+    let step =
+        ["step", "net.sp", "--weights", "net.safetensors", "--grads", "g.safetensors", "--step", "0", "--of", "4"];
+    let step = [&step[..], &["--lr", "0.1", "--out", "out"]].concat();
+    refused(dir.path(), &step, 1, "SP0006");
+    refused(dir.path(), &["export", "net.sp", "--out", "out.safetensors"], 1, "SP0006");
+    refused(dir.path(), &["compile", "net.sp", "--out", "out"], 1, "SP0006");
+}
+
 #[test]
 fn check_is_silent_on_a_sound_program() {
     let dir = good();

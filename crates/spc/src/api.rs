@@ -5,6 +5,7 @@ use crate::engine::{Engine, Inputs};
 use crate::failure::{Failure, Res};
 use crate::load::{Source, listing, load_file, load_text};
 use crate::plan::fall_back;
+use crate::project::without_links;
 use crate::session::{Options, Session};
 use crate::target::target;
 use crate::value::{Input, Results};
@@ -222,13 +223,15 @@ impl Checked {
     /// [`Updater::forward`] and [`Updater::step`]. Weights are given by name, row-major, and may be a part of the program's.
     ///
     /// # Errors
-    /// SP0403 and SP0404 for weights that are missing or of another size, SP0406 for NaN or infinity, SP0338 for no steps.
+    /// SP0403 and SP0404 for weights that are missing or of another size, SP0406 for NaN or infinity, SP0338 for no steps, SP0006 for a constraint that
+    /// cannot be run yet.
     pub fn updater(
         &self,
         weights: BTreeMap<String, Vec<f32>>,
         optimiser: Optimiser,
         steps: u64,
     ) -> Result<Updater<f32>, Error> {
+        without_links(&self.source.module).map_err(|d| Error::new(&d.into(), &self.sources))?;
         let made = Updater::new(self.source.module.rules.clone(), weights, optimiser, steps);
         made.map_err(|e| Error::new(&e.into(), &self.sources))
     }

@@ -14,13 +14,22 @@ pub fn requires(module: &Module) -> Vec<Require> {
     module.requires.iter().map(|r| Require { name: r.name.clone(), keeps: r.keeps.clone() }).collect()
 }
 
+/// Refuses (SP0006) a program that chooses among the links of a data source: leaving such a constraint out would give
+/// another program.
+pub fn without_links(module: &Module) -> Result<(), Diagnostic> {
+    match module.links.first() {
+        Some(l) => {
+            let d = Diagnostic::error(codes::NOT_YET, "choosing among the links of a data source cannot be run yet");
+            Err(d.at(l.span, "checked, but not run"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Weights that satisfy every constraint, and what each sentence did. Only constrained weights are copied. A constraint
 /// that removed nothing gives the warning SP0307. What is quantised has the values that its stored form can hold.
 pub fn project(s: &mut Session<'_>, module: &Module, weights: &WeightSet) -> Res<(WeightSet, Vec<Projected>)> {
-    if let Some(l) = module.links.first() {
-        let d = Diagnostic::error(codes::NOT_YET, "choosing among the links of a data source cannot be run yet");
-        return Err(d.at(l.span, "checked, but not run").into());
-    }
+    without_links(module)?;
     let all = requires(module);
     let mut copies: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     for name in all.iter().flat_map(Require::weights) {

@@ -1,6 +1,7 @@
 //! `spc step`: one training step under the rules of a program, by the reference interpreter.
 use crate::failure::{Failure, Res};
 use crate::load::{Source, load_file};
+use crate::project::without_links;
 use crate::run::Done;
 use crate::session::Session;
 use spc_base::{Bug, Diagnostic, codes};
@@ -45,6 +46,7 @@ const DONE: &str = "done";
 /// Takes one step of one program. The text says what the observers of its updates saw, one line each.
 pub fn step_file(s: &mut Session<'_>, path: &Path, what: &Step) -> Res<Done> {
     let source = load_file(s, path)?;
+    without_links(&source.module)?;
     let rules = source.module.rules.clone();
     let Some(steps) = what.steps.or(rules.steps) else {
         let d = Diagnostic::error(codes::NO_LENGTH, "the length of the run is not known");

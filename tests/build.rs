@@ -18,7 +18,7 @@ fn collect(folder: &Path, out: &mut Vec<PathBuf>) {
 fn main() {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap());
     let mut files = Vec::new();
-    for kind in ["ui", "ir", "layout", "clif", "cuda", "run", "coupling", "samples"] {
+    for kind in ["ui", "ir", "layout", "clif", "cuda", "run", "coupling", "samples", "outsiders"] {
         collect(&root.join(kind), &mut files);
     }
     files.sort();

@@ -21,7 +21,7 @@ fn file_test(path: &str) {
         "clif" => clif(path, &text),
         "run" => return run(path, &text),
         "coupling" => coupling(path, &text),
-        "samples" => return sample(path, &text),
+        "samples" | "outsiders" => return sample(path, &text),
         other => panic!("no test for the folder {other}"),
     };
     let shown = format!("{text}\n{output}");

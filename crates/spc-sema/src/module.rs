@@ -326,6 +326,17 @@ pub enum StoredAs {
     Bf16,
 }
 
+impl std::fmt::Display for StoredAs {
+    /// As it is written in a program.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoredAs::Int { bits } => write!(f, "int{bits}"),
+            StoredAs::F16 => f.write_str("f16"),
+            StoredAs::Bf16 => f.write_str("bf16"),
+        }
+    }
+}
+
 /// One tensor that is quantised, and the tile of one scale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuantizeTensor {

@@ -744,3 +744,14 @@ fn the_library_can_be_read() {
     refused(dir.path(), &["std", "nn.lineal"], 2, "SP0101");
     refused(dir.path(), &["std", "nm"], 2, "SP0101");
 }
+
+#[test]
+fn explain_says_what_is_quantised() {
+    let text =
+        NET.to_string() + "quantize small: net.w1 to int8(per: tile(in: all))\nquantize half_as_wide: net.w2 to f16\n";
+    let dir = folder(&text, &file(&weights()));
+    let r = ok(spc(dir.path(), ["explain", "net.sp"]));
+    for line in ["quantize small: to int8 net.w1 (a scale per 1 x 16)", "quantize half_as_wide: to f16 net.w2"] {
+        assert!(r.stdout.lines().any(|l| l == line), "{}", r.stdout);
+    }
+}

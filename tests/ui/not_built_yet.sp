@@ -5,4 +5,7 @@ fn f(x: f32[B, F]) -> y: f32[B, O] {
   y[b, o] = net.v[o, g] * h[b, g]
 }
 require crossing: keep 50% of slices(F) of net per model on_overlap latent
+require nested: keep 50% of slices(F) of net per model on_overlap tree
+group ring = slices(F) of net on_overlap tree
+require named: keep 50% of ring per model
 model other from gguf "other.gguf" { axes { I = 32 } z: f32[I] }

@@ -169,6 +169,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         let Ok(update) = method::rules::update_of(&mut cx, &names, &sentence) else { continue };
         let before = cx.diags.len();
         let keeps = resolver.keeps(&mut cx, &mut sentence);
+        let keeps = keeps.and_then(|k| require::refuse_tree(&mut cx, &sentence, k));
         out.kind = core_item(&sentence);
         if !complete {
             // What the missing functions would have read is not known.
@@ -198,6 +199,12 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     }
 
     let trains = method::train::trains(&mut cx, &names, ast);
+    for (name, _, span) in trains.iter().flat_map(|t| &t.phases).flat_map(|p| &p.vias) {
+        if run_time.iter().any(|r| r.name == *name) {
+            let text = format!("`{name}` chooses among values of a call, and only weights have an update");
+            let _: Res<()> = cx.err(codes::WRONG_KIND, *span, text, "this cannot be said here");
+        }
+    }
     let before = cx.diags.len();
     let rules = if sound {
         method::rules::rules(&mut cx, &resolver, ast, &requires, &updates, &trains)

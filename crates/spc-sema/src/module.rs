@@ -1,7 +1,7 @@
 //! A checked program as plain data: what the driver needs to bind files, elaborate functions and run jobs.
 use crate::consts::Constant;
 use spc_base::Span;
-use spc_ir::method::{Ratio, Rules};
+use spc_ir::method::{Ratio, Rules, Update};
 use spc_ir::{Cost, DType, Dim, Keep};
 use spc_syntax::ast;
 use std::collections::BTreeMap;
@@ -267,6 +267,8 @@ pub struct Phase {
     pub to: Ratio,
     /// Names of the constraints and penalties that it applies.
     pub applies: Vec<String>,
+    /// Updates that `apply NAME via UPDATE` gives to constraints, with the place of the update.
+    pub vias: Vec<(String, Update, Span)>,
     /// From its beginning masks never change.
     pub freeze: bool,
 }
@@ -332,6 +334,17 @@ pub enum StoredAs {
     },
     F16,
     Bf16,
+}
+
+impl std::fmt::Display for StoredAs {
+    /// As it is written in a program.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoredAs::Int { bits } => write!(f, "int{bits}"),
+            StoredAs::F16 => f.write_str("f16"),
+            StoredAs::Bf16 => f.write_str("bf16"),
+        }
+    }
 }
 
 /// One tensor that is quantised, and the tile of one scale.

@@ -11,7 +11,7 @@ use serde_json::json;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_ir::{Candidate, Op, Plan, Why};
 use spc_report::{Align, Table, bytes, percent, picoseconds};
-use spc_sema::ValueChoice;
+use spc_sema::{Quantize, QuantizeTensor, StoredAs, ValueChoice};
 use std::path::Path;
 
 /// The page of a diagnostic code, or nothing if there is no such code.
@@ -88,10 +88,29 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
         }
         out += &function(f, &wanted);
     }
+    out += &quantized(&source.module.quantizes);
     if has_methods(&source) {
         out += &format!("\nin training\n  {}\n", crate::step::rule_lines(&source).join("\n  "));
     }
     Ok(out.into())
+}
+
+/// One line for each `quantize`: which tensors, to what, and what shares a scale.
+fn quantized(list: &[Quantize]) -> String {
+    let line = |q: &Quantize| {
+        let scaled = matches!(q.to, StoredAs::Int { .. });
+        let one = |t: &QuantizeTensor| match t.tile == t.shape {
+            _ if !scaled => t.weight.clone(),
+            true => format!("{} (one scale)", t.weight),
+            false => {
+                let tile: Vec<String> = t.tile.iter().map(u64::to_string).collect();
+                format!("{} (a scale per {})", t.weight, tile.join(" x "))
+            }
+        };
+        let tensors: Vec<String> = q.tensors.iter().map(one).collect();
+        format!("quantize {}: to {} {}\n", q.name, q.to, tensors.join(", "))
+    };
+    list.iter().map(line).collect()
 }
 
 /// Whether anything happens in training beside projection.

@@ -62,6 +62,27 @@ fn over(cx: &mut Cx, r: &Resolver<'_>, item: &PenalizeItem, term: usize, name: &
     Ok(spc_ir::Require { name: name.to_string(), keeps: r.keeps(cx, &mut s)? })
 }
 
+/// The update of a constraint: that of the first phase that applies it, else the one of its own `via`. A later phase
+/// changes nothing.
+fn applied(cx: &mut Cx, trains: &[Train], name: &str, own: Option<Update>) -> Res<Option<Update>> {
+    let (mut update, mut first) = (own, true);
+    for p in trains.iter().flat_map(|t| &t.phases).filter(|p| p.applies.iter().any(|n| n == name)) {
+        for (_, via, span) in p.vias.iter().filter(|(n, ..)| n == name) {
+            if trains.len() > 1 {
+                return cx.not_yet(*span, "an update of one of several trainings");
+            }
+            if first {
+                update = Some(via.clone());
+            } else if update.as_ref() != Some(via) {
+                return cx.not_yet(*span, "another update than in the phase before");
+            }
+            first = false;
+        }
+        first = false;
+    }
+    Ok(update)
+}
+
 /// Rules in file order. `requires` are those that were resolved, with their updates.
 pub(crate) fn rules(
     cx: &mut Cx,
@@ -90,7 +111,8 @@ pub(crate) fn rules(
                     Some(None) => Vec::new(),
                 };
                 let frozen = frozen.filter(|f| active.iter().any(|(from, _)| from <= f));
-                let update = updates.get(at).cloned().flatten();
+                let own = updates.get(at).cloned().flatten();
+                let Ok(update) = applied(cx, trains, &q.name, own) else { continue };
                 let does = Does::Keep { require, amounts: amounts(r, &q.sentence), update };
                 out.list.push(Rule { name: q.name.clone(), does, active, frozen });
             }

@@ -50,18 +50,17 @@ struct Locals {
     phases: Vec<String>,
 }
 
-/// Every `train` of the root file. `known` are the names that can be applied.
+/// Every `train` of the root file. Names that can be applied are known with the word of their item.
 pub(crate) fn trains(cx: &mut Cx, names: &Names<'_>, ast: &Ast) -> Vec<Train> {
-    let known: Vec<&str> = ast
+    let known: Vec<(&str, &str)> = ast
         .items
         .iter()
         .filter_map(|i| match &i.kind {
-            ItemKind::Require(r) => r.name.as_ref(),
-            ItemKind::Penalize(p) => p.name.as_ref(),
-            ItemKind::Quantize(q) => q.name.as_ref(),
+            ItemKind::Require(r) => r.name.as_ref().map(|n| (n.name.as_str(), "require")),
+            ItemKind::Penalize(p) => p.name.as_ref().map(|n| (n.name.as_str(), "penalize")),
+            ItemKind::Quantize(q) => q.name.as_ref().map(|n| (n.name.as_str(), "quantize")),
             _ => None,
         })
-        .map(|n| n.name.as_str())
         .collect();
     let (mut out, mut written) = (Vec::new(), 0);
     for item in &ast.items {
@@ -98,7 +97,7 @@ fn not_applied(cx: &mut Cx, ast: &Ast, trains: &[Train]) {
     }
 }
 
-fn train(cx: &mut Cx, names: &Names<'_>, t: &TrainItem, known: &[&str], span: Span) -> Res<Train> {
+fn train(cx: &mut Cx, names: &Names<'_>, t: &TrainItem, known: &[(&str, &str)], span: Span) -> Res<Train> {
     let mut out = Train { name: t.name.name.clone(), steps: None, epochs: None, seed: None, phases: Vec::new(), span };
     let mut at = Ratio::ZERO;
     let mut settings: BTreeMap<&str, Span> = BTreeMap::new();
@@ -131,8 +130,14 @@ fn train(cx: &mut Cx, names: &Names<'_>, t: &TrainItem, known: &[&str], span: Sp
                         .help("the shares of all phases add up to at most 100%");
                     return cx.report(d);
                 };
-                let mut phase =
-                    Phase { name: p.name.name.clone(), from: at, to: end, applies: Vec::new(), freeze: false };
+                let mut phase = Phase {
+                    name: p.name.name.clone(),
+                    from: at,
+                    to: end,
+                    applies: Vec::new(),
+                    vias: Vec::new(),
+                    freeze: false,
+                };
                 // What a phase assigns is known to what follows in it, and nowhere else.
                 let outer = locals.values.len();
                 for s in &p.body {
@@ -253,13 +258,13 @@ fn statement(
     cx: &mut Cx,
     names: &Names<'_>,
     s: &TrainStmt,
-    known: &[&str],
+    known: &[(&str, &str)],
     locals: &Locals,
     phase: Option<&mut Phase>,
 ) -> Res<()> {
     match (s, phase) {
         (TrainStmt::Apply(a), phase) => {
-            let mut applies = Vec::new();
+            let (mut applies, mut vias) = (Vec::new(), Vec::new());
             for one in &a.list {
                 let Some(n) = one.what.as_name() else {
                     return cx.err(
@@ -269,16 +274,23 @@ fn statement(
                         "not a name",
                     );
                 };
-                if !known.contains(&n.as_str()) {
-                    return cx.unknown(n.span, "constraint or penalty", n.as_str(), known.iter().copied());
-                }
+                let Some((_, word)) = known.iter().find(|(k, _)| *k == n.as_str()) else {
+                    return cx.unknown(n.span, "constraint or penalty", n.as_str(), known.iter().map(|(k, _)| *k));
+                };
                 if let Some(via) = &one.via {
-                    resolve_update(cx, names, via)?;
+                    if *word != "require" {
+                        let text = format!("`{}` is a `{word}`, and only a `require` has an update", n.name);
+                        return cx.err(codes::WRONG_KIND, via.span, text, "this cannot be said here");
+                    }
+                    vias.push((n.name.clone(), resolve_update(cx, names, via)?, via.span));
                 }
                 applies.push(n.name.clone());
             }
             match phase {
-                Some(p) => p.applies.extend(applies),
+                Some(p) => {
+                    p.applies.extend(applies);
+                    p.vias.extend(vias);
+                }
                 None => return cx.err(codes::TRAIN, a.span, "`apply` stands in a phase", "outside a phase"),
             }
             Ok(())

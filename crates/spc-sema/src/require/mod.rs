@@ -51,6 +51,21 @@ struct Common {
     then: bool,
 }
 
+/// Refuses nested groups in a constraint: whether they are nested is not checked, and a budget of a tree is not built.
+pub(crate) fn refuse_tree(cx: &mut Cx, s: &Sentence, keeps: Vec<Keep>) -> Res<Vec<Keep>> {
+    let mut next = Some(s);
+    for k in &keeps {
+        let Some(s) = next else { break };
+        if k.overlap == Some(Overlap::Tree) {
+            // Said here, or by the `group` that is named here.
+            let span = s.clauses.on_overlap.as_ref().map_or(s.group.span, |c| c.span);
+            return cx.not_yet(span, "`on_overlap tree` in a constraint");
+        }
+        next = s.then.as_deref();
+    }
+    Ok(keeps)
+}
+
 impl Resolver<'_> {
     /// All sentences of one constraint, each with the tensors it acts on. The default score is written into the sentence.
     pub fn keeps(&self, cx: &mut Cx, s: &mut Sentence) -> Res<Vec<Keep>> {

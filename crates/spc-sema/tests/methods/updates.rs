@@ -349,3 +349,46 @@ fn every_update_survives_its_file_form() {
         }
     }
 }
+
+const TRAINED: &str = "\
+use std.updates
+use std.penalties
+data d from npy \"x.npy\" { x: f32[I] }
+require half: keep 2 of 4 of elements per tile(in: 4) OWN
+penalize pull: 0.1 * penalties.l1() of elements via prox
+train t {
+  loss: mean(f(d.x))  optimizer: sgd(lr: 0.1)  steps: 100
+  phase a 50% { apply FIRST, pull }
+  phase b 50% { apply SECOND }
+}";
+
+fn trained(own: &str, first: &str, second: &str) -> spc_sema::Checked {
+    let text = TRAINED.replace("OWN", own).replace("FIRST", first).replace("SECOND", second);
+    crate::checked(&crate::program(4, 8, &text))
+}
+
+#[test]
+fn a_phase_gives_a_constraint_its_update() {
+    let name = |own: &str, first: &str, second: &str| {
+        let c = trained(own, first, second);
+        let errors: Vec<String> = c.diagnostics.iter().filter(|d| d.is_error()).map(ToString::to_string).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        match &c.module.rules.list[0].does {
+            spc_ir::method::Does::Keep { update, .. } => update.as_ref().map(|u| u.name.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(name("", "half", "half"), None);
+    assert_eq!(name("", "half via updates.sr_ste()", "half").as_deref(), Some("sr_ste"));
+    assert_eq!(name("", "half via updates.sr_ste()", "half via updates.sr_ste()").as_deref(), Some("sr_ste"));
+    assert_eq!(name("via updates.frozen", "half via updates.sr_ste()", "half").as_deref(), Some("sr_ste"));
+    assert_eq!(name("via updates.frozen", "half", "half").as_deref(), Some("frozen"));
+    for (first, second, code) in [
+        ("half", "half via updates.sr_ste()", "SP0006"),
+        ("half via updates.sr_ste()", "half via updates.frozen", "SP0006"),
+        ("half, pull via updates.sr_ste()", "half", "SP0105"),
+    ] {
+        let c = trained("", first, second);
+        assert!(c.diagnostics.iter().any(|d| d.code.name() == code), "{first} {second}: {:?}", c.diagnostics);
+    }
+}

@@ -297,15 +297,15 @@ impl Jobs<'_> {
     fn layout_rule(&self, cx: &mut Cx, e: &Expr, resolver: &Resolver<'_>) -> Res<LayoutRule> {
         let expected = "expected `forbid(net.w1, csr)` or `prefer(net.w1, dense)`";
         let ExprKind::Call { callee, args } = &e.kind else {
-            return cx.err(codes::WRONG_KIND, e.span, "not a rule about layouts", expected);
+            return cx.err(codes::WRONG_KIND, e.span, "this says nothing about layouts", expected);
         };
         let prefer = match callee.as_name().map(|n| n.as_str()) {
             Some("prefer") => true,
             Some("forbid") => false,
-            _ => return cx.err(codes::WRONG_KIND, callee.span, "not a rule about layouts", expected),
+            _ => return cx.err(codes::WRONG_KIND, callee.span, "this says nothing about layouts", expected),
         };
         let [which, layout] = args.as_slice() else {
-            return cx.err(codes::ARGUMENT, e.span, "a rule names weights and a layout", expected);
+            return cx.err(codes::ARGUMENT, e.span, "weights and a layout are needed here", expected);
         };
         let chosen = resolver.select(cx, &which.value)?;
         if chosen.is_empty() {

@@ -20,6 +20,7 @@ mod library;
 pub mod method;
 mod model;
 mod module;
+mod operator;
 mod pattern;
 mod require;
 mod roles;

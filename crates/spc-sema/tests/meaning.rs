@@ -278,3 +278,23 @@ fn computed_sizes_and_shifted_indices() {
         format!("{AXES}fn f(x: f32[B, K], z: f32[B, J]) -> y: f32[B, P] where P = 5 {{ y = concat(x, z, along: K) }}");
     gives(&text, &[x(), ("z", floats(&[2, 2], &[7., 8., 9., 10.]))], &[&[1., 2., 3., 7., 8., 4., 5., 6., 9., 10.]]);
 }
+
+/// A sentence without `on` takes every weight that a product reads, wherever it stands in the product.
+#[test]
+fn every_factor_of_a_product_is_chosen_from() {
+    let factors = ["gain[p]", "net.phi[k, p]", "x[n, p]"];
+    for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0], [0, 2, 1]] {
+        let product = order.map(|i: usize| factors[i]).join(" * ");
+        let text = format!(
+            "axis N = 1..4\nmodel net {{ axes {{ K = 4, P = 8 }} phi: f32[K, P] }}\n\
+             fn f(gain: f32[P], x: f32[N, P]) -> y: f32[N, K] {{ y[n, k] = {product} }}\n\
+             require half: keep 2 of 4 of elements per tile(in: 4) by abs"
+        );
+        let (ast, _) = spc_syntax::parse(&text, FileId(0), &Limits::default());
+        let lib = Library::load();
+        let checked = check(&ast, &text, &lib, &Limits::default());
+        assert!(checked.diagnostics.is_empty(), "{product}: {:?}", checked.diagnostics);
+        let member = &checked.module.requires[0].keeps[0].members[0];
+        assert_eq!((member.weight.as_str(), member.scope.as_slice()), ("net.phi", &[1, 4][..]), "{product}");
+    }
+}

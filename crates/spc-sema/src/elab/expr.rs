@@ -4,8 +4,9 @@ use super::value::{Frame, Func, Step, Val};
 use crate::consts::ConstValue;
 use crate::cx::{Res, Stop};
 use crate::module::Member;
+use crate::operator::bin_fn;
 use spc_base::{Span, codes};
-use spc_ir::{BinFn, UnFn};
+use spc_ir::UnFn;
 use spc_syntax::ast::{BinaryOp, Expr, ExprKind, Ident, IfArm, Item, ItemKind, UnaryOp};
 
 /// A constant as a value.
@@ -16,26 +17,6 @@ fn constant(v: &ConstValue) -> Val {
         ConstValue::Bool(b) => Val::Bool(*b),
         ConstValue::List(l) => Val::List(l.iter().map(constant).collect()),
     }
-}
-
-/// The operator on elements, where there is one.
-pub(super) fn bin_fn(op: BinaryOp) -> Option<BinFn> {
-    Some(match op {
-        BinaryOp::Or => BinFn::Or,
-        BinaryOp::And => BinFn::And,
-        BinaryOp::Eq => BinFn::Eq,
-        BinaryOp::Ne => BinFn::Ne,
-        BinaryOp::Lt => BinFn::Lt,
-        BinaryOp::Le => BinFn::Le,
-        BinaryOp::Gt => BinFn::Gt,
-        BinaryOp::Ge => BinFn::Ge,
-        BinaryOp::Add => BinFn::Add,
-        BinaryOp::Sub => BinFn::Sub,
-        BinaryOp::Mul => BinFn::Mul,
-        BinaryOp::Div => BinFn::Div,
-        BinaryOp::Pow => BinFn::Pow,
-        BinaryOp::Join => return None,
-    })
 }
 
 /// Deepest nesting of expressions, counted through calls. One expression alone is at most 256 deep.

@@ -2,6 +2,7 @@
 use super::Ex;
 use super::builder::Builder;
 use crate::cx::{Cx, Res};
+use crate::operator::bin_fn;
 use crate::scope::{Names, Origin};
 use crate::time::Bound;
 use spc_base::{Diagnostic, Span, codes};
@@ -180,18 +181,10 @@ impl<'a> Elab<'a> {
                 let a = self.truth(cx, lhs)?;
                 return Ok(Ex::bin(f, &a, &self.truth(cx, rhs)?));
             }
-            BinaryOp::Eq => BinFn::Eq,
-            BinaryOp::Ne => BinFn::Ne,
-            BinaryOp::Lt => BinFn::Lt,
-            BinaryOp::Le => BinFn::Le,
-            BinaryOp::Gt => BinFn::Gt,
-            BinaryOp::Ge => BinFn::Ge,
-            BinaryOp::Add => BinFn::Add,
-            BinaryOp::Sub => BinFn::Sub,
-            BinaryOp::Mul => BinFn::Mul,
-            BinaryOp::Div => BinFn::Div,
-            BinaryOp::Pow => BinFn::Pow,
-            BinaryOp::Join => return cx.err(codes::TYPE, span, "`&` joins groups, not numbers", "write `&&`"),
+            _ => match bin_fn(op) {
+                Some(f) => f,
+                None => return cx.err(codes::TYPE, span, "`&` joins groups, not numbers", "write `&&`"),
+            },
         };
         let (a, b) = (self.expr(cx, lhs)?, self.expr(cx, rhs)?);
         let equal = matches!(f, BinFn::Eq | BinFn::Ne);

@@ -1,6 +1,7 @@
 //! Expressions over time.
 use super::value::{Timed, Val};
 use crate::cx::{Cx, Res};
+use crate::operator::bin_fn;
 use crate::scope::{Names, Origin};
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::method::{Ratio, Schedule, TimeExpr, Unit};
@@ -231,18 +232,10 @@ impl<'a> Lower<'a> {
                 let b = self.truth(cx, rhs)?;
                 return Ok(Val::Num(Timed::bin(f, &a, &b, Some(Unit::Truth))));
             }
-            BinaryOp::Eq => BinFn::Eq,
-            BinaryOp::Ne => BinFn::Ne,
-            BinaryOp::Lt => BinFn::Lt,
-            BinaryOp::Le => BinFn::Le,
-            BinaryOp::Gt => BinFn::Gt,
-            BinaryOp::Ge => BinFn::Ge,
-            BinaryOp::Add => BinFn::Add,
-            BinaryOp::Sub => BinFn::Sub,
-            BinaryOp::Mul => BinFn::Mul,
-            BinaryOp::Div => BinFn::Div,
-            BinaryOp::Pow => BinFn::Pow,
-            BinaryOp::Join => return cx.err(codes::SCHEDULE, span, "`&` joins groups, not numbers", "write `&&`"),
+            _ => match bin_fn(op) {
+                Some(f) => f,
+                None => return cx.err(codes::SCHEDULE, span, "`&` joins groups, not numbers", "write `&&`"),
+            },
         };
         let (a, b) = (self.number(cx, lhs)?, self.number(cx, rhs)?);
         arithmetic(cx, f, a, b, span).map(Val::Num)

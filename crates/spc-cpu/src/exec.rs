@@ -28,7 +28,7 @@ pub struct Executor {
 /// Calls whose buffers are kept.
 const SPARE: usize = 2;
 /// A step whose buffers hold fewer bytes than this runs on the calling thread: waking others would take longer.
-const SHARED_FROM: usize = 64 << 10;
+pub(crate) const SHARED_FROM: usize = 64 << 10;
 
 type Outputs = Vec<(String, Tensor)>;
 /// Tells the time since some fixed moment.

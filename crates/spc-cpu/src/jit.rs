@@ -225,7 +225,7 @@ pub struct Split {
 }
 
 /// Parts for each thread, so that threads that meet fewer stored elements take more parts.
-const PARTS_PER_THREAD: usize = 4;
+pub(crate) const PARTS_PER_THREAD: usize = 4;
 
 impl JitModule {
     /// Calls a kernel on consecutive parts of a range, on the threads of `pool`. Each index of the range is computed in

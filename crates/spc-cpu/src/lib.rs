@@ -9,6 +9,7 @@ mod exec;
 mod host;
 mod jit;
 mod math;
+pub mod object;
 mod pool;
 mod wide;
 
@@ -18,4 +19,4 @@ pub use exec::Executor;
 pub use host::{Features, Isa};
 pub use jit::{JitModule, Split, assembly, compile, compile_for, compile_wide};
 pub use pool::Pool;
-pub use wide::{Machine, Stats, machine_code, supported};
+pub use wide::{Machine, Stats, machine_code, machine_code_near, supported};

@@ -20,6 +20,8 @@ pub(super) struct Emitter<'a> {
     pub code: &'a VCode,
     pub out: &'a Output,
     pub isa: Isa,
+    /// Calls go over a distance, not to an address.
+    pub near: bool,
     encoder: Encoder,
     position: u64,
     labels: Vec<Option<u64>>,
@@ -58,11 +60,12 @@ fn is_move(x: &InstOrEdit<'_>) -> bool {
     matches!(x, InstOrEdit::Edit(Edit::Move { from, to }) if from != to)
 }
 
-pub(super) fn emit(name: &str, code: &VCode, out: &Output, isa: Isa) -> Result<Machine, Bug> {
+pub(super) fn emit(name: &str, code: &VCode, out: &Output, isa: Isa, near: bool) -> Result<Machine, Bug> {
     let mut e = Emitter {
         code,
         out,
         isa,
+        near,
         encoder: Encoder::new(64),
         position: 0,
         labels: vec![None; code.blocks.len()],

@@ -228,11 +228,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
                 ItemKind::Target(t) => targets.extend(jobs.target(&mut cx, t, item.span).ok()),
                 ItemKind::Plan(p) if sound => plans.extend(jobs.plan(&mut cx, p, &resolver, item.span).ok()),
                 ItemKind::Expect(e) if sound => {
-                    if let Ok(mut e) = jobs.expect(&mut cx, e, &resolver) {
-                        let words = text.get(e.span.start as usize..e.span.end as usize).unwrap_or_default();
-                        e.text = words.split_whitespace().collect::<Vec<_>>().join(" ");
-                        expects.push(e);
-                    }
+                    expects.extend(jobs.expect(&mut cx, e, &resolver).ok());
                 }
                 _ => {}
             }

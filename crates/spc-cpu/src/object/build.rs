@@ -56,8 +56,12 @@ pub struct Object {
     pub header: String,
 }
 
-/// Machine code of a kernel for each instruction set.
-type Kernels = HashMap<(Isa, Kernel), FuncId>;
+/// Machine code of a kernel for each instruction set, and wide code by its bytes: two instruction sets may share it.
+#[derive(Default)]
+struct Kernels {
+    ids: HashMap<(Isa, Kernel), FuncId>,
+    wide: HashMap<(Vec<u8>, Vec<(usize, MathFn)>), FuncId>,
+}
 
 /// Makes an object file.
 pub fn object(functions: &[Function], sources: &dyn Sources, options: &Options) -> Result<Object, Bug> {
@@ -69,12 +73,12 @@ pub fn object(functions: &[Function], sources: &dyn Sources, options: &Options) 
     let isas: BTreeMap<Isa, OwnedTargetIsa> = (options.arch.variants().iter())
         .map(|i| Ok((*i, target_isa(options.arch, *i)?)))
         .collect::<Result<_, Bug>>()?;
-    let mut kernels = Kernels::new();
+    let mut kernels = Kernels::default();
     for (isa, p) in programs() {
         for k in p.kernels() {
-            if !kernels.contains_key(&(*isa, k.clone())) {
-                let id = kernel(&mut m, k, *isa, &isas, &ids, kernels.len(), options.check)?;
-                kernels.insert((*isa, k.clone()), id);
+            if !kernels.ids.contains_key(&(*isa, k.clone())) {
+                let id = kernel(&mut m, k, *isa, &isas, &ids, &mut kernels, options.check)?;
+                kernels.ids.insert((*isa, k.clone()), id);
             }
         }
     }
@@ -89,11 +93,15 @@ pub fn object(functions: &[Function], sources: &dyn Sources, options: &Options) 
     let mut signatures = Vec::new();
     for f in functions {
         let missing = || Bug::new("object: a kernel is missing");
-        let mut variants = Vec::new();
+        let mut variants: Vec<(Isa, &Program, Vec<FuncId>)> = Vec::new();
         for (isa, p) in &f.programs {
             let own: Option<Vec<FuncId>> =
-                p.kernels().iter().map(|k| kernels.get(&(*isa, k.clone())).copied()).collect();
-            variants.push((*isa, p, own.ok_or_else(missing)?));
+                p.kernels().iter().map(|k| kernels.ids.get(&(*isa, k.clone())).copied()).collect();
+            let own = own.ok_or_else(missing)?;
+            // The narrower one serves both where they are the same.
+            if variants.last().is_none_or(|(_, q, ids)| (*q, ids) != (p, &own)) {
+                variants.push((*isa, p, own));
+            }
         }
         entry::function(&mut m, &common, &format!("{}_{}", options.prefix, f.name), &variants)?;
         let (_, p, _) = variants.first().ok_or_else(missing)?;
@@ -125,15 +133,20 @@ fn kernel(
     isa: Isa,
     isas: &BTreeMap<Isa, OwnedTargetIsa>,
     ids: &MathIds,
-    number: usize,
+    kernels: &mut Kernels,
     check: bool,
 ) -> Result<FuncId, Bug> {
     let s = signature(m, &[I64], None);
-    let name = format!("{}_{}_{number}", k.name, isa.name());
-    let id = m.declare(&name, Linkage::Local, &s)?;
+    let name = format!("{}_{}_{}", k.name, isa.name(), kernels.ids.len());
     let unknown = || Bug::new("object: unknown math function");
     if wide::supported(k, isa).is_ok() {
         let machine = wide::machine_code_near(k, isa, check)?;
+        let code = (machine.bytes.clone(), machine.calls.clone());
+        if let Some(id) = kernels.wide.get(&code) {
+            return Ok(*id);
+        }
+        let id = m.declare(&name, Linkage::Local, &s)?;
+        kernels.wide.insert(code, id);
         let mut relocs = Vec::new();
         for (at, f) in &machine.calls {
             let name = *ids.lanes.get(f).ok_or_else(unknown)?;
@@ -144,6 +157,7 @@ fn kernel(
         done.map_err(|e| Bug::new(format!("object: {name}: {e}")))?;
         return Ok(id);
     }
+    let id = m.declare(&name, Linkage::Local, &s)?;
     let own = isas.get(&isa).ok_or_else(|| Bug::new("object: an instruction set of another processor"))?;
     let mut ctx = m.module.make_context();
     ctx.func.signature = s;

@@ -41,12 +41,14 @@ const fn bits(list: &[u32]) -> i64 {
     all
 }
 
-/// Leaf 1, ecx: FMA, OSXSAVE, AVX.
-const LEAF_1: i64 = bits(&[12, 27, 28]);
+/// Leaf 1, ecx: FMA, OSXSAVE, AVX, F16C.
+const LEAF_1: i64 = bits(&[12, 27, 28, 29]);
 /// Leaf 7, ebx: BMI1, AVX2, BMI2.
 const AVX2: i64 = bits(&[3, 5, 8]);
 /// Leaf 7, ebx: F, DQ, BW and VL of AVX-512.
 const AVX512: i64 = bits(&[16, 17, 30, 31]);
+/// Leaf 7, ecx: VNNI of AVX-512.
+const VNNI: i64 = bits(&[11]);
 /// What the system must save: the lower parts of the vector registers, or all of them and the mask registers.
 const SAVED_256: i64 = 0x06;
 const SAVED_512: i64 = 0xe6;
@@ -153,8 +155,12 @@ fn detect(m: &mut Maker) -> Result<FuncId, Bug> {
         lowest(f, c);
         let (a, b) = (lacks(f, word, AVX512), lacks(f, saved, SAVED_512));
         let c = f.any(&[a, b]);
-        let (one, two) = (f.int(1), f.int(2));
-        let level = f.b.ins().select(c, one, two);
+        let (one, two, three) = (f.int(1), f.int(2), f.int(3));
+        let word = f.load_as(I32, out, 8);
+        let word = f.b.ins().uextend(I64, word);
+        let no_dot = lacks(f, word, VNNI);
+        let level = f.b.ins().select(no_dot, two, three);
+        let level = f.b.ins().select(c, one, level);
         f.give(level);
         Ok(())
     })

@@ -75,7 +75,7 @@ fn extensions(arch: Arch, isa: Isa) -> &'static [&'static str] {
         "has_lzcnt",
     ];
     match (arch, isa) {
-        (Arch::X86_64, Isa::Avx2 | Isa::Avx512) => &AVX2,
+        (Arch::X86_64, Isa::Avx2 | Isa::Avx512 | Isa::Avx512Vnni) => &AVX2,
         _ => &[],
     }
 }

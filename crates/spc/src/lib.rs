@@ -47,6 +47,7 @@ mod job;
 mod kernel_check;
 mod library;
 mod load;
+mod object;
 mod plan;
 mod project;
 mod random;
@@ -83,6 +84,7 @@ pub mod driver {
     pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
     pub use spc_base::Diagnostic;
+    pub use spc_cpu::object::Arch;
     pub use spc_ir::method::{Moment, Ratio};
     pub use spc_report::{Format, Renderer};
 }

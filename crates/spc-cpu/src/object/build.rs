@@ -114,6 +114,19 @@ pub fn object(functions: &[Function], sources: &dyn Sources, options: &Options) 
     Ok(Object { bytes, weights: weights.bytes, header })
 }
 
+/// An object of kernels alone, as the portable variant of an object has them: whether a processor's code generator takes them.
+pub fn kernels_object(list: &[Kernel], arch: Arch) -> Result<Vec<u8>, Bug> {
+    let mut m = Maker::new("kernels", arch)?;
+    let ids = math::add(&mut m, list.iter().flat_map(|k| calls(&k.body)))?;
+    let isas = BTreeMap::from([(Isa::Clif, target_isa(arch, Isa::Clif)?)]);
+    for (i, k) in list.iter().enumerate() {
+        let mut kernels = Kernels::default();
+        let named = Kernel { name: format!("{}_{i}", k.name), ..k.clone() };
+        kernel(&mut m, &named, Isa::Clif, &isas, &ids, &mut kernels, false)?;
+    }
+    m.module.finish().emit().map_err(|e| Bug::new(format!("object: {e}")))
+}
+
 /// Functions that a body calls.
 fn calls(body: &[Stmt]) -> Vec<MathFn> {
     let mut out = Vec::new();

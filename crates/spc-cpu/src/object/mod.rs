@@ -14,7 +14,7 @@ mod module;
 mod steps;
 mod weights;
 
-pub use build::{Function, Object, Options, object};
+pub use build::{Function, Object, Options, kernels_object, object};
 pub use header::{Signature, c_name};
 pub use module::Arch;
 pub use weights::HEADER_BYTES;

@@ -47,6 +47,12 @@ pub struct Machine {
     /// Places of 64-bit addresses of functions, or of 32-bit distances to them.
     pub calls: Vec<(usize, MathFn)>,
     pub stats: Stats,
+    /// Bytes of instructions; constants follow.
+    pub code: usize,
+    /// Ascending: where the code of a line of the kernel's text begins, and the number of the line from 0.
+    pub lines: Vec<(usize, usize)>,
+    /// Where the bodies of loops begin.
+    pub heads: Vec<usize>,
 }
 
 /// Whether this executor can compile a kernel, or why not.

@@ -103,6 +103,8 @@ pub fn clif_text(kernel: &Kernel) -> Result<String, Bug> {
         Ok(func.import_function(ExtFuncData { name, signature, colocated: false, patchable: false }))
     };
     translate(kernel, target, &mut func, &mut FunctionBuilderContext::new(), &mut import)?;
+    // Lines of the kernel would be printed before each instruction.
+    func.srclocs.clear();
     Ok(func.display().to_string())
 }
 

@@ -56,11 +56,14 @@ pub struct Object {
     pub header: String,
 }
 
+/// Bytes, and the calls in them.
+type WideCode = (Vec<u8>, Vec<(usize, MathFn)>);
+
 /// Machine code of a kernel for each instruction set, and wide code by its bytes: two instruction sets may share it.
 #[derive(Default)]
 struct Kernels {
     ids: HashMap<(Isa, Kernel), FuncId>,
-    wide: HashMap<(Vec<u8>, Vec<(usize, MathFn)>), FuncId>,
+    wide: HashMap<WideCode, FuncId>,
 }
 
 /// Makes an object file.

@@ -141,7 +141,8 @@ impl Signature {
     }
 }
 
-const COMMON: &str = "\
+/// What all headers of objects and `spc.h` declare alike.
+pub const COMMON: &str = "\
 #ifndef SPC_STATUS
 #define SPC_STATUS
 /* What functions return. */

@@ -15,7 +15,7 @@ mod steps;
 mod weights;
 
 pub use build::{Function, Object, Options, kernels_object, object};
-pub use header::{Signature, c_name};
+pub use header::{COMMON, Signature, c_name};
 pub use module::Arch;
 pub use weights::HEADER_BYTES;
 

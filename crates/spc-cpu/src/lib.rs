@@ -13,6 +13,7 @@ mod listing;
 mod math;
 pub mod object;
 mod pool;
+mod share;
 mod wide;
 
 pub use buffer::{ALIGN, AlignedBuf};
@@ -23,4 +24,5 @@ pub use jit::{JitModule, Split, assembly, compile, compile_for, compile_wide};
 pub use limits::Limits;
 pub use listing::listing;
 pub use pool::Pool;
+pub use share::Threads;
 pub use wide::{Machine, Stats, machine_code, machine_code_near, supported};

@@ -185,6 +185,20 @@ fn skewed(layout: &str, rows: usize, cols: usize, tokens: usize) -> (Program, Ve
     (programs[0].1.clone(), programs, (0..rows * cols).map(weight).collect())
 }
 
+/// Threads of a caller: all parts from the last to the first.
+struct OwnThreads(usize, std::sync::atomic::AtomicUsize);
+
+impl spc_cpu::Threads for OwnThreads {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, parts: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.1.fetch_max(parts, std::sync::atomic::Ordering::Relaxed);
+        (0..parts).rev().for_each(task);
+    }
+}
+
 /// Threads get parts of about as many stored elements; any number of them gives the same bits.
 #[test]
 fn large_steps_are_shared_out() {
@@ -206,6 +220,13 @@ fn large_steps_are_shared_out() {
         for (level, (isa, program)) in programs.iter().enumerate().filter(|(_, (i, _))| i.is_available()) {
             call(&lib, "t_isa", &[level as u64]);
             let want = interpret(program, &sources(program, &raw), &[], &[spc_kernel::Slice::F32(&x)]).unwrap();
+            let exec = spc_cpu::Executor::new(program.clone(), &sources(program, &raw), 2, *isa).unwrap();
+            for count in [1, 5] {
+                let own = OwnThreads(count, std::sync::atomic::AtomicUsize::new(0));
+                let got = exec.call_on(&[], &[spc_kernel::Slice::F32(&x)], &own).unwrap();
+                assert!(same_bits(&got[0].1, &want[0].1), "{layout} {} {count}", isa.name());
+                assert_eq!(own.1.into_inner() > 3, count > 1);
+            }
             for count in [1, 2, 3, 7, usize::MAX] {
                 let mut parts = 0;
                 let threads = Threads { run: spread, context: &raw mut parts, count };

@@ -8,7 +8,7 @@ use spc_ir::couple::Place;
 /// When the bytes are not whole elements of the shape.
 pub(super) fn reorder(bytes: Vec<u8>, shape: &[usize], places: &[Place], order: &[u32]) -> Result<Vec<u8>, Bug> {
     let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|n| *n > 0);
-    let element = elements.filter(|n| bytes.len() % n == 0).map(|n| bytes.len() / n);
+    let element = elements.filter(|n| bytes.len().is_multiple_of(*n)).map(|n| bytes.len() / n);
     let element = element.filter(|e| *e > 0).ok_or_else(|| Bug::new("a tensor without whole elements"))?;
     let mut bytes = bytes;
     for p in places {

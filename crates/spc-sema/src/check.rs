@@ -8,7 +8,7 @@ use crate::group::{self, Coupled};
 use crate::jobs::Jobs;
 use crate::library::Library;
 use crate::memory::{Gave, Memory, Open};
-use crate::module::{Module, Require};
+use crate::module::{Data, Model, Module, Require};
 use crate::require::{self, Resolver};
 use crate::roles::{self, Roles};
 use crate::runtime::{self, RunTime};
@@ -72,6 +72,8 @@ pub fn check_knowing(
     for item in &ast.items {
         if let ItemKind::Model(m) = &item.kind {
             match model::model(&mut cx, &axes, m, item.span) {
+                // A second one of a name was reported; the first is meant everywhere.
+                Ok(m) if models.iter().any(|first: &Model| first.name == m.name) => {}
                 Ok(m) => models.push(m),
                 Err(_) => whole = false,
             }
@@ -84,7 +86,8 @@ pub fn check_knowing(
         .collect();
     for item in &ast.items {
         if let ItemKind::Data(d) = &item.kind {
-            sources.extend(data::data(&mut cx, &axes, &named_models, d, item.span).ok());
+            let d = data::data(&mut cx, &axes, &named_models, d, item.span).ok();
+            sources.extend(d.filter(|d| sources.iter().all(|first: &Data| first.name != d.name)));
         }
     }
 
@@ -242,11 +245,7 @@ pub fn check_knowing(
                 ItemKind::Target(t) => targets.extend(jobs.target(&mut cx, t, item.span).ok()),
                 ItemKind::Plan(p) if sound => plans.extend(jobs.plan(&mut cx, p, &resolver, item.span).ok()),
                 ItemKind::Expect(e) if sound => {
-                    if let Ok(mut e) = jobs.expect(&mut cx, e, &resolver) {
-                        let words = text.get(e.span.start as usize..e.span.end as usize).unwrap_or_default();
-                        e.text = words.split_whitespace().collect::<Vec<_>>().join(" ");
-                        expects.push(e);
-                    }
+                    expects.extend(jobs.expect(&mut cx, e, &resolver).ok());
                 }
                 _ => {}
             }

@@ -102,7 +102,7 @@ pub(crate) unsafe fn describe<'a>(array: *const SpcArray) -> Result<Described<'a
     if a.data.is_null() {
         return refuse(Status::Null, format!("the values of `{name}` are a null pointer"));
     }
-    if (a.data as usize) % bytes != 0 {
+    if !(a.data as usize).is_multiple_of(bytes) {
         return refuse(Status::Alignment, format!("the values of `{name}` are not aligned to {bytes} bytes"));
     }
     Ok(Described { name, data: a.data, shape, ty })

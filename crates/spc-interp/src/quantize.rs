@@ -1,4 +1,5 @@
 //! Rounding of weights to the values that a stored form can hold.
+use crate::Real;
 use spc_base::Bug;
 
 /// Rounds to whole multiples of a scale, tile by tile: the scale of a tile is its largest absolute value divided by
@@ -36,6 +37,31 @@ pub fn quantize_int(values: &mut [f32], shape: &[u64], tile: &[u64], bits: u32) 
         }
     }
     Ok(())
+}
+
+/// [`spc_ir::Op::Round`]: rounds to 8 bits, in f32 whatever the values are computed in, all values of the `last` dimensions
+/// with one scale.
+pub(crate) fn round_activations<R: Real>(x: &[R], shape: &[usize], last: usize) -> Result<Vec<R>, Bug> {
+    let split = shape.len().checked_sub(last).ok_or_else(|| Bug::new("rounded dimensions are out of range"))?;
+    let size = shape[split..].iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    let size = size.ok_or_else(|| Bug::new("a shape overflows"))?.max(1);
+    let mut out = Vec::with_capacity(x.len());
+    for values in x.chunks(size) {
+        let values: Vec<f32> = values.iter().map(|v| v.to_f64() as f32).collect();
+        let nan = values.iter().any(|v| v.is_nan());
+        let most = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let scale = if nan { f32::NAN } else { most / 127.0 };
+        for v in values {
+            out.push(R::from_f64(if scale.is_nan() || scale.is_infinite() {
+                f64::NAN
+            } else if scale < f32::MIN_POSITIVE {
+                0.0
+            } else {
+                f64::from((v * (127.0 / most)).round_ties_even()) * f64::from(scale)
+            }));
+        }
+    }
+    Ok(out)
 }
 
 /// Rounds to bf16: the upper half of the bits, to nearest, ties to even. Values are finite.

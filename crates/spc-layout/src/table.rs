@@ -35,6 +35,7 @@ pub struct CostTable {
     pub bsr: Rates,
     pub nm: Rates,
     pub csr: Rates,
+    pub i8: Rates,
     /// Memory levels, smallest first; the last one holds what exceeds it, too.
     pub levels: Vec<Level>,
     pub activation_bytes_per_us: u64,
@@ -63,6 +64,7 @@ impl CostTable {
             bsr: rates(41_000, 12_000, 300, 10_000),
             nm: rates(41_000, 21_000, 0, 4_000),
             csr: rates(41_000, 12_000, 150, 4_000),
+            i8: rates(30_000, 12_000, 300, 10_000),
             levels: vec![
                 Level { up_to_bytes: 1 << 20, bytes_per_us: 60_000 },
                 Level { up_to_bytes: 32 << 20, bytes_per_us: 25_000 },
@@ -90,6 +92,7 @@ impl CostTable {
             bsr: rates(10_800, 6_000, 60, 10_000),
             nm: rates(10_800, 15_500, 0, 4_000),
             csr: rates(10_800, 10_000, 60, 4_000),
+            i8: rates(2_700, 3_000, 60, 10_000),
             ..CostTable::clif_x86_64_v1()
         }
     }

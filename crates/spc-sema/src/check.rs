@@ -197,6 +197,8 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     } else {
         BTreeMap::new()
     };
+    let rounded = quantizes.iter().filter(|q| q.inputs).flat_map(|q| &q.tensors).map(|t| t.weight.clone()).collect();
+    round_inputs(&mut graphs, &mut dense, &rounded);
     for g in graphs.values_mut().chain(dense.values_mut()) {
         attach(g, &requires);
     }
@@ -268,6 +270,19 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         ast,
     };
     Checked { module, graphs, dense, types: cx.types, diagnostics: cx.diags }
+}
+
+/// Rounds what products with these weights read; the dense meaning of such a function stays as it is.
+fn round_inputs(graphs: &mut BTreeMap<String, Graph>, dense: &mut BTreeMap<String, Graph>, weights: &BTreeSet<String>) {
+    for (name, g) in graphs.iter_mut().filter(|_| !weights.is_empty()) {
+        let plain = g.clone();
+        match g.round_inputs(weights) {
+            Ok(0) => {}
+            Ok(_) => drop(dense.entry(name.clone()).or_insert(plain)),
+            // A graph that checking has built is sound; it keeps its meaning if it is not.
+            Err(_) => *g = plain,
+        }
+    }
 }
 
 /// Drops the diagnostics after the first `from` that only say that something does not exist.

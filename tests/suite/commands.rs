@@ -750,7 +750,7 @@ fn the_library_can_be_read() {
 #[test]
 fn quantised_linears_are_integers_from_plan_to_file() {
     let text = NET.to_string()
-        + "quantize ints: net.w1 to int8(per: tile(in: all), inputs: int8)\nquantize half: net.w2 to bf16\n";
+        + "quantize ints: net.w1 to int8(per: tile(in: all), inputs: int8)\nquantize narrow: net.w2 to bf16\n";
     let dir = folder(&text, &file(&weights()));
     let r = ok(spc(dir.path(), ["verify", "net.sp"]));
     assert!(r.stdout.contains("2 linears within the bound"), "{}", r.stdout);

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 impl Graph {
     /// Puts an [`Op::Round`] before every product that reads one of these weights, on its other factor and over the
-    /// dimensions that the product sums. Products of a factor with the same sums share it. Gives the number of products.
+    /// dimensions that the product sums. Products of a factor with the same sums share it. Gives the number of products;
+    /// if there are any, nodes are numbered anew.
     pub fn round_inputs(&mut self, weights: &BTreeSet<String>) -> Result<usize, Bug> {
         let mut made: BTreeMap<(NodeId, Vec<u32>), NodeId> = BTreeMap::new();
         let mut count = 0;
@@ -38,6 +39,10 @@ impl Graph {
             };
             self.set_operand(n, slot, rounded)?;
             count += 1;
+        }
+        if count > 0 {
+            // Operands before their readers again.
+            *self = self.compact()?;
         }
         Ok(count)
     }
@@ -91,7 +96,7 @@ mod tests {
     use super::*;
     use crate::{DType, Dim, Type};
 
-    fn graph() -> (Graph, NodeId) {
+    fn graph() -> Graph {
         let mut g = Graph::new("f");
         let dims = |list: &[(&str, u64)]| list.iter().map(|(n, s)| Dim::fixed(*n, *s)).collect::<Vec<_>>();
         let x = Op::Input { name: "x".into(), ty: Type::new(DType::F32, dims(&[("I", 6), ("B", 3)])) };
@@ -100,15 +105,16 @@ mod tests {
         let w = g.add(w, &[]).unwrap();
         let y = g.add(Op::Contract { lhs: vec![0, 1], rhs: vec![2, 0], out: vec![1, 2] }, &[x, w]).unwrap();
         g.outputs.push(("y".into(), y));
-        (g, y)
+        g
     }
 
     #[test]
     fn the_other_factor_is_rounded_over_what_is_summed() {
-        let (mut g, y) = graph();
+        let mut g = graph();
         assert_eq!(g.round_inputs(&BTreeSet::from(["m.other".to_string()])).unwrap(), 0);
         assert_eq!(g.round_inputs(&BTreeSet::from(["m.w".to_string()])).unwrap(), 1);
         g.verify().unwrap();
+        let y = g.outputs[0].1;
         let x = g.inputs(y)[0];
         assert!(matches!(&g.node(x).unwrap().op, Op::Transpose { perm } if perm == &[1, 0]));
         let r = g.inputs(x)[0];

@@ -112,6 +112,20 @@ mod tests {
     }
 
     #[test]
+    fn activations_share_a_scale_over_the_last_dimensions() {
+        let x = [127.0f64, 1.5, -2.5, 0.0, 254.0, 3.0, -1.0, 1.0];
+        assert_eq!(round_activations(&x, &[2, 4], 1).unwrap(), [127.0, 2.0, -2.0, 0.0, 254.0, 4.0, 0.0, 0.0]);
+        assert_eq!(round_activations(&x, &[1, 2, 4], 2).unwrap(), [128.0, 2.0, -2.0, 0.0, 254.0, 4.0, 0.0, 0.0]);
+        let special = [f64::INFINITY, 1.0, f64::NAN, 1.0, 1e-40, 1e-41];
+        let y = round_activations(&special, &[3, 2], 1).unwrap();
+        assert!(y[..4].iter().all(|v| v.is_nan()) && y[4..] == [0.0, 0.0], "{y:?}");
+        // Rounding again changes nothing but the last place of the scale.
+        let once = round_activations(&[0.3f32, -0.1234, 0.2999], &[3], 1).unwrap();
+        let twice = round_activations(&once, &[3], 1).unwrap();
+        assert!(once.iter().zip(&twice).all(|(a, b)| (a - b).abs() <= 1e-7));
+    }
+
+    #[test]
     fn float_forms() {
         let mut v = [1.0f32, 1.0 + 2f32.powi(-8), 1.0 + 3.0 * 2f32.powi(-8), -3.0e-39, 0.0];
         round_bf16(&mut v);

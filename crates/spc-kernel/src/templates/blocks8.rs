@@ -59,7 +59,7 @@ pub fn round_tokens(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
         let t = b.iadd(lo, i);
         let skip = b.scale(t, row_bytes);
         let row = b.ptr_add(x, skip);
-        let (inverse, scale) = token_scale(b, row, whole, rest);
+        let (inverse, scale) = token_scale(b, row, cols);
         let at = b.scale(t, 4);
         let at = b.ptr_add(scales, at);
         b.store(StoreKind::F32, Addr::new(at), scale);
@@ -107,7 +107,7 @@ pub fn round_in_place(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
         let t = b.iadd(lo, i);
         let skip = b.scale(t, row_bytes);
         let (from, to) = (b.ptr_add(x, skip), b.ptr_add(y, skip));
-        let (inverse, scale) = token_scale(b, from, whole, rest);
+        let (inverse, scale) = token_scale(b, from, cols);
         let (inverse, scale) = (b.splat(inverse), b.splat(scale));
         let rounded = |b: &mut Builder, v: Val| {
             let v = b.fbin(FBin::Mul, v, inverse);
@@ -134,15 +134,26 @@ pub fn round_in_place(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
 }
 
 /// The reciprocal and the scale of one token.
-fn token_scale(b: &mut Builder, row: Val, whole: Val, rest: usize) -> (Val, Val) {
-    let bytes = 4 * b.lanes() as i32;
+fn token_scale(b: &mut Builder, row: Val, cols: usize) -> (Val, Val) {
+    // Several maxima side by side: one alone waits for itself.
+    const SIDE: usize = 4;
+    let (lanes, bytes) = (b.lanes(), 4 * b.lanes() as i32);
     let zero = b.vfloat(0.0);
-    let s = b.repeat(whole, &[row, zero], |b, _, s| {
-        let v = b.load(LoadKind::VF32, Addr::new(s[0]));
+    let next = |b: &mut Builder, p: Val, at: i32, most: Val| {
+        let v = b.load(LoadKind::VF32, Addr::at(p, at));
         let v = b.fun(FUn::Abs, v);
-        vec![b.ptr_off(s[0], bytes), b.fbin(FBin::Max, s[1], v)]
+        b.fbin(FBin::Max, most, v)
+    };
+    let (many, few) = (b.int((cols / (SIDE * lanes)) as i64), b.int((cols / lanes % SIDE) as i64));
+    let state: Vec<Val> = std::iter::once(row).chain([zero; SIDE]).collect();
+    let s = b.repeat(many, &state, |b, _, s| {
+        let most: Vec<Val> = (0..SIDE).map(|i| next(b, s[0], bytes * i as i32, s[1 + i])).collect();
+        std::iter::once(b.ptr_off(s[0], bytes * SIDE as i32)).chain(most).collect()
     });
-    let mut most = s[1];
+    let (first, second) = (b.fbin(FBin::Max, s[1], s[2]), b.fbin(FBin::Max, s[3], s[4]));
+    let both = b.fbin(FBin::Max, first, second);
+    let s = b.repeat(few, &[s[0], both], |b, _, s| vec![b.ptr_off(s[0], bytes), next(b, s[0], 0, s[1])]);
+    let (mut most, rest) = (s[1], cols % lanes);
     if rest > 0 {
         let n = b.int(rest as i64);
         let v = b.load_tail(Addr::new(s[0]), n);

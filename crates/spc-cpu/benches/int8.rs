@@ -73,9 +73,13 @@ fn main() {
     let mut sink = AlignedBuf::zeroed(4 * lanes);
     let sink = sink.bytes_mut().as_mut_ptr() as u64;
     println!("{}; median and best decile of {PAIRS} pairs", isa.name());
-    println!("| layout, shape, zeros, tokens | us | GOP/s useful | % of dot peak | best decile | stored GB/s | rounding us |");
+    println!(
+        "| layout, shape, zeros, tokens | us | GOP/s useful | % of dot peak | best decile | stored GB/s | rounding us |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for (r, o, k) in [(32u32, 4096usize, 4096usize), (16, 4096, 4096), (32, 1536, 384), (32, 576, 1536), (32, 384, 1536)] {
+    for (r, o, k) in
+        [(32u32, 4096usize, 4096usize), (16, 4096, 4096), (32, 1536, 384), (32, 576, 1536), (32, 384, 1536)]
+    {
         for zeros in [0u64, 50, 80, 90] {
             for n in [1usize, 4, 12, 16, 48, 128] {
                 let cell = format!("i8({r}) {o}x{k} {zeros} {n}");
@@ -105,8 +109,7 @@ fn main() {
                 let arrays: Vec<(&str, AlignedBuf)> =
                     packed.packed().arrays.iter().map(|(n, a)| (*n, buffer(a))).collect();
                 let (qp, sp) = (q.bytes_mut().as_mut_ptr() as u64, scales.bytes_mut().as_mut_ptr() as u64);
-                let mut list: Vec<(&str, u64)> =
-                    arrays.iter().map(|(n, b)| (*n, b.bytes().as_ptr() as u64)).collect();
+                let mut list: Vec<(&str, u64)> = arrays.iter().map(|(n, b)| (*n, b.bytes().as_ptr() as u64)).collect();
                 list.extend([
                     ("q", qp),
                     ("s", sp),

@@ -93,11 +93,8 @@ fn wide_linear_kernels_keep_everything_in_registers() {
         ]) {
             let layout = text.parse().unwrap();
             let spec = LinearSpec { layout, rows: 132, cols: 96, bias: true, act: None, lanes };
-            let mut kernels = if text.starts_with("i8") {
-                vec![blocks8(&spec).unwrap()]
-            } else {
-                vec![rowblock(&spec).unwrap()]
-            };
+            let mut kernels =
+                if text.starts_with("i8") { vec![blocks8(&spec).unwrap()] } else { vec![rowblock(&spec).unwrap()] };
             if text.starts_with("dense") {
                 kernels.push(panel(&spec).unwrap());
             }

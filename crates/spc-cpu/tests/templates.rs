@@ -78,7 +78,8 @@ fn gathers_conversions_and_integers() {
         check(&rounding(&mut rng, 4).unwrap().0, &pools);
         // One in four: the interpreter takes its time.
         if rng.below(4) == 0
-            && let Some(case) = rounded_linear(&mut rng, 4).unwrap() {
+            && let Some(case) = rounded_linear(&mut rng, 4).unwrap()
+        {
             check(&case, &pools);
         }
         check(&converted(&mut rng).unwrap(), &pools);

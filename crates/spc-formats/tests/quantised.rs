@@ -109,6 +109,7 @@ fn lies_about_sums_scales_and_lengths_are_refused() {
     for layout in QUANTIZED_CANDIDATES {
         let w = quantised(20, 24, 60, 127, 9);
         let p = round_trip(layout, 20, 24, &w);
+        #[allow(clippy::type_complexity)]
         let refused = |change: &dyn Fn(&mut Vec<(&'static str, Array)>)| {
             let mut bad = p.clone();
             change(&mut bad.arrays);
@@ -123,9 +124,24 @@ fn lies_about_sums_scales_and_lengths_are_refused() {
             }));
         }
         for bad in [f32::NAN, f32::INFINITY, -1.0, 1e-44, 0.0] {
-            assert!(refused(&|a| if let Array::F32(v) = &mut a[4].1 { v[0] = bad }), "scale {bad}");
+            assert!(
+                refused(&|a| if let Array::F32(v) = &mut a[4].1 {
+                    v[0] = bad
+                }),
+                "scale {bad}"
+            );
         }
-        assert!(refused(&|a| if let Array::F32(v) = &mut a[4].1 { v[20] = 1.0 }), "scale of a padding row");
-        assert!(refused(&|a| if let Array::U8(v) = &mut a[2].1 { v[0] = 0x80 }), "-128");
+        assert!(
+            refused(&|a| if let Array::F32(v) = &mut a[4].1 {
+                v[20] = 1.0
+            }),
+            "scale of a padding row"
+        );
+        assert!(
+            refused(&|a| if let Array::U8(v) = &mut a[2].1 {
+                v[0] = 0x80
+            }),
+            "-128"
+        );
     }
 }

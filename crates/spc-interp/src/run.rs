@@ -1,9 +1,9 @@
 //! Runs a graph: nodes in order, each value dropped after its last reader.
-use crate::quantize::round_activations;
 use crate::bind::check_inputs;
 use crate::map::{Elements, Operand, broadcast, map};
 use crate::ops::{array, elements, gather, iota, reduce, reshape, transpose};
 use crate::product::{Matrix, Side, activate, contract, linear};
+use crate::quantize::round_activations;
 use crate::top::{rank, top};
 use crate::window::{concat, window};
 use crate::{Real, RunError, Value, Weights};

@@ -9,9 +9,9 @@ use crate::project::{project, requires};
 use crate::run::Done;
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
+use narrow::Narrow;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_io::{Safetensors, Stored, Values, WeightFile};
-use narrow::Narrow;
 use spc_sema::Model;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -125,7 +125,8 @@ fn write(
             tensors.push(Stored { name: &t.name, shape: &t.shape, values: Values::Raw(n.dtype, &n.bytes) });
             if let Some((name, shape, scales)) = &n.scales {
                 if header.tensors().iter().any(|x| x.name == *name) {
-                    let text = format!("the scales of `{}` would be called `{name}`, which the file has already", t.name);
+                    let text =
+                        format!("the scales of `{}` would be called `{name}`, which the file has already", t.name);
                     return Err(Diagnostic::error(codes::WRITE, text).into());
                 }
                 tensors.push(Stored { name, shape, values: Values::F32(scales) });

@@ -162,7 +162,9 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
         s.progress.step("weighing layouts", done, total);
         let values = weights.want(&name)?.values();
         let f = match allowed {
-            Allowed::All => WeightFacts::of(rows, cols, values, &suggested(&graph, &name, reads_rounded(&graph, &name)?)),
+            Allowed::All => {
+                WeightFacts::of(rows, cols, values, &suggested(&graph, &name, reads_rounded(&graph, &name)?))
+            }
             Allowed::Dense => WeightFacts::of(rows, cols, values, &[]).map(|mut f| {
                 f.candidates.retain(|(l, _)| matches!(l, Layout::Dense { .. }));
                 f

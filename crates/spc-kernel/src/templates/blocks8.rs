@@ -217,7 +217,7 @@ pub fn blocks8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     spec.check()?;
     let height = r as usize;
     let mut b = Builder::new(spec.name("blocks8"), spec.lanes);
-    if height % spec.lanes != 0 || spec.lanes < 4 {
+    if !height.is_multiple_of(spec.lanes) || spec.lanes < 4 {
         return Err(Bug::new(format!("{} lanes do not fit blocks of {height}", spec.lanes)));
     }
     let [ptr, idx, codes, start, scale] = ["ptr", "idx", "codes", "start", "scale"].map(|n| b.param(n, Ty::CPtr));

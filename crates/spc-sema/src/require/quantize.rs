@@ -83,7 +83,12 @@ impl Resolver<'_> {
                     cx.err(codes::WRONG_KIND, a.value.span, text, "expected for example `tile(in: all)`")
                 }
             },
-            _ => cx.err(codes::ARGUMENT, e.span, "a form takes `per` and `inputs`", "expected for example `int8(per: tensor)`"),
+            _ => cx.err(
+                codes::ARGUMENT,
+                e.span,
+                "a form takes `per` and `inputs`",
+                "expected for example `int8(per: tensor)`",
+            ),
         }
     }
 

@@ -44,7 +44,8 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
         q[place(i / cols, i % cols, tokens, cols)] = (v + 128) as u8;
     }
     b.buffer("q", q);
-    let scales: Vec<f32> = (0..padded).map(|t| if t < tokens { (1 + rng.below(90)) as f32 / 1000.0 } else { f32::NAN }).collect();
+    let scales: Vec<f32> =
+        (0..padded).map(|t| if t < tokens { (1 + rng.below(90)) as f32 / 1000.0 } else { f32::NAN }).collect();
     b.buffer("s", f32_bytes(&scales));
     let bias: Vec<f32> = (0..rows).map(|_| (rng.below(401) as f32 - 200.0) / 100.0).collect();
     b.buffer("bias", f32_bytes(&bias));
@@ -53,7 +54,8 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
     let mut want = Vec::with_capacity(tokens * rows);
     for t in 0..tokens {
         for o in 0..rows {
-            let terms = (0..cols).map(|k| f64::from(w[o * cols + k]) * f64::from(integers[t * cols + k]) * f64::from(scales[t]));
+            let terms = (0..cols)
+                .map(|k| f64::from(w[o * cols + k]) * f64::from(integers[t * cols + k]) * f64::from(scales[t]));
             let size: f64 = terms.clone().map(f64::abs).sum();
             let c = if spec.bias { f64::from(bias[o]) } else { 0.0 };
             let sum = terms.sum::<f64>() + c;

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 /// Stand-ins for instructions that the oldest processors lack.
 pub(super) const FMA: &str = "spc_object_fma";
 pub(super) const FLOOR: &str = "spc_object_floor";
+pub(super) const NEAREST: &str = "spc_object_nearest";
 
 /// Functions by what they compute: of one value, and over lanes.
 #[derive(Default)]
@@ -32,6 +33,7 @@ pub(super) fn add(m: &mut Maker, wanted: impl Iterator<Item = MathFn>) -> Result
         Ok(())
     })?;
     m.local(FLOOR, &[F32], Some(F32), floor)?;
+    m.local(NEAREST, &[F32], Some(F32), nearest)?;
     for f in wanted {
         if ids.scalar.contains_key(&f) {
             continue;
@@ -93,6 +95,20 @@ fn floor(f: &mut Body<'_>, args: &[Value]) -> Result<(), Bug> {
     let is_zero = f.b.ins().fcmp(FloatCC::Equal, x, zero);
     let value = f.b.ins().select(small, whole, x);
     let value = f.b.ins().select(is_zero, x, value);
+    f.give(value);
+    Ok(())
+}
+
+/// Ties to even. Between 2^23 and 2^24 floats are the integers.
+fn nearest(f: &mut Body<'_>, args: &[Value]) -> Result<(), Bug> {
+    let x = args[0];
+    let (size, limit) = (f.b.ins().fabs(x), f.b.ins().f32const(8_388_608.0));
+    let up = f.b.ins().fadd(size, limit);
+    let whole = f.b.ins().fsub(up, limit);
+    let whole = f.b.ins().fcopysign(whole, x);
+    // Larger ones are whole, and NaN fails the comparison.
+    let small = f.b.ins().fcmp(FloatCC::LessThan, size, limit);
+    let value = f.b.ins().select(small, whole, x);
     f.give(value);
     Ok(())
 }

@@ -98,6 +98,7 @@ fn libcall(call: LibCall) -> String {
     match call {
         LibCall::FmaF32 => super::math::FMA.into(),
         LibCall::FloorF32 => super::math::FLOOR.into(),
+        LibCall::NearestF32 => super::math::NEAREST.into(),
         other => default_libcall_names()(other),
     }
 }

@@ -266,6 +266,9 @@ fn separate(b: &Body) -> bool {
 /// Most rounds over all groups.
 const ROUNDS: usize = 20_000;
 
+/// The prox of one group, by its number, its weights and where they lie.
+type Single<'a, R> = &'a dyn Fn(usize, &[R], &[u32]) -> Result<(R, R), MethodError>;
+
 /// The prox of a sum over groups that share weights, by blocks: one group after the other, until nothing moves.
 ///
 /// The sum of norms: Dykstra's algorithm, which for norms is block-coordinate ascent on the dual. `latent`: the weights are
@@ -273,7 +276,7 @@ const ROUNDS: usize = 20_000;
 fn overlapping<R: Real>(
     w: &mut [R],
     lists: &[Vec<u32>],
-    single: &dyn Fn(usize, &[R], &[u32]) -> Result<(R, R), MethodError>,
+    single: Single<'_, R>,
     latent: bool,
 ) -> Result<(), MethodError> {
     let start: Vec<R> = w.to_vec();

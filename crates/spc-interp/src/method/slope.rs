@@ -116,12 +116,12 @@ fn backwards<R: Real>(
                     continue;
                 }
                 let by = -total / rate;
-                let parts: [(u32, Box<dyn Fn(usize) -> f64 + '_>); 5] = [
-                    (sum.factor, Box::new(|j| line[j].max(low[j]).min(high[j]))),
-                    (sum.slope, Box::new(|j| if inside(j) { a[j] * t } else { 0.0 })),
-                    (sum.offset, Box::new(|j| if inside(j) { a[j] } else { 0.0 })),
-                    (sum.low, Box::new(|j| if line[j] <= low[j] { a[j] } else { 0.0 })),
-                    (sum.high, Box::new(|j| if line[j] >= high[j] { a[j] } else { 0.0 })),
+                let parts: [(u32, &dyn Fn(usize) -> f64); 5] = [
+                    (sum.factor, &|j| line[j].max(low[j]).min(high[j])),
+                    (sum.slope, &|j| if inside(j) { a[j] * t } else { 0.0 }),
+                    (sum.offset, &|j| if inside(j) { a[j] } else { 0.0 }),
+                    (sum.low, &|j| if line[j] <= low[j] { a[j] } else { 0.0 }),
+                    (sum.high, &|j| if line[j] >= high[j] { a[j] } else { 0.0 }),
                 ];
                 for (id, f) in parts {
                     add(env, &mut slopes, values, id, space(id), (0..n).map(|j| R::from_f64(by * f(j))).collect());

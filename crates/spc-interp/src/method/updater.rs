@@ -65,6 +65,10 @@ pub struct Updater<R> {
     pub(super) memory: Vec<Memory<R>>,
 }
 
+/// What is done with the terms of a penalty over one of its groups, given the masks of their guards.
+type OfTerms<'a, R> =
+    dyn FnMut(&Penalty, &Cover, &[Option<Vec<bool>>], &mut Tensors<R>) -> Result<(), MethodError> + 'a;
+
 impl<R: Real> Updater<R> {
     /// A run of `steps` steps from these weights.
     ///
@@ -509,7 +513,7 @@ impl<R: Real> Updater<R> {
         &self,
         i: usize,
         all: &mut Tensors<R>,
-        f: &mut dyn FnMut(&Penalty, &Cover, &[Option<Vec<bool>>], &mut Tensors<R>) -> Result<(), MethodError>,
+        f: &mut OfTerms<'_, R>,
     ) -> Result<(), MethodError> {
         let Does::Penalize { penalty, guards, over, .. } = &self.rule(i)?.does else { return Ok(()) };
         let covers = self.covers.get(i).ok_or_else(|| Bug::new("a rule without weights"))?;

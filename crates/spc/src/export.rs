@@ -37,7 +37,7 @@ pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &
         }
     }
     let stored = bind::weights(s, &source, &WeightSet::default())?;
-    let (weights, reports) = project(s, &source.module, &stored)?;
+    let (weights, reports) = project(s, &source, &stored)?;
     let original = s.world.weights(&file)?;
     let zeroed = zero_bytes(model, &source, &original, &weights)?;
     write(s, &original, &zeroed, out)?;

@@ -120,7 +120,7 @@ impl Dice {
 const NAMES: [&str; 9] = ["x", "w1", "F", "net", "_", "elements", "tensor", "layer", "f32"];
 
 /// Words of the grammar, and names: reserved words, words that mean something only in their place, units, hooks.
-fn words() -> Vec<&'static str> {
+fn vocabulary() -> Vec<&'static str> {
     let grammar = spc_grammar::INNER_WORDS.iter().chain(&spc_grammar::PLACE_WORDS);
     grammar.chain(&spc_grammar::UNITS).chain(&spc_grammar::HOOKS).chain(&NAMES).chain(&["model"]).copied().collect()
 }
@@ -173,7 +173,7 @@ pub fn mutant(text: &str, dice: &mut Dice) -> String {
         2 => dice.pick(&NUMBERS),
         3 => dice.pick(&spc_grammar::ITEM_WORDS),
         4 => dice.pick(&spc_grammar::INNER_WORDS),
-        5 | 6 => dice.pick(&words()),
+        5 | 6 => dice.pick(&vocabulary()),
         _ => list[words[dice.below(words.len())]],
     };
     let mut out: Vec<String> = list.iter().map(|t| (*t).to_string()).collect();

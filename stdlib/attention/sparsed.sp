@@ -34,8 +34,19 @@ fn block_pattern(
 }
 
 /// Attention with a pattern that an earlier step computed.
-fn sparsed(
+fn attend_pattern(
   q: float[B, H, T, C], k: float[B, H, S, C], v: float[B, H, S, C], r: relation[B, H, T, S],
 ) -> o: float[B, H, T, C] {
   o = nn.attend(q, k, v, within: r).o
+}
+
+/// One denoising step, `now` counting from 1. Full attention for the first `skip` of the `steps` and in the one after them,
+/// which computes the pattern; all later steps read it. The pattern is a state `r`: it belongs to the caller.
+fn sparsed(
+  q: float[B, H, T, C], k: float[B, H, S, C], v: float[B, H, S, C],
+  now: i32, prompt: i32, steps: int, skip: pct = 20%, density: pct = 30%, block: int = 128,
+) -> o: float[B, H, T, C] {
+  first   = floor(steps * skip) + 1
+  state r = block_pattern(q, k, prompt, density: density, block: block) when now == first
+  o       = if now <= first { nn.attend(q, k, v).o } else { nn.attend(q, k, v, within: r).o }
 }

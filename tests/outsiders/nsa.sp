@@ -2,7 +2,7 @@
 
 use std.nn
 
-axis B = 1..4, T = 1..256, S = 256, I = 63, J = 16
+axis B = 1..4, T = 1..256, S = 16..256
 
 model attn {
   axes { D = 32, KV = 2, G = 2, C = 16, X = 16, R = 8, E = 3, M = 4, O = 2 }
@@ -13,17 +13,17 @@ model attn {
 }
 
 /// Windows of 8 raw keys, one every 4, mapped by a matrix for each KV head.
-fn compress(k: f32[B, KV, S, C], w: f32[KV, R, X, C], pe: f32[R, X]) -> y: f32[B, KV, I, C] {
+fn compress(k: f32[B, KV, S, C], w: f32[KV, R, X, C], pe: f32[R, X]) -> y: f32[B, KV, I, C] where I = (S - 8) / 4 + 1 {
   bias[kv, c] = w[kv, r, x, c] * pe[r, x]
   y[b, kv, i, c] = w[kv, r, x, c] * k[b, kv, 4 * i + r, x + 0] + bias[kv, c]
 }
 
 /// A block is scored by the windows that touch it (weights 1, 2, 2, 2, 1), summed over the query heads of its KV head.
-fn pool(p: f32[B, KV, G, T, I]) -> y: f32[B, T, KV, J] {
+fn pool(p: f32[B, KV, G, T, I]) -> y: f32[B, T, KV, J] where J = (I + 1) / 4 {
   y[b, t, kv, j] = sum(p[b, kv, g, t, 4 * j + m + o - 1] over g in G, m in M, o in O)
 }
 
-fn read(u: f32[B, T, D], q: f32[B, KV, G, T, C], k: f32[B, KV, S, C], v: f32[B, KV, S, C]) -> o: f32[B, KV, G, T, C] {
+fn read(u: f32[B, T, D], q: f32[B, KV, G, T, C], k: f32[B, KV, S, C], v: f32[B, KV, S, C]) -> o: f32[B, KV, G, T, C] where J = S / 16 {
   kc = compress(k, attn.ck, attn.pe)
   vc = compress(v, attn.cv, 0 * attn.pe)
   logit[b, kv, g, t, i] = q[b, kv, g, t, c] * kc[b, kv, i, c] / 4

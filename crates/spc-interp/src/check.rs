@@ -1,9 +1,9 @@
 //! Checks weights against their constraints, without projecting them.
 use crate::project::{kept_masks, no_groups, present};
-use crate::select::{Choice, Masks, Place, Ranking, Sentence, Values};
+use crate::select::{Choice, Given, Masks, Place, Ranking, Sentence, Values};
 use crate::{ProjectError, Weights};
 use spc_base::Bug;
-use spc_ir::{Amount, Overlap, Require, Score};
+use spc_ir::{Amount, Overlap, Require};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -67,7 +67,7 @@ pub fn verify_requires(requires: &[Require], weights: &dyn Weights) -> Result<()
             let names: Vec<&str> = k.members.iter().map(|m| m.weight.as_str()).collect();
             let mut later = r.keeps[i + 1..].iter().chain(requires[n + 1..].iter().flat_map(|r| &r.keeps));
             let touched = later.any(|k| k.members.iter().any(|m| names.contains(&m.weight.as_str())));
-            let known = !matches!(k.score, Score::Data(_)) && !k.score.needs_gradients();
+            let known = k.score.is_of_weights();
             let by_score = matches!(k.amount, Amount::Above(_)) && known && !touched;
             let ranking = if by_score { Ranking::Score } else { Ranking::Present };
             let s = Sentence::new(r, i, &inside)?;
@@ -76,7 +76,7 @@ pub fn verify_requires(requires: &[Require], weights: &dyn Weights) -> Result<()
                 Some(Overlap::Latent) => Some(latent(&s, weights, &alive)?),
                 _ => None,
             };
-            s.choose(Values { weights, gradients: None }, &alive, ranking, &mut |c| {
+            s.choose(Values { weights, given: Given::default() }, &alive, ranking, &mut |c| {
                 if let Some(cover) = &cover {
                     let mut spent = 0u64;
                     for p in cover.iter().filter(|p| c.ranked.contains(p)) {
@@ -137,10 +137,10 @@ fn latent(s: &Sentence, weights: &dyn Weights, alive: &Masks) -> Result<Vec<Plac
             }
         });
     }
-    let known = !matches!(s.keep.score, Score::Data(_)) && !s.keep.score.needs_gradients();
+    let known = s.keep.score.is_of_weights();
     if known {
         let mut best: Vec<Place> = Vec::new();
-        s.choose(Values { weights, gradients: None }, alive, Ranking::Score, &mut |c| {
+        s.choose(Values { weights, given: Given::default() }, alive, Ranking::Score, &mut |c| {
             best.extend(c.ranked.iter().zip(c.chosen).filter(|(_, chosen)| **chosen).map(|(p, _)| *p));
             Ok(())
         })?;

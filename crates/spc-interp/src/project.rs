@@ -1,6 +1,6 @@
 //! The reference projection: applies constraints to weights, once, in file order.
 use crate::Weights;
-use crate::select::{Masks, Ranking, Sentence, Values};
+use crate::select::{Given, Masks, Ranking, Sentence, Values};
 use spc_base::{Bug, Code, Diagnostic, codes};
 use spc_ir::{Overlap, Require};
 use std::collections::BTreeMap;
@@ -69,6 +69,12 @@ pub enum ProjectError {
         require: String,
         weight: String,
     },
+    /// The score measures inputs over data, and no product that the data reaches reads this weight.
+    NeedsInputs {
+        require: String,
+        weight: String,
+        data: String,
+    },
     /// The number of gradients is not that of the weight's values.
     GradientLength {
         weight: String,
@@ -94,7 +100,9 @@ impl ProjectError {
             ProjectError::Tile { .. } => codes::TILE,
             ProjectError::Scope { .. } => codes::AMOUNT,
             ProjectError::Overlap { .. } => codes::OVERLAP,
-            ProjectError::NeedsData { .. } | ProjectError::NeedsGradients { .. } => codes::SCORE_INPUT,
+            ProjectError::NeedsData { .. } | ProjectError::NeedsInputs { .. } | ProjectError::NeedsGradients { .. } => {
+                codes::SCORE_INPUT
+            }
             ProjectError::GradientLength { .. } => codes::SHAPE,
             ProjectError::ScoreNotFinite { .. } => codes::NOT_FINITE,
             ProjectError::Bug(_) => return None,
@@ -141,6 +149,9 @@ impl fmt::Display for ProjectError {
             }
             ProjectError::NeedsGradients { require, weight } => {
                 write!(f, "`{require}` chooses by gradients, and none are given for `{weight}`")
+            }
+            ProjectError::NeedsInputs { require, weight, data } => {
+                write!(f, "`{require}` measures the inputs of `{weight}` over `{data}`, and they are not there")
             }
             ProjectError::GradientLength { weight, want, got } => {
                 write!(f, "the gradient of `{weight}` holds {got} values, the weight {want}")
@@ -242,12 +253,21 @@ pub fn project_with(
     weights: &mut BTreeMap<String, Vec<f32>>,
     gradients: Option<&dyn Weights>,
 ) -> Result<Vec<Projected>, ProjectError> {
+    project_by(requires, weights, Given { gradients, input_norms: None })
+}
+
+/// [`project`] with all that scores may read.
+pub fn project_by(
+    requires: &[Require],
+    weights: &mut BTreeMap<String, Vec<f32>>,
+    given: Given<'_>,
+) -> Result<Vec<Projected>, ProjectError> {
     let mut alive = present(requires, weights)?;
     let mut reports = Vec::new();
     for r in requires {
         let mut inside = Masks::new();
         for i in 0..r.keeps.len() {
-            let (report, kept) = one(r, i, &inside, Values { weights: &*weights, gradients }, &mut alive)?;
+            let (report, kept) = one(r, i, &inside, Values { weights: &*weights, given }, &mut alive)?;
             reports.push(report);
             inside = kept;
         }

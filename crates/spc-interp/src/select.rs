@@ -27,11 +27,19 @@ pub(crate) enum Ranking {
 /// Rank of a group without any present element.
 pub(crate) const ABSENT: f64 = f64::NEG_INFINITY;
 
-/// Weights, and gradients where the caller has them.
+/// What scores may read beside the weights: by name of weight, and of its shape.
+#[derive(Clone, Copy, Default)]
+pub struct Given<'a> {
+    pub gradients: Option<&'a dyn Weights>,
+    /// For each element, the norm of the input that it meets: see [`crate::InputNorms`].
+    pub input_norms: Option<&'a dyn Weights>,
+}
+
+/// Weights, and what the caller has beside them.
 #[derive(Clone, Copy)]
 pub(crate) struct Values<'a> {
     pub weights: &'a dyn Weights,
-    pub gradients: Option<&'a dyn Weights>,
+    pub given: Given<'a>,
 }
 
 /// What a sentence looks at.

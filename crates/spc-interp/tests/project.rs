@@ -345,7 +345,7 @@ proptest! {
                     Score::Abs => v.iter().copied().fold(0.0, f64::max),
                     Score::Norm1 => v.iter().sum::<f64>(),
                     Score::Norm2 => v.iter().map(|x| x * x).sum::<f64>(),
-                    Score::Random(_) | Score::Map(_) | Score::Data(_) => 0.0,
+                    Score::Random(_) | Score::Map(_) | Score::Inputs(..) | Score::Data(_) => 0.0,
                 }
             };
             if matches!(k.score, Score::Random(_)) || k.floor.is_some() {

@@ -48,6 +48,8 @@ pub enum Score {
     Random(u64),
     /// The sum over a group's elements of this expression of the weight (`a0`) and its gradient (`a1`).
     Map(ScalarExpr),
+    /// As `Map`, with the norm of the input that an element meets over a data source (`a2`), and the source as written.
+    Inputs(ScalarExpr, String),
     /// A score that needs data, as written: it is checked, and cannot be computed here.
     Data(String),
 }
@@ -55,7 +57,20 @@ pub enum Score {
 impl Score {
     /// True when gradients are needed.
     pub fn needs_gradients(&self) -> bool {
-        matches!(self, Score::Map(e) if e.uses(1) > 0)
+        matches!(self, Score::Map(e) | Score::Inputs(e, _) if e.uses(1) > 0)
+    }
+
+    /// The data over which inputs are measured.
+    pub fn data(&self) -> Option<&str> {
+        match self {
+            Score::Inputs(_, data) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// True when the weights alone give the score.
+    pub fn is_of_weights(&self) -> bool {
+        !matches!(self, Score::Data(_) | Score::Inputs(..)) && !self.needs_gradients()
     }
 }
 
@@ -289,6 +304,9 @@ impl fmt::Display for Score {
             Score::Norm2 => f.write_str("norm2"),
             Score::Random(seed) => write!(f, "random({seed})"),
             Score::Map(e) => write!(f, "map {e}"),
+            Score::Inputs(e, data) => {
+                write!(f, "inputs {e} {}", serde_json::to_string(data).unwrap_or_else(|_| format!("{data:?}")))
+            }
             Score::Data(text) => {
                 write!(f, "data {}", serde_json::to_string(text).unwrap_or_else(|_| format!("{text:?}")))
             }

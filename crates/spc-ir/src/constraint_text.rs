@@ -105,6 +105,7 @@ impl<'a> Words<'a> {
             "norm1" => Score::Norm1,
             "norm2" => Score::Norm2,
             "map" => Score::Map(crate::ScalarExpr::parse(self.next()?)?),
+            "inputs" => Score::Inputs(crate::ScalarExpr::parse(self.next()?)?, unquote(self.next()?)?),
             "data" => Score::Data(unquote(self.next()?)?),
             other => {
                 let seed = other.strip_prefix("random").ok_or_else(|| format!("unknown score `{other}`"))?;

@@ -140,7 +140,33 @@ impl Graph {
         }
         out.terms.retain(|t| t.0 != 0);
         out.terms.sort_by_key(|t| t.1);
-        Some(out)
+        match self.parts_of_parts(&out) {
+            Some(whole) => self.flatten(&whole),
+            None => Some(out),
+        }
+    }
+
+    /// `floor((floor(a / b) + k) / c)` is `floor((a + b k) / (b c))`: one rounding in place of two, so that the same size
+    /// computed in two ways is one size. Nothing where no such part occurs, or where it would be cut off at 0.
+    fn parts_of_parts(&self, f: &Formula) -> Option<Formula> {
+        let mut rounded = f.terms.iter().filter(|(_, s)| self.formulas.get(s).is_some_and(|f| f.div > 1));
+        let (1, part) = *rounded.next()? else { return None };
+        if rounded.next().is_some() {
+            return None;
+        }
+        let inner = self.formulas.get(&part)?;
+        let mut least = i128::from(inner.add);
+        for (c, s) in &inner.terms {
+            let y = self.syms.get(s.0 as usize)?;
+            least = least.checked_add(i128::from(*c).checked_mul(i128::from(if *c >= 0 { y.lo } else { y.hi }))?)?;
+        }
+        if least < 0 {
+            return None;
+        }
+        let mut rest = f.clone();
+        rest.terms.retain(|t| t.1 != part);
+        // `a / b + rest`, all over `c`.
+        Formula { div: 1, ..rest }.plus(inner)?.times(1, f.div)
     }
 
     /// The free axis whose size is `formula`: one that there is, or a new one called `name`. Its size as a number where no
@@ -261,6 +287,27 @@ mod tests {
         assert_eq!(one(1, 0, 1).plus(&one(-1, 4, 1)).unwrap(), Formula { terms: vec![], add: 4, div: 1 });
         assert_eq!(one(4, 2, 6).times(-3, 1).unwrap(), one(-2, -1, 1));
         assert!(one(1, 0, 1).times(1, 0).is_none() && one(i64::MAX, 0, 1).times(2, 1).is_none());
+    }
+
+    #[test]
+    fn parts_of_parts_are_rounded_once() {
+        let mut g = Graph::new("g");
+        g.syms.push(Sym { name: "S".into(), lo: 16, hi: 256 });
+        let s = |add: i64, div: u64| Formula { terms: vec![(1, SymId(0))], add, div };
+        let Some(Size::Free(windows)) = g.derive("I", s(-4, 4)) else { panic!() };
+        let blocks = g.derive("J", Formula { terms: vec![(1, windows)], add: 1, div: 4 }).unwrap();
+        assert_eq!(Some(blocks), g.derive("J", s(0, 16)));
+        for n in 16..=256u64 {
+            let mut sizes = [n, 0, 0];
+            g.complete(&mut sizes);
+            assert_eq!(sizes[2], ((n - 4) / 4 + 1) / 4);
+        }
+        // Where the inner one may be cut off at 0, it stays.
+        let mut g = Graph::new("g");
+        g.syms.push(Sym { name: "S".into(), lo: 1, hi: 256 });
+        let Some(Size::Free(windows)) = g.derive("I", s(-20, 4)) else { panic!() };
+        let blocks = g.derive("J", Formula { terms: vec![(1, windows)], add: 9, div: 4 });
+        assert_ne!(blocks, g.derive("J", s(16, 16)));
     }
 
     #[test]

@@ -284,6 +284,7 @@ fn constraints_have_a_text_form() {
     let scores = [
         Score::Map(ScalarExpr::parse("(abs (mul a0 a1))").unwrap()),
         Score::Map(ScalarExpr::Arg(0)),
+        Score::Inputs(ScalarExpr::parse("(mul (abs a0) a2)").unwrap(), "calib.x".into()),
         Score::Data("wanda(calib \"x\")".into()),
         Score::Random(5),
     ];

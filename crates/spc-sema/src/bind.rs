@@ -20,6 +20,13 @@ pub fn check_stored(model: &Model, stored: &[Stored]) -> Vec<Diagnostic> {
                 .at(t.span, format!("declared as `{}`", t.path));
             if let Some(near) = crate::cx::closest(&t.stored, stored.iter().map(|s| s.name.as_str())) {
                 d = d.help(format!("the file has `{near}`"));
+                // A tensor of the same shape is what was meant.
+                let sizes: Vec<u64> = t.dims.iter().map(|d| d.size.fixed().unwrap_or(0)).collect();
+                let alike = stored.iter().any(|s| s.name == near && s.shape == sizes);
+                if let Some(at) = t.stored_span {
+                    let text = if at.start == at.end { format!(" = \"{near}\"") } else { format!("\"{near}\"") };
+                    d = if alike { d.fix(at, text) } else { d.guess(at, text) };
+                }
             }
             out.push(d);
             continue;

@@ -282,7 +282,10 @@ fn add_member(
             if m.tensors.len() >= MAX_TENSORS {
                 return cx.err(codes::TOO_LARGE, t.span, "the model has too many tensors", "more than 100,000 tensors");
             }
-            let tensor = ModelTensor { path, stored, dtype: dt, dims, layer: at.layer.clone(), init, span: t.span };
+            let end = t.value.as_ref().map_or(Span { start: t.span.end, ..t.span }, |v| v.span);
+            let stored_span = (m.source.is_some() && at.stored.is_empty()).then_some(end);
+            let layer = at.layer.clone();
+            let tensor = ModelTensor { path, stored, dtype: dt, dims, layer, init, span: t.span, stored_span };
             m.tensors.push(tensor);
             (&t.name, Member::Tensor(m.tensors.len() - 1))
         }

@@ -43,6 +43,9 @@ pub struct ModelTensor {
     /// Its values where the model has no file and the caller gives none.
     pub init: Option<Init>,
     pub span: Span,
+    /// Its stored name in the program, quotes included, or the place where one would stand; none where the text of a
+    /// repetition is a part of the name.
+    pub stored_span: Option<Span>,
 }
 
 /// How a tensor begins.

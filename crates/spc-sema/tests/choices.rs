@@ -477,8 +477,8 @@ use std.nn
 axis B = 1..2, H = 2, T = 10, S = 10, C = 4
 fn f(q: f32[B, H, T, C], k: f32[B, H, S, C], v: f32[B, H, S, C]) -> (r: bool[B, H, T, S], o: f32[B, H, T, C], e: f32[B, H, T, C]) {
   r = attention.block_pattern(q, k, 4, density: 40%, block: 3)
-  o = attention.sparsed(q, k, v, r)
-  e = attention.sparsed(q, k, v, attention.block_pattern(q, k, 0, density: 100%, block: 3))
+  o = attention.attend_pattern(q, k, v, r)
+  e = attention.attend_pattern(q, k, v, attention.block_pattern(q, k, 0, density: 100%, block: 3))
 }
 fn dense(q: f32[B, H, T, C], k: f32[B, H, S, C], v: f32[B, H, S, C]) -> o: f32[B, H, T, C] {
   o = nn.attend(q, k, v).o
@@ -517,6 +517,47 @@ fn dense(q: f32[B, H, T, C], k: f32[B, H, S, C], v: f32[B, H, S, C]) -> o: f32[B
             }
         }
     }
+}
+
+#[test]
+fn a_pattern_is_computed_once_and_read_by_later_steps() {
+    let text = "
+use std.attention
+use std.nn
+axis B = 1..2, H = 2, T = 1..16, S = 1..16, C = 4
+fn step(q: f32[B, H, T, C], k: f32[B, H, S, C], v: f32[B, H, S, C], now: i32) -> o: f32[B, H, T, C] {
+  o = attention.sparsed(q, k, v, now, 4, steps: 10, density: 40%, block: 3)
+}
+fn dense(q: f32[B, H, T, C], k: f32[B, H, S, C], v: f32[B, H, S, C]) -> o: f32[B, H, T, C] {
+  o = nn.attend(q, k, v).o
+}
+fn blocks(q: f32[B, H, T, C], k: f32[B, H, S, C], v: f32[B, H, S, C], r: relation[B, H, T, S]) -> (p: bool[B, H, T, S], o: f32[B, H, T, C]) {
+  p = attention.block_pattern(q, k, 4, density: 40%, block: 3)
+  o = attention.attend_pattern(q, k, v, r)
+}";
+    let c = checked(text);
+    let mut rng = Rng::new(19);
+    let number = |n: i32| Value::I(ArrayD::from_elem(IxDyn(&[]), n));
+    let mut r = ArrayD::from_elem(IxDyn(&[1, 2, 10, 12]), false);
+    for now in 1..6 {
+        let (q, k, v) =
+            (tensor(&mut rng, &[1, 2, 10, 4]), tensor(&mut rng, &[1, 2, 12, 4]), tensor(&mut rng, &[1, 2, 12, 4]));
+        let plain = inputs(&[("q", &q), ("k", &k), ("v", &v)]);
+        let mut given = plain.clone();
+        given.insert("now".into(), number(now));
+        given.insert("r".into(), Value::B(r.clone()));
+        let out = call(&c.graphs["step"], &given, &Weights::new());
+        let mut with = plain.clone();
+        with.insert("r".into(), Value::B(r.clone()));
+        let fresh = call(&c.graphs["blocks"], &with, &Weights::new());
+        let dense = &call(&c.graphs["dense"], &plain, &Weights::new())[0];
+        // floor(10 * 20%) + 1 is 3: dense until then, computed there, read after.
+        close(out[0].as_slice().unwrap(), if now <= 3 { dense } else { &fresh[1] }.as_slice().unwrap());
+        let left = out[1].mapv(|x| x != 0.0);
+        assert_eq!(left, if now == 3 { fresh[0].mapv(|x| x != 0.0) } else { r.clone() }, "{now}");
+        r = left;
+    }
+    assert!(r.iter().any(|x| *x) && r.iter().any(|x| !*x));
 }
 
 #[test]

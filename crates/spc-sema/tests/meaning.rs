@@ -319,3 +319,16 @@ fn the_first_of_two_models_is_meant() {
         }
     }
 }
+
+#[test]
+fn shares_over_a_part_of_an_axis() {
+    let text = "axis B = 1..4, T = 1..9\n\
+        fn f(x: f32[B, T], m: bool[B, T]) -> (s: f32[B, T], l: f32[B], a: i32[B]) {\n\
+          s[b, t] = softmax(x[b, t] over t where m[b, t])\n  l[b] = logsumexp(x[b, t] over t where m[b, t])\n\
+          a[b] = argmax(x[b, t] over t where m[b, t])\n}";
+    let (x, m) = (floats(&[2, 3], &[1.0, 5.0, 1.0, 2.0, 0.0, 3.0]), bools(&[2, 3], &[1, 0, 1, 1, 1, 1]));
+    let e = |v: f64| v.exp();
+    let z = e(2.0) + e(0.0) + e(3.0);
+    let shares = [0.5, 0.0, 0.5, e(2.0) / z, e(0.0) / z, e(3.0) / z];
+    gives(text, &[("x", x), ("m", m)], &[&shares, &[1.0 + 2f64.ln(), z.ln()], &[0.0, 2.0]]);
+}

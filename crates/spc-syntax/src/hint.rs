@@ -26,7 +26,12 @@ fn word(at: &Refused<'_>) -> Option<&'static str> {
         ("multiple", "of") => "write `multiple 64`, without `of`",
         (_, "and") => "`and` is written `&&`",
         (_, "or") => "`or` is written `||`",
-        (_, "if") if at.wants_place => "an `if` is an expression: write `y = if c { a } else { b }`",
+        (_, "if") if at.wants_place && matches!(at.item, "penalty" | "update") => {
+            "an `if` is an expression, and a block gives a result by its name: `prox(x, tau) -> y { y = if c { a } else { b } }`"
+        }
+        (_, "if") if at.wants_place => {
+            "an `if` is an expression: write `y = if c { a } else { b }`, with `-> y` before the block"
+        }
         (_, "then") if at.item != "require" && at.item != "penalize" => "write `if c { a } else { b }`",
         (_, "then") if at.item == "require" => "a chain of sentences starts with `keep`, not with a pattern",
         (_, "along") => "name the axis in the scope: `per tile(in: 4)`",

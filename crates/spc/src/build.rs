@@ -45,7 +45,7 @@ pub fn build(
     if constraints == Constraints::LeftOut {
         return functions(s, source, target, names, stored, Vec::new(), Allowed::Dense);
     }
-    let (weights, projected) = project(s, &source.module, &stored)?;
+    let (weights, projected) = project(s, source, &stored)?;
     drop(stored);
     build_from(s, source, target, names, weights, projected)
 }

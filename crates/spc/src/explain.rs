@@ -71,6 +71,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
                     "bounds": f.plan.bounds,
                     "rules": f.plan.rules,
                     "layers": why,
+                    "quantize": quantized_json(&source.module.quantizes, f),
                 })
             })
             .collect();
@@ -93,6 +94,18 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
         out += &format!("\nin training\n  {}\n", crate::step::rule_lines(&source).join("\n  "));
     }
     Ok(out.into())
+}
+
+/// The weights of a function that are stored rounded: how, and the tile that shares a scale.
+fn quantized_json(list: &[Quantize], f: &crate::plan::Planned) -> Vec<serde_json::Value> {
+    let read: Vec<String> = f.graph.weights().into_iter().map(|(n, _)| n).collect();
+    let tensors = list.iter().flat_map(|q| q.tensors.iter().map(move |t| (q, t)));
+    let mine = tensors.filter(|(_, t)| read.contains(&t.weight));
+    mine.map(|(q, t)| {
+        let scale = matches!(q.to, StoredAs::Int { .. }).then_some(&t.tile);
+        json!({ "name": q.name, "weight": t.weight, "to": q.to.to_string(), "scale_per": scale })
+    })
+    .collect()
 }
 
 /// One line for each `quantize`: which tensors, to what, and what shares a scale.

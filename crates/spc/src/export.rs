@@ -23,7 +23,7 @@ pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &
     let model = choose(&source, model)?;
     let file = weight_file_of(s, &source, model, path, out)?;
     let stored = bind::weights(s, &source, &WeightSet::default())?;
-    let (weights, reports) = project(s, &source.module, &stored)?;
+    let (weights, reports) = project(s, &source, &stored)?;
     let original = s.world.weights(&file)?;
     let zeroed = zero_bytes(model, &source, &original, &weights)?;
     let narrow = narrow::tensors(model, &source, &weights)?;

@@ -24,13 +24,26 @@ pub fn fix_file(s: &mut Session<'_>, path: &Path, emit: &[Stage], dry_run: bool)
         return crate::check::check(s, path, emit).map(Done::from);
     };
     let library = s.library()?;
-    let (new, list) = mended(s, &library, &name, &old);
+    let (mut new, mut list) = mended(s, &library, &name, &old);
+    let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut checked = load_text(s, &name, &new, &base).and_then(|source| examine(s, &source, emit));
+    // What the files that the program names have to say.
+    if let Err(Failure::User(found)) = &checked {
+        let next = apply_fixes(&new, ROOT, found);
+        if !next.applied.is_empty() {
+            let mut sources = SourceMap::default();
+            sources.insert(ROOT, name.clone(), new.clone());
+            for i in next.applied {
+                list.extend(found.get(i).and_then(|d| line(d, &new, &sources)));
+            }
+            new = next.text;
+            checked = load_text(s, &name, &new, &base).and_then(|source| examine(s, &source, emit));
+        }
+    }
     let mut done = Done { text: if dry_run { unified_diff(&name, &old, &new) } else { list }, ..Done::default() };
     if new != old && !dry_run {
         s.world.write(path, new.as_bytes())?;
     }
-    let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let checked = load_text(s, &name, &new, &base).and_then(|source| examine(s, &source, emit));
     match checked {
         Ok(text) => done.text += &text,
         Err(Failure::User(list)) => done.findings = list,

@@ -81,6 +81,7 @@ mod tests {
             layer: String::new(),
             init: None,
             span: spc_base::Span::default(),
+            stored_span: None,
         }
     }
 

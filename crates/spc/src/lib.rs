@@ -32,6 +32,7 @@ mod artefact;
 mod bench;
 mod bind;
 mod build;
+mod calibrate;
 mod check;
 mod compile;
 mod cuda;

@@ -131,7 +131,9 @@ fn signature(text: &str) -> String {
             break;
         }
     }
-    text[..end].split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text[..end].split_whitespace().collect::<Vec<_>>().join(" ");
+    // Brackets that were broken over lines.
+    line.replace("( ", "(").replace(", )", ")").replace(", }", " }")
 }
 
 fn source(lib: &Library, name: &str) -> Option<String> {

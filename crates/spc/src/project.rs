@@ -1,9 +1,11 @@
 //! Applies every `require` to the weights, once.
+use crate::calibrate::input_norms;
 use crate::failure::{Failure, Res};
+use crate::load::Source;
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
-use spc_interp::{ProjectError, Projected};
+use spc_interp::{Given, ProjectError, Projected};
 use spc_ir::Require;
 use spc_sema::{Module, StoredAs};
 use std::collections::BTreeMap;
@@ -28,7 +30,8 @@ pub fn without_links(module: &Module) -> Result<(), Diagnostic> {
 
 /// Weights that satisfy every constraint, and what each sentence did. Only constrained weights are copied. A constraint
 /// that removed nothing gives the warning SP0307. What is quantised has the values that its stored form can hold.
-pub fn project(s: &mut Session<'_>, module: &Module, weights: &WeightSet) -> Res<(WeightSet, Vec<Projected>)> {
+pub fn project(s: &mut Session<'_>, source: &Source, weights: &WeightSet) -> Res<(WeightSet, Vec<Projected>)> {
+    let module = &source.module;
     without_links(module)?;
     let all = requires(module);
     let mut copies: BTreeMap<String, Vec<f32>> = BTreeMap::new();
@@ -40,8 +43,12 @@ pub fn project(s: &mut Session<'_>, module: &Module, weights: &WeightSet) -> Res
     let (mut reports, total) = (Vec::new(), all.len() as u64);
     for (done, r) in (0u64..).zip(&all) {
         s.progress.step("projecting", done, total);
-        let given = grads.as_ref().map(|g| g as &dyn spc_interp::Weights);
-        let done = spc_interp::project_with(std::slice::from_ref(r), &mut copies, given);
+        let norms = input_norms(s, source, r, weights)?;
+        let given = Given {
+            gradients: grads.as_ref().map(|g| g as &dyn spc_interp::Weights),
+            input_norms: norms.as_ref().map(|n| n as &dyn spc_interp::Weights),
+        };
+        let done = spc_interp::project_by(std::slice::from_ref(r), &mut copies, given);
         reports.extend(done.map_err(|e| blamed(e, module, &r.name))?);
     }
     s.progress.step("projecting", total, total);
@@ -51,7 +58,9 @@ pub fn project(s: &mut Session<'_>, module: &Module, weights: &WeightSet) -> Res
             let text = format!("the floor of `{}` costs more than its budget", r.name);
             s.warn(Diagnostic::warning(codes::OVER_BUDGET, text).at(r.span, "the floor is kept, the budget is not"));
         }
-        if zeroed == 0 {
+        // `keep all` is there for its groups.
+        let all = r.keeps.iter().all(|k| k.amount == spc_ir::Amount::Share { num: 1, den: 1 });
+        if zeroed == 0 && !all {
             let text = format!("`{}` removed nothing: the weights already satisfy it", r.name);
             s.warn(Diagnostic::warning(codes::REMOVED_NOTHING, text).at(r.span, "every weight stays"));
         }

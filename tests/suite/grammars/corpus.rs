@@ -116,67 +116,14 @@ impl Dice {
     }
 }
 
-/// Words that mean something only in their place, units, and plain names.
-pub const OTHER_WORDS: [&str; 58] = [
-    "keep",
-    "then",
-    "min",
-    "every",
-    "until",
-    "when",
-    "always",
-    "except",
-    "multiple",
-    "on_overlap",
-    "state",
-    "apply",
-    "freeze",
-    "restart",
-    "sweep",
-    "observe",
-    "radial",
-    "groups",
-    "like",
-    "above",
-    "ragged",
-    "pad",
-    "first",
-    "last",
-    "cost",
-    "energy",
-    "axes",
-    "from",
-    "phase",
-    "joint",
-    "forward",
-    "grad",
-    "step",
-    "refresh",
-    "value",
-    "prox",
-    "steps",
-    "tokens",
-    "MiB",
-    "x",
-    "w1",
-    "F",
-    "net",
-    "_",
-    "elements",
-    "tensor",
-    "layer",
-    "f32",
-    "of",
-    "per",
-    "by",
-    "in",
-    "if",
-    "else",
-    "over",
-    "where",
-    "model",
-    "to",
-];
+/// Names, and words that are names where they mean nothing.
+const NAMES: [&str; 9] = ["x", "w1", "F", "net", "_", "elements", "tensor", "layer", "f32"];
+
+/// Words of the grammar, and names: reserved words, words that mean something only in their place, units, hooks.
+fn vocabulary() -> Vec<&'static str> {
+    let grammar = spc_grammar::INNER_WORDS.iter().chain(&spc_grammar::PLACE_WORDS);
+    grammar.chain(&spc_grammar::UNITS).chain(&spc_grammar::HOOKS).chain(&NAMES).chain(&["model"]).copied().collect()
+}
 
 const MARKS: [&str; 34] = [
     "(", ")", "[", "]", "{", "}", ",", ":", "=", "->", "=>", "..", ".", "*", "+", "-", "^", "/", "&&", "||", "<=",
@@ -226,7 +173,7 @@ pub fn mutant(text: &str, dice: &mut Dice) -> String {
         2 => dice.pick(&NUMBERS),
         3 => dice.pick(&spc_grammar::ITEM_WORDS),
         4 => dice.pick(&spc_grammar::INNER_WORDS),
-        5 | 6 => dice.pick(&OTHER_WORDS),
+        5 | 6 => dice.pick(&vocabulary()),
         _ => list[words[dice.below(words.len())]],
     };
     let mut out: Vec<String> = list.iter().map(|t| (*t).to_string()).collect();

@@ -1,6 +1,6 @@
 //! The weights, groups and scopes of a constraint, numbered one after the other.
 use super::MethodError;
-use crate::select::{Masks, Ranking, Sentence, Values};
+use crate::select::{Given, Masks, Ranking, Sentence, Values};
 use crate::{Real, project_with};
 use spc_base::Bug;
 use spc_ir::method::{GroupWeight, Moment, Schedule, Unit, Weighing};
@@ -72,7 +72,7 @@ impl Cover {
         c.scope = vec![0; lists.len()];
         c.nested = overlaps.then_some(lists);
         let mut scopes = 0;
-        let all = Values { weights: &values, gradients: None };
+        let all = Values { weights: &values, given: Given::default() };
         s.choose(all, &alive, Ranking::Present, &mut |choice| {
             for (space, g) in choice.ranked {
                 c.scope[(first[*space as usize] + g) as usize] = scopes;

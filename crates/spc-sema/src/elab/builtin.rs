@@ -7,10 +7,16 @@ use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{BinFn, DType, Dim, Op, Size, UnFn};
 use spc_syntax::ast::{Arg, Ident};
 
-const LATER: &[&str] = &["top", "root", "sort"];
+/// Functions of hooks, and what a function has instead.
+const OF_HOOKS: [(&str, &str); 4] = [
+    ("top", "choose with `select(keep 4 of slices(S) per B by x)`"),
+    ("root", "write the steps of an iteration as statements"),
+    ("previous", "what one call leaves for the next is a `state`"),
+    ("unbias", "divide by `1 - pow(beta, n)`"),
+];
 
 /// Names of all functions of the language, for suggestions.
-pub(super) const NAMES: &[&str] = &[
+pub(crate) const NAMES: &[&str] = &[
     "sum",
     "mean",
     "max",
@@ -20,6 +26,8 @@ pub(super) const NAMES: &[&str] = &[
     "softmax",
     "logsumexp",
     "argmax",
+    "any",
+    "all",
     "exp",
     "log",
     "sqrt",
@@ -70,8 +78,17 @@ impl Elab<'_, '_> {
             "append" => return self.append(frame, span, args),
             "empty" => return self.empty_cache(span, args),
             "rank" => return self.rank_of(frame, span, args),
-            n if LATER.contains(&n) => return self.cx.not_yet(name.span, &format!("`{n}`")),
-            _ => {}
+            n => {
+                if let Some((_, instead)) = OF_HOOKS.iter().find(|h| h.0 == n) {
+                    let d = Diagnostic::error(
+                        codes::WRONG_KIND,
+                        format!("`{n}` belongs to the hooks of updates and penalties"),
+                    )
+                    .at(name.span, "not in a function")
+                    .help(*instead);
+                    return self.cx.report(d);
+                }
+            }
         }
         let one = UnFn::from_name(name.as_str()).filter(|f| *f != UnFn::Not && *f != UnFn::Neg);
         if one.is_none() && two.is_none() && !matches!(name.as_str(), "float" | "clip" | "sign") {

@@ -5,7 +5,7 @@
 //! that names it inside index notation (`'d`). Two dimensions meet when their labels agree.
 mod affine;
 mod alone;
-mod builtin;
+pub(crate) mod builtin;
 mod cache;
 mod call;
 mod choose;

@@ -87,9 +87,6 @@ impl Elab<'_, '_> {
             over.push(n);
             guards.push(member_of_set(set, n));
         }
-        if !guards.is_empty() && !matches!(f, Along::Reduce(f) if f != ReduceFn::ArgMax) && f != Along::Count {
-            return self.cx.not_yet(a.span, &format!("`{}` over a part of an axis", word.name));
-        }
         let labels = self.over_labels(frame, &over)?;
         let keeps = f == Along::Softmax;
         let counted = a.within.is_some();
@@ -106,6 +103,12 @@ impl Elab<'_, '_> {
             Ok((guard, v))
         })?;
         let labels = if over.is_empty() { self.all_labels(&v, guard.as_ref(), word, span)? } else { labels };
+        // What is left out has no share, and is never the greatest.
+        let shares = matches!(f, Along::Softmax | Along::LogSumExp | Along::Reduce(ReduceFn::ArgMax));
+        let (guard, v) = match guard {
+            Some(g) if shares => (None, self.select(span, &Val::Tensor(g), &v, &Val::Num(f64::NEG_INFINITY))?),
+            guard => (guard, v),
+        };
         match f {
             Along::Reduce(f) => self.guarded(span, f, guard.as_ref(), &v, &labels, a.span),
             Along::Count => {

@@ -8,6 +8,8 @@ pub enum Class {
     Group,
     Scope,
     Score,
+    /// How quantised weights are stored.
+    Form,
     Role,
     Value,
     /// What a percentage may be counted in.
@@ -35,8 +37,6 @@ const fn b(name: &'static str, class: Class, form: &'static str, doc: &'static s
 /// All of them; a name occurs once for each class.
 pub const BUILTINS: &[Builtin] = &[
     b("f32", Class::Type, "f32[..]", "32-bit floating point."),
-    b("f16", Class::Type, "f16[..]", "16-bit floating point."),
-    b("bf16", Class::Type, "bf16[..]", "16-bit floating point with the range of f32."),
     b("i32", Class::Type, "i32[..]", "32-bit integer."),
     b("bool", Class::Type, "bool[..]", "True or false. Bool times number is the number or 0."),
     b("float", Class::Type, "float[..]", "Any floating type, the same one throughout a call."),
@@ -65,6 +65,36 @@ pub const BUILTINS: &[Builtin] = &[
     b("mean", Class::Function, "mean(e over i)", "The mean along an index."),
     b("pow", Class::Function, "pow(x, y)", "x to the power y."),
     b("size", Class::Function, "size(A)", "The size of an axis. As a report or promise: bytes of the packed weights."),
+    b("float", Class::Function, "float(n)", "An i32 or bool tensor as f32."),
+    b("product", Class::Function, "product(e over i)", "The product along an index."),
+    b("any", Class::Function, "any(m over i)", "Whether one of the entries is true."),
+    b("argmax", Class::Function, "argmax(e over i)", "The index of the largest entry, the first of several."),
+    b("softmax", Class::Function, "softmax(a over S)", "Shares of exp(a) along an axis."),
+    b("logsumexp", Class::Function, "logsumexp(e over i)", "log(sum(exp(e) over i)), without overflow."),
+    b("last", Class::Function, "last(x, along: T)", "The slice at the greatest index of an axis."),
+    b("concat", Class::Function, "concat(a, b, along: D)", "Values joined along an axis."),
+    b("gather", Class::Function, "gather(x, r)", "x where the relation holds, 0 elsewhere."),
+    b("append", Class::Function, "append(cache, k: k, v: v)", "A cache with new keys and values at its end."),
+    b("empty", Class::Function, "empty()", "A cache without tokens."),
+    b(
+        "top",
+        Class::Function,
+        "top(n, by: abs(w), among: m, per: c)",
+        "In an update: the n best groups of each scope of a constraint.",
+    ),
+    b(
+        "root",
+        Class::Function,
+        "root((t) => f, 0..inf)",
+        "In a penalty of groups: where a nondecreasing function is 0.",
+    ),
+    b("unbias", Class::Function, "unbias(x, beta)", "In an update: a moving average as if it had always run."),
+    b(
+        "input_norm",
+        Class::Function,
+        "input_norm(x)",
+        "In a score: the norm of the input that a weight meets, over data.",
+    ),
     b("select", Class::Function, "select(keep ..)", "Which groups the sentence keeps, as a mask or relation."),
     b("count", Class::Function, "count(m)", "How many entries are true."),
     b("rank", Class::Function, "rank(x over i)", "The place of each entry in descending order."),
@@ -87,6 +117,10 @@ pub const BUILTINS: &[Builtin] = &[
     b("norm1", Class::Score, "by norm1", "The sum of absolute values of a group."),
     b("norm2", Class::Score, "by norm2", "The Euclidean norm of a group."),
     b("random", Class::Score, "by random(seed)", "A fixed pseudo-random order."),
+    b("int8", Class::Form, "to int8", "8-bit integers with a scale for each tile."),
+    b("int4", Class::Form, "to int4", "4-bit integers with a scale for each tile."),
+    b("f16", Class::Form, "to f16", "16-bit floating point."),
+    b("bf16", Class::Form, "to bf16", "16-bit floating point with the range of f32."),
     b("in", Class::Role, "in", "The axes of a weight that its product sums over."),
     b("out", Class::Role, "out", "The axes of a weight that its product does not sum over."),
     b("all", Class::Role, "all", "The whole axis."),
@@ -144,4 +178,34 @@ pub fn find(name: &str) -> Option<usize> {
 /// The first builtin of a name.
 pub fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTINS.get(find(name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cx::Cx;
+    use spc_syntax::ast::Ident;
+
+    fn of(class: Class) -> impl Iterator<Item = &'static str> {
+        BUILTINS.iter().filter(move |b| b.class == class).map(|b| b.name)
+    }
+
+    /// The lists that completion and hover show are those that the checker accepts.
+    #[test]
+    fn the_lists_are_those_of_the_checker() {
+        for name in of(Class::Type) {
+            let span = spc_base::Span::default();
+            let tensor = crate::model::dtype(&mut Cx::default(), &Ident { name: name.into(), span }).is_ok();
+            let other = matches!(name, "int" | "amount" | "pct" | "constraint" | "cache");
+            assert!(tensor != other, "{name}");
+        }
+        for name in crate::elab::builtin::NAMES {
+            assert!(BUILTINS.iter().any(|b| b.name == *name), "`{name}` is missing");
+        }
+        let mut forms: Vec<&str> = of(Class::Form).collect();
+        forms.sort_unstable();
+        let mut known = crate::require::FORMS.to_vec();
+        known.sort_unstable();
+        assert_eq!(forms, known);
+    }
 }

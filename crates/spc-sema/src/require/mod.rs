@@ -13,6 +13,8 @@ mod select;
 mod tile;
 
 pub use order::{by_weight, check_order};
+#[cfg(test)]
+pub(crate) use quantize::FORMS;
 pub use quantize::check_twice;
 pub use select::tensors_below;
 

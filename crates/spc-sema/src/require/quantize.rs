@@ -8,7 +8,7 @@ use spc_base::{Diagnostic, Span, codes};
 use spc_ir::{DType, Tail};
 use spc_syntax::ast::{Arg, Expr, ExprKind, QuantizeItem};
 
-const FORMS: [&str; 4] = ["int8", "int4", "f16", "bf16"];
+pub const FORMS: [&str; 4] = ["int8", "int4", "f16", "bf16"];
 
 impl Resolver<'_> {
     pub fn quantize(&self, cx: &mut Cx, q: &QuantizeItem, span: Span, name: String) -> Res<Quantize> {

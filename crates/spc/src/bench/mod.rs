@@ -108,7 +108,7 @@ pub fn bench_file(s: &mut Session<'_>, path: &Path, what: &Bench) -> Res<Done> {
     known_axes(&graphs, &what.sizes)?;
     let on = s.cpu(t.threads);
     let stored = bind::weights(s, &source, &WeightSet::default())?;
-    let (weights, projected) = project(s, &source.module, &stored)?;
+    let (weights, projected) = project(s, &source, &stored)?;
     let world = s.world;
     let heard = |done, total| s.progress.step("measuring the machine", done, total);
     let machine = Machine::measure(on.isa, on.threads, &|| world.now(), &heard)?;

@@ -123,7 +123,8 @@ fn choose_run<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Run> {
         (None, [only]) => Ok(only),
         (None, []) => Err(Failure::usage(
             Diagnostic::error(codes::NO_RUN, "the program has no `run`")
-                .help("call a function: `--fn NAME --in PARAMETER=FILE.npy`"),
+                .help("call a function: `--fn NAME --in PARAMETER=FILE.npy`")
+                .help("`spc verify` evaluates the `expect` items, which need no `run`"),
         )),
         (None, _) => Err(missing("the program has several runs, and none was chosen".into())),
     }
@@ -179,7 +180,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         pack_weights(s, &planned, &stored, &mut packed)?;
         Version::new(planned, &packed, &stored, on)?
     };
-    let (weights, projected) = project(s, &source.module, &stored)?;
+    let (weights, projected) = project(s, source, &stored)?;
     let mut build = build_from(s, source, t.clone(), &names, weights, projected)?;
     let promised = static_expects(source, &build)?;
     build.release()?;

@@ -141,6 +141,7 @@ registry! {
     STALE_PLAN = "SP0603", "the plan is stale";
     NO_IMAGES = "SP0604", "no CUDA images were built";
     UNSUPPORTED = "SP0605", "the target cannot run this";
+    CONSTANTS = "SP0640", "a file of constants cannot be used";
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod bind;
 mod build;
 mod check;
 mod compile;
+mod constants;
 mod cuda;
 mod data;
 mod engine;
@@ -70,9 +71,10 @@ pub use value::{Input, Results};
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
 /// `spc` command and tests; no promise of stability.
 pub mod driver {
-    pub use crate::bench::{Bench, bench_file};
+    pub use crate::bench::{Bench, bench_file, check_model_here};
     pub use crate::check::{Stage, check};
     pub use crate::compile::{Compile, compile_file};
+    pub use crate::constants::{calibrate_machine, read_constants};
     pub use crate::explain::{Explain, explain_code, explain_file};
     pub use crate::export::export_file;
     pub use crate::failure::{Failure, Res, exit_code};

@@ -1,0 +1,101 @@
+//! The constants of the cost model: shipped, or of a file; and `spc calibrate`, which writes one.
+use crate::failure::Res;
+use crate::run::Done;
+use crate::session::Session;
+use spc_base::{Diagnostic, codes};
+use spc_cpu::Isa;
+use spc_layout::{Constants, CostTable};
+use spc_report::{Align, Table, percent};
+use spc_sema::{Target, TargetKind};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Largest file of constants that is read.
+const LIMIT: u64 = 1 << 20;
+
+/// Reads a file of constants.
+///
+/// # Errors
+/// SP0401 where it cannot be read, SP0640 where it cannot be used.
+pub fn read_constants(s: &Session<'_>, path: &Path) -> Res<Constants> {
+    let bad = |why: String| {
+        let text = format!("`{}` cannot be used as constants: {why}", path.display());
+        Diagnostic::error(codes::CONSTANTS, text).help("`spc calibrate -o FILE` writes a new one")
+    };
+    let bytes = s.world.read(path, LIMIT)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(bad("it is larger than 1 MiB".into()).into());
+    }
+    let text = String::from_utf8(bytes).map_err(|_| bad("it is no text".into()))?;
+    Ok(Constants::parse(&text).map_err(bad)?)
+}
+
+/// The table of an instruction set: those of the same vectors share one.
+fn cpu(isa: Isa) -> &'static str {
+    match isa.lanes() {
+        16 => "avx512",
+        8 => "avx2",
+        _ => "clif",
+    }
+}
+
+/// The table of a GPU architecture.
+fn gpu(arch: Option<&str>) -> &'static str {
+    match arch {
+        Some(a) if a.starts_with("sm_8") => "a100",
+        _ => "h100",
+    }
+}
+
+/// The constants that price plans for a target: of the file that the session names, else those that come with spc. The file
+/// decides alone for CPUs; one without GPUs leaves those to the shipped ones.
+pub fn cost_table(s: &Session<'_>, target: &Target) -> Res<CostTable> {
+    let name = match target.kind {
+        TargetKind::Cpu => cpu(s.cpu(1).isa),
+        TargetKind::Cuda => gpu(target.arch.as_deref()),
+    };
+    let missing = |what: &str| spc_base::Bug::new(format!("no shipped constants for {what}"));
+    if let Some(path) = &s.options.constants {
+        let own = read_constants(s, path)?;
+        match own.tables.get(name) {
+            Some(t) => return Ok(t.clone()),
+            None if target.kind == TargetKind::Cuda => {}
+            None => {
+                let text = format!("`{}` has no constants for `{name}`", path.display());
+                let help = format!("`spc calibrate --isa {name} -o FILE` measures them");
+                return Err(Diagnostic::error(codes::CONSTANTS, text).help(help).into());
+            }
+        }
+    }
+    let shipped = Constants::shipped()?;
+    Ok(shipped.tables.get(name).cloned().ok_or_else(|| missing(name))?)
+}
+
+/// Measures the machine for these instruction sets and writes a file of constants; into the text where there is none to write.
+pub fn calibrate_machine(s: &mut Session<'_>, isas: &[Isa], out: Option<&PathBuf>) -> Res<Done> {
+    use Align::{Left, Right};
+    let mut tables = BTreeMap::new();
+    let mut t = Table::new([("code", Left), ("kernels", Left), ("measured", Right), ("median error", Right)]);
+    for (i, isa) in isas.iter().enumerate() {
+        // Of those that share a table, the last and widest is measured.
+        if isas[i + 1..].iter().any(|o| cpu(*o) == cpu(*isa)) {
+            continue;
+        }
+        if !isa.is_available() {
+            let text = format!("this machine cannot run `{}` code, so it cannot be measured", isa.name());
+            return Err(Diagnostic::error(codes::UNSUPPORTED, text).into());
+        }
+        let task = format!("measuring {}", isa.name());
+        let world = s.world;
+        let heard = |done, total| s.progress.step(&task, done, total);
+        let (table, explained) = spc_bench::calibrate(*isa, &|| world.now(), &heard)?;
+        for e in explained {
+            t.row([cpu(*isa).to_string(), e.family.to_string(), e.samples.to_string(), percent(e.error)]);
+        }
+        tables.insert(cpu(*isa).to_string(), table);
+    }
+    let text = Constants::new(tables).to_json().map_err(spc_base::Bug::new)?;
+    let Some(path) = out else { return Ok(text.into()) };
+    s.world.write(path, text.as_bytes())?;
+    Ok(format!("{}wrote {}\n", t.render(), path.display()).into())
+}

@@ -229,6 +229,9 @@ pub enum Command {
     Std {
         /// A module such as nn, or an item such as nn.linear.
         name: Option<String>,
+        /// Print signatures and documentation, in Markdown.
+        #[arg(long)]
+        docs: bool,
     },
     /// Write the weights with every `require` applied.
     Export {

@@ -97,7 +97,7 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
         }
         // Done before there is a session.
         Command::Lsp => Ok(Done::default()),
-        Command::Std { name } => driver::show_library(s, name.as_deref()),
+        Command::Std { name, docs } => driver::show_library(s, name.as_deref(), *docs),
         Command::Fmt { paths, check } => driver::format_paths(s, &FormatFiles { paths: paths.clone(), check: *check }),
         Command::Step {
             file, weights, grads, state, step, steps, lr, optimizer, momentum, weight_decay, out, ..

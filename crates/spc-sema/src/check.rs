@@ -172,7 +172,6 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         let Ok(update) = method::rules::update_of(&mut cx, &names, &sentence) else { continue };
         let before = cx.diags.len();
         let keeps = resolver.keeps(&mut cx, &mut sentence);
-        let keeps = keeps.and_then(|k| require::refuse_tree(&mut cx, &sentence, k));
         out.kind = core_item(&sentence);
         if !complete {
             // What the missing functions would have read is not known.

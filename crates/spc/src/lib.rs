@@ -54,6 +54,7 @@ mod project;
 mod random;
 mod run;
 mod session;
+mod states;
 mod share;
 mod step;
 mod target;

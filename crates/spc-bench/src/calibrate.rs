@@ -47,9 +47,16 @@ pub struct Explained {
     pub error: f64,
 }
 
-/// Measures a machine: a table for `isa`, and how well it explains what was measured. `heard` is told how far it is.
-pub fn calibrate(isa: Isa, now: Clock<'_>, heard: &dyn Fn(u64, u64)) -> Result<(CostTable, Vec<Explained>), Bug> {
-    let total = (KINDS.len() * SHAPES.len()) as u64 + 2;
+/// Measures a machine: a table for `isa`, and how well it explains what was measured. `heard` is told how far it is. `quick`
+/// measures two small shapes only: enough to see that it works, not to trust its choices on large layers.
+pub fn calibrate(
+    isa: Isa,
+    quick: bool,
+    now: Clock<'_>,
+    heard: &dyn Fn(u64, u64),
+) -> Result<(CostTable, Vec<Explained>), Bug> {
+    let shapes = if quick { &SHAPES[..2] } else { &SHAPES[..] };
+    let total = (KINDS.len() * shapes.len()) as u64 + 2;
     heard(0, total);
     let machine = Machine::measure(isa, 1, now, &|_, _| {})?;
     let per_us = |gb: f64| ((gb * 1000.0).round() as u64).clamp(1, 1_000_000_000);
@@ -74,7 +81,7 @@ pub fn calibrate(isa: Isa, now: Clock<'_>, heard: &dyn Fn(u64, u64)) -> Result<(
     let (mut explained, mut converting, mut done) = (Vec::new(), Vec::new(), 2u64);
     for kind in &KINDS {
         let mut list: Vec<Sample> = Vec::new();
-        for (o, k) in SHAPES {
+        for &(o, k) in shapes {
             heard(done, total);
             done += 1;
             for (i, name) in kind.layouts.iter().enumerate() {
@@ -135,4 +142,19 @@ fn elements(table: &mut CostTable, isa: Isa, now: Clock<'_>) -> Result<(), Bug> 
     let exp = pointwise(ScalarExpr::un(UnFn::Exp, ScalarExpr::Arg(0)))?;
     table.call_ps = (exp - one).max(1.0) as u64;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quick_table_explains_what_was_measured_and_is_sound() {
+        let start = std::time::Instant::now();
+        let (table, explained) = calibrate(Isa::native(), true, &|| start.elapsed(), &|_, _| {}).unwrap();
+        assert_eq!(explained.len(), KINDS.len());
+        assert!(explained.iter().all(|e| e.samples > 0 && e.error < 1.0), "{explained:?}");
+        let named = spc_layout::Constants::new([("x".to_string(), table)].into_iter().collect());
+        assert_eq!(spc_layout::Constants::parse(&named.to_json().unwrap()), Ok(named));
+    }
 }

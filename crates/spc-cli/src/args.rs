@@ -179,6 +179,9 @@ pub enum Command {
         /// Instruction sets to measure; all that the machine has if left out.
         #[arg(long, value_delimiter = ',', value_parser = isa, value_name = "NAME")]
         isa: Vec<Isa>,
+        /// Two small shapes only: to try it, not to trust it.
+        #[arg(long)]
+        quick: bool,
     },
     /// Write programs in the one style. Comments stay.
     Fmt {

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 /// Measures the machine and writes what was found to its place.
-fn calibrate(s: &mut Session<'_>, out: Option<&Path>, isa: &[Isa]) -> Res<Done> {
+fn calibrate(s: &mut Session<'_>, out: Option<&Path>, isa: &[Isa], quick: bool) -> Res<Done> {
     let all: Vec<Isa> = Isa::ALL.into_iter().filter(|i| i.is_available()).collect();
     let isas = if isa.is_empty() { &all[..] } else { isa };
     let place = match out {
@@ -52,7 +52,7 @@ fn calibrate(s: &mut Session<'_>, out: Option<&Path>, isa: &[Isa]) -> Res<Done> 
         // Where it cannot be made, writing the file says so.
         let _ = std::fs::create_dir_all(folder);
     }
-    driver::calibrate_machine(s, isas, place.as_ref())
+    driver::calibrate_machine(s, isas, quick, place.as_ref())
 }
 
 /// Does a command.
@@ -88,7 +88,7 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json })
         }
         Command::Bench { file: None, json, .. } => driver::check_model_here(s, *json),
-        Command::Calibrate { out, isa } => calibrate(s, out.as_deref(), isa),
+        Command::Calibrate { out, isa, quick } => calibrate(s, out.as_deref(), isa, *quick),
         Command::Bench { file: Some(file), batch, sizes, functions, pairs, seconds, json, target, .. } => {
             let budget = Budget { pairs: *pairs as usize, seconds: *seconds };
             let (batches, sizes, functions) = (batch.clone(), sizes.clone(), functions.clone());

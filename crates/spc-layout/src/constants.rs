@@ -16,11 +16,11 @@ pub struct Constants {
 /// The format that this version writes and reads.
 pub const CONSTANTS_FORMAT: u32 = 1;
 
-/// GPUs by their data sheets: TFLOP/s of f32 without tensor cores, GB/s of memory, MiB of second-level cache.
+/// GPUs by their data sheets: GFLOP/s of f32 without tensor cores, GB/s of memory, MiB of second-level cache.
 const GPUS: [(&str, &str, u64, u64, u64); 3] = [
-    ("a100", "the NVIDIA A100 80GB data sheet, SXM", 19, 2039, 40),
-    ("h100", "the NVIDIA H100 data sheet, SXM", 67, 3350, 50),
-    ("h200", "the NVIDIA H200 data sheet, SXM", 67, 4800, 50),
+    ("a100", "the NVIDIA A100 80GB data sheet, SXM", 19_500, 2039, 40),
+    ("h100", "the NVIDIA H100 data sheet, SXM", 67_000, 3350, 50),
+    ("h200", "the NVIDIA H200 data sheet, SXM", 67_000, 4800, 50),
 ];
 
 /// Greatest time of any single thing, in the unit of its field.
@@ -79,8 +79,8 @@ impl Constants {
     pub fn shipped() -> Result<Constants, spc_base::Bug> {
         let measured = Constants::parse(include_str!("../constants.json"));
         let mut tables = measured.map_err(|e| spc_base::Bug::new(format!("constants.json: {e}")))?.tables;
-        for (name, sheet, tflops, gb_per_s, cache) in GPUS {
-            tables.insert(name.into(), CostTable::gpu(name, sheet, tflops, gb_per_s, cache << 20));
+        for (name, sheet, gflops, gb_per_s, cache) in GPUS {
+            tables.insert(name.into(), CostTable::gpu(name, sheet, gflops, gb_per_s, cache << 20));
         }
         Ok(Constants::new(tables))
     }

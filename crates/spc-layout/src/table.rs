@@ -142,13 +142,13 @@ impl CostTable {
         }
     }
 
-    /// A GPU at the peak rates of its data sheet: f32 multiply-adds in TFLOP/s (without tensor cores), memory in GB/s and
+    /// A GPU at the peak rates of its data sheet: f32 operations in GFLOP/s (without tensor cores), memory in GB/s and
     /// bytes of the second-level cache. What a layout costs beside that stands in the same proportion as in portable CPU
     /// code; neither that nor the launch was measured.
-    pub fn gpu(name: &str, sheet: &str, tflops: u64, gb_per_s: u64, cache: u64) -> CostTable {
+    pub fn gpu(name: &str, sheet: &str, gflops: u64, gb_per_s: u64, cache: u64) -> CostTable {
         let base = CostTable::clif_x86_64_v1();
-        // Half a multiply-add is one operation: 2000 / TFLOP/s femtoseconds.
-        let scale = |fs: u64| (fs.saturating_mul(2000) / tflops.max(1) / base.dense_rm.mul_fs).max(1);
+        // A multiply-add is two operations.
+        let scale = |fs: u64| (fs.saturating_mul(2_000_000) / gflops.max(1) / base.dense_rm.mul_fs).max(1);
         let rates = |r: Rates| Rates {
             mul_fs: scale(r.mul_fs),
             load_fs: r.load_fs.map(scale),
@@ -177,7 +177,7 @@ impl CostTable {
             launch_ps: 3_000_000,
             element_ps: 0,
             call_ps: scale(base.call_ps * 1000) / 1000,
-            contract_fs: 2000 / tflops.max(1),
+            contract_fs: 2_000_000 / gflops.max(1),
             ..base
         }
     }
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_gpu_multiplies_at_the_rate_of_its_sheet() {
-        let t = CostTable::gpu("g", "a sheet", 20, 1500, 40 << 20);
+        let t = CostTable::gpu("g", "a sheet", 20_000, 1500, 40 << 20);
         // 20 TFLOP/s are 10 multiply-adds a picosecond; 1500 GB/s are 1.5 MB a microsecond.
         assert_eq!(
             (t.dense_rm.mul_fs, t.weight_rate(u64::MAX), t.activation_bytes_per_us),

@@ -72,7 +72,7 @@ pub fn cost_table(s: &Session<'_>, target: &Target) -> Res<CostTable> {
 }
 
 /// Measures the machine for these instruction sets and writes a file of constants; into the text where there is none to write.
-pub fn calibrate_machine(s: &mut Session<'_>, isas: &[Isa], out: Option<&PathBuf>) -> Res<Done> {
+pub fn calibrate_machine(s: &mut Session<'_>, isas: &[Isa], quick: bool, out: Option<&PathBuf>) -> Res<Done> {
     use Align::{Left, Right};
     let mut tables = BTreeMap::new();
     let mut t = Table::new([("code", Left), ("kernels", Left), ("measured", Right), ("median error", Right)]);
@@ -88,7 +88,7 @@ pub fn calibrate_machine(s: &mut Session<'_>, isas: &[Isa], out: Option<&PathBuf
         let task = format!("measuring {}", isa.name());
         let world = s.world;
         let heard = |done, total| s.progress.step(&task, done, total);
-        let (table, explained) = spc_bench::calibrate(*isa, &|| world.now(), &heard)?;
+        let (table, explained) = spc_bench::calibrate(*isa, quick, &|| world.now(), &heard)?;
         for e in explained {
             t.row([cpu(*isa).to_string(), e.family.to_string(), e.samples.to_string(), percent(e.error)]);
         }

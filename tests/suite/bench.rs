@@ -151,3 +151,22 @@ fn calibrate_writes_a_file_that_commands_read() {
     let native = spc::Isa::Avx2.is_available();
     assert!(!native || (ran.code == 4 && ran.stderr.contains("no constants for `avx2`")), "{}", ran.stderr);
 }
+
+#[test]
+fn the_report_is_one_page_that_needs_nothing_else() {
+    let dir = folder();
+    let ran = spc(dir.path(), ["explain", "net.sp", "--report", "report.html"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "wrote report.html\n"), "{}", ran.stderr);
+    let page = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+    for part in ["<h2>f</h2>", "net.w1", "64 x 64", "B = 16, T = 2", "Roofline", "GFLOP/s", "<circle", "kernel"] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+    for outside in ["<script", "src=", "href=", "url(", "@import", "http"] {
+        assert!(!page.contains(outside), "{outside} is in the page");
+    }
+    // Every element that is opened is closed.
+    for tag in ["html", "body", "table", "tr", "td", "svg", "text", "details", "pre", "title"] {
+        let count = |s: String| page.matches(&s).count();
+        assert_eq!(count(format!("<{tag}>")) + count(format!("<{tag} ")), count(format!("</{tag}>")), "{tag}");
+    }
+}

@@ -128,6 +128,9 @@ pub enum Command {
         /// One weight only.
         #[arg(long, value_name = "NAME")]
         tensor: Option<String>,
+        /// Write a page about the plan instead: one HTML file that needs no network.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["tensor", "json"])]
+        report: Option<PathBuf>,
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,

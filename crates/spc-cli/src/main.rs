@@ -80,12 +80,12 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             let what = Verify { target: target.target.clone(), seed: *seed, ..Verify::default() };
             driver::verify_path(s, path, &what)
         }
-        Command::Explain { what, tensor, json, target, .. } => {
+        Command::Explain { what, tensor, report, json, target, .. } => {
             if let Some(page) = driver::explain_code(what) {
                 return Ok(page.into());
             }
             let (target, tensor) = (target.target.clone(), tensor.clone());
-            driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json })
+            driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json, report: report.clone() })
         }
         Command::Bench { file: None, json, .. } => driver::check_model_here(s, *json),
         Command::Calibrate { out, isa, quick } => calibrate(s, out.as_deref(), isa, *quick),

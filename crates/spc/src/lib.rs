@@ -52,6 +52,7 @@ mod load;
 mod plan;
 mod project;
 mod random;
+mod report;
 mod run;
 mod session;
 mod share;

@@ -15,6 +15,7 @@ mod facts;
 mod kernel;
 mod lang;
 mod model;
+pub mod permute;
 mod problem;
 #[cfg(test)]
 mod proof;

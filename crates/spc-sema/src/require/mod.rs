@@ -12,7 +12,7 @@ mod score;
 mod select;
 mod tile;
 
-pub use order::check_order;
+pub use order::{by_weight, check_order};
 pub use quantize::check_twice;
 pub use select::tensors_below;
 

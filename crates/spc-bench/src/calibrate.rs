@@ -60,9 +60,13 @@ pub fn calibrate(
     heard(0, total);
     let machine = Machine::measure(isa, 1, now, &|_, _| {})?;
     let per_us = |gb: f64| ((gb * 1000.0).round() as u64).clamp(1, 1_000_000_000);
-    let mut table = if isa == Isa::Clif { CostTable::clif_x86_64_v1() } else { CostTable::wide_x86_64_v1() };
+    let mut table = match isa {
+        Isa::Clif => CostTable::clif_x86_64_v1(),
+        Isa::Avx2 | Isa::Avx512 => CostTable::wide_x86_64_v1(),
+        Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
+    };
     table.name = format!("{}-calibrated", isa.name());
-    table.source = "measured by `spc calibrate`, except contract_fs".into();
+    table.source = "measured by `spc calibrate`, except contract_fs and i8".into();
     (table.pass_rm, table.pass_fm) = (8, 48);
     table.levels = machine
         .roofline

@@ -26,6 +26,7 @@ impl Zeros {
             Layout::Bsr { r, c } => Zeros::Tiles { r: r as usize, c: c as usize, permille },
             Layout::Nm { n, m } => Zeros::Groups { n: n as usize, m: m as usize },
             Layout::Csr => Zeros::Tiles { r: 1, c: 1, permille },
+            Layout::I8 { r } => Zeros::Tiles { r: r as usize, c: 4, permille },
         }
     }
 

@@ -1,9 +1,9 @@
-//! Tables as files: what `spc calibrate` writes, and the tables that come with spc.
+//! Tables as files: what `spc calibrate` writes.
 use crate::table::{CostTable, MOST_RATE, Rates};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Cost tables of one machine, by what runs them: an instruction set (`avx512`, `avx2`, `clif`) or a GPU.
+/// Cost tables of one machine, by what runs them: an instruction set (`avx512vnni`, `avx512`, `avx2`, `clif`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Constants {
@@ -15,13 +15,6 @@ pub struct Constants {
 
 /// The format that this version writes and reads.
 pub const CONSTANTS_FORMAT: u32 = 1;
-
-/// GPUs by their data sheets: GFLOP/s of f32 without tensor cores, GB/s of memory, MiB of second-level cache.
-const GPUS: [(&str, &str, u64, u64, u64); 3] = [
-    ("a100", "the NVIDIA A100 80GB data sheet, SXM", 19_500, 2039, 40),
-    ("h100", "the NVIDIA H100 data sheet, SXM", 67_000, 3350, 50),
-    ("h200", "the NVIDIA H200 data sheet, SXM", 67_000, 4800, 50),
-];
 
 /// Greatest time of any single thing, in the unit of its field.
 const MOST: u64 = 1_000_000_000_000;
@@ -71,19 +64,6 @@ impl Constants {
     pub fn to_json(&self) -> Result<String, String> {
         serde_json::to_string_pretty(self).map(|t| t + "\n").map_err(|e| e.to_string())
     }
-
-    /// The tables that come with spc. Instruction sets were measured on one server; GPUs are from data sheets.
-    ///
-    /// # Errors
-    /// Only our own mistakes.
-    pub fn shipped() -> Result<Constants, spc_base::Bug> {
-        let measured = Constants::parse(include_str!("../constants.json"));
-        let mut tables = measured.map_err(|e| spc_base::Bug::new(format!("constants.json: {e}")))?.tables;
-        for (name, sheet, gflops, gb_per_s, cache) in GPUS {
-            tables.insert(name.into(), CostTable::gpu(name, sheet, gflops, gb_per_s, cache << 20));
-        }
-        Ok(Constants::new(tables))
-    }
 }
 
 fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
@@ -127,6 +107,7 @@ fn check(t: &CostTable) -> Result<(), String> {
         ("bsr", &t.bsr),
         ("nm", &t.nm),
         ("csr", &t.csr),
+        ("i8", &t.i8),
     ] {
         rates(name, r)?;
     }
@@ -197,16 +178,5 @@ mod tests {
         assert!(Constants::parse("").is_err() && Constants::parse("[]").is_err() && Constants::parse("{}").is_err());
         let empty = Constants::new(BTreeMap::new());
         assert_eq!(Constants::parse(&empty.to_json().unwrap()), Err("it has no table".into()));
-    }
-
-    #[test]
-    fn the_shipped_tables_are_sound() {
-        let c = Constants::shipped().unwrap();
-        for name in ["avx512", "avx2", "clif", "a100", "h100", "h200"] {
-            let t = c.tables.get(name).unwrap();
-            assert_eq!(check(t), Ok(()), "{name}");
-        }
-        // As a file, they are read again.
-        assert_eq!(Constants::parse(&c.to_json().unwrap()), Ok(c));
     }
 }

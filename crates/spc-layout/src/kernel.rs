@@ -42,6 +42,7 @@ impl CostTable {
             (Layout::Bsr { .. }, _) => &self.bsr,
             (Layout::Nm { .. }, _) => &self.nm,
             (Layout::Csr, _) => &self.csr,
+            (Layout::I8 { .. }, _) => &self.i8,
         }
     }
 

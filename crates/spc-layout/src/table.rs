@@ -76,6 +76,7 @@ pub struct CostTable {
     pub bsr: Rates,
     pub nm: Rates,
     pub csr: Rates,
+    pub i8: Rates,
     /// Memory levels, smallest first; the last one holds what exceeds it, too.
     pub levels: Vec<Level>,
     pub activation_bytes_per_us: u64,
@@ -111,6 +112,8 @@ impl CostTable {
             bsr: rates(41_000, 12_000, 300, 10_000),
             nm: rates(41_000, 21_000, 0, 4_000),
             csr: rates(41_000, 12_000, 150, 4_000),
+            // The dot product of bytes is a score of instructions here.
+            i8: rates(160_000, 12_000, 300, 10_000),
             levels: vec![
                 Level { up_to_bytes: 1 << 20, bytes_per_us: 60_000 },
                 Level { up_to_bytes: 32 << 20, bytes_per_us: 25_000 },
@@ -138,47 +141,18 @@ impl CostTable {
             bsr: rates(10_800, 6_000, 60, 10_000),
             nm: rates(10_800, 15_500, 0, 4_000),
             csr: rates(10_800, 10_000, 60, 4_000),
+            i8: rates(25_000, 3_000, 60, 10_000),
             ..CostTable::clif_x86_64_v1()
         }
     }
 
-    /// A GPU at the peak rates of its data sheet: f32 operations in GFLOP/s (without tensor cores), memory in GB/s and
-    /// bytes of the second-level cache. What a layout costs beside that stands in the same proportion as in portable CPU
-    /// code; neither that nor the launch was measured.
-    pub fn gpu(name: &str, sheet: &str, gflops: u64, gb_per_s: u64, cache: u64) -> CostTable {
-        let base = CostTable::clif_x86_64_v1();
-        // A multiply-add is two operations.
-        let scale = |fs: u64| (fs.saturating_mul(2_000_000) / gflops.max(1) / base.dense_rm.mul_fs).max(1);
-        let rates = |r: Rates| Rates {
-            mul_fs: scale(r.mul_fs),
-            load_fs: r.load_fs.map(scale),
-            unit_ps: scale(r.unit_ps * 1000) / 1000,
-            block_ps: scale(r.block_ps * 1000) / 1000,
-            ..r
-        };
-        let per_us = gb_per_s.saturating_mul(1000);
+    /// 512-bit code where the dot product of bytes is an instruction (VNNI): see the table of 8-bit cells in
+    /// `docs/benchmarks.md`.
+    pub fn vnni_x86_64_v1() -> CostTable {
         CostTable {
-            name: name.into(),
-            source: format!(
-                "peak rates of {sheet}; proportions between layouts as in portable CPU code, launch estimated"
-            ),
-            dense_rm: rates(base.dense_rm),
-            dense_fm: rates(base.dense_fm),
-            vx1: rates(base.vx1),
-            bsr: rates(base.bsr),
-            nm: rates(base.nm),
-            csr: rates(base.csr),
-            levels: vec![
-                Level { up_to_bytes: cache, bytes_per_us: per_us.saturating_mul(2) },
-                Level { up_to_bytes: u64::MAX, bytes_per_us: per_us },
-            ],
-            activation_bytes_per_us: per_us,
-            convert_bytes_per_us: per_us,
-            launch_ps: 3_000_000,
-            element_ps: 0,
-            call_ps: scale(base.call_ps * 1000) / 1000,
-            contract_fs: 2_000_000 / gflops.max(1),
-            ..base
+            name: "vnni-x86_64-v1".into(),
+            i8: Rates::flat(2_700, 3_000, 60, 10_000),
+            ..CostTable::wide_x86_64_v1()
         }
     }
 
@@ -218,17 +192,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_gpu_multiplies_at_the_rate_of_its_sheet() {
-        let t = CostTable::gpu("g", "a sheet", 20_000, 1500, 40 << 20);
-        // 20 TFLOP/s are 10 multiply-adds a picosecond; 1500 GB/s are 1.5 MB a microsecond.
-        assert_eq!(
-            (t.dense_rm.mul_fs, t.weight_rate(u64::MAX), t.activation_bytes_per_us),
-            (100, 1_500_000, 1_500_000)
-        );
-        assert!(t.vx1.mul_fs > t.dense_rm.mul_fs && t.vx1.load_fs[0] < t.vx1.mul_fs);
     }
 
     #[test]

@@ -30,45 +30,23 @@ pub fn read_constants(s: &Session<'_>, path: &Path) -> Res<Constants> {
     Ok(Constants::parse(&text).map_err(bad)?)
 }
 
-/// The table of an instruction set: those of the same vectors share one.
-fn cpu(isa: Isa) -> &'static str {
-    match isa.lanes() {
-        16 => "avx512",
-        8 => "avx2",
-        _ => "clif",
-    }
-}
-
-/// The table of a GPU architecture.
-fn gpu(arch: Option<&str>) -> &'static str {
-    match arch {
-        Some(a) if a.starts_with("sm_8") => "a100",
-        _ => "h100",
-    }
-}
-
-/// The constants that price plans for a target: of the file that the session names, else those that come with spc. The file
-/// decides alone for CPUs; one without GPUs leaves those to the shipped ones.
+/// The constants that price plans for a target: of the file that the session names, else those that come with spc. A file is
+/// about CPUs; there are no constants for GPUs yet, and their plans are priced like portable CPU code.
 pub fn cost_table(s: &Session<'_>, target: &Target) -> Res<CostTable> {
-    let name = match target.kind {
-        TargetKind::Cpu => cpu(s.cpu(1).isa),
-        TargetKind::Cuda => gpu(target.arch.as_deref()),
-    };
-    let missing = |what: &str| spc_base::Bug::new(format!("no shipped constants for {what}"));
-    if let Some(path) = &s.options.constants {
+    let isa = s.cpu(1).isa;
+    if let (Some(path), TargetKind::Cpu) = (&s.options.constants, target.kind) {
         let own = read_constants(s, path)?;
-        match own.tables.get(name) {
-            Some(t) => return Ok(t.clone()),
-            None if target.kind == TargetKind::Cuda => {}
-            None => {
-                let text = format!("`{}` has no constants for `{name}`", path.display());
-                let help = format!("`spc calibrate --isa {name} -o FILE` measures them");
-                return Err(Diagnostic::error(codes::CONSTANTS, text).help(help).into());
-            }
-        }
+        return Ok(own.tables.get(isa.name()).cloned().ok_or_else(|| {
+            let text = format!("`{}` has no constants for `{}`", path.display(), isa.name());
+            let help = format!("`spc calibrate --isa {} -o FILE` measures them", isa.name());
+            Diagnostic::error(codes::CONSTANTS, text).help(help)
+        })?);
     }
-    let shipped = Constants::shipped()?;
-    Ok(shipped.tables.get(name).cloned().ok_or_else(|| missing(name))?)
+    Ok(match (target.kind, isa) {
+        (TargetKind::Cuda, _) | (_, Isa::Clif) => CostTable::clif_x86_64_v1(),
+        (TargetKind::Cpu, Isa::Avx2 | Isa::Avx512) => CostTable::wide_x86_64_v1(),
+        (TargetKind::Cpu, Isa::Avx512Vnni) => CostTable::vnni_x86_64_v1(),
+    })
 }
 
 /// Measures the machine for these instruction sets and writes a file of constants; into the text where there is none to write.
@@ -76,11 +54,7 @@ pub fn calibrate_machine(s: &mut Session<'_>, isas: &[Isa], quick: bool, out: Op
     use Align::{Left, Right};
     let mut tables = BTreeMap::new();
     let mut t = Table::new([("code", Left), ("kernels", Left), ("measured", Right), ("median error", Right)]);
-    for (i, isa) in isas.iter().enumerate() {
-        // Of those that share a table, the last and widest is measured.
-        if isas[i + 1..].iter().any(|o| cpu(*o) == cpu(*isa)) {
-            continue;
-        }
+    for isa in isas {
         if !isa.is_available() {
             let text = format!("this machine cannot run `{}` code, so it cannot be measured", isa.name());
             return Err(Diagnostic::error(codes::UNSUPPORTED, text).into());
@@ -90,9 +64,9 @@ pub fn calibrate_machine(s: &mut Session<'_>, isas: &[Isa], quick: bool, out: Op
         let heard = |done, total| s.progress.step(&task, done, total);
         let (table, explained) = spc_bench::calibrate(*isa, quick, &|| world.now(), &heard)?;
         for e in explained {
-            t.row([cpu(*isa).to_string(), e.family.to_string(), e.samples.to_string(), percent(e.error)]);
+            t.row([isa.name().to_string(), e.family.to_string(), e.samples.to_string(), percent(e.error)]);
         }
-        tables.insert(cpu(*isa).to_string(), table);
+        tables.insert(isa.name().to_string(), table);
     }
     let text = Constants::new(tables).to_json().map_err(spc_base::Bug::new)?;
     let Some(path) = out else { return Ok(text.into()) };

@@ -26,6 +26,9 @@ const ROWS_AHEAD: i64 = 6;
 
 pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     spec.check()?;
+    if spec.layout.needs_integers() {
+        return Err(Bug::new(format!("{} has no feature-major kernel", spec.layout)));
+    }
     let mut b = Builder::new(spec.name("rowblock"), spec.lanes);
     let values = b.param("values", Ty::CPtr);
     let ptr =
@@ -331,7 +334,8 @@ impl Rows<'_> {
             }
             Layout::Vx1 { v } => listed(b, v as usize),
             Layout::Bsr { r, c } => listed(b, (r * c) as usize),
-            Layout::Csr => listed(b, 1),
+            // Refused above.
+            Layout::Csr | Layout::I8 { .. } => listed(b, 1),
         }
     }
 
@@ -355,7 +359,7 @@ impl Rows<'_> {
                 let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
                 with([b.ptr_off(s[0], 4 * height as i32), at.skip(b, s[1], 1)], acc)
             }),
-            Layout::Vx1 { .. } | Layout::Csr => {
+            Layout::Vx1 { .. } | Layout::Csr | Layout::I8 { .. } => {
                 let entry = |b: &mut Builder, s: &[Val]| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
                     let acc = step(b, &s[2..], Addr::new(s[0]), xr);

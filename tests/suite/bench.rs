@@ -102,3 +102,52 @@ fn axes_and_sizes_that_there_are_not_are_wrong_usage() {
         assert_eq!(ran.stdout, "");
     }
 }
+
+#[test]
+fn calibrate_writes_a_file_that_commands_read() {
+    let dir = folder();
+    let ran = spc(dir.path(), ["calibrate", "--quick", "--isa", "clif", "-o", "mine.json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("median error") && ran.stdout.contains("wrote mine.json"), "{}", ran.stdout);
+    let bench = ["bench", "net.sp", "--isa", "clif", "--pairs", "7", "--constants", "mine.json"];
+    let ran = spc(dir.path(), bench);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    // Changed by hand, it is refused.
+    let file = dir.path().join("mine.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    for (from, to, part) in [
+        ("\"launch_ps\"", "\"lunch_ps\"", "unknown field `lunch_ps`"),
+        ("\"format\": 1", "\"format\": 7", "its format is 7"),
+        ("\"contract_fs\": 250000", "\"contract_fs\": 250001", "changed by hand"),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from}");
+        std::fs::write(dir.path().join("bad.json"), changed).unwrap();
+        let ran = spc(dir.path(), ["explain", "net.sp", "--constants", "bad.json"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (4, ""), "{to}: {}", ran.stderr);
+        assert!(ran.stderr.contains("SP0640") && ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+    }
+    // It holds portable code only.
+    let ran = spc(dir.path(), ["bench", "net.sp", "--isa", "avx2", "--constants", "mine.json"]);
+    let native = spc::Isa::Avx2.is_available();
+    assert!(!native || (ran.code == 4 && ran.stderr.contains("no constants for `avx2`")), "{}", ran.stderr);
+}
+
+#[test]
+fn the_report_is_one_page_that_needs_nothing_else() {
+    let dir = folder();
+    let ran = spc(dir.path(), ["explain", "net.sp", "--report", "report.html"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "wrote report.html\n"), "{}", ran.stderr);
+    let page = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+    for part in ["<h2>f</h2>", "net.w1", "64 x 64", "B = 16, T = 2", "Roofline", "GFLOP/s", "<circle", "kernel"] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+    for outside in ["<script", "src=", "href=", "url(", "@import", "http"] {
+        assert!(!page.contains(outside), "{outside} is in the page");
+    }
+    // Every element that is opened is closed.
+    for tag in ["html", "body", "table", "tr", "td", "svg", "text", "details", "pre", "title"] {
+        let count = |s: String| page.matches(&s).count();
+        assert_eq!(count(format!("<{tag}>")) + count(format!("<{tag} ")), count(format!("</{tag}>")), "{tag}");
+    }
+}

@@ -143,6 +143,7 @@ registry! {
     UNSUPPORTED = "SP0605", "the target cannot run this";
     NO_LINKER = "SP0630", "a shared library cannot be linked";
     NO_OBJECT = "SP0631", "an object file cannot be made";
+    CONSTANTS = "SP0640", "a file of constants cannot be used";
 }
 
 #[cfg(test)]

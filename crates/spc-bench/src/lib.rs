@@ -5,14 +5,20 @@
 //! data, and the same table gives the same plan.
 
 mod alone;
+mod calibrate;
 mod cell;
+mod check_model;
+mod fit;
 mod pairs;
 mod peer;
 mod roofline;
 pub mod stats;
+mod suite;
 
 pub use alone::{Alone, Layer, random, repeats};
+pub use calibrate::{Explained, calibrate};
 pub use cell::{Cell, Entrants, Side, Work, measure};
+pub use check_model::{Checked, Summary, check_model, summary};
 pub use pairs::{Budget, Clock, Contestant, rounds};
 pub use peer::{PEER, Peer};
 pub use roofline::{Bound, Machine, Read, Roofline};

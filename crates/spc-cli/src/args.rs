@@ -136,6 +136,9 @@ pub enum Command {
         /// One weight only.
         #[arg(long, value_name = "NAME")]
         tensor: Option<String>,
+        /// Write a page about the plan instead: one HTML file that needs no network.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["tensor", "json"])]
+        report: Option<PathBuf>,
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
@@ -146,7 +149,11 @@ pub enum Command {
     },
     /// Measure every layer and the whole against the best dense way, in turns.
     Bench {
-        file: PathBuf,
+        #[arg(required_unless_present = "check_model")]
+        file: Option<PathBuf>,
+        /// Instead: measure all layouts on the shapes of two small models, and say how good the choices of the cost model are.
+        #[arg(long, conflicts_with_all = ["file", "batch", "sizes", "functions", "target", "threads"])]
+        check_model: bool,
         /// Sizes of the first free axis, one measurement each; the target's sizes if left out.
         #[arg(long, value_delimiter = ',', value_name = "N")]
         batch: Vec<u64>,
@@ -174,6 +181,18 @@ pub enum Command {
         target: OnTarget,
         #[command(flatten)]
         bind: Bind,
+    },
+    /// Measure this machine, and write the constants of the cost model that plans are priced with.
+    Calibrate {
+        /// File to write, `-` for stdout; without it, the place where commands look for it.
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Instruction sets to measure; all that the machine has if left out.
+        #[arg(long, value_delimiter = ',', value_parser = isa, value_name = "NAME")]
+        isa: Vec<Isa>,
+        /// Two small shapes only: to try it, not to trust it.
+        #[arg(long)]
+        quick: bool,
     },
     /// Write programs in the one style. Comments stay.
     Fmt {
@@ -310,6 +329,10 @@ pub struct OnTarget {
     /// A declared target, or `cpu` or `cuda`.
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
+    /// File of constants that price plans, as `spc calibrate` writes it. Without it, the file that the environment variable
+    /// SPC_CONSTANTS names, else the one that `spc calibrate` wrote for this user, else constants that come with spc.
+    #[arg(long, value_name = "FILE")]
+    pub constants: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -325,6 +348,13 @@ fn isa(text: &str) -> Result<Isa, String> {
     }
     let isa = Isa::from_name(text).ok_or("expected native, avx512vnni, avx512, avx2 or clif")?;
     if isa.is_available() { Ok(isa) } else { Err("this machine does not have it".into()) }
+}
+
+/// Where the constants of this user's machine are kept.
+pub fn default_constants() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|h| h.join(".config")))?;
+    Some(config.join("spc").join("constants.json"))
 }
 
 /// `AXIS=N`.
@@ -366,7 +396,11 @@ impl Cli {
     /// The files that the command's options name; others have none.
     fn bind(&self) -> Option<&Bind> {
         match &self.command {
-            Command::Fmt { .. } | Command::Step { .. } | Command::Lsp | Command::Std { .. } => None,
+            Command::Fmt { .. }
+            | Command::Calibrate { .. }
+            | Command::Step { .. }
+            | Command::Lsp
+            | Command::Std { .. } => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }
             | Command::Run { bind, .. }
@@ -397,9 +431,29 @@ impl Cli {
         self.std.clone().or_else(set)
     }
 
+    /// The file of constants: from the option, else from the environment, else the user's own if there is one.
+    fn constants(&self) -> Option<PathBuf> {
+        let (Command::Compile { target, .. }
+        | Command::Run { target, .. }
+        | Command::Verify { target, .. }
+        | Command::Explain { target, .. }
+        | Command::Bench { target, .. }) = &self.command
+        else {
+            return None;
+        };
+        if target.constants.is_some() {
+            return target.constants.clone();
+        }
+        match std::env::var_os("SPC_CONSTANTS") {
+            Some(v) => Some(PathBuf::from(v)).filter(|v| !v.as_os_str().is_empty()),
+            None => default_constants().filter(|p| p.is_file()),
+        }
+    }
+
     /// What holds for every step of the command.
     pub fn options(&self) -> Options {
-        let mut o = Options { opt_limit: self.opt_limit, std: self.std(), ..Options::default() };
+        let (opt_limit, std, constants) = (self.opt_limit, self.std(), self.constants());
+        let mut o = Options { opt_limit, std, constants, ..Options::default() };
         let Some(bind) = self.bind() else { return o };
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();

@@ -10,10 +10,10 @@ use args::{Cli, Command, ExportKind, OptimizerName};
 use bars::Bars;
 use clap::{CommandFactory, Parser};
 use output::Output;
-use spc::Optimiser;
 use spc::driver::{
     self, Bench, Budget, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Permute, Res, Session, Step, Verify,
 };
+use spc::{Isa, Optimiser};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -37,6 +37,22 @@ fn main() -> ExitCode {
     let result = run(&mut session, &cli.command);
     bars.clear();
     ExitCode::from(output.finish(&session, result))
+}
+
+/// Measures the machine and writes what was found to its place.
+fn calibrate(s: &mut Session<'_>, out: Option<&Path>, isa: &[Isa], quick: bool) -> Res<Done> {
+    let all: Vec<Isa> = Isa::ALL.into_iter().filter(|i| i.is_available()).collect();
+    let isas = if isa.is_empty() { &all[..] } else { isa };
+    let place = match out {
+        Some(p) if p.as_os_str() == "-" => None,
+        Some(p) => Some(p.to_path_buf()),
+        None => args::default_constants(),
+    };
+    if let (None, Some(folder)) = (out, place.as_ref().and_then(|p| p.parent())) {
+        // Where it cannot be made, writing the file says so.
+        let _ = std::fs::create_dir_all(folder);
+    }
+    driver::calibrate_machine(s, isas, quick, place.as_ref())
 }
 
 /// Does a command.
@@ -65,14 +81,16 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             let what = Verify { target: target.target.clone(), seed: *seed, ..Verify::default() };
             driver::verify_path(s, path, &what)
         }
-        Command::Explain { what, tensor, json, target, .. } => {
+        Command::Explain { what, tensor, report, json, target, .. } => {
             if let Some(page) = driver::explain_code(what) {
                 return Ok(page.into());
             }
             let (target, tensor) = (target.target.clone(), tensor.clone());
-            driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json })
+            driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json, report: report.clone() })
         }
-        Command::Bench { file, batch, sizes, functions, pairs, seconds, json, target, .. } => {
+        Command::Bench { file: None, json, .. } => driver::check_model_here(s, *json),
+        Command::Calibrate { out, isa, quick } => calibrate(s, out.as_deref(), isa, *quick),
+        Command::Bench { file: Some(file), batch, sizes, functions, pairs, seconds, json, target, .. } => {
             let budget = Budget { pairs: *pairs as usize, seconds: *seconds };
             let (batches, sizes, functions) = (batch.clone(), sizes.clone(), functions.clone());
             let what = Bench { target: target.target.clone(), functions, batches, sizes, budget, json: *json };

@@ -1,9 +1,9 @@
-//! The roofline: `time = max(compute, weight bytes) + activation traffic + launch`, in picoseconds.
-//!
-//! Stored zeros are paid for, feature-major work is padded to whole tiles of tokens, and weights are read at the rate of the
-//! memory level that holds all weights of the graph when dense (a plan that fits a nearer level is underrated).
+//! Prices of everything that a plan may contain, in picoseconds. What a linear's kernel takes is in `kernel`; weights are
+//! read at the rate of the memory level that holds all weights of the graph when dense (a plan that fits a nearer level is
+//! underrated).
+use crate::kernel::{Shape, bytes_ps};
 use crate::model::Model;
-use crate::table::{CostTable, Rates};
+use crate::table::CostTable;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
 use spc_ir::{Act, BinFn, NodeId, Op, ScalarExpr, UnFn};
@@ -18,10 +18,6 @@ pub(crate) struct Prices<'a> {
 
 fn clamp(x: u128) -> u64 {
     u64::try_from(x).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
-}
-
-fn bytes_ps(bytes: u128, rate: u64) -> u128 {
-    bytes.saturating_mul(1_000_000) / u128::from(rate.max(1))
 }
 
 impl Prices<'_> {
@@ -42,15 +38,7 @@ impl Prices<'_> {
     }
 
     fn padded(&self, tokens: u128, act: Act) -> u128 {
-        match act {
-            Act::Rm => tokens,
-            // As `spc-kernel` pads: whole tiles, from 8 on an odd number of them.
-            Act::Fm => {
-                let tile = u128::from(self.table.token_tile.max(1));
-                let tiles = tokens.div_ceil(tile);
-                tile * if tiles >= 8 { tiles | 1 } else { tiles }
-            }
-        }
+        u128::from(self.table.padded(clamp(tokens), act))
     }
 
     fn expression(&self, e: &ScalarExpr) -> u128 {
@@ -67,18 +55,6 @@ impl Prices<'_> {
         bytes_ps(elements.saturating_mul(4), self.table.activation_bytes_per_us) + u128::from(self.table.launch_ps)
     }
 
-    fn rates(&self, layout: Layout, act: Act) -> Rates {
-        match (layout, act) {
-            (Layout::Dense { .. }, Act::Rm) => self.table.dense_rm,
-            (Layout::Dense { .. }, Act::Fm) => self.table.dense_fm,
-            (Layout::Vx1 { .. }, _) => self.table.vx1,
-            (Layout::Bsr { .. }, _) => self.table.bsr,
-            (Layout::Nm { .. }, _) => self.table.nm,
-            (Layout::Csr, _) => self.table.csr,
-            (Layout::I8 { .. }, _) => self.table.i8,
-        }
-    }
-
     /// One linear: kernel of `layout` that reads and writes `act`, with `epilogue` (a pointwise node) fused if given.
     pub fn linear(
         &self,
@@ -92,16 +68,14 @@ impl Prices<'_> {
         let x = self.model.graph.inputs(linear);
         let x = x.first().ok_or_else(|| Bug::new(format!("{linear}: a linear without an input")))?;
         let (_, inputs) = self.tokens(*x)?;
+        let shape = Shape {
+            tokens: clamp(tokens),
+            inputs: clamp(inputs),
+            outputs: clamp(outputs),
+            resident: self.model.weight_bytes,
+        };
+        let kernel = self.table.kernel_ps(layout, facts, act, shape);
         let tokens = self.padded(tokens, act);
-        let tiles = tokens.div_ceil(u128::from(self.table.token_tile.max(1)));
-        let r = self.rates(layout, act);
-        let product = |a: u64, b: u64| u128::from(a).saturating_mul(u128::from(b));
-        let each = product(facts.multiplies, r.mul_fs).saturating_add(product(facts.activation_loads, r.load_fs));
-        let index = product(facts.units, r.unit_ps).saturating_add(product(facts.row_blocks, r.block_ps));
-        let compute = (tokens.saturating_mul(each) / 1000).saturating_add(tiles.saturating_mul(index));
-        let rate = self.table.weight_rate(self.model.weight_bytes);
-        let read = bytes_ps(u128::from(facts.stored_bytes), rate);
-        let traffic = self.stream(tokens.saturating_mul(inputs.saturating_add(outputs)));
         let mut act_ps = 0u128;
         if let Op::Linear { act: Some(e), .. } = &self.model.graph.node(linear)?.op {
             act_ps = self.expression(e);
@@ -112,7 +86,7 @@ impl Prices<'_> {
             act_ps = act_ps.saturating_add(self.expression(expr));
         }
         let finish = act_ps.saturating_mul(tokens.saturating_mul(outputs));
-        Ok(clamp(compute.max(read).saturating_add(traffic).saturating_add(finish)))
+        Ok(clamp(u128::from(kernel).saturating_add(finish)))
     }
 
     /// A pointwise node in `act`.
@@ -175,7 +149,7 @@ mod tests {
 
     /// Table in which every price can be done in the head: 1 ps a multiply-add and token, 1 byte a nanosecond.
     fn simple() -> CostTable {
-        let r = Rates { mul_fs: 1_000, load_fs: 0, unit_ps: 0, block_ps: 0 };
+        let r = crate::Rates::flat(1_000, 0, 0, 0);
         let mut t = CostTable::clif_x86_64_v1();
         (t.dense_rm, t.dense_fm, t.vx1, t.bsr, t.nm, t.csr) = (r, r, r, r, r, r);
         t.levels = vec![crate::Level { up_to_bytes: 0, bytes_per_us: 1_000_000_000 }];

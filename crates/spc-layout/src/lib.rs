@@ -1,16 +1,18 @@
 //! Layout choice: which storage layout for which weight, which activation layout on which edge, what is fused, and why.
 //!
 //! [`choose`] builds an e-graph of the graph's values (`lang`, `space`), rewrites it with named rules (`rules`), prices every
-//! kernel with a roofline (`cost`, `table`), and extracts the cheapest plan, shared values counted once (`problem`). The plan
+//! kernel with a roofline (`cost`, `kernel`, `table`, `constants`), and extracts the cheapest plan, shared values counted once (`problem`). The plan
 //! is then checked and priced again by walking the graph (`audit`), and explained (`why`). Bounds are numbers of nodes,
 //! iterations and states, never time, so a plan is a function of graph, weights and cost table alone.
 
 mod audit;
 mod choose;
+mod constants;
 mod cost;
 #[cfg(test)]
 mod exhaustive;
 mod facts;
+mod kernel;
 mod lang;
 mod model;
 pub mod permute;
@@ -25,7 +27,9 @@ mod testing;
 mod why;
 
 pub use choose::choose;
-pub use table::{CostTable, Level, Rates};
+pub use constants::Constants;
+pub use kernel::Shape;
+pub use table::{CostTable, LOAD_BYTES, Level, Rates};
 
 use spc_formats::{CostFacts, Layout, Refusal, candidates};
 

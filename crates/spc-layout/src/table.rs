@@ -1,23 +1,56 @@
 //! Cost tables: the constants of the roofline as plain data. Integers, so that sums do not depend on order or machine.
 use serde::{Deserialize, Serialize};
 
-/// Rates of one kernel family. A kernel on `t` tokens takes
-/// `t * (multiplies * mul_fs + activation_loads * load_fs)` femtoseconds plus, for each tile of tokens,
-/// `units * unit_ps + row_blocks * block_ps` picoseconds.
+/// Rates of one kernel family. A kernel goes over its tokens in passes; see [`CostTable::kernel_ps`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rates {
-    /// One multiply-add of one token.
+    /// One multiply-add of one token, in femtoseconds.
     pub mul_fs: u64,
-    /// One activation load of one token.
-    pub load_fs: u64,
-    /// Reading the index of one stored unit.
+    /// One activation load of one token where the activations of a pass take the bytes of [`LOAD_BYTES`]; between those
+    /// sizes, in proportion. In femtoseconds.
+    pub load_fs: [u64; 4],
+    /// Work on tokens that do not fill a pass takes so many thousandths of the same in a full one.
+    pub narrow_permille: u64,
+    /// Reading the index of one stored unit in one pass.
     pub unit_ps: u64,
-    /// Starting and finishing one block of rows.
+    /// Starting and finishing one block of rows in one pass.
     pub block_ps: u64,
+    /// The share of the shorter of computing and reading weights that the longer one does not hide, in thousandths.
+    pub overlap_permille: u64,
+}
+
+/// Bytes of the activations of one pass at which [`Rates::load_fs`] are given.
+pub const LOAD_BYTES: [u64; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
+
+impl Rates {
+    /// The same rates wherever activations lie and however full a pass is; computing hides reading entirely.
+    pub fn flat(mul_fs: u64, load_fs: u64, unit_ps: u64, block_ps: u64) -> Rates {
+        let load_fs = [load_fs; 4];
+        Rates { mul_fs, load_fs, narrow_permille: 1000, unit_ps, block_ps, overlap_permille: 0 }
+    }
+
+    /// One load of one token where a pass reads `bytes` bytes of activations.
+    pub fn load_at(&self, bytes: u64) -> u64 {
+        let knots = LOAD_BYTES.iter().zip(self.load_fs);
+        let mut below: Option<(u64, u64)> = None;
+        for (size, fs) in knots {
+            if bytes <= *size {
+                let Some((s, f)) = below else { return fs };
+                let (part, whole) = (u128::from(bytes - s), u128::from(size - s));
+                let rise = i128::from(fs) - i128::from(f);
+                let at = i128::from(f) + rise * part as i128 / whole as i128;
+                return u64::try_from(at).unwrap_or(0);
+            }
+            below = Some((*size, fs));
+        }
+        below.map_or(0, |(_, f)| f)
+    }
 }
 
 /// Weights that together take at most `up_to_bytes` are read at `bytes_per_us`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Level {
     pub up_to_bytes: u64,
     pub bytes_per_us: u64,
@@ -25,10 +58,18 @@ pub struct Level {
 
 /// What one machine and executor need for each kind of work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CostTable {
     pub name: String,
+    /// Where the numbers come from.
+    pub source: String,
     /// Feature-major kernels compute whole tiles of this many tokens.
     pub token_tile: u64,
+    /// Tokens of a full pass over the weights: of token-major kernels and of feature-major ones.
+    pub pass_rm: u64,
+    pub pass_fm: u64,
+    /// Rate at which further passes read the weights again, from the caches.
+    pub again_bytes_per_us: u64,
     pub dense_rm: Rates,
     pub dense_fm: Rates,
     pub vx1: Rates,
@@ -49,15 +90,22 @@ pub struct CostTable {
     pub contract_fs: u64,
 }
 
+/// Greatest rate of any table, in bytes a microsecond.
+pub(crate) const MOST_RATE: u64 = 1_000_000_000;
+
 impl CostTable {
     /// Cranelift's 128-bit code on one core of an x86-64 server. The kernel rates are fitted to kernels of 64 x 256 to
     /// 1536 x 384 at 256 and 360 tokens (`docs/benchmarks.md`); the other constants are estimates. At full density no sparse
     /// layout is cheaper than dense.
     pub fn clif_x86_64_v1() -> CostTable {
-        let rates = |mul_fs, load_fs, unit_ps, block_ps| Rates { mul_fs, load_fs, unit_ps, block_ps };
+        let rates = Rates::flat;
         CostTable {
             name: "clif-x86_64-v1".into(),
+            source: "fitted by hand to kernels of four shapes, the rest estimates".into(),
             token_tile: 16,
+            pass_rm: 16,
+            pass_fm: 16,
+            again_bytes_per_us: MOST_RATE,
             dense_rm: rates(36_500, 8_000, 0, 10_000),
             dense_fm: rates(41_000, 12_000, 0, 10_000),
             vx1: rates(41_000, 20_000, 200, 10_000),
@@ -84,7 +132,7 @@ impl CostTable {
     /// [`CostTable::clif_x86_64_v1`]; conversions and calls of functions run the same scalar code. AVX2 takes about twice the
     /// time in every kernel, so its choices are the same.
     pub fn wide_x86_64_v1() -> CostTable {
-        let rates = |mul_fs, load_fs, unit_ps, block_ps| Rates { mul_fs, load_fs, unit_ps, block_ps };
+        let rates = Rates::flat;
         CostTable {
             name: "wide-x86_64-v1".into(),
             dense_rm: rates(10_800, 5_000, 0, 10_000),
@@ -103,7 +151,7 @@ impl CostTable {
     pub fn vnni_x86_64_v1() -> CostTable {
         CostTable {
             name: "vnni-x86_64-v1".into(),
-            i8: Rates { mul_fs: 2_700, load_fs: 3_000, unit_ps: 60, block_ps: 10_000 },
+            i8: Rates::flat(2_700, 3_000, 60, 10_000),
             ..CostTable::wide_x86_64_v1()
         }
     }
@@ -137,13 +185,23 @@ mod tests {
     #[test]
     fn dense_is_the_cheapest_way_to_store_everything() {
         for t in [CostTable::clif_x86_64_v1(), CostTable::wide_x86_64_v1()] {
-            let each = |r: Rates| (r.mul_fs, r.load_fs, r.unit_ps);
+            let each = |r: Rates| (r.mul_fs, r.load_fs[0], r.unit_ps);
             for s in [t.vx1, t.bsr, t.nm, t.csr].map(each) {
                 for d in [t.dense_rm, t.dense_fm].map(each) {
                     assert!(d.0 <= s.0 && d.1 <= s.1 && d.2 <= s.2 && d != s);
                 }
             }
         }
+    }
+
+    #[test]
+    fn loads_cost_more_the_farther_activations_lie() {
+        let r = Rates { load_fs: [10, 20, 60, 100], ..Rates::flat(1, 0, 0, 0) };
+        let k = 1024;
+        let at = [0, 16 * k, 40 * k, 64 * k, 65 * k, 256 * k, 640 * k, 1024 * k, u64::MAX].map(|b| r.load_at(b));
+        assert_eq!(at, [10, 10, 15, 20, 20, 60, 80, 100, 100]);
+        // A table may also fall.
+        assert_eq!(Rates { load_fs: [30, 10, 10, 10], ..r }.load_at(40 * k), 20);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use spc_base::{Bug, Diagnostic, codes};
 use spc_ir::{Candidate, Op, Plan, Why};
 use spc_report::{Align, Table, bytes, percent, picoseconds};
 use spc_sema::{Quantize, QuantizeTensor, StoredAs, ValueChoice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The page of a diagnostic code, or nothing if there is no such code.
 pub fn explain_code(name: &str) -> Option<String> {
@@ -32,6 +32,8 @@ pub struct Explain {
     /// One weight only, with everything known of it.
     pub tensor: Option<String>,
     pub json: bool,
+    /// A page to write, as HTML.
+    pub report: Option<PathBuf>,
 }
 
 /// Explains the plan of a file.
@@ -45,13 +47,20 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     let names = source.functions(&[])?;
     let graphs = names.iter().map(|n| source.graph(n)).collect::<Result<Vec<_>, _>>()?;
     fall_back(s, graphs, &t)?;
-    let built = build(s, &source, t, &names, &WeightSet::default(), Constraints::Applied)?;
+    let built = build(s, &source, t.clone(), &names, &WeightSet::default(), Constraints::Applied)?;
     if let Some(name) = &what.tensor {
         let known: Vec<&str> = built.functions.iter().flat_map(|f| &f.plan.why).map(|w| w.weight.as_str()).collect();
         if !known.contains(&name.as_str()) {
             let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("no linear reads a weight `{name}`"));
             return Err(Failure::usage(listing(d, "weight of a linear", &known)));
         }
+    }
+    if let Some(file) = &what.report {
+        let title = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let lanes = (t.kind == spc_sema::TargetKind::Cpu).then(|| s.cpu(1).isa.lanes());
+        let page = crate::report::page(&title, &built.functions, &crate::constants::cost_table(s, &t)?, lanes)?;
+        s.world.write(file, page.as_bytes())?;
+        return Ok(format!("wrote {}\n", file.display()).into());
     }
     let wanted = |w: &&Why| what.tensor.as_ref().is_none_or(|t| *t == w.weight);
     if what.json {

@@ -35,6 +35,7 @@ mod build;
 mod calibrate;
 mod check;
 mod compile;
+mod constants;
 mod cuda;
 mod data;
 mod engine;
@@ -54,6 +55,7 @@ mod permute;
 mod plan;
 mod project;
 mod random;
+mod report;
 mod run;
 mod session;
 mod share;
@@ -74,9 +76,10 @@ pub use value::{Input, Results};
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
 /// `spc` command and tests; no promise of stability.
 pub mod driver {
-    pub use crate::bench::{Bench, bench_file};
+    pub use crate::bench::{Bench, bench_file, check_model_here};
     pub use crate::check::{Stage, check};
     pub use crate::compile::{Compile, compile_file};
+    pub use crate::constants::{calibrate_machine, read_constants};
     pub use crate::explain::{Explain, explain_code, explain_file};
     pub use crate::export::export_file;
     pub use crate::failure::{Failure, Res, exit_code};

@@ -1,12 +1,12 @@
 //! From a function and its weights to an optimised graph and a plan, and the packed weights of that plan.
+use crate::constants::cost_table;
 use crate::failure::Res;
 use crate::session::Session;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
-use spc_cpu::Isa;
 use spc_formats::{Layout, QUANTIZED_CANDIDATES, Validated, pack, validate};
 use spc_ir::{Amount, Graph, Keep, Op, Plan, Scope, passes};
-use spc_layout::{CostTable, Options, WeightFacts, choose};
+use spc_layout::{Options, WeightFacts, choose};
 use spc_sema::{Target, TargetKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -97,16 +97,6 @@ pub fn linear_weights(graph: &Graph) -> Result<BTreeMap<String, (usize, usize)>,
     Ok(out)
 }
 
-/// The constants that price a plan: those of the code that will run. There are none for GPUs yet; their plans are priced like
-/// portable CPU code.
-fn cost_table(s: &Session<'_>, target: &Target) -> CostTable {
-    match (target.kind, s.cpu(1).isa) {
-        (TargetKind::Cuda, _) | (_, Isa::Clif) => CostTable::clif_x86_64_v1(),
-        (TargetKind::Cpu, Isa::Avx2 | Isa::Avx512) => CostTable::wide_x86_64_v1(),
-        (TargetKind::Cpu, Isa::Avx512Vnni) => CostTable::vnni_x86_64_v1(),
-    }
-}
-
 /// What a CPU has no kernel for in a function: the message, with the words that need it.
 fn lacking(graph: &Graph, target: &Target) -> Result<Option<Diagnostic>, Bug> {
     if target.kind != TargetKind::Cpu {
@@ -180,7 +170,7 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
         .map(|(n, v)| (n.clone(), *v))
         .collect();
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
-    let table = cost_table(s, target);
+    let table = cost_table(s, target)?;
     let plan = choose(&graph, &facts, &table, &tuned, &options)?;
     plan.verify(&graph).map_err(|e| Bug::new(format!("the plan does not verify: {e}")))?;
     Ok(Planned { graph, plan, interp: false })

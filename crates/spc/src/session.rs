@@ -33,6 +33,8 @@ pub struct Options {
     pub grads: Option<PathBuf>,
     /// Texts instead of those in the files of text sources.
     pub texts: Vec<String>,
+    /// File of constants that price plans; those that come with spc if none.
+    pub constants: Option<PathBuf>,
     /// Folder of library modules that replace the embedded ones or add to them.
     pub std: Option<PathBuf>,
 }

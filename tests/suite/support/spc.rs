@@ -37,7 +37,7 @@ pub fn spc<S: AsRef<std::ffi::OsStr>>(folder: &Path, args: impl IntoIterator<Ite
 /// The command without arguments.
 pub fn spc_command() -> Command {
     let mut command = Command::new(binary());
-    command.env("NO_COLOR", "1").env_remove("SPC_NVRTC").env_remove("SPC_STD");
+    command.env("NO_COLOR", "1").env("SPC_CONSTANTS", "").env_remove("SPC_NVRTC").env_remove("SPC_STD");
     command
 }
 

@@ -1,5 +1,8 @@
 //! `spc bench`: every layer and the whole program against the best dense way, measured in turns.
+mod model;
 mod show;
+
+pub use model::check_model_here;
 
 use crate::bind;
 use crate::build::build_from;

@@ -1,0 +1,164 @@
+//! The constants of the cost model, measured on this machine.
+use crate::alone::{Alone, Layer, random};
+use crate::fit::{Family, fit};
+use crate::pairs::Clock;
+use crate::roofline::Machine;
+use crate::stats::{median, quantile};
+use crate::suite::{Case, Sample, Zeros, samples};
+use spc_base::Bug;
+use spc_cpu::Isa;
+use spc_formats::{Layout, pack, validate};
+use spc_ir::{Act, BinFn, ScalarExpr, UnFn};
+use spc_layout::{CostTable, Level, Rates};
+
+/// Outputs and inputs that are measured: first and second cache, few rows and many.
+const SHAPES: [(usize, usize); 6] = [(256, 64), (320, 256), (512, 1024), (1024, 320), (256, 2048), (1024, 1024)];
+
+/// Tokens: those of a full pass, of a rest, and single ones.
+const TOKENS_FM: [usize; 5] = [1, 16, 48, 64, 144];
+const TOKENS_RM: [usize; 6] = [1, 3, 8, 16, 48, 128];
+
+/// Shares of present elements in turn.
+const PERMILLE: [u64; 3] = [100, 250, 500];
+
+/// The kernels of one family.
+struct Kind {
+    name: &'static str,
+    family: Family,
+    act: Act,
+    layouts: &'static [&'static str],
+}
+
+const KINDS: [Kind; 6] = [
+    Kind { name: "dense, token-major", family: |t| &mut t.dense_rm, act: Act::Rm, layouts: &["dense(16)", "dense(4)"] },
+    Kind { name: "dense", family: |t| &mut t.dense_fm, act: Act::Fm, layouts: &["dense(16)"] },
+    Kind { name: "vx1", family: |t| &mut t.vx1, act: Act::Fm, layouts: &["vx1(4)", "vx1(8)", "vx1(16)"] },
+    Kind { name: "bsr", family: |t| &mut t.bsr, act: Act::Fm, layouts: &["bsr(4,4)", "bsr(8,8)", "bsr(16,4)"] },
+    Kind { name: "nm", family: |t| &mut t.nm, act: Act::Fm, layouts: &["nm(1,4)", "nm(2,4)", "nm(4,8)"] },
+    Kind { name: "csr", family: |t| &mut t.csr, act: Act::Fm, layouts: &["csr"] },
+];
+
+/// How well one family is explained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explained {
+    pub family: &'static str,
+    pub samples: usize,
+    /// Median error of the predictions for the measured kernels, as a share.
+    pub error: f64,
+}
+
+/// Measures a machine: a table for `isa`, and how well it explains what was measured. `heard` is told how far it is. `quick`
+/// measures two small shapes only: enough to see that it works, not to trust its choices on large layers.
+pub fn calibrate(
+    isa: Isa,
+    quick: bool,
+    now: Clock<'_>,
+    heard: &dyn Fn(u64, u64),
+) -> Result<(CostTable, Vec<Explained>), Bug> {
+    let shapes = if quick { &SHAPES[..2] } else { &SHAPES[..] };
+    let total = (KINDS.len() * shapes.len()) as u64 + 2;
+    heard(0, total);
+    let machine = Machine::measure(isa, 1, now, &|_, _| {})?;
+    let per_us = |gb: f64| ((gb * 1000.0).round() as u64).clamp(1, 1_000_000_000);
+    let mut table = match isa {
+        Isa::Clif => CostTable::clif_x86_64_v1(),
+        Isa::Avx2 | Isa::Avx512 => CostTable::wide_x86_64_v1(),
+        Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
+    };
+    table.name = format!("{}-calibrated", isa.name());
+    table.source = "measured by `spc calibrate`, except contract_fs and i8".into();
+    (table.pass_rm, table.pass_fm) = (8, 48);
+    table.levels = machine
+        .roofline
+        .reads
+        .iter()
+        .map(|r| Level { up_to_bytes: r.bytes, bytes_per_us: per_us(r.gb_per_s) })
+        .collect();
+    if let Some(last) = table.levels.last_mut() {
+        last.up_to_bytes = u64::MAX;
+    }
+    table.again_bytes_per_us = per_us(machine.roofline.read(512 << 10).gb_per_s);
+    table.activation_bytes_per_us = per_us(machine.roofline.read(512 << 10).gb_per_s / 2.0);
+    drop(machine);
+    heard(1, total);
+    elements(&mut table, isa, now)?;
+    let (mut explained, mut converting, mut done) = (Vec::new(), Vec::new(), 2u64);
+    for kind in &KINDS {
+        let mut list: Vec<Sample> = Vec::new();
+        for &(o, k) in shapes {
+            heard(done, total);
+            done += 1;
+            for (i, name) in kind.layouts.iter().enumerate() {
+                let layout: Layout = name.parse().map_err(|r| Bug::new(format!("{name}: {r}")))?;
+                let tokens = if kind.act == Act::Rm { &TOKENS_RM[..] } else { &TOKENS_FM };
+                for (j, n) in tokens.iter().enumerate() {
+                    let permille = PERMILLE[(i + j + o / 256) % PERMILLE.len()];
+                    let w = Zeros::fitting(layout, permille).matrix(o, k, (o * k + j) as u64);
+                    list.extend(samples((o, k, *n), &w, &[Case { layout, act: kind.act }], isa, now)?);
+                }
+            }
+        }
+        // From rates that nothing is known of but their order.
+        let start = *(kind.family)(&mut table);
+        let l = start.load_fs[0].max(1);
+        *(kind.family)(&mut table) = Rates {
+            load_fs: [l, l, 2 * l, 3 * l],
+            narrow_permille: 1500,
+            unit_ps: start.unit_ps.max(50),
+            overlap_permille: 100,
+            ..start
+        };
+        let error = fit(&mut table, kind.family, &list);
+        explained.push(Explained { family: kind.name, samples: list.len(), error });
+        for s in list.iter().filter(|s| s.act == Act::Fm && s.shape.tokens >= 16) {
+            let moved = s.shape.tokens + table.padded(s.shape.tokens, Act::Fm);
+            let bytes = 4 * moved * (s.shape.inputs + s.shape.outputs);
+            converting.push(bytes as f64 / (s.converting_ps - 2.0 * table.launch_ps as f64).max(1.0) * 1e6);
+        }
+    }
+    table.convert_bytes_per_us = (median(&converting) as u64).clamp(1, 1_000_000_000);
+    heard(total, total);
+    Ok((table, explained))
+}
+
+/// Starting a kernel, and pointwise work on one element.
+fn elements(table: &mut CostTable, isa: Isa, now: Clock<'_>) -> Result<(), Bug> {
+    let time = |a: &Alone| -> Result<f64, Bug> {
+        let times = (0..40).map(|_| Ok(a.run(now)?.0)).collect::<Result<Vec<f64>, Bug>>()?;
+        Ok(quantile(&times, 0.25) * 1e12)
+    };
+    let tiny = Layer { rows: 4, cols: 4, bias: false, act: None };
+    let packed = pack(&Layout::DENSE, 4, 4, &random(16, 1)).map_err(|r| Bug::new(r.0))?;
+    let packed = validate(packed).map_err(Bug::new)?;
+    table.launch_ps = time(&Alone::new(&tiny, &packed, None, &random(4, 2), 1, isa)?)? as u64;
+    let (rows, tokens) = (256usize, 64usize);
+    let x = random(rows * tokens, 3);
+    let pointwise = |act: ScalarExpr| -> Result<f64, Bug> {
+        let layer = Layer { rows, cols: 1, bias: false, act: Some(act) };
+        let alone = Alone::epilogue(&layer, &x, 1, isa)?.ok_or_else(|| Bug::new("an epilogue that does nothing"))?;
+        Ok(time(&alone)? / (rows * tokens) as f64)
+    };
+    let sum = |n: u32| {
+        (0..n).fold(ScalarExpr::Arg(0), |e, i| ScalarExpr::bin(BinFn::Add, e, ScalarExpr::Const(f64::from(i))))
+    };
+    let (one, many) = (pointwise(sum(1))?, pointwise(sum(9))?);
+    table.element_ps = ((many - one) / 8.0).max(0.0) as u64;
+    let exp = pointwise(ScalarExpr::un(UnFn::Exp, ScalarExpr::Arg(0)))?;
+    table.call_ps = (exp - one).max(1.0) as u64;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quick_table_explains_what_was_measured_and_is_sound() {
+        let start = std::time::Instant::now();
+        let (table, explained) = calibrate(Isa::native(), true, &|| start.elapsed(), &|_, _| {}).unwrap();
+        assert_eq!(explained.len(), KINDS.len());
+        assert!(explained.iter().all(|e| e.samples > 0 && e.error < 1.0), "{explained:?}");
+        let named = spc_layout::Constants::new([("x".to_string(), table)].into_iter().collect());
+        assert_eq!(spc_layout::Constants::parse(&named.to_json().unwrap()), Ok(named));
+    }
+}

@@ -1,0 +1,182 @@
+//! Tables as files: what `spc calibrate` writes.
+use crate::table::{CostTable, MOST_RATE, Rates};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Cost tables of one machine, by what runs them: an instruction set (`avx512vnni`, `avx512`, `avx2`, `clif`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constants {
+    pub format: u32,
+    pub tables: BTreeMap<String, CostTable>,
+    /// Of everything above: a file that was changed is not what was measured.
+    pub hash: String,
+}
+
+/// The format that this version writes and reads.
+pub const CONSTANTS_FORMAT: u32 = 1;
+
+/// Greatest time of any single thing, in the unit of its field.
+const MOST: u64 = 1_000_000_000_000;
+
+impl Constants {
+    pub fn new(tables: BTreeMap<String, CostTable>) -> Constants {
+        let mut c = Constants { format: CONSTANTS_FORMAT, tables, hash: String::new() };
+        c.hash = c.digest();
+        c
+    }
+
+    /// FNV-1a, 64 bits, of the format and the hashes of the tables.
+    fn digest(&self) -> String {
+        let tables: Vec<String> = self.tables.iter().map(|(n, t)| format!("{n}={}", t.hash())).collect();
+        let text = format!("{} {}", self.format, tables.join(" "));
+        let step = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3);
+        format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+    }
+
+    /// Reads a file of constants.
+    ///
+    /// # Errors
+    /// What is wrong, in words: no JSON, something missing or unknown, another format, a number that no machine has, a
+    /// file that was changed after it was written.
+    pub fn parse(text: &str) -> Result<Constants, String> {
+        let c: Constants = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        if c.format != CONSTANTS_FORMAT {
+            return Err(format!("its format is {}, and this version reads {CONSTANTS_FORMAT}", c.format));
+        }
+        if c.tables.is_empty() {
+            return Err("it has no table".into());
+        }
+        for (name, t) in &c.tables {
+            check(t).map_err(|e| format!("table `{name}`: {e}"))?;
+        }
+        if c.hash != c.digest() {
+            return Err(format!(
+                "its `hash` is `{}`, and its numbers give `{}`: it was changed by hand",
+                c.hash,
+                c.digest()
+            ));
+        }
+        Ok(c)
+    }
+
+    /// The file as text.
+    pub fn to_json(&self) -> Result<String, String> {
+        serde_json::to_string_pretty(self).map(|t| t + "\n").map_err(|e| e.to_string())
+    }
+}
+
+fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("`{name}` is {value}, expected {least} to {most}"))
+}
+
+fn rates(name: &str, r: &Rates) -> Result<(), String> {
+    let field = |f: &str| format!("{name}.{f}");
+    within(&field("mul_fs"), r.mul_fs, 0, MOST)?;
+    for load in r.load_fs {
+        within(&field("load_fs"), load, 0, MOST)?;
+    }
+    within(&field("narrow_permille"), r.narrow_permille, 10, 100_000)?;
+    within(&field("unit_ps"), r.unit_ps, 0, MOST)?;
+    within(&field("block_ps"), r.block_ps, 0, MOST)?;
+    within(&field("overlap_permille"), r.overlap_permille, 0, 1000)?;
+    if r.mul_fs == 0 && r.load_fs.contains(&0) {
+        return Err(format!("`{name}` computes in no time"));
+    }
+    Ok(())
+}
+
+/// Refuses numbers that no machine has.
+fn check(t: &CostTable) -> Result<(), String> {
+    if t.name.is_empty() || t.name.len() > 80 {
+        return Err("`name` is empty or longer than 80 characters".into());
+    }
+    if t.source.len() > 400 {
+        return Err("`source` is longer than 400 characters".into());
+    }
+    within("token_tile", t.token_tile, 1, 1 << 16)?;
+    within("pass_rm", t.pass_rm, 1, 1 << 16)?;
+    within("pass_fm", t.pass_fm, 1, 1 << 16)?;
+    for (name, r) in [
+        ("dense_rm", &t.dense_rm),
+        ("dense_fm", &t.dense_fm),
+        ("vx1", &t.vx1),
+        ("bsr", &t.bsr),
+        ("nm", &t.nm),
+        ("csr", &t.csr),
+        ("i8", &t.i8),
+    ] {
+        rates(name, r)?;
+    }
+    for (name, rate) in [
+        ("activation_bytes_per_us", t.activation_bytes_per_us),
+        ("convert_bytes_per_us", t.convert_bytes_per_us),
+        ("again_bytes_per_us", t.again_bytes_per_us),
+    ] {
+        within(name, rate, 1, MOST_RATE)?;
+    }
+    if t.levels.is_empty() {
+        return Err("`levels` is empty".into());
+    }
+    for l in &t.levels {
+        within("levels.bytes_per_us", l.bytes_per_us, 1, MOST_RATE)?;
+    }
+    if t.levels.windows(2).any(|w| w[0].up_to_bytes >= w[1].up_to_bytes) {
+        return Err("`levels` do not ascend in `up_to_bytes`".into());
+    }
+    for (name, ps) in [
+        ("launch_ps", t.launch_ps),
+        ("element_ps", t.element_ps),
+        ("call_ps", t.call_ps),
+        ("contract_fs", t.contract_fs),
+    ] {
+        within(name, ps, 0, MOST)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one() -> Constants {
+        let tables = BTreeMap::from([("clif".to_string(), CostTable::clif_x86_64_v1())]);
+        Constants::new(tables)
+    }
+
+    #[test]
+    fn constants_survive_their_file() {
+        let c = one();
+        let text = c.to_json().unwrap();
+        assert_eq!(Constants::parse(&text), Ok(c));
+    }
+
+    #[test]
+    fn files_that_cannot_be_right_are_refused_in_words() {
+        let text = one().to_json().unwrap();
+        for (from, to, part) in [
+            ("\"format\": 1", "\"format\": 2", "its format is 2"),
+            ("\"launch_ps\": 300000,", "", "missing field `launch_ps`"),
+            ("\"launch_ps\": 300000", "\"launch_ps\": 300000, \"lunch_ps\": 1", "unknown field `lunch_ps`"),
+            ("\"launch_ps\": 300000", "\"launch_ps\": -3", "invalid value"),
+            ("\"launch_ps\": 300000", "\"launch_ps\": 18446744073709551615", "`launch_ps` is 18446744073709551615"),
+            ("\"activation_bytes_per_us\": 40000", "\"activation_bytes_per_us\": 0", "expected 1 to"),
+            ("\"bytes_per_us\": 12500", "\"bytes_per_us\": 0", "`levels.bytes_per_us` is 0"),
+            ("\"up_to_bytes\": 33554432", "\"up_to_bytes\": 3", "do not ascend"),
+            ("\"overlap_permille\": 0", "\"overlap_permille\": 2000", "`dense_rm.overlap_permille` is 2000"),
+            ("\"launch_ps\": 300000", "\"launch_ps\": 300001", "it was changed by hand"),
+            ("fitted by hand", "measured", "it was changed by hand"),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            let e = Constants::parse(&changed).unwrap_err();
+            assert!(e.contains(part), "{part} is not in: {e}");
+        }
+        assert!(Constants::parse("").is_err() && Constants::parse("[]").is_err() && Constants::parse("{}").is_err());
+        let empty = Constants::new(BTreeMap::new());
+        assert_eq!(Constants::parse(&empty.to_json().unwrap()), Err("it has no table".into()));
+    }
+}

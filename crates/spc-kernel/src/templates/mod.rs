@@ -15,6 +15,7 @@ mod panel;
 mod reduce;
 mod rowblock;
 mod tile;
+mod tuning;
 
 pub use convert::{to_feature_major, to_row_major};
 pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
@@ -24,7 +25,8 @@ pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
 pub use reduce::{Factor, Fold, ReduceSpec, reduce};
-pub use rowblock::rowblock;
+pub use rowblock::{rowblock, rowblock_tuned};
+pub use tuning::Tuning;
 
 use spc_base::Bug;
 use spc_formats::Layout;

@@ -6,26 +6,38 @@
 //! feature-major, see [`super::feature_major`]), `bias` `[O]` if there is one, `np` (a multiple of 16), `lo`, `hi`. A row
 //! block is P, V, R, 1 or 1 rows of `dense(P)`, `vx1(V)`, `bsr(R,C)`, `nm(N,M)`, `csr`.
 //!
-//! Order of loops: groups of row blocks whose weights fit the second-level cache, tiles of tokens, row blocks, parts of
-//! a tile, passes of a few rows, stored entries. Every sum runs over its entries in storage order in one accumulator.
+//! Order of loops: groups of tokens, groups of row blocks, blocks of inputs, row blocks, tiles of tokens, passes of a few
+//! rows, stored entries (see [`Tuning`]); in narrow code tiles of tokens, then row blocks. Every sum runs over its entries
+//! in storage order in one accumulator, which lies in `y` between blocks of inputs. With several blocks of inputs the bias
+//! comes first in the sum, and `ptr`, `idx` and `values` are in the order of [`Tuning::blocking`].
 use super::LinearSpec;
 use super::feature_major::{TILE, TOKEN_PAD, remainders};
 use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
-use crate::ir::{Addr, Builder, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use super::tuning::Tuning;
+use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
-use spc_formats::Layout;
+use spc_formats::{Blocking, Layout};
 
-/// Weights of a group of row blocks, in bytes.
-const GROUP_BYTES: usize = 256 << 10;
+/// Rows from which on asking for all activations first costs little.
+const WARM_ROWS: usize = 256;
 
-/// Bytes of weights that wide code asks for ahead of their use.
-const WEIGHTS_AHEAD: i32 = 1 << 10;
+/// Bytes of indices that are asked for ahead of their use, where weights are.
+const INDICES_AHEAD: i32 = 512;
 
-/// Entries by which wide code asks for activations ahead of their use.
-const ROWS_AHEAD: i64 = 6;
+/// Weights of an entry that take fewer bytes are not asked for ahead of their use: that would cost more than it brings.
+const FEW_BYTES: usize = 16;
 
+/// The kernel in the order that suits it.
 pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
+    rowblock_tuned(spec, Tuning::of(spec))
+}
+
+/// The kernel in a given order.
+pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, Bug> {
     spec.check()?;
+    if tuning.tokens == 0 || !tuning.tokens.is_multiple_of(TILE) {
+        return Err(Bug::new(format!("{} tokens are no whole tiles", tuning.tokens)));
+    }
     let mut b = Builder::new(spec.name("rowblock"), spec.lanes);
     let values = b.param("values", Ty::CPtr);
     let ptr =
@@ -35,8 +47,9 @@ pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
     let (np, lo, hi) = (b.param("np", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let none = values;
-    let r = Rows { spec, values, ptr: ptr.unwrap_or(none), idx: idx.unwrap_or(none), bias, height: spec.block_rows() };
-    r.nest(&mut b, x, y, np, lo, hi)?;
+    let height = spec.block_rows();
+    let r = Rows { spec, tuning, values, ptr: ptr.unwrap_or(none), idx: idx.unwrap_or(none), bias, height };
+    if spec.lanes < WIDE { r.narrow(&mut b, x, y, np, lo, hi)? } else { r.wide(&mut b, x, y, np, lo, hi)? }
     b.finish()
 }
 
@@ -93,6 +106,7 @@ fn share(steps: usize, inner: usize) -> usize {
 
 struct Rows<'a> {
     spec: &'a LinearSpec<'a>,
+    tuning: Tuning,
     values: Val,
     ptr: Val,
     idx: Val,
@@ -167,110 +181,219 @@ struct Entries {
     values: Val,
     idx: Val,
     count: Count,
+    /// First input of a dense block of inputs, if it is not the first of all.
+    from: Option<Val>,
+}
+
+/// A block of inputs: which entries of a row block belong to it.
+#[derive(Clone, Copy)]
+struct Slab {
+    blocking: Blocking,
+    /// Its number.
+    index: Val,
+    /// What the number of a row block's segment exceeds the number of the row block by.
+    skip: Val,
+    /// True in all lanes if it is the first.
+    first: Val,
+    /// True if it is the last.
+    last: Val,
+}
+
+/// What is computed with one part of the weights: spans of tokens, and how many of each.
+struct Tokens {
+    spans: Vec<(Span, Val)>,
+    x: Val,
+    y: Val,
 }
 
 impl Rows<'_> {
-    fn nest(&self, b: &mut Builder, x: Val, y: Val, np: Val, lo: Val, hi: Val) -> Result<(), Bug> {
-        let full = self.spec.rows / self.height;
-        let left = self.spec.rows % self.height;
-        let full_end = b.int(full as i64);
-        let block_bytes = (self.height * self.spec.cols * 4).max(1);
-        let group = b.int((GROUP_BYTES / block_bytes).max(1) as i64);
-        let (span, one) = (b.isub(hi, lo), b.int(1));
-        let padded = b.iadd(span, group);
-        let padded = b.isub(padded, one);
-        let groups = b.ibin(IBin::Div, padded, group);
-        let mut failed = Ok(());
-        b.repeat(groups, &[], |b, g, _| {
-            let skip = b.imul(g, group);
-            let from = b.iadd(lo, skip);
-            let to = b.iadd(from, group);
-            let to = b.ibin(IBin::Min, to, hi);
-            let whole = b.ibin(IBin::Min, to, full_end);
-            let blocks = b.isub(whole, from);
-            let partial = b.isub(to, full_end);
-            failed = self.tiles(b, x, y, np, |b, at| {
-                let mut r = Ok(());
-                b.repeat(blocks, &[], |b, i, _| {
-                    let block = b.iadd(from, i);
-                    r = self.block(b, block, self.height, at);
-                    Vec::new()
-                });
-                if left > 0 {
-                    // `to` is at most one more than the number of full blocks.
-                    b.repeat(partial, &[], |b, _, _| {
-                        r = r.clone().and(self.block(b, full_end, left, at));
-                        Vec::new()
-                    });
-                }
-                r
+    /// All tokens, tile by tile.
+    fn narrow(&self, b: &mut Builder, x: Val, y: Val, np: Val, lo: Val, hi: Val) -> Result<(), Bug> {
+        let lanes = b.lanes();
+        let (tile, padded) = (b.int(TILE as i64), b.int(TILE as i64 - 1));
+        let padded = b.iadd(np, padded);
+        let count = b.ibin(IBin::Div, padded, tile);
+        let vectors = part(self.height, lanes, TOKEN_PAD / lanes);
+        let mut result = Ok(());
+        b.repeat(count, &[x, y, np], |b, _, s| {
+            let width = b.ibin(IBin::Min, s[2], tile);
+            let stride = b.scale(width, 4);
+            let parts = b.op(Op::Shr(width, (vectors * lanes).trailing_zeros() as u8));
+            let at = At { x: s[0], y: s[1], stride, span: None, vectors };
+            result = self.parts(b, Some(parts), at, &|b, at| {
+                self.row_blocks(b, lo, hi, &mut |b, block, rows| {
+                    let entries = self.entries(b, block, None);
+                    self.block(b, entries, block, rows, at, None)
+                })
             });
-            Vec::new()
+            let (xs, ys) = (b.int((4 * TILE * self.spec.cols) as i64), b.int((4 * TILE * self.spec.rows) as i64));
+            vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys), b.isub(s[2], tile)]
         });
-        failed
+        result
     }
 
-    /// All tokens, in spans of known width in wide code, tile by tile else.
-    fn tiles(
+    /// Groups of tokens, each with all weights.
+    fn wide(&self, b: &mut Builder, x: Val, y: Val, np: Val, lo: Val, hi: Val) -> Result<(), Bug> {
+        let most = self.tuning.tokens;
+        let (group, padded) = (b.int(most as i64), b.int(most as i64 - 1));
+        let padded = b.iadd(np, padded);
+        let count = b.ibin(IBin::Div, padded, group);
+        let mut result = Ok(());
+        b.repeat(count, &[x, y, np], |b, _, s| {
+            let mut left = b.ibin(IBin::Min, s[2], group);
+            let mut all = Vec::new();
+            for span in spans(self.height, b.lanes(), self.spec).into_iter().filter(|s| s.tokens() <= most) {
+                let tokens = span.tokens() as i64;
+                let per = b.int(tokens);
+                let n = b.ibin(IBin::Div, left, per);
+                let done = b.scale(n, tokens);
+                left = b.isub(left, done);
+                all.push((span, n));
+            }
+            let here = b.ibin(IBin::Min, s[2], group);
+            self.warm(b, s[0], here);
+            result = self.row_groups(b, &Tokens { spans: all, x: s[0], y: s[1] }, lo, hi);
+            let (xs, ys) = (b.int((4 * most * self.spec.cols) as i64), b.int((4 * most * self.spec.rows) as i64));
+            vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys), b.isub(s[2], group)]
+        });
+        result
+    }
+
+    /// Asks for the activations of a group of tokens in the order in which they lie, because the order in which sparse rows
+    /// want them hides no latency.
+    fn warm(&self, b: &mut Builder, x: Val, tokens: Val) {
+        if self.tuning.weights_ahead == 0 || self.tuning.tokens > TILE || self.spec.rows < WARM_ROWS {
+            return;
+        }
+        let per = b.int(self.spec.cols as i64);
+        let floats = b.imul(tokens, per);
+        // A tile's floats are a multiple of 16.
+        let lines = b.op(Op::Shr(floats, 4));
+        b.repeat(lines, &[x], |b, _, s| {
+            b.prefetch(Addr::new(s[0]));
+            vec![b.ptr_off(s[0], 64)]
+        });
+    }
+
+    /// Groups of row blocks and blocks of inputs.
+    fn row_groups(&self, b: &mut Builder, tokens: &Tokens, lo: Val, hi: Val) -> Result<(), Bug> {
+        let Some(blocking) = self.tuning.blocks(self.spec) else {
+            return self.spans(b, tokens, lo, hi, None);
+        };
+        let blocks = self.spec.blocks();
+        let slabs = blocking.col_blocks(self.spec.cols);
+        if blocking.rows as usize >= blocks {
+            let (none, all) = (b.int(0), b.int(blocks as i64));
+            return self.slabs(b, tokens, (lo, hi), (none, all), slabs, blocking);
+        }
+        let (group, padded) = (b.int(i64::from(blocking.rows)), b.int(i64::from(blocking.rows) - 1));
+        let first = b.ibin(IBin::Div, lo, group);
+        let end = b.iadd(hi, padded);
+        let end = b.ibin(IBin::Div, end, group);
+        let (count, all) = (b.isub(end, first), b.int(blocks as i64));
+        let mut result = Ok(());
+        b.repeat(count, &[], |b, i, _| {
+            let number = b.iadd(first, i);
+            let base = b.imul(number, group);
+            let next = b.iadd(base, group);
+            let next = b.ibin(IBin::Min, next, all);
+            let size = b.isub(next, base);
+            let (from, to) = (b.ibin(IBin::Max, lo, base), b.ibin(IBin::Min, hi, next));
+            result = self.slabs(b, tokens, (from, to), (base, size), slabs, blocking);
+            Vec::new()
+        });
+        result
+    }
+
+    /// The blocks of inputs of the row blocks `from..to`, which are part of the group of `size` blocks from `base` on.
+    fn slabs(
         &self,
         b: &mut Builder,
-        x: Val,
-        y: Val,
-        np: Val,
-        body: impl Fn(&mut Builder, At) -> Result<(), Bug>,
+        tokens: &Tokens,
+        (from, to): (Val, Val),
+        (base, size): (Val, Val),
+        count: usize,
+        blocking: Blocking,
     ) -> Result<(), Bug> {
-        let (mut x, mut y, mut left, mut result) = (x, y, np, Ok(()));
+        // Segment `base * count + index * size + (block - base)`.
+        let before = b.scale(base, count as i64 - 1);
+        let (n, zero, end) = (b.int(count as i64), b.int(0), b.int(count as i64 - 1));
+        let mut result = Ok(());
+        b.repeat(n, &[], |b, index, _| {
+            let earlier = b.imul(index, size);
+            let skip = b.iadd(before, earlier);
+            let first = b.icmp(Cmp::Eq, index, zero);
+            let first = b.splat(first);
+            let last = b.icmp(Cmp::Eq, index, end);
+            result = self.spans(b, tokens, from, to, Some(Slab { blocking, index, skip, first, last }));
+            Vec::new()
+        });
+        result
+    }
+
+    /// The tokens of each row block, in spans of known width.
+    fn spans(&self, b: &mut Builder, tokens: &Tokens, from: Val, to: Val, slab: Option<Slab>) -> Result<(), Bug> {
         let lanes = b.lanes();
-        if lanes < WIDE {
-            let tile = b.int(TILE as i64);
-            let padded = b.int(TILE as i64 - 1);
-            let padded = b.iadd(np, padded);
-            let count = b.ibin(IBin::Div, padded, tile);
-            let vectors = part(self.height, lanes, TOKEN_PAD / lanes);
-            b.repeat(count, &[x, y, left], |b, _, s| {
-                let width = b.ibin(IBin::Min, s[2], tile);
-                let stride = b.scale(width, 4);
-                let parts = b.op(Op::Shr(width, (vectors * lanes).trailing_zeros() as u8));
-                result = self.parts(b, parts, At { x: s[0], y: s[1], stride, span: None, vectors }, &body);
-                let (xs, ys) = (b.int((4 * TILE * self.spec.cols) as i64), b.int((4 * TILE * self.spec.rows) as i64));
-                vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys), b.isub(s[2], tile)]
+        self.row_blocks(b, from, to, &mut |b, block, rows| {
+            let entries = self.entries(b, block, slab);
+            let (mut x, mut y, mut result) = (tokens.x, tokens.y, Ok(()));
+            for (span, count) in &tokens.spans {
+                let r = b.repeat(*count, &[x, y], |b, _, s| {
+                    let vectors = part(self.height, lanes, span.tokens() / lanes);
+                    let parts = span.tokens() / lanes / vectors;
+                    let stride = b.int(4 * span.width as i64);
+                    let at = At { x: s[0], y: s[1], stride, span: Some(*span), vectors };
+                    let parts = (parts > 1).then(|| b.int(parts as i64));
+                    let done = self.parts(b, parts, at, &|b, at| self.block(b, entries, block, rows, at, slab));
+                    result = result.clone().and(done);
+                    let bytes = 4 * span.tokens();
+                    let (xs, ys) = (b.int((bytes * self.spec.cols) as i64), b.int((bytes * self.spec.rows) as i64));
+                    vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
+                });
+                (x, y) = (r[0], r[1]);
+            }
+            result
+        })
+    }
+
+    /// The row blocks `from..to`, and how many rows each has.
+    fn row_blocks(
+        &self,
+        b: &mut Builder,
+        from: Val,
+        to: Val,
+        body: &mut dyn FnMut(&mut Builder, Val, usize) -> Result<(), Bug>,
+    ) -> Result<(), Bug> {
+        let (full, left) = (self.spec.rows / self.height, self.spec.rows % self.height);
+        let full_end = b.int(full as i64);
+        let whole = b.ibin(IBin::Min, to, full_end);
+        let count = b.isub(whole, from);
+        let mut result = Ok(());
+        b.repeat(count, &[], |b, i, _| {
+            let block = b.iadd(from, i);
+            result = body(b, block, self.height);
+            Vec::new()
+        });
+        if left > 0 {
+            // `to` is at most one more than the number of full blocks.
+            let partial = b.isub(to, full_end);
+            b.repeat(partial, &[], |b, _, _| {
+                result = result.clone().and(body(b, full_end, left));
+                Vec::new()
             });
-            return result;
-        }
-        for span in spans(self.height, lanes, self.spec) {
-            let tokens = span.tokens();
-            let count = if tokens.is_power_of_two() {
-                b.op(Op::Shr(left, tokens.trailing_zeros() as u8))
-            } else {
-                let tokens = b.int(tokens as i64);
-                b.ibin(IBin::Div, left, tokens)
-            };
-            let r = b.repeat(count, &[x, y], |b, _, s| {
-                let vectors = part(self.height, lanes, tokens / lanes);
-                let parts = b.int((tokens / lanes / vectors) as i64);
-                let stride = b.int(4 * span.width as i64);
-                let at = At { x: s[0], y: s[1], stride, span: Some(span), vectors };
-                let done = self.parts(b, parts, at, &body);
-                result = result.clone().and(done);
-                let (xs, ys) =
-                    (b.int((4 * tokens * self.spec.cols) as i64), b.int((4 * tokens * self.spec.rows) as i64));
-                vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
-            });
-            (x, y) = (r[0], r[1]);
-            let done = b.scale(count, tokens as i64);
-            left = b.isub(left, done);
         }
         result
     }
 
-    /// `parts` neighbouring parts of a tile, of which `at` is the first; or all of several tiles at once.
+    /// `parts` neighbouring parts of a tile, of which `at` is the first; nothing is one part.
     fn parts(
         &self,
         b: &mut Builder,
-        parts: Val,
+        parts: Option<Val>,
         at: At,
         body: &dyn Fn(&mut Builder, At) -> Result<(), Bug>,
     ) -> Result<(), Bug> {
+        let Some(parts) = parts else { return body(b, at) };
         let bytes = (4 * b.lanes() * at.vectors) as i32;
         let mut result = Ok(());
         b.repeat(parts, &[at.x, at.y], |b, _, s| {
@@ -281,8 +404,15 @@ impl Rows<'_> {
     }
 
     /// The first `rows` rows of a block, a few at a time.
-    fn block(&self, b: &mut Builder, block: Val, rows: usize, at: At) -> Result<(), Bug> {
-        let entries = self.entries(b, block);
+    fn block(
+        &self,
+        b: &mut Builder,
+        entries: Entries,
+        block: Val,
+        rows: usize,
+        at: At,
+        slab: Option<Slab>,
+    ) -> Result<(), Bug> {
         let first = b.scale(block, self.height as i64);
         let skip = at.features(b, first);
         let mut y = b.ptr_add(at.y, skip);
@@ -294,8 +424,15 @@ impl Rows<'_> {
         let mut row = 0;
         while row < rows {
             let tile = Tile { splats: (rows - row).min(most), vectors: at.vectors };
-            let acc = self.sum(b, entries, row, tile, at);
-            self.finish(b, tile, &acc, y, bias, at)?;
+            let acc = match slab {
+                Some(slab) => self.kept(b, tile, y, bias, at, slab),
+                None => tile.zeros(b),
+            };
+            let acc = self.sum(b, entries, row, tile, at, acc);
+            match slab {
+                Some(slab) => self.keep(b, tile, &acc, y, at, slab)?,
+                None => self.finish(b, tile, &acc, y, bias, at)?,
+            }
             row += tile.splats;
             if row < rows {
                 y = at.skip(b, y, tile.splats);
@@ -305,7 +442,60 @@ impl Rows<'_> {
         Ok(())
     }
 
-    fn entries(&self, b: &mut Builder, block: Val) -> Entries {
+    /// Bytes from the first row of a tile to vector `j` of row `i`, in `y`; wide code only.
+    fn place(&self, at: At, i: usize, j: usize, lanes: usize) -> i32 {
+        let stride = at.span.map_or(0, |s| 4 * s.width);
+        (i * stride) as i32 + at.offset(j, lanes, self.spec.rows)
+    }
+
+    /// What a tile's sums begin with: the bias, or what the blocks of inputs before have left in `y`.
+    fn kept(&self, b: &mut Builder, tile: Tile, y: Val, bias: Option<Val>, at: At, slab: Slab) -> Vec<Val> {
+        let lanes = b.lanes();
+        let mut acc = tile.zeros(b);
+        let next = at.span.map_or(0, |s| 4 * s.width * self.height) as i32;
+        for i in 0..tile.splats {
+            for j in 0..tile.vectors {
+                b.prefetch(Addr::at(y, self.place(at, i, j, lanes) + next));
+            }
+        }
+        for i in 0..tile.splats {
+            let begin = match bias {
+                Some(p) => b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)),
+                None => b.vfloat(0.0),
+            };
+            for j in 0..tile.vectors {
+                let v = b.load(LoadKind::VF32, Addr::at(y, self.place(at, i, j, lanes)));
+                acc[tile.at(i, j)] = b.select(slab.first, begin, v);
+            }
+        }
+        acc
+    }
+
+    /// Leaves the sums in `y`; after the last block of inputs they get their activation.
+    fn keep(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Val, at: At, slab: Slab) -> Result<(), Bug> {
+        let lanes = b.lanes();
+        for i in 0..tile.splats {
+            for j in 0..tile.vectors {
+                b.store(StoreKind::VF32, Addr::at(y, self.place(at, i, j, lanes)), acc[tile.at(i, j)]);
+            }
+        }
+        let epilogue = Epilogue { act: self.spec.act };
+        if epilogue.act.is_none() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        b.when(slab.last, |b| {
+            for t in 0..at.tiles() {
+                let base = b.ptr_off(y, at.offset(t * at.per_tile(), lanes, self.spec.rows));
+                let done = epilogue.apply(b, base, at.stride, tile.splats, at.per_tile(), None);
+                result = result.clone().and(done);
+            }
+        });
+        result
+    }
+
+    /// The entries of a row block, or of its part in a block of inputs.
+    fn entries(&self, b: &mut Builder, block: Val, slab: Option<Slab>) -> Entries {
         let cols = self.spec.cols;
         let fixed = |b: &mut Builder, values: usize, indices: usize, count: usize| {
             let v = b.scale(block, 4 * values as i64);
@@ -314,17 +504,28 @@ impl Rows<'_> {
                 values: b.ptr_add(self.values, v),
                 idx: if indices > 0 { b.ptr_add(self.idx, i) } else { self.idx },
                 count: Count::Fixed(count),
+                from: None,
             }
         };
         let listed = |b: &mut Builder, width: usize| {
-            let at = Addr::indexed(self.ptr, block, 4);
+            let segment = slab.map_or(block, |s| b.iadd(block, s.skip));
+            let at = Addr::indexed(self.ptr, segment, 4);
             let (from, to) = (b.load(LoadKind::U32, at), b.load(LoadKind::U32, at.plus(4)));
             let count = Count::Runtime(b.isub(to, from));
             let (v, i) = (b.scale(from, 4 * width as i64), b.scale(from, 4));
-            Entries { values: b.ptr_add(self.values, v), idx: b.ptr_add(self.idx, i), count }
+            Entries { values: b.ptr_add(self.values, v), idx: b.ptr_add(self.idx, i), count, from: None }
         };
         match self.spec.layout {
-            Layout::Dense { .. } => fixed(b, cols * self.height, 0, cols),
+            Layout::Dense { .. } => {
+                let all = fixed(b, cols * self.height, 0, cols);
+                let Some(s) = slab else { return all };
+                let (most, end) = (b.int(i64::from(s.blocking.cols)), b.int(cols as i64));
+                let from = b.imul(s.index, most);
+                let left = b.isub(end, from);
+                let count = Count::Runtime(b.ibin(IBin::Min, left, most));
+                let skip = b.scale(from, 4 * self.height as i64);
+                Entries { values: b.ptr_add(all.values, skip), count, from: Some(from), ..all }
+            }
             Layout::Nm { n, m } => {
                 let groups = cols.div_ceil(m as usize);
                 fixed(b, groups * n as usize, groups * n as usize, groups)
@@ -336,10 +537,17 @@ impl Rows<'_> {
     }
 
     /// The sums of a tile that begins at row `row` of its block.
-    fn sum(&self, b: &mut Builder, e: Entries, row: usize, tile: Tile, at: At) -> Vec<Val> {
+    fn sum(&self, b: &mut Builder, e: Entries, row: usize, tile: Tile, at: At, acc: Vec<Val>) -> Vec<Val> {
         let lanes = b.lanes();
-        let (height, skip, x) = (self.height, 4 * row as i32, at.x);
-        let ahead = (lanes >= WIDE).then_some(WEIGHTS_AHEAD);
+        let (height, skip) = (self.height, 4 * row as i32);
+        let x = match e.from {
+            Some(from) => {
+                let skip = at.features(b, from);
+                b.ptr_add(at.x, skip)
+            }
+            None => at.x,
+        };
+        let ahead = Some(self.tuning.weights_ahead).filter(|n| *n > 0 && 4 * tile.splats >= FEW_BYTES);
         // One multiply-add step with the weights at `w` (of this block's first row) and the activations at `xr`.
         let step = |b: &mut Builder, acc: &[Val], w: Addr, xr: Val| {
             if let Some(ahead) = ahead {
@@ -349,7 +557,7 @@ impl Rows<'_> {
         };
         // State: values, then a pointer of the index source, then the accumulators.
         let with = |head: [Val; 2], acc: Vec<Val>| head.into_iter().chain(acc).collect::<Vec<Val>>();
-        let (acc, steps) = (tile.zeros(b), tile.steps(lanes));
+        let steps = tile.steps(lanes);
         let state = match self.spec.layout {
             Layout::Dense { .. } => unrolled(b, e.count, steps, with([e.values, x], acc), &|b, s| {
                 let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
@@ -358,12 +566,16 @@ impl Rows<'_> {
             Layout::Vx1 { .. } | Layout::Csr => {
                 let entry = |b: &mut Builder, s: &[Val]| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
+                    if ahead.is_some() {
+                        b.prefetch(Addr::at(s[1], INDICES_AHEAD));
+                    }
                     let acc = step(b, &s[2..], Addr::new(s[0]), xr);
                     with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
                 };
-                let (early, late) = self.ahead(b, e.count, height > 2);
+                let rows_ahead = self.tuning.rows_ahead;
+                let (early, late) = self.ahead(b, e.count, height > 2 && rows_ahead > 0);
                 let state = unrolled(b, early, steps, with([e.values, e.idx], acc), &|b, s| {
-                    let next = self.row(b, at, Addr::at(s[1], 4 * ROWS_AHEAD as i32), LoadKind::U32);
+                    let next = self.row(b, at, Addr::at(s[1], 4 * rows_ahead as i32), LoadKind::U32);
                     self.prefetch_row(b, next, at);
                     entry(b, s)
                 });
@@ -404,8 +616,8 @@ impl Rows<'_> {
     /// Cuts a number of entries into those that look ahead and the last ones, which have nothing ahead.
     fn ahead(&self, b: &mut Builder, count: Count, useful: bool) -> (Count, Count) {
         match count {
-            Count::Runtime(n) if useful && b.lanes() >= WIDE => {
-                let (far, zero) = (b.int(ROWS_AHEAD), b.int(0));
+            Count::Runtime(n) if useful => {
+                let (far, zero) = (b.int(self.tuning.rows_ahead), b.int(0));
                 let early = b.isub(n, far);
                 let early = b.ibin(IBin::Max, early, zero);
                 (Count::Runtime(early), Count::Runtime(b.isub(n, early)))

@@ -166,7 +166,20 @@ impl Epilogue<'_> {
         vectors: usize,
         tail: Option<usize>,
     ) -> Result<(), Bug> {
-        let Some(e) = self.act.filter(|_| self.deferred()) else { return Ok(()) };
+        if self.deferred() { self.apply(b, base, stride, rows, vectors, tail) } else { Ok(()) }
+    }
+
+    /// As [`Epilogue::pass`], whatever the activation is.
+    pub fn apply(
+        &self,
+        b: &mut Builder,
+        base: Val,
+        stride: Val,
+        rows: usize,
+        vectors: usize,
+        tail: Option<usize>,
+    ) -> Result<(), Bug> {
+        let Some(e) = self.act else { return Ok(()) };
         let bytes = 4 * b.lanes() as i64;
         let (rows, full) = (b.int(rows as i64), b.int((vectors - usize::from(tail.is_some())) as i64));
         let mut failed = None;

@@ -4,9 +4,9 @@
 //! memory) and prints the median and the best decile of the paired ratios.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
+use spc_formats::Blocking;
 use spc_formats::{Array, Layout, pack, validate};
 use spc_kernel::templates::limits::{READ_ROUND, fma_peak, fma_peak_round, read_stream};
-use spc_formats::Blocking;
 use spc_kernel::templates::{LinearSpec, Tuning, padded_tokens, rowblock_tuned};
 use std::time::Instant;
 
@@ -65,8 +65,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let isa = args.iter().find_map(|a| Isa::from_name(a)).unwrap_or(Isa::native());
     let option = |name: &str| -> Option<i64> { args.iter().find_map(|a| a.strip_prefix(name)?.parse().ok()) };
-    let filters: Vec<&String> =
-        args.iter().filter(|a| Isa::from_name(a).is_none() && !a.starts_with("--")).collect();
+    let filters: Vec<&String> = args.iter().filter(|a| Isa::from_name(a).is_none() && !a.starts_with("--")).collect();
     let lanes = isa.lanes();
     let peak = compile_wide(&[fma_peak(lanes).unwrap()], isa, false).unwrap();
     let read = compile_wide(&[read_stream(lanes).unwrap()], isa, false).unwrap();
@@ -75,12 +74,6 @@ fn main() {
     let sink = sink.bytes_mut().as_mut_ptr() as u64;
     let (o, k) = (option("--o=").unwrap_or(4096) as usize, option("--cols=").unwrap_or(4096) as usize);
     println!("{}; W 4096 x 4096; median and best decile of {PAIRS} pairs", isa.name());
-    if args.iter().any(|a| a == "--asm") {
-        let layout: Layout = "vx1(8)".parse().unwrap();
-        let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
-        let m = spc_cpu::machine_code(&rowblock_tuned(&spec, Tuning::of(&spec)).unwrap(), isa, false).unwrap();
-        std::fs::write("/tmp/code.bin", &m.bytes).unwrap();
-    }
     println!("| layout, zeros, tokens | us | GFLOP/s useful | % of FMA peak | best decile | stored GB/s |");
     println!("| --- | --- | --- | --- | --- | --- |");
     for name in
@@ -113,7 +106,7 @@ fn main() {
                 let stored = w.iter().filter(|v| **v != 0.0).count();
                 let packed = validate(pack(&layout, o, k, &w).unwrap()).unwrap();
                 let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
-                let mut tuning = Tuning::of(&spec);
+                let mut tuning = Tuning::of(&spec, n);
                 if let Some(cols) = option("--k=") {
                     let rows = option("--rows=").unwrap_or(i64::from(u32::MAX)) as u32;
                     tuning.blocking = (cols > 0).then_some(Blocking { cols: cols as u32, rows });
@@ -127,8 +120,17 @@ fn main() {
                 let x: Vec<f32> = (0..np * k).map(|_| rng.f32()).collect();
                 let x = AlignedBuf::from_f32(&x);
                 let mut y = AlignedBuf::zeroed(4 * np * o);
-                let arrays: Vec<(String, AlignedBuf)> =
-                    packed.packed().arrays.iter().map(|(n, a)| (n.to_string(), buffer(tuning.blocks(&spec).and_then(|k| packed.arranged(n, k)).as_ref().unwrap_or(a)))).collect();
+                let arrays: Vec<(String, AlignedBuf)> = packed
+                    .packed()
+                    .arrays
+                    .iter()
+                    .map(|(n, a)| {
+                        (
+                            n.to_string(),
+                            buffer(tuning.blocks(&spec).and_then(|k| packed.arranged(n, k)).as_ref().unwrap_or(a)),
+                        )
+                    })
+                    .collect();
                 let mut list: Vec<(&str, u64)> =
                     arrays.iter().map(|(n, b)| (n.as_str(), b.bytes().as_ptr() as u64)).collect();
                 list.extend([
@@ -167,9 +169,31 @@ fn main() {
         }
     }
     let big = AlignedBuf::zeroed(512 << 20);
-    for bytes in [32usize << 10, 128<<10, 512<<10, 768<<10, 1usize << 20, 1280<<10, 1536<<10, 1792 << 10, 2 << 20, 3<<20, 4 << 20, 16 << 20, 32 << 20, 48 << 20, 64 << 20, 512 << 20] {
+    for bytes in [
+        32usize << 10,
+        128 << 10,
+        512 << 10,
+        768 << 10,
+        1usize << 20,
+        1280 << 10,
+        1536 << 10,
+        1792 << 10,
+        2 << 20,
+        3 << 20,
+        4 << 20,
+        16 << 20,
+        32 << 20,
+        48 << 20,
+        64 << 20,
+        512 << 20,
+    ] {
         let words = [big.bytes().as_ptr() as u64, sink, (bytes / READ_ROUND) as u64];
-        let times: Vec<f64> = (0..9).map(|_| seconds(|| (0..1 + (8 << 20) / bytes).for_each(|_| call(&read, &words))) / (1 + (8 << 20) / bytes) as f64).collect();
+        let times: Vec<f64> = (0..9)
+            .map(|_| {
+                seconds(|| (0..1 + (8 << 20) / bytes).for_each(|_| call(&read, &words)))
+                    / (1 + (8 << 20) / bytes) as f64
+            })
+            .collect();
         println!("read {} KiB: {:.1} GB/s", bytes >> 10, bytes as f64 / quantile(&times, 0.5) / 1e9);
     }
 }

@@ -31,9 +31,8 @@ impl Blocking {
                 let to = from.saturating_add(self.cols as usize);
                 for b in first..last {
                     let list = span(ptr, b);
-                    let below = |bound: usize| {
-                        list.start + idx[list.clone()].partition_point(|i| (*i as usize) < bound)
-                    };
+                    let below =
+                        |bound: usize| list.start + idx[list.clone()].partition_point(|i| (*i as usize) < bound);
                     out.push(below(from)..below(to));
                 }
             }
@@ -75,4 +74,62 @@ fn gather<T: Copy>(a: &[T], segments: &[std::ops::Range<usize>], len: usize, ent
         out.extend_from_slice(&a[s.start * width..s.end * width]);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{pack, validate};
+
+    /// A matrix with three of four weights, all different.
+    fn weights(rows: usize, cols: usize) -> Vec<f32> {
+        (0..rows * cols).map(|i| if (i / 3 + i) % 4 == 0 { 0.0 } else { 1.0 + i as f32 }).collect()
+    }
+
+    #[test]
+    fn segments_hold_each_entry_once_in_its_block() {
+        let (rows, cols) = (11, 13);
+        let w = weights(rows, cols);
+        for layout in [Layout::Csr, Layout::Vx1 { v: 2 }, Layout::Vx1 { v: 3 }] {
+            let height = if let Layout::Vx1 { v } = layout { v as usize } else { 1 };
+            let packed = validate(pack(&layout, rows, cols, &w).unwrap()).unwrap();
+            for (block, group) in [(1u32, 1u32), (4, 2), (5, 100), (13, 3), (100, u32::MAX)] {
+                let k = Blocking { cols: block, rows: group };
+                let get = |name: &str| packed.arranged(name, k).unwrap();
+                let (Array::U32(ptr), Array::U32(idx), Array::F32(values)) = (get("ptr"), get("idx"), get("values"))
+                else {
+                    panic!("the arrays have other types")
+                };
+                let blocks = rows.div_ceil(height);
+                let mut segment = 0;
+                let mut found = vec![0.0f32; rows * cols];
+                for first in (0..blocks).step_by(group as usize) {
+                    for slab in 0..k.col_blocks(cols) {
+                        for b in first..blocks.min(first.saturating_add(group as usize)) {
+                            let list = span(&ptr, segment);
+                            assert!(idx[list.clone()].windows(2).all(|w| w[0] < w[1]));
+                            for i in list {
+                                let col = idx[i] as usize;
+                                assert_eq!(col / block as usize, slab, "{layout} {k:?}");
+                                for r in (b * height)..(b * height + height).min(rows) {
+                                    found[r * cols + col] += values[i * height + r - b * height];
+                                }
+                            }
+                            segment += 1;
+                        }
+                    }
+                }
+                assert_eq!((segment + 1, found), (ptr.len(), w.clone()), "{layout} {k:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn layouts_without_lists_keep_their_order() {
+        let w = weights(8, 8);
+        let packed = validate(pack(&Layout::DENSE, 8, 8, &w).unwrap()).unwrap();
+        let k = Blocking { cols: 2, rows: 1 };
+        assert_eq!(packed.arranged("values", k).as_ref(), packed.packed().array("values"));
+        assert_eq!(packed.arranged("ptr", k), None);
+    }
 }

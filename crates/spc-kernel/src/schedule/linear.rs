@@ -23,7 +23,7 @@ impl Scheduler<'_> {
         let spec = LinearSpec { layout, rows: *rows, cols: *cols, bias, act, lanes: self.lanes };
 
         let port = PackedPort { weight: plan.weight.clone(), layout, rows: *rows, cols: *cols };
-        let tuning = Tuning::of(&spec);
+        let tuning = Tuning::of(&spec, self.tuned(&tokens));
         let blocking = tuning.blocks(&spec).filter(|_| plan.x == Act::Fm);
         let mut bound: Vec<(&str, StepArg)> = self.packed_buffers(port, blocking);
         if bias {
@@ -52,6 +52,13 @@ impl Scheduler<'_> {
         self.step(node, kernel, Amount::exact(Extent::fixed(spec.blocks() as u64)), &bound)?;
         self.values.insert(written, value);
         Ok(())
+    }
+
+    /// The number that the plan is tuned for.
+    fn tuned(&self, n: &Extent) -> u64 {
+        let size = |s: &spc_ir::Sym| self.plan.tuned_for.get(&s.name).copied().unwrap_or(1);
+        let sizes: Vec<u64> = self.graph.syms.iter().map(size).collect();
+        n.bind(&sizes).unwrap_or(u64::MAX)
     }
 
     /// The expression of a map that runs in an epilogue.

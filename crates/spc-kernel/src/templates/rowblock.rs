@@ -27,9 +27,9 @@ const INDICES_AHEAD: i32 = 512;
 /// Weights of an entry that take fewer bytes are not asked for ahead of their use: that would cost more than it brings.
 const FEW_BYTES: usize = 16;
 
-/// The kernel in the order that suits it.
+/// The kernel in the order that suits few tokens.
 pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
-    rowblock_tuned(spec, Tuning::of(spec))
+    rowblock_tuned(spec, Tuning::of(spec, 1))
 }
 
 /// The kernel in a given order.
@@ -49,7 +49,11 @@ pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, B
     let none = values;
     let height = spec.block_rows();
     let r = Rows { spec, tuning, values, ptr: ptr.unwrap_or(none), idx: idx.unwrap_or(none), bias, height };
-    if spec.lanes < WIDE { r.narrow(&mut b, x, y, np, lo, hi)? } else { r.wide(&mut b, x, y, np, lo, hi)? }
+    if spec.lanes < WIDE {
+        r.narrow(&mut b, x, y, np, lo, hi)?
+    } else {
+        r.wide(&mut b, x, y, np, lo, hi)?
+    }
     b.finish()
 }
 
@@ -59,21 +63,37 @@ struct Span {
     tiles: usize,
     /// Tokens of each.
     width: usize,
+    /// Tokens of a narrower last tile, or none.
+    tail: usize,
 }
 
 impl Span {
     fn tokens(self) -> usize {
-        self.tiles * self.width
+        self.tiles * self.width + self.tail
     }
 }
 
-/// Spans of wide code for blocks of `rows` rows, largest first. A pattern that few rows share needs several tiles at once
-/// to have enough sums in flight.
-fn spans(rows: usize, lanes: usize, spec: &LinearSpec<'_>) -> Vec<Span> {
-    let one = |width| Span { tiles: 1, width };
+/// Spans of wide code, largest first. A pattern that few rows share needs several tiles at once to have enough sums in
+/// flight. A narrower tile is the last of all, so what full groups of tokens leave never asks for one.
+fn spans(lanes: usize, spec: &LinearSpec<'_>) -> Vec<Span> {
+    let one = |width| Span { tiles: 1, width, tail: 0 };
     let far = 4 * TILE * spec.cols.max(spec.rows) * 2 >= i32::MAX as usize;
-    let several = (lanes == 16 && rows <= 2 && !far).then_some(Span { tiles: 3, width: TILE });
-    several.into_iter().chain([one(TILE)]).chain(remainders().map(one)).collect()
+    let mut all = Vec::new();
+    if lanes == 16 && few_rows(spec) && !far {
+        all.push(Span { tiles: 3, width: TILE, tail: 0 });
+        for tiles in [2, 1] {
+            all.extend(remainders().map(|tail| Span { tiles, width: TILE, tail }));
+            all.push(Span { tiles, width: TILE, tail: 0 });
+        }
+    } else {
+        all.push(one(TILE));
+    }
+    all.into_iter().chain(remainders().map(one)).collect()
+}
+
+/// Whether one or two rows share a list of columns.
+pub(super) fn few_rows(spec: &LinearSpec<'_>) -> bool {
+    matches!(spec.layout, Layout::Csr | Layout::Vx1 { v: 1 | 2 })
 }
 
 /// Vectors that are computed at a time, of the `vectors` of a span; they divide them.
@@ -86,6 +106,9 @@ fn part(rows: usize, lanes: usize, vectors: usize) -> usize {
         (4, 1 | 2) => 4,
         _ => 2,
     };
+    if lanes == 16 && rows <= 2 {
+        return vectors.min(most);
+    }
     (1..=most.min(vectors)).rev().find(|n| vectors.is_multiple_of(*n)).unwrap_or(1)
 }
 
@@ -115,15 +138,31 @@ struct Rows<'a> {
     height: usize,
 }
 
-/// A multiply-add step: accumulators, address of the weights, pointer to the activations.
-type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Val) -> Vec<Val>;
+/// A multiply-add step: accumulators, address of the weights, the activations.
+type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Feature) -> Vec<Val>;
+
+/// One feature of the activations.
+#[derive(Clone, Copy)]
+struct Feature {
+    /// Pointer to it in the first tile.
+    at: Val,
+    /// 64 times its number, where there is a narrower last tile.
+    lines: Option<Val>,
+}
+
+/// Pointers into the first tile and into a narrower last one.
+#[derive(Clone, Copy)]
+struct Ptrs {
+    main: Val,
+    tail: Option<Val>,
+}
 
 /// Vectors of tokens that are computed together.
 #[derive(Clone, Copy)]
 struct At {
     /// First token, feature 0.
-    x: Val,
-    y: Val,
+    x: Ptrs,
+    y: Ptrs,
     /// Bytes from one feature to the next.
     stride: Val,
     /// The tiles that the vectors fill; nothing if they are part of a tile whose width only the call tells.
@@ -135,6 +174,11 @@ struct At {
 impl At {
     fn known_stride(self) -> Option<i64> {
         self.span.map(|s| 4 * s.width as i64)
+    }
+
+    /// Tokens of the narrower last tile.
+    fn tail_width(self) -> usize {
+        self.span.map_or(0, |s| s.tail)
     }
 
     /// Bytes of `count` features.
@@ -157,21 +201,51 @@ impl At {
         }
     }
 
+    fn skip_both(self, b: &mut Builder, p: Ptrs, count: usize) -> Ptrs {
+        let tail = p.tail.map(|t| b.ptr_off(t, (4 * self.tail_width() * count) as i32));
+        Ptrs { main: self.skip(b, p.main, count), tail }
+    }
+
     fn tiles(self) -> usize {
         self.span.map_or(1, |s| s.tiles)
     }
 
-    /// Vectors in each tile.
-    fn per_tile(self) -> usize {
-        self.vectors / self.tiles()
+    /// Vectors in tiles of the full width, and in each of them.
+    fn full(self, lanes: usize) -> (usize, usize) {
+        let full = self.vectors - self.tail_width() / lanes;
+        (full, full / self.tiles().max(1))
     }
 
-    /// Bytes from the first token to vector `j`, in a value of `features` features.
+    /// Bytes from the first token to vector `j` of the full tiles, in a value of `features` features.
     fn offset(self, j: usize, lanes: usize, features: usize) -> i32 {
         let token = j * lanes;
         let Some(span) = self.span else { return 4 * token as i32 };
         let (tile, within) = (token / span.width, token % span.width);
         (4 * (tile * span.width * features + within)) as i32
+    }
+
+    /// Address of vector `j` of a feature of the activations.
+    fn activation(self, f: Feature, j: usize, lanes: usize, features: usize) -> Addr {
+        let (full, _) = self.full(lanes);
+        match (self.x.tail, f.lines) {
+            (Some(tail), Some(lines)) if j >= full => {
+                let scale = self.tail_width() / TOKEN_PAD;
+                Addr::indexed(tail, lines, scale as u8).plus((4 * lanes * (j - full)) as i32)
+            }
+            _ => Addr::at(f.at, self.offset(j, lanes, features)),
+        }
+    }
+
+    /// Address of vector `j` of row `i` of a tile of results; in wide code only.
+    fn result(self, y: Ptrs, i: usize, j: usize, lanes: usize, features: usize) -> Addr {
+        let (full, _) = self.full(lanes);
+        match y.tail {
+            Some(tail) if j >= full => Addr::at(tail, (4 * (i * self.tail_width() + (j - full) * lanes)) as i32),
+            _ => {
+                let stride = self.known_stride().unwrap_or(0) as usize;
+                Addr::at(y.main, (i * stride) as i32 + self.offset(j, lanes, features))
+            }
+        }
     }
 }
 
@@ -193,10 +267,8 @@ struct Slab {
     index: Val,
     /// What the number of a row block's segment exceeds the number of the row block by.
     skip: Val,
-    /// True in all lanes if it is the first.
-    first: Val,
-    /// True if it is the last.
-    last: Val,
+    /// Whether it is the last, where it is not the first.
+    last: Option<Val>,
 }
 
 /// What is computed with one part of the weights: spans of tokens, and how many of each.
@@ -219,7 +291,8 @@ impl Rows<'_> {
             let width = b.ibin(IBin::Min, s[2], tile);
             let stride = b.scale(width, 4);
             let parts = b.op(Op::Shr(width, (vectors * lanes).trailing_zeros() as u8));
-            let at = At { x: s[0], y: s[1], stride, span: None, vectors };
+            let ptrs = |p| Ptrs { main: p, tail: None };
+            let at = At { x: ptrs(s[0]), y: ptrs(s[1]), stride, span: None, vectors };
             result = self.parts(b, Some(parts), at, &|b, at| {
                 self.row_blocks(b, lo, hi, &mut |b, block, rows| {
                     let entries = self.entries(b, block, None);
@@ -242,7 +315,7 @@ impl Rows<'_> {
         b.repeat(count, &[x, y, np], |b, _, s| {
             let mut left = b.ibin(IBin::Min, s[2], group);
             let mut all = Vec::new();
-            for span in spans(self.height, b.lanes(), self.spec).into_iter().filter(|s| s.tokens() <= most) {
+            for span in spans(b.lanes(), self.spec).into_iter().filter(|s| s.tokens() <= most) {
                 let tokens = span.tokens() as i64;
                 let per = b.int(tokens);
                 let n = b.ibin(IBin::Div, left, per);
@@ -317,43 +390,67 @@ impl Rows<'_> {
     ) -> Result<(), Bug> {
         // Segment `base * count + index * size + (block - base)`.
         let before = b.scale(base, count as i64 - 1);
-        let (n, zero, end) = (b.int(count as i64), b.int(0), b.int(count as i64 - 1));
+        let (rest, zero, end) = (b.int(count as i64 - 1), b.int(0), b.int(count as i64 - 1));
+        self.spans(b, tokens, from, to, Some(Slab { blocking, index: zero, skip: before, last: None }))?;
         let mut result = Ok(());
-        b.repeat(n, &[], |b, index, _| {
+        b.repeat(rest, &[], |b, i, _| {
+            let one = b.int(1);
+            let index = b.iadd(i, one);
             let earlier = b.imul(index, size);
             let skip = b.iadd(before, earlier);
-            let first = b.icmp(Cmp::Eq, index, zero);
-            let first = b.splat(first);
-            let last = b.icmp(Cmp::Eq, index, end);
-            result = self.spans(b, tokens, from, to, Some(Slab { blocking, index, skip, first, last }));
+            let last = Some(b.icmp(Cmp::Eq, index, end));
+            result = self.spans(b, tokens, from, to, Some(Slab { blocking, index, skip, last }));
             Vec::new()
         });
         result
     }
 
-    /// The tokens of each row block, in spans of known width.
+    /// The tokens of each row block, in spans of known width. Where a group of tokens is one span, the row blocks run inside.
     fn spans(&self, b: &mut Builder, tokens: &Tokens, from: Val, to: Val, slab: Option<Slab>) -> Result<(), Bug> {
-        let lanes = b.lanes();
+        if few_rows(self.spec) {
+            return self.each_span(b, tokens, &|b, at| {
+                self.row_blocks(b, from, to, &mut |b, block, rows| {
+                    let entries = self.entries(b, block, slab);
+                    self.block(b, entries, block, rows, at, slab)
+                })
+            });
+        }
         self.row_blocks(b, from, to, &mut |b, block, rows| {
             let entries = self.entries(b, block, slab);
-            let (mut x, mut y, mut result) = (tokens.x, tokens.y, Ok(()));
-            for (span, count) in &tokens.spans {
-                let r = b.repeat(*count, &[x, y], |b, _, s| {
-                    let vectors = part(self.height, lanes, span.tokens() / lanes);
-                    let parts = span.tokens() / lanes / vectors;
-                    let stride = b.int(4 * span.width as i64);
-                    let at = At { x: s[0], y: s[1], stride, span: Some(*span), vectors };
-                    let parts = (parts > 1).then(|| b.int(parts as i64));
-                    let done = self.parts(b, parts, at, &|b, at| self.block(b, entries, block, rows, at, slab));
-                    result = result.clone().and(done);
-                    let bytes = 4 * span.tokens();
-                    let (xs, ys) = (b.int((bytes * self.spec.cols) as i64), b.int((bytes * self.spec.rows) as i64));
-                    vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
-                });
-                (x, y) = (r[0], r[1]);
-            }
-            result
+            self.each_span(b, tokens, &|b, at| self.block(b, entries, block, rows, at, slab))
         })
+    }
+
+    fn each_span(
+        &self,
+        b: &mut Builder,
+        tokens: &Tokens,
+        body: &dyn Fn(&mut Builder, At) -> Result<(), Bug>,
+    ) -> Result<(), Bug> {
+        let lanes = b.lanes();
+        let (mut x, mut y, mut result) = (tokens.x, tokens.y, Ok(()));
+        for (span, count) in &tokens.spans {
+            let r = b.repeat(*count, &[x, y], |b, _, s| {
+                let all = span.tokens() / lanes;
+                let vectors = part(self.height, lanes, all);
+                let stride = b.int(4 * span.width as i64);
+                let before = 4 * span.tiles * span.width;
+                let ptrs = |b: &mut Builder, p: Val, features: usize| {
+                    let skip = b.int((before * features) as i64);
+                    Ptrs { main: p, tail: (span.tail > 0).then(|| b.ptr_add(p, skip)) }
+                };
+                let (px, py) = (ptrs(b, s[0], self.spec.cols), ptrs(b, s[1], self.spec.rows));
+                let at = At { x: px, y: py, stride, span: Some(*span), vectors };
+                let parts = (all > vectors).then(|| b.int((all / vectors) as i64));
+                let done = self.parts(b, parts, at, body);
+                result = result.clone().and(done);
+                let bytes = 4 * span.tokens();
+                let (xs, ys) = (b.int((bytes * self.spec.cols) as i64), b.int((bytes * self.spec.rows) as i64));
+                vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
+            });
+            (x, y) = (r[0], r[1]);
+        }
+        result
     }
 
     /// The row blocks `from..to`, and how many rows each has.
@@ -396,8 +493,9 @@ impl Rows<'_> {
         let Some(parts) = parts else { return body(b, at) };
         let bytes = (4 * b.lanes() * at.vectors) as i32;
         let mut result = Ok(());
-        b.repeat(parts, &[at.x, at.y], |b, _, s| {
-            result = body(b, At { x: s[0], y: s[1], ..at });
+        b.repeat(parts, &[at.x.main, at.y.main], |b, _, s| {
+            let ptrs = |p| Ptrs { main: p, tail: None };
+            result = body(b, At { x: ptrs(s[0]), y: ptrs(s[1]), ..at });
             vec![b.ptr_off(s[0], bytes), b.ptr_off(s[1], bytes)]
         });
         result
@@ -415,7 +513,11 @@ impl Rows<'_> {
     ) -> Result<(), Bug> {
         let first = b.scale(block, self.height as i64);
         let skip = at.features(b, first);
-        let mut y = b.ptr_add(at.y, skip);
+        let mut y = Ptrs { main: b.ptr_add(at.y.main, skip), tail: None };
+        if let Some(tail) = at.y.tail {
+            let skip = b.scale(first, 4 * at.tail_width() as i64);
+            y.tail = Some(b.ptr_add(tail, skip));
+        }
         let mut bias = self.bias.map(|p| {
             let skip = b.scale(first, 4);
             b.ptr_add(p, skip)
@@ -435,63 +537,75 @@ impl Rows<'_> {
             }
             row += tile.splats;
             if row < rows {
-                y = at.skip(b, y, tile.splats);
+                y = at.skip_both(b, y, tile.splats);
                 bias = bias.map(|p| b.ptr_off(p, 4 * tile.splats as i32));
             }
         }
         Ok(())
     }
 
-    /// Bytes from the first row of a tile to vector `j` of row `i`, in `y`; wide code only.
-    fn place(&self, at: At, i: usize, j: usize, lanes: usize) -> i32 {
-        let stride = at.span.map_or(0, |s| 4 * s.width);
-        (i * stride) as i32 + at.offset(j, lanes, self.spec.rows)
-    }
-
     /// What a tile's sums begin with: the bias, or what the blocks of inputs before have left in `y`.
-    fn kept(&self, b: &mut Builder, tile: Tile, y: Val, bias: Option<Val>, at: At, slab: Slab) -> Vec<Val> {
-        let lanes = b.lanes();
+    fn kept(&self, b: &mut Builder, tile: Tile, y: Ptrs, bias: Option<Val>, at: At, slab: Slab) -> Vec<Val> {
+        let (lanes, rows) = (b.lanes(), self.spec.rows);
         let mut acc = tile.zeros(b);
-        let next = at.span.map_or(0, |s| 4 * s.width * self.height) as i32;
-        for i in 0..tile.splats {
-            for j in 0..tile.vectors {
-                b.prefetch(Addr::at(y, self.place(at, i, j, lanes) + next));
+        if slab.blocking.rows as usize >= self.spec.blocks() {
+            // The results of the next row block come from afar.
+            let next = at.known_stride().unwrap_or(0) as i32 * self.height as i32;
+            for (i, j) in tile.all() {
+                b.prefetch(at.result(y, i, j, lanes, rows).plus(next));
             }
         }
         for i in 0..tile.splats {
-            let begin = match bias {
-                Some(p) => b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)),
-                None => b.vfloat(0.0),
-            };
+            let begin =
+                bias.filter(|_| slab.last.is_none()).map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
             for j in 0..tile.vectors {
-                let v = b.load(LoadKind::VF32, Addr::at(y, self.place(at, i, j, lanes)));
-                acc[tile.at(i, j)] = b.select(slab.first, begin, v);
+                let place = &mut acc[tile.at(i, j)];
+                match (slab.last, begin) {
+                    (Some(_), _) => *place = b.load(LoadKind::VF32, at.result(y, i, j, lanes, rows)),
+                    (None, Some(bias)) => *place = bias,
+                    (None, None) => {}
+                }
             }
         }
         acc
     }
 
     /// Leaves the sums in `y`; after the last block of inputs they get their activation.
-    fn keep(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Val, at: At, slab: Slab) -> Result<(), Bug> {
-        let lanes = b.lanes();
-        for i in 0..tile.splats {
-            for j in 0..tile.vectors {
-                b.store(StoreKind::VF32, Addr::at(y, self.place(at, i, j, lanes)), acc[tile.at(i, j)]);
-            }
+    fn keep(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Ptrs, at: At, slab: Slab) -> Result<(), Bug> {
+        for (i, j) in tile.all() {
+            let place = at.result(y, i, j, b.lanes(), self.spec.rows);
+            b.store(StoreKind::VF32, place, acc[tile.at(i, j)]);
         }
         let epilogue = Epilogue { act: self.spec.act };
-        if epilogue.act.is_none() {
-            return Ok(());
-        }
+        let (Some(last), Some(_)) = (slab.last, epilogue.act) else { return Ok(()) };
         let mut result = Ok(());
-        b.when(slab.last, |b| {
-            for t in 0..at.tiles() {
-                let base = b.ptr_off(y, at.offset(t * at.per_tile(), lanes, self.spec.rows));
-                let done = epilogue.apply(b, base, at.stride, tile.splats, at.per_tile(), None);
-                result = result.clone().and(done);
-            }
+        b.when(last, |b| {
+            result = self.each_tile(b, y, at, &|b, base, stride, vectors| {
+                epilogue.apply(b, base, stride, tile.splats, vectors, None)
+            })
         });
         result
+    }
+
+    /// The tiles of a span: their results, bytes from one row to the next, vectors.
+    fn each_tile(
+        &self,
+        b: &mut Builder,
+        y: Ptrs,
+        at: At,
+        body: &dyn Fn(&mut Builder, Val, Val, usize) -> Result<(), Bug>,
+    ) -> Result<(), Bug> {
+        let lanes = b.lanes();
+        let (_, per_tile) = at.full(lanes);
+        for t in 0..at.tiles() {
+            let base = b.ptr_off(y.main, at.offset(t * per_tile, lanes, self.spec.rows));
+            body(b, base, at.stride, per_tile)?;
+        }
+        if let Some(tail) = y.tail {
+            let stride = b.int(4 * at.tail_width() as i64);
+            body(b, tail, stride, at.tail_width() / lanes)?;
+        }
+        Ok(())
     }
 
     /// The entries of a row block, or of its part in a block of inputs.
@@ -543,24 +657,25 @@ impl Rows<'_> {
         let x = match e.from {
             Some(from) => {
                 let skip = at.features(b, from);
-                b.ptr_add(at.x, skip)
+                b.ptr_add(at.x.main, skip)
             }
-            None => at.x,
+            None => at.x.main,
         };
+        let plain = |at: Val| Feature { at, lines: None };
         let ahead = Some(self.tuning.weights_ahead).filter(|n| *n > 0 && 4 * tile.splats >= FEW_BYTES);
         // One multiply-add step with the weights at `w` (of this block's first row) and the activations at `xr`.
-        let step = |b: &mut Builder, acc: &[Val], w: Addr, xr: Val| {
+        let step = |b: &mut Builder, acc: &[Val], w: Addr, xr: Feature| {
             if let Some(ahead) = ahead {
                 b.prefetch(w.plus(skip + ahead));
             }
-            tile.step(b, acc, &|i| w.plus(skip + 4 * i as i32), &|j| Addr::at(xr, at.offset(j, lanes, self.spec.cols)))
+            tile.step(b, acc, &|i| w.plus(skip + 4 * i as i32), &|j| at.activation(xr, j, lanes, self.spec.cols))
         };
         // State: values, then a pointer of the index source, then the accumulators.
         let with = |head: [Val; 2], acc: Vec<Val>| head.into_iter().chain(acc).collect::<Vec<Val>>();
         let steps = tile.steps(lanes);
         let state = match self.spec.layout {
             Layout::Dense { .. } => unrolled(b, e.count, steps, with([e.values, x], acc), &|b, s| {
-                let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
+                let acc = step(b, &s[2..], Addr::new(s[0]), plain(s[1]));
                 with([b.ptr_off(s[0], 4 * height as i32), at.skip(b, s[1], 1)], acc)
             }),
             Layout::Vx1 { .. } | Layout::Csr => {
@@ -585,7 +700,7 @@ impl Rows<'_> {
                 let c = c as usize;
                 unrolled(b, e.count, share(steps, c), with([e.values, e.idx], acc), &|b, s| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
-                    let inner = with([s[0], xr], s[2..].to_vec());
+                    let inner = with([s[0], xr.at], s[2..].to_vec());
                     let inner = unrolled(b, Count::Fixed(c), steps, inner, &|b, s| self.column(b, s, at, &step));
                     with([inner[0], b.ptr_off(s[1], 4)], inner[2..].to_vec())
                 })
@@ -596,7 +711,7 @@ impl Rows<'_> {
                 // One more pointer: the activations of the group.
                 let state: Vec<Val> = [e.values, e.idx, x].into_iter().chain(acc).collect();
                 let state = unrolled(b, e.count, share(steps, n), state, &|b, s| {
-                    let group_at = At { x: s[2], ..at };
+                    let group_at = At { x: Ptrs { main: s[2], tail: None }, ..at };
                     let entry = |b: &mut Builder, s: &[Val]| {
                         let xr = self.row(b, group_at, Addr::new(s[1]), LoadKind::U8);
                         let acc = step(b, &s[2..], Addr::new(s[0]), xr);
@@ -627,48 +742,47 @@ impl Rows<'_> {
     }
 
     /// Asks for the activations of one feature.
-    fn prefetch_row(&self, b: &mut Builder, row: Val, at: At) {
+    fn prefetch_row(&self, b: &mut Builder, row: Feature, at: At) {
         let lanes = b.lanes();
-        let mut lines: Vec<i32> = (0..at.vectors).map(|j| at.offset(j, lanes, self.spec.cols) / 64).collect();
-        lines.dedup();
-        for l in lines {
-            b.prefetch(Addr::at(row, 64 * l));
+        for j in (0..at.vectors).step_by((16 / lanes).max(1)) {
+            b.prefetch(at.activation(row, j, lanes, self.spec.cols));
         }
     }
 
     /// One column of a block; state is values, activations, accumulators.
     fn column(&self, b: &mut Builder, s: &[Val], at: At, step: Step<'_>) -> Vec<Val> {
-        let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
+        let acc = step(b, &s[2..], Addr::new(s[0]), Feature { at: s[1], lines: None });
         let head = [b.ptr_off(s[0], 4 * self.height as i32), at.skip(b, s[1], 1)];
         head.into_iter().chain(acc).collect()
     }
 
     /// Activations of the column whose number is at `idx`, counted from the span's start.
-    fn row(&self, b: &mut Builder, at: At, idx: Addr, kind: LoadKind) -> Val {
+    fn row(&self, b: &mut Builder, at: At, idx: Addr, kind: LoadKind) -> Feature {
         let k = b.load(kind, idx);
         let bytes = at.features(b, k);
-        b.ptr_add(at.x, bytes)
+        let lines = at.x.tail.map(|_| b.scale(k, 4 * TOKEN_PAD as i64));
+        Feature { at: b.ptr_add(at.x.main, bytes), lines }
     }
 
     /// Bias, activation, stores.
-    fn finish(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Val, bias: Option<Val>, at: At) -> Result<(), Bug> {
+    fn finish(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Ptrs, bias: Option<Val>, at: At) -> Result<(), Bug> {
         let epilogue = Epilogue { act: self.spec.act };
         let lanes = b.lanes();
-        let mut row = y;
+        let mut row = y.main;
         for i in 0..tile.splats {
             let c = bias.map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
             for j in 0..tile.vectors {
                 let v = epilogue.value(b, acc[tile.at(i, j)], c)?;
-                b.store(StoreKind::VF32, Addr::at(row, at.offset(j, lanes, self.spec.rows)), v);
+                let place = match at.span {
+                    Some(_) => at.result(y, i, j, lanes, self.spec.rows),
+                    None => Addr::at(row, at.offset(j, lanes, self.spec.rows)),
+                };
+                b.store(StoreKind::VF32, place, v);
             }
-            if i + 1 < tile.splats {
+            if at.span.is_none() && i + 1 < tile.splats {
                 row = at.skip(b, row, 1);
             }
         }
-        for t in 0..at.tiles() {
-            let base = b.ptr_off(y, at.offset(t * at.per_tile(), lanes, self.spec.rows));
-            epilogue.pass(b, base, at.stride, tile.splats, at.per_tile(), None)?;
-        }
-        Ok(())
+        self.each_tile(b, y, at, &|b, base, stride, vectors| epilogue.pass(b, base, stride, tile.splats, vectors, None))
     }
 }

@@ -93,6 +93,11 @@ impl Tile {
         if self.vectors <= self.splats { i * self.vectors + j } else { j * self.splats + i }
     }
 
+    /// Splat and vector of every accumulator.
+    pub fn all(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.splats).flat_map(move |i| (0..self.vectors).map(move |j| (i, j)))
+    }
+
     /// Zero accumulators.
     pub fn zeros(self, b: &mut Builder) -> Vec<Val> {
         let zero = b.vfloat(0.0);

@@ -79,10 +79,10 @@ pub fn accepts(text: &str) -> bool {
     <SpParser as pest::Parser<Rule>>::parse(Rule::file, text).is_ok()
 }
 
-/// True for the rules of keywords, marks and comments: a tree builder passes over them.
+/// True for the rules of keywords and marks: a tree builder passes over them.
 pub fn is_noise(rule: Rule) -> bool {
     // The grammar lists keywords and marks without a gap, which a test checks.
-    (Rule::K_edition..=Rule::P_range).contains(&rule) || matches!(rule, Rule::COMMENT | Rule::EOI)
+    (Rule::K_edition..=Rule::P_range).contains(&rule) || rule == Rule::EOI
 }
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ mod tests {
     fn noise_is_keywords_and_marks() {
         for rule in Rule::all_rules() {
             let name = format!("{rule:?}");
-            let noise = name.starts_with("K_") || name.starts_with("P_") || name == "COMMENT" || name == "EOI";
+            let noise = name.starts_with("K_") || name.starts_with("P_") || name == "EOI";
             assert_eq!(is_noise(*rule), noise, "{name}");
         }
     }

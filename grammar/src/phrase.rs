@@ -237,8 +237,7 @@ pub fn phrase(rule: Rule) -> Phrase {
         Rule::prefix | Rule::op | Rule::suffix | Rule::args | Rule::index | Rule::axis_slice | Rule::field_get => {
             Hidden
         }
-        Rule::WHITESPACE | Rule::COMMENT | Rule::call_word | Rule::idc | Rule::kw | Rule::kw_item | Rule::kw_inner => {
-            Hidden
-        }
+        Rule::WHITESPACE | Rule::COMMENT | Rule::to_line_end | Rule::call_word => Hidden,
+        Rule::idc | Rule::free | Rule::kw | Rule::kw_item | Rule::kw_inner => Hidden,
     }
 }

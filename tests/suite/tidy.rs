@@ -85,6 +85,18 @@ fn the_oracle_knows_no_layouts() {
     }
 }
 
+/// The peer is measured against and nothing else: no code of ours can come to rest on it.
+#[test]
+fn one_crate_knows_the_peer() {
+    let mut manifests = Vec::new();
+    files(&top(), "toml", &mut manifests);
+    let names = |m: &PathBuf| std::fs::read_to_string(m).unwrap().lines().any(|l| l.starts_with("gemm"));
+    let found: Vec<PathBuf> =
+        manifests.into_iter().filter(names).map(|m| m.strip_prefix(top()).unwrap().to_path_buf()).collect();
+    let allowed = ["Cargo.toml", "crates/spc-bench/Cargo.toml"].map(PathBuf::from);
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), allowed.into_iter().collect());
+}
+
 #[test]
 fn no_crate_is_an_empty_shell() {
     for place in ["grammar", "stdlib"].map(String::from).into_iter().chain(crates()) {

@@ -136,6 +136,37 @@ pub enum Command {
         #[command(flatten)]
         bind: Bind,
     },
+    /// Measure every layer and the whole against the best dense way, in turns.
+    Bench {
+        file: PathBuf,
+        /// Sizes of the first free axis, one measurement each; the target's sizes if left out.
+        #[arg(long, value_delimiter = ',', value_name = "N")]
+        batch: Vec<u64>,
+        /// Size of a free axis. Repeatable.
+        #[arg(long = "size", value_parser = size, value_name = "AXIS=N")]
+        sizes: Vec<(String, u64)>,
+        /// Functions to measure, instead of those that the program's jobs name.
+        #[arg(long = "fn", value_name = "NAME")]
+        functions: Vec<String>,
+        /// Paired measurements of each layer.
+        #[arg(long, default_value_t = 61, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        pairs: u32,
+        /// Seconds for each layer, after which there are fewer pairs.
+        #[arg(long, default_value_t = 3.0, value_parser = seconds, value_name = "S")]
+        seconds: f64,
+        /// Threads that kernels run on.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+        threads: Option<u16>,
+        #[command(flatten)]
+        on: OnIsa,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        target: OnTarget,
+        #[command(flatten)]
+        bind: Bind,
+    },
     /// Write programs in the one style. Comments stay.
     Fmt {
         /// Files, folders for every .sp file in them, or - for standard input.
@@ -185,6 +216,9 @@ pub enum Command {
     Std {
         /// A module such as nn, or an item such as nn.linear.
         name: Option<String>,
+        /// Print signatures and documentation, in Markdown.
+        #[arg(long)]
+        docs: bool,
     },
     /// Write the weights with every `require` applied.
     Export {
@@ -251,7 +285,7 @@ pub struct OnTarget {
 
 #[derive(Args, Debug)]
 pub struct OnIsa {
-    /// Instruction set of CPU kernels: native (the widest of this machine), avx512, avx2 or clif.
+    /// Instruction set of CPU kernels: native (the widest of this machine), avx512vnni, avx512, avx2 or clif.
     #[arg(long, value_parser = isa, default_value = "native", value_name = "NAME")]
     pub isa: Isa,
 }
@@ -260,8 +294,25 @@ fn isa(text: &str) -> Result<Isa, String> {
     if text == "native" {
         return Ok(Isa::native());
     }
-    let isa = Isa::from_name(text).ok_or("expected native, avx512, avx2 or clif")?;
+    let isa = Isa::from_name(text).ok_or("expected native, avx512vnni, avx512, avx2 or clif")?;
     if isa.is_available() { Ok(isa) } else { Err("this machine does not have it".into()) }
+}
+
+/// `AXIS=N`.
+fn size(text: &str) -> Result<(String, u64), String> {
+    let parts = text.split_once('=').and_then(|(name, n)| Some((name, n.parse().ok()?)));
+    match parts {
+        Some((name, n)) if !name.is_empty() => Ok((name.to_string(), n)),
+        _ => Err("expected AXIS=N".into()),
+    }
+}
+
+/// A positive number of seconds, at most a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(s) if s > 0.0 && s <= 86_400.0 => Ok(s),
+        _ => Err("expected a positive number of seconds".into()),
+    }
 }
 
 /// `NAME=FILE`.
@@ -287,6 +338,7 @@ impl Cli {
             | Command::Run { bind, .. }
             | Command::Verify { bind, .. }
             | Command::Explain { bind, .. }
+            | Command::Bench { bind, .. }
             | Command::Export { bind, .. } => Some(bind),
         }
     }
@@ -317,13 +369,16 @@ impl Cli {
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();
         (o.at, o.grads) = (bind.at, bind.grads.clone());
-        if let Command::Run { on, .. } | Command::Verify { on, .. } = &self.command {
+        if let Command::Run { on, .. } | Command::Verify { on, .. } | Command::Bench { on, .. } = &self.command {
             o.isa = Some(on.isa);
         }
         if let Command::Run { text, threads, interp, .. } = &self.command {
             o.texts.clone_from(text);
             o.threads = threads.map(usize::from);
             o.interp = *interp;
+        }
+        if let Command::Bench { threads, .. } = &self.command {
+            o.threads = threads.map(usize::from);
         }
         o
     }
@@ -370,6 +425,18 @@ mod tests {
         assert_eq!(at("100%").unwrap(), Some(Moment::share(Ratio::ONE)));
         for bad in ["40", "101%", "-1%", "%", "0.4"] {
             assert!(at(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_seconds_are_numbers() {
+        assert_eq!(size("B=8"), Ok(("B".into(), 8)));
+        for bad in ["", "B", "=8", "B=", "B=-1", "B=x"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(seconds("0.5"), Ok(0.5));
+        for bad in ["0", "-1", "nan", "inf", "x"] {
+            assert!(seconds(bad).is_err(), "{bad}");
         }
     }
 

@@ -11,7 +11,9 @@ use bars::Bars;
 use clap::{CommandFactory, Parser};
 use output::Output;
 use spc::Optimiser;
-use spc::driver::{self, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Res, Session, Step, Verify};
+use spc::driver::{
+    self, Bench, Budget, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Res, Session, Step, Verify,
+};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -69,9 +71,15 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             let (target, tensor) = (target.target.clone(), tensor.clone());
             driver::explain_file(s, Path::new(what), &Explain { target, tensor, json: *json })
         }
+        Command::Bench { file, batch, sizes, functions, pairs, seconds, json, target, .. } => {
+            let budget = Budget { pairs: *pairs as usize, seconds: *seconds };
+            let (batches, sizes, functions) = (batch.clone(), sizes.clone(), functions.clone());
+            let what = Bench { target: target.target.clone(), functions, batches, sizes, budget, json: *json };
+            driver::bench_file(s, file, &what)
+        }
         // Done before there is a session.
         Command::Lsp => Ok(Done::default()),
-        Command::Std { name } => driver::show_library(s, name.as_deref()),
+        Command::Std { name, docs } => driver::show_library(s, name.as_deref(), *docs),
         Command::Fmt { paths, check } => driver::format_paths(s, &FormatFiles { paths: paths.clone(), check: *check }),
         Command::Step {
             file, weights, grads, state, step, steps, lr, optimizer, momentum, weight_decay, out, ..

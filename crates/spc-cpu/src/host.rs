@@ -8,20 +8,23 @@ use spc_base::Bug;
 pub enum Isa {
     /// Cranelift: every architecture that it has, 4 lanes.
     Clif,
-    /// x86-64 with AVX2, FMA, BMI1 and BMI2: 8 lanes.
+    /// x86-64 with AVX2, FMA, F16C, BMI1 and BMI2: 8 lanes.
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL and DQ as well: 16 lanes.
     Avx512,
+    /// The same with VNNI, the dot product of bytes.
+    Avx512Vnni,
 }
 
 impl Isa {
-    pub const ALL: [Isa; 3] = [Isa::Clif, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Clif, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni];
 
     pub fn name(self) -> &'static str {
         match self {
             Isa::Clif => "clif",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Vnni => "avx512vnni",
         }
     }
 
@@ -34,8 +37,13 @@ impl Isa {
         match self {
             Isa::Clif => 4,
             Isa::Avx2 => 8,
-            Isa::Avx512 => 16,
+            Isa::Avx512 | Isa::Avx512Vnni => 16,
         }
+    }
+
+    /// True for 512-bit code.
+    pub fn is_512(self) -> bool {
+        matches!(self, Isa::Avx512 | Isa::Avx512Vnni)
     }
 
     /// True if this machine can run it.
@@ -44,6 +52,7 @@ impl Isa {
             Isa::Clif => true,
             Isa::Avx2 => has_avx2(),
             Isa::Avx512 => has_avx2() && has_avx512(),
+            Isa::Avx512Vnni => has_avx2() && has_avx512() && has_vnni(),
         }
     }
 
@@ -56,13 +65,23 @@ impl Isa {
 #[cfg(all(target_arch = "x86_64", unix))]
 fn has_avx2() -> bool {
     use std::arch::is_x86_feature_detected as has;
-    has!("avx2") && has!("fma") && has!("bmi1") && has!("bmi2")
+    has!("avx2") && has!("fma") && has!("f16c") && has!("bmi1") && has!("bmi2")
 }
 
 #[cfg(all(target_arch = "x86_64", unix))]
 fn has_avx512() -> bool {
     use std::arch::is_x86_feature_detected as has;
     has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq")
+}
+
+#[cfg(all(target_arch = "x86_64", unix))]
+fn has_vnni() -> bool {
+    std::arch::is_x86_feature_detected!("avx512vnni")
+}
+
+#[cfg(not(all(target_arch = "x86_64", unix)))]
+fn has_vnni() -> bool {
+    false
 }
 
 #[cfg(not(all(target_arch = "x86_64", unix)))]

@@ -73,7 +73,7 @@ fn linear_kernels_keep_their_vectors_in_registers() {
 #[test]
 fn wide_linear_kernels_keep_everything_in_registers() {
     let mut wrong = Vec::new();
-    for isa in [Isa::Avx2, Isa::Avx512] {
+    for isa in [Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni] {
         let lanes = isa.lanes();
         let panel_height = lanes.max(16);
         let dense = format!("dense({panel_height})");

@@ -8,7 +8,7 @@ use spc_kernel::templates::cases::{Case, contract, gathered, linear, mapped};
 
 /// The wide instruction sets of this machine.
 fn isas() -> Vec<Isa> {
-    let wide = [Isa::Avx2, Isa::Avx512];
+    let wide = [Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni];
     for isa in wide.iter().filter(|i| !i.is_available()) {
         eprintln!("skipped: this machine has no {}", isa.name());
     }
@@ -42,7 +42,7 @@ fn random_kernel(seed: u64, isa: Isa) {
 
 #[test]
 fn random_kernels() {
-    let seeds: u64 = std::env::var("SPC_WIDE_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(400);
+    let seeds: u64 = std::env::var("SPC_WIDE_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(200);
     for isa in isas() {
         (0..seeds).for_each(|seed| random_kernel(seed, isa));
     }

@@ -2,7 +2,7 @@
 use crate::Weights;
 use crate::select::{Masks, Ranking, Sentence, Values};
 use spc_base::{Bug, Code, Diagnostic, codes};
-use spc_ir::Require;
+use spc_ir::{Overlap, Require};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -182,14 +182,23 @@ pub(crate) fn present(requires: &[Require], weights: &dyn Weights) -> Result<Mas
     Ok(alive)
 }
 
-/// Which elements a sentence keeps: those in a group, all of whose groups are chosen, and that the sentence before kept.
+/// Which elements a sentence keeps: those in a group, all of whose groups are chosen (with `latent`: one of them), and that
+/// the sentence before kept.
 pub(crate) fn kept_masks(s: &Sentence, chosen: &[Vec<bool>]) -> Masks {
     let mut masks = Masks::new();
+    let latent = s.keep.overlap == Some(Overlap::Latent);
     for (i, (m, cut)) in s.keep.members.iter().zip(&s.cuts).enumerate() {
         let chosen = &chosen[s.space_of[i]];
         // 0 in no group yet, 1 in chosen groups only, 2 in another.
         let mut state = vec![0u8; cut.elements()];
-        cut.each(|e, g| state[e] = if chosen[g] { state[e].max(1) } else { 2 });
+        cut.each(|e, g| {
+            state[e] = match (chosen[g], latent) {
+                (true, true) => 1,
+                (true, false) => state[e].max(1),
+                (false, true) if state[e] == 1 => 1,
+                (false, _) => 2,
+            }
+        });
         let before = s.inside.get(&m.weight);
         let kept = |e: usize, v: u8| v == 1 && before.is_none_or(|b| b[e]);
         let mask: Vec<bool> = state.iter().enumerate().map(|(e, v)| kept(e, *v)).collect();
@@ -197,7 +206,11 @@ pub(crate) fn kept_masks(s: &Sentence, chosen: &[Vec<bool>]) -> Masks {
             // Another axis of the same tensor: in both.
             Some(other) => {
                 for (o, (m, v)) in other.iter_mut().zip(mask.iter().zip(&state)) {
-                    *o = if *v == 0 { *o } else { *o && *m };
+                    *o = match (*v, latent) {
+                        (0, _) => *o,
+                        (_, true) => *o || *m,
+                        (_, false) => *o && *m,
+                    };
                 }
             }
             None => _ = masks.insert(m.weight.clone(), mask),
@@ -266,11 +279,14 @@ fn one(
         }
         Ok(())
     })?;
+    // With `latent`, one chosen group is enough, also where another member of the same weight has it.
+    let held = if s.keep.overlap == Some(Overlap::Latent) { kept_masks(&s, &chosen) } else { Masks::new() };
     for (i, (m, cut)) in s.keep.members.iter().zip(&s.cuts).enumerate() {
         let chosen = &chosen[s.space_of[i]];
+        let held = held.get(&m.weight);
         let mask = alive.get_mut(&m.weight).ok_or_else(|| Bug::new("mask lost"))?;
         cut.each(|e, g| {
-            if mask[e] && !chosen[g] {
+            if mask[e] && !chosen[g] && !held.is_some_and(|h| h[e]) {
                 mask[e] = false;
                 report.zeroed += 1;
             }

@@ -6,7 +6,7 @@ use crate::joint::Joint;
 use crate::project::ProjectError;
 use crate::score::Scorer;
 use spc_base::Bug;
-use spc_ir::{Amount, Keep, Overlap, Require, Scope, Score, Tail};
+use spc_ir::{Amount, Keep, Require, Scope, Score, Tail};
 use std::collections::BTreeMap;
 
 /// A group: number of the space, number of the group in it. The order of groups is the order of these pairs.
@@ -120,7 +120,7 @@ impl<'a> Sentence<'a> {
 
     /// The weight where groups overlap without a policy that a projection can follow.
     fn overlap_is_declared(&self) -> Result<(), String> {
-        if matches!(self.keep.overlap, Some(Overlap::Sum | Overlap::Tree)) {
+        if self.keep.overlap.is_some() {
             return Ok(());
         }
         let members = &self.keep.members;

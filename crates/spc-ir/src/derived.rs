@@ -1,5 +1,6 @@
 //! Free axes whose size follows from the sizes of others: the length of two pieces joined, the number of windows.
 use crate::{Graph, Size, Sym, SymId};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// `max(0, floor((sum of coefficient * size + add) / div))`.
@@ -37,6 +38,46 @@ impl Formula {
         Some(f)
     }
 
+    /// The exact sum, before it is rounded down.
+    #[must_use]
+    pub fn plus(&self, other: &Formula) -> Option<Formula> {
+        let (a, b) = (self.times(1, 1)?, other.times(1, 1)?);
+        let (da, db) = (i64::try_from(a.div).ok()?, i64::try_from(b.div).ok()?);
+        let mut terms = BTreeMap::<SymId, i64>::new();
+        for ((c, s), by) in a.terms.iter().map(|t| (t, db)).chain(b.terms.iter().map(|t| (t, da))) {
+            let n = terms.entry(*s).or_default();
+            *n = n.checked_add(c.checked_mul(by)?)?;
+        }
+        Formula {
+            terms: terms.into_iter().map(|(s, c)| (c, s)).collect(),
+            add: a.add.checked_mul(db)?.checked_add(b.add.checked_mul(da)?)?,
+            div: a.div.checked_mul(b.div)?,
+        }
+        .times(1, 1)
+    }
+
+    /// The exact product with `n / d`, before it is rounded down, in lowest terms. `None` for `d` = 0.
+    #[must_use]
+    pub fn times(&self, n: i64, d: u64) -> Option<Formula> {
+        let mut f = Formula { terms: Vec::new(), add: self.add.checked_mul(n)?, div: self.div.checked_mul(d)? };
+        for (c, s) in &self.terms {
+            f.terms.push((c.checked_mul(n)?, *s));
+        }
+        f.terms.retain(|t| t.0 != 0);
+        let numbers = f.terms.iter().map(|t| t.0).chain([f.add]);
+        let common = numbers.fold(f.div, |g, n| gcd(g, n.unsigned_abs()));
+        if f.div == 0 || common == 0 {
+            return None;
+        }
+        f.div = f.div.checked_div(common)?;
+        let common = i64::try_from(common).ok()?;
+        f.add = f.add.checked_div(common)?;
+        for t in &mut f.terms {
+            t.0 = t.0.checked_div(common)?;
+        }
+        Some(f)
+    }
+
     fn value(&self, of: impl Fn(&i64, SymId) -> Option<u64>) -> Option<u64> {
         let mut n = i128::from(self.add);
         for (c, s) in &self.terms {
@@ -56,6 +97,13 @@ impl Formula {
             |low: bool| self.value(|c, s| syms.get(s.0 as usize).map(|y| if (*c >= 0) == low { y.lo } else { y.hi }));
         Some((end(true)?, end(false)?))
     }
+}
+
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// `(1*S + 2*T + 63) / 64`, with axes by name.
@@ -200,6 +248,19 @@ mod tests {
         assert_eq!(sizes, [7, 2, 11, 3]);
         assert_eq!(g.derive("x", Formula::pieces(Size::Fixed(9), 4).unwrap()), Some(Size::Fixed(3)));
         assert_eq!(g.derive("x", Formula::sum(&[Size::Free(SymId(1))]).unwrap()), Some(Size::Free(SymId(1))));
+    }
+
+    #[test]
+    fn sums_and_products_are_exact_before_rounding() {
+        let one = |c: i64, add: i64, div: u64| Formula { terms: vec![(c, SymId(0))], add, div };
+        // (S - 2) / 2 + 1 is S / 2.
+        let p = one(1, -2, 1).times(1, 2).unwrap().plus(&Formula { terms: vec![], add: 1, div: 1 }).unwrap();
+        assert_eq!(p, one(1, 0, 2));
+        let third = one(1, 0, 3).plus(&one(1, 1, 2)).unwrap();
+        assert_eq!((third.clone(), third.size(&[7])), (one(5, 3, 6), Some(6)));
+        assert_eq!(one(1, 0, 1).plus(&one(-1, 4, 1)).unwrap(), Formula { terms: vec![], add: 4, div: 1 });
+        assert_eq!(one(4, 2, 6).times(-3, 1).unwrap(), one(-2, -1, 1));
+        assert!(one(1, 0, 1).times(1, 0).is_none() && one(i64::MAX, 0, 1).times(2, 1).is_none());
     }
 
     #[test]

@@ -121,6 +121,15 @@ const TAIL: [f64; 21] = [
     4.4988153821957456e-17,
 ];
 
+/// The value of a half-precision float (IEEE 754 binary16). Exact; a NaN stays a NaN.
+pub fn f16_to_f32(bits: u16) -> f32 {
+    let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
+    // As an f32 with the exponent of an f16, which a power of two then corrects; exact for subnormal numbers too.
+    let value = f32::from_bits(rest << 13) * f32::from_bits(0x7780_0000);
+    let value = if rest >= 0x7c00 { f32::from_bits((rest << 13) | 0x7f80_0000) } else { value };
+    f32::from_bits(value.to_bits() | sign)
+}
+
 /// IEEE 754 `maximum`: NaN if either is NaN, and +0 is greater than -0.
 pub fn maximum(a: f32, b: f32) -> f32 {
     if a.is_nan() || b.is_nan() {
@@ -165,6 +174,25 @@ mod tests {
         assert_eq!(erf(f64::NEG_INFINITY), -1.0);
         assert!(erf(f64::NAN).is_nan());
         assert_eq!(erf(-0.0).to_bits(), (-0.0f64).to_bits());
+    }
+
+    #[test]
+    fn half_floats_widen() {
+        for (bits, want) in [
+            (0x0000u16, 0.0f32),
+            (0x8000, -0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0400, 2f32.powi(-14)),
+            (0x0001, 2f32.powi(-24)),
+            (0x83ff, -1023.0 * 2f32.powi(-24)),
+            (0x7c00, f32::INFINITY),
+            (0xfc00, f32::NEG_INFINITY),
+        ] {
+            assert_eq!(f16_to_f32(bits).to_bits(), want.to_bits(), "{bits:#06x}");
+        }
+        assert!(f16_to_f32(0x7c01).is_nan() && f16_to_f32(0xfe00).is_nan());
     }
 
     #[test]

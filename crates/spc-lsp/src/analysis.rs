@@ -4,9 +4,9 @@ use lsp_types::{Position, Range};
 use spc_base::{Diagnostic, FileId, Limits, Span};
 use spc_ir::Type;
 use spc_sema::index::{Def, DefId, Index, Modules, Place, To};
-use spc_sema::{AxisSize, Checked, Library, LibrarySource, ModelTensor, NamedSet};
+use spc_sema::{AxisSize, Checked, Library, LibrarySource, Memory, ModelTensor, NamedSet};
 use spc_syntax::Ast;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 /// The file id of an open file's own text.
@@ -53,10 +53,14 @@ pub struct Analysis {
     parse: Vec<Diagnostic>,
     checked: OnceCell<Checked>,
     coupled: OnceCell<Vec<NamedSet>>,
+    memory: Knowledge,
 }
 
+/// What is known of the functions of a file, handed from one version of its text to the next.
+pub type Knowledge = Rc<RefCell<Memory>>;
+
 impl Analysis {
-    pub fn of(uri: &str, text: Rc<str>, shared: &Shared) -> Analysis {
+    pub fn of(uri: &str, text: Rc<str>, shared: &Shared, memory: Knowledge) -> Analysis {
         let own = shared.library.sources().find(|(f, _)| uri.ends_with(&f.path) && *f.text == *text);
         // A module of the user's own may be broken: then it is shown as any other text.
         let own = own.filter(|(_, ast)| spc_syntax::parse(&text, ast.file, &shared.limits).1.is_empty());
@@ -73,6 +77,7 @@ impl Analysis {
                 parse: Vec::new(),
                 checked,
                 coupled,
+                memory,
             };
         }
         let (ast, parse) = spc_syntax::parse(&text, ROOT, &shared.limits);
@@ -81,13 +86,19 @@ impl Analysis {
         } else {
             Index::default()
         };
-        Analysis { text, lines, ast, index, library: false, parse, checked: OnceCell::new(), coupled: OnceCell::new() }
+        let (checked, coupled) = (OnceCell::new(), OnceCell::new());
+        Analysis { text, lines, ast, index, library: false, parse, checked, coupled, memory }
     }
 
     /// What checking says of the items that could be read, with the diagnostics of reading.
     pub fn checked(&self, shared: &Shared) -> &Checked {
-        let check = || spc_sema::check_read(&self.ast, self.parse.clone(), &self.text, &shared.library, &shared.limits);
-        self.checked.get_or_init(check)
+        self.checked.get_or_init(|| {
+            let mut memory = self.memory.take();
+            let (refused, lib, limits) = (self.parse.clone(), &shared.library, &shared.limits);
+            let checked = spc_sema::check_read_knowing(&self.ast, refused, &self.text, lib, limits, &mut memory);
+            self.memory.replace(memory);
+            checked
+        })
     }
 
     /// What carries each axis of each function. Found when somebody asks.

@@ -1,5 +1,5 @@
 //! Open files.
-use crate::analysis::{Analysis, Shared};
+use crate::analysis::{Analysis, Knowledge, Shared};
 use crate::lines::Lines;
 use lsp_types::TextDocumentContentChangeEvent;
 use std::rc::Rc;
@@ -10,13 +10,14 @@ pub struct Document {
     pub version: i32,
     text: Rc<str>,
     analysis: Option<Rc<Analysis>>,
+    memory: Knowledge,
     /// Its diagnostics are older than its text.
     pub stale: bool,
 }
 
 impl Document {
     pub fn open(uri: lsp_types::Uri, version: i32, text: String) -> Document {
-        Document { uri, version, text: text.into(), analysis: None, stale: true }
+        Document { uri, version, text: text.into(), analysis: None, memory: Knowledge::default(), stale: true }
     }
 
     /// Applies changes in order. A range that lies outside the text is cut to it.
@@ -38,18 +39,21 @@ impl Document {
 
     pub fn replace(&mut self, text: String) {
         self.text = text.into();
-        self.forget();
+        self.analysis = None;
+        self.stale = true;
     }
 
     /// Makes everything known of the text be found again.
     pub fn forget(&mut self) {
         self.analysis = None;
+        self.memory = Knowledge::default();
         self.stale = true;
     }
 
     pub fn analysis(&mut self, shared: &Shared) -> Rc<Analysis> {
         let made = self.analysis.take();
-        let a = made.unwrap_or_else(|| Rc::new(Analysis::of(self.uri.as_str(), Rc::clone(&self.text), shared)));
+        let make = || Analysis::of(self.uri.as_str(), Rc::clone(&self.text), shared, Rc::clone(&self.memory));
+        let a = made.unwrap_or_else(|| Rc::new(make()));
         self.analysis = Some(Rc::clone(&a));
         a
     }

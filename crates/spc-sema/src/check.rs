@@ -7,7 +7,8 @@ use crate::front::ABSENT;
 use crate::group::{self, Coupled};
 use crate::jobs::Jobs;
 use crate::library::Library;
-use crate::module::{Module, Require};
+use crate::memory::{Gave, Memory, Open};
+use crate::module::{Data, Model, Module, Require};
 use crate::require::{self, Resolver};
 use crate::roles::{self, Roles};
 use crate::runtime::{self, RunTime};
@@ -45,6 +46,18 @@ pub fn check(ast: &Ast, text: &str, lib: &Library, limits: &Limits) -> Checked {
 
 /// As [`check`], with schedules at another moment of the run than its end.
 pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: Moment) -> Checked {
+    check_knowing(ast, text, lib, limits, moment, None)
+}
+
+/// As [`check_at`], with what is known of an earlier version of the text. The memory then knows this one.
+pub fn check_knowing(
+    ast: &Ast,
+    text: &str,
+    lib: &Library,
+    limits: &Limits,
+    moment: Moment,
+    mut memory: Option<&mut Memory>,
+) -> Checked {
     let mut cx = Cx::default();
     let names = Names::collect(&mut cx, ast, lib);
     let axes = model::collect_axes(&mut cx, ast);
@@ -59,6 +72,8 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     for item in &ast.items {
         if let ItemKind::Model(m) = &item.kind {
             match model::model(&mut cx, &axes, m, item.span) {
+                // A second one of a name was reported; the first is meant everywhere.
+                Ok(m) if models.iter().any(|first: &Model| first.name == m.name) => {}
                 Ok(m) => models.push(m),
                 Err(_) => whole = false,
             }
@@ -71,7 +86,8 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         .collect();
     for item in &ast.items {
         if let ItemKind::Data(d) = &item.kind {
-            sources.extend(data::data(&mut cx, &axes, &named_models, d, item.span).ok());
+            let d = data::data(&mut cx, &axes, &named_models, d, item.span).ok();
+            sources.extend(d.filter(|d| sources.iter().all(|first: &Data| first.name != d.name)));
         }
     }
 
@@ -82,12 +98,16 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     // Names, axes or a model that are broken would make every function that reads them look broken too.
     let sound = named && whole;
     let program = Program::new(&names, &axes, &models, &consts, *limits);
+    let mut memory = memory.as_deref_mut().filter(|_| sound).map(|m| m.open(&program, &names, ast, text));
     let (mut graphs, mut entries) = (BTreeMap::new(), Vec::new());
     for (f, known) in functions.into_iter().filter(|(f, _)| sound && elab::is_entry(f, &axes)) {
         entries.push(f.name.name.clone());
-        if known && let Ok(g) = elab::elaborate(&mut cx, &program, f) {
+        if known && let Ok(g) = entry_graph(&mut cx, &program, f, memory.as_mut()) {
             graphs.insert(f.name.name.clone(), g);
         }
+    }
+    if let Some(m) = memory {
+        m.close(&entries);
     }
     if sound {
         unreached(&mut cx, &program, ast, text);
@@ -129,6 +149,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     };
     let mut core = ast.clone();
     let (mut requires, mut updates) = (Vec::new(), Vec::new());
+    let mut required: BTreeSet<String> = BTreeSet::new();
     let mut run_time: Vec<RunTime> = Vec::new();
     let mut links = Vec::new();
     for (item, out) in ast.items.iter().zip(&mut core.items) {
@@ -138,13 +159,13 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
             ItemKind::Require(ast::RequireItem { name: r.name.clone(), what: ast::Require::Sentence(sentence.clone()) })
         };
         out.kind = core_item(&sentence);
-        let taken = |n: &str| requires.iter().any(|r: &Require| r.name == n) || names.items.contains_key(n);
+        let taken = |n: &str| required.contains(n) || names.items.contains_key(n);
         let name = match &r.name {
             Some(n) => n.name.clone(),
             None => (requires.len() + 1..).map(|i| format!("require{i}")).find(|n| !taken(n)).unwrap_or_default(),
         };
         // The second of two that share a name was reported.
-        if r.name.is_some() && requires.iter().any(|r| r.name == name) {
+        if r.name.is_some() && required.contains(&name) {
             continue;
         }
         if !sound {
@@ -169,12 +190,12 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         let Ok(update) = method::rules::update_of(&mut cx, &names, &sentence) else { continue };
         let before = cx.diags.len();
         let keeps = resolver.keeps(&mut cx, &mut sentence);
-        let keeps = keeps.and_then(|k| require::refuse_tree(&mut cx, &sentence, k));
         out.kind = core_item(&sentence);
         if !complete {
             // What the missing functions would have read is not known.
             drop_absent(&mut cx, before);
         } else if let Ok(keeps) = keeps {
+            required.insert(name.clone());
             requires.push(Require { name, sentence, keeps, span: item.span });
             updates.push(update);
         }
@@ -194,9 +215,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
     } else {
         BTreeMap::new()
     };
-    for g in graphs.values_mut().chain(dense.values_mut()) {
-        attach(g, &requires);
-    }
+    attach(graphs.values_mut().chain(dense.values_mut()), &requires);
 
     let trains = method::train::trains(&mut cx, &names, ast);
     for (name, _, span) in trains.iter().flat_map(|t| &t.phases).flat_map(|p| &p.vias) {
@@ -225,11 +244,7 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
                 ItemKind::Target(t) => targets.extend(jobs.target(&mut cx, t, item.span).ok()),
                 ItemKind::Plan(p) if sound => plans.extend(jobs.plan(&mut cx, p, &resolver, item.span).ok()),
                 ItemKind::Expect(e) if sound => {
-                    if let Ok(mut e) = jobs.expect(&mut cx, e, &resolver) {
-                        let words = text.get(e.span.start as usize..e.span.end as usize).unwrap_or_default();
-                        e.text = words.split_whitespace().collect::<Vec<_>>().join(" ");
-                        expects.push(e);
-                    }
+                    expects.extend(jobs.expect(&mut cx, e, &resolver).ok());
                 }
                 _ => {}
             }
@@ -269,6 +284,24 @@ pub fn check_at(ast: &Ast, text: &str, lib: &Library, limits: &Limits, moment: M
         ast,
     };
     Checked { module, graphs, dense, types: cx.types, diagnostics: cx.diags }
+}
+
+/// The graph of an entry function: the one that is known, else a new one.
+fn entry_graph(cx: &mut Cx, p: &Program<'_>, f: &ast::FnItem, memory: Option<&mut Open<'_, '_>>) -> Res<Graph> {
+    if let Some(gave) = memory.as_ref().and_then(|m| m.recall(f))
+        && !cx.is_full()
+        && cx.can_spend(gave.work)
+    {
+        return Ok(cx.add(gave));
+    }
+    let mut part = cx.part();
+    let graph = elab::elaborate(&mut part, p, f);
+    if let (Ok(graph), [], Some(memory)) = (&graph, part.diags.as_slice(), memory) {
+        let (types, reached, work) = (part.types.clone(), part.reached.clone(), cx.spent_in(&part));
+        memory.keep(f, Gave { graph: graph.clone(), types, reached, work });
+    }
+    cx.join(part);
+    graph
 }
 
 /// Drops the diagnostics after the first `from` that only say that something does not exist.
@@ -431,15 +464,18 @@ fn known_type(cx: &mut Cx, ty: &ast::Type) -> Res<()> {
     }
 }
 
-/// Gives a graph the constraints on the weights it reads.
-fn attach(g: &mut Graph, requires: &[Require]) {
-    let weights: Vec<String> = g.weights().into_iter().map(|(n, _)| n).collect();
-    for r in requires {
-        let keeps: Vec<spc_ir::Keep> = r.keeps.clone();
-        let touches = keeps.iter().flat_map(|k| &k.members).any(|m| weights.contains(&m.weight));
-        if touches {
-            g.requires.push(spc_ir::Require { name: r.name.clone(), keeps });
-        }
+/// Gives each graph the constraints on the weights it reads, in file order.
+fn attach<'g>(graphs: impl Iterator<Item = &'g mut Graph>, requires: &[Require]) {
+    let on = require::by_weight(requires);
+    for g in graphs {
+        let touching: BTreeSet<usize> =
+            g.weights().iter().filter_map(|(n, _)| on.get(n.as_str())).flatten().copied().collect();
+        g.requires.extend(
+            touching
+                .into_iter()
+                .filter_map(|i| requires.get(i))
+                .map(|r| spc_ir::Require { name: r.name.clone(), keeps: r.keeps.clone() }),
+        );
     }
 }
 

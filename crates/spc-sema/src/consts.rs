@@ -2,6 +2,7 @@
 use crate::cx::{Cx, Res, Stop};
 use crate::scope::{Names, Origin};
 use spc_base::{Diagnostic, Span, codes};
+use spc_ir::method::Ratio;
 use spc_syntax::ast::{Arg, Ast, BinaryOp, Expr, ExprKind, IdxKind, Item, ItemKind, UnaryOp};
 use std::collections::BTreeMap;
 
@@ -235,7 +236,15 @@ impl Eval<'_, '_> {
                 (other, _) => self.wrong(cx, lhs.span, "true or false", &other),
             };
         }
-        let (x, y) = (self.number(cx, from, lhs)?, self.number(cx, from, rhs)?);
+        let (a, b) = (self.value(cx, from, lhs)?, self.value(cx, from, rhs)?);
+        if let Some(share) = share(op, &a, &b) {
+            return Ok(share);
+        }
+        let number = |cx: &mut Cx, e: &Expr, v: &ConstValue| match v.number() {
+            Some(n) => Ok(n),
+            None => self.wrong(cx, e.span, "a number", v),
+        };
+        let (x, y) = (number(cx, lhs, &a)?, number(cx, rhs, &b)?);
         Ok(match op {
             BinaryOp::Add => ConstValue::Num(x + y),
             BinaryOp::Sub => ConstValue::Num(x - y),
@@ -265,6 +274,26 @@ impl Eval<'_, '_> {
     fn wrong<T>(&self, cx: &mut Cx, span: Span, want: &str, found: &ConstValue) -> Res<T> {
         cx.err(codes::WRONG_KIND, span, format!("{want} is needed, found {}", found.kind()), "here")
     }
+}
+
+/// Arithmetic that gives a percentage: sums, products and parts of percentages. Exact, else nothing.
+fn share(op: BinaryOp, a: &ConstValue, b: &ConstValue) -> Option<ConstValue> {
+    let pct = |v: &ConstValue| matches!(v, ConstValue::Pct { .. });
+    let of = |v: &ConstValue| match v {
+        ConstValue::Pct { num, den } => Ratio::new(i128::from(*num), i128::from(*den)),
+        ConstValue::Num(n) if n.fract() == 0.0 && n.abs() < 9e15 => Some(Ratio::int(*n as i64)),
+        _ => None,
+    };
+    let both = pct(a) && pct(b);
+    let (x, y) = (of(a)?, of(b)?);
+    let r = match op {
+        BinaryOp::Add if both => x.checked_add(y),
+        BinaryOp::Sub if both => x.checked_sub(y),
+        BinaryOp::Mul if pct(a) || pct(b) => x.checked_mul(y),
+        BinaryOp::Div if pct(a) && !pct(b) => x.checked_div(y),
+        _ => None,
+    }?;
+    Some(ConstValue::Pct { num: u64::try_from(r.num()).ok()?, den: u64::try_from(r.den()).ok()? })
 }
 
 /// One entry of a list; the index is checked.

@@ -1,6 +1,8 @@
 //! What every step of checking shares: the diagnostics collected so far, and small helpers for messages.
+use crate::memory::Gave;
 pub use spc_base::closest;
 use spc_base::{Code, Diagnostic, Span, codes};
+use spc_ir::Graph;
 use std::collections::BTreeMap;
 
 /// A step stopped after reporting why.
@@ -18,6 +20,8 @@ pub struct Cx {
     pub types: BTreeMap<Span, spc_ir::Type>,
     /// Steps taken so far; see [`Cx::spend`].
     work: u64,
+    /// Messages of what this is a part of.
+    before: usize,
 }
 
 /// Most steps that checking one program may take: expressions evaluated, repetitions unrolled, calls entered. The
@@ -28,9 +32,48 @@ const MAX_WORK: u64 = 4_000_000;
 const MAX_DIAGNOSTICS: usize = 200;
 
 impl Cx {
+    /// For a part of the program, to be joined when it is done.
+    pub fn part(&self) -> Cx {
+        Cx { work: self.work, before: self.before + self.diags.len(), ..Cx::default() }
+    }
+
+    pub fn join(&mut self, part: Cx) {
+        self.work = part.work;
+        self.diags.extend(part.diags);
+        self.reached.extend(part.reached);
+        for (span, ty) in part.types {
+            self.types.entry(span).or_insert(ty);
+        }
+    }
+
+    /// Adds what one function gave when it was elaborated.
+    pub(crate) fn add(&mut self, gave: Gave) -> Graph {
+        self.work = self.work.saturating_add(gave.work);
+        self.reached.extend(gave.reached);
+        for (span, ty) in gave.types {
+            self.types.entry(span).or_insert(ty);
+        }
+        gave.graph
+    }
+
+    /// Steps of a part.
+    pub fn spent_in(&self, part: &Cx) -> u64 {
+        part.work.saturating_sub(self.work)
+    }
+
+    /// Whether so many steps are left.
+    pub fn can_spend(&self, steps: u64) -> bool {
+        self.work.saturating_add(steps) <= MAX_WORK
+    }
+
+    /// No more messages would be shown.
+    pub fn is_full(&self) -> bool {
+        self.before + self.diags.len() >= MAX_DIAGNOSTICS
+    }
+
     /// Counts steps whose number the length of the text does not bound. The first step too many is reported.
     pub fn spend(&mut self, steps: u64, span: Span) -> Res<()> {
-        if self.diags.len() >= MAX_DIAGNOSTICS {
+        if self.is_full() {
             return Err(Stop);
         }
         let before = self.work;

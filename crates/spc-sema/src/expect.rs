@@ -3,6 +3,7 @@ use crate::cx::{Cx, Res};
 use crate::jobs::Jobs;
 use crate::module::{Compare, Expect, Measure};
 use crate::require::Resolver;
+use crate::require::words;
 use spc_base::codes;
 use spc_syntax::ast::{self, Arg, BinaryOp, Expr, ExprKind, Ident, ItemKind};
 
@@ -60,7 +61,7 @@ impl Jobs<'_> {
                 (Measure::Later { what }, 0.0)
             }
         };
-        Ok(Expect { measure, compare, value, span: e.span, text: String::new() })
+        Ok(Expect { measure, compare, value, span: e.span, text: words(e) })
     }
 
     fn measure(

@@ -1,6 +1,7 @@
 //! Parsing and checking in one step, with the diagnostics that a person should see.
-use crate::check::{Checked, check_at};
+use crate::check::{Checked, check_at, check_knowing};
 use crate::library::Library;
+use crate::memory::Memory;
 use spc_base::{Code, Diagnostic, FileId, Limits, codes, has_errors, join};
 use spc_ir::method::Moment;
 use spc_syntax::ast::Ast;
@@ -27,7 +28,23 @@ pub fn check_read_at(
     limits: &Limits,
     moment: Moment,
 ) -> Checked {
-    let mut out = check_at(ast, text, lib, limits, moment);
+    shown(ast, refused, text, limits, check_at(ast, text, lib, limits, moment))
+}
+
+/// As [`check_read`], with what is known of an earlier version of the text.
+pub fn check_read_knowing(
+    ast: &Ast,
+    refused: Vec<Diagnostic>,
+    text: &str,
+    lib: &Library,
+    limits: &Limits,
+    memory: &mut Memory,
+) -> Checked {
+    shown(ast, refused, text, limits, check_knowing(ast, text, lib, limits, Moment::END, Some(memory)))
+}
+
+/// With the diagnostics of parsing, and without what follows from them.
+fn shown(ast: &Ast, refused: Vec<Diagnostic>, text: &str, limits: &Limits, mut out: Checked) -> Checked {
     if has_errors(&refused) && !out.diagnostics.is_empty() {
         let missing = Missing::of(ast, text);
         out.diagnostics.retain(|d| !missing.explains(d, text, ast.file));

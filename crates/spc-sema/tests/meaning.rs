@@ -298,3 +298,24 @@ fn every_factor_of_a_product_is_chosen_from() {
         assert_eq!((member.weight.as_str(), member.scope.as_slice()), ("net.phi", &[1, 4][..]), "{product}");
     }
 }
+
+/// Of two definitions of one name the first is meant everywhere, so that graphs and constraints speak of one tensor.
+#[test]
+fn the_first_of_two_models_is_meant() {
+    let model = |inputs: &str| format!("model net {{ axes {{ I = 12, O = 8 }} w: f32[O, {inputs}] }}\n");
+    for (first, second) in [("I", "2"), ("2", "I")] {
+        let text = format!(
+            "use std.nn\naxis B = 1..64\n{}{}fn f(x: f32[B, I]) -> y: f32[B, O] {{ y = nn.linear(x, net.w, 0) }}\n\
+             require few: keep 10% of elements per tensor",
+            model(first),
+            model(second)
+        );
+        let (ast, _) = spc_syntax::parse(&text, FileId(0), &Limits::default());
+        let checked = check(&ast, &text, &Library::load(), &Limits::default());
+        assert!(checked.diagnostics.iter().any(|d| d.code == spc_base::codes::DUPLICATE), "{:?}", checked.diagnostics);
+        assert_eq!(checked.module.models.len(), 1, "{text}");
+        for g in checked.graphs.values() {
+            g.verify().unwrap();
+        }
+    }
+}

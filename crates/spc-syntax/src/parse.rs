@@ -24,6 +24,14 @@ const STACK_PER_LEVEL: usize = 64 << 10;
 /// and `SP0003` for one nested deeper than `limits.nesting` (both give an empty tree), `SP0005` for a wrong edition,
 /// `SP0007` for a bare ratio as an amount.
 pub fn parse(text: &str, file: FileId, limits: &Limits) -> (Ast, Vec<Diagnostic>) {
+    parse_seen(text, file, limits, &mut |_, _| {})
+}
+
+/// Shown what the grammar found of each item, with the offset of the item.
+pub(crate) type Seen<'s> = dyn FnMut(usize, &Pairs<'_, Rule>) + Send + 's;
+
+/// As [`parse()`]. `seen` sees each item that could be read, in order.
+pub(crate) fn parse_seen(text: &str, file: FileId, limits: &Limits, seen: &mut Seen<'_>) -> (Ast, Vec<Diagnostic>) {
     let empty = || Ast { file, docs: Vec::new(), items: Vec::new(), span: Span::new(file, 0, text.len()) };
     if text.len() > limits.source_bytes {
         return (empty(), vec![too_large(text.len(), limits)]);
@@ -35,8 +43,8 @@ pub fn parse(text: &str, file: FileId, limits: &Limits) -> (Ast, Vec<Diagnostic>
                 .at(Span::new(file, at, at + 1), "one too many");
         return (empty(), vec![diagnostic]);
     }
-    let run =
-        || File { source: Source { text, file, scan: &scan }, limits, ast: empty(), diagnostics: Vec::new() }.read();
+    let source = Source { text, file, scan: &scan };
+    let run = || File { source, limits, ast: empty(), diagnostics: Vec::new(), seen }.read();
     on_stack(scan.depth, run).unwrap_or_else(|| {
         let diagnostic = Diagnostic::error(codes::TOO_DEEP, "there is not enough memory to read brackets this deep");
         (empty(), vec![diagnostic])
@@ -44,7 +52,7 @@ pub fn parse(text: &str, file: FileId, limits: &Limits) -> (Ast, Vec<Diagnostic>
 }
 
 /// Runs what reads brackets `depth` deep on a stack that is large enough; `None` if there is no memory for one.
-pub(crate) fn on_stack<T: Send>(depth: usize, run: impl FnOnce() -> T + Send) -> Option<T> {
+fn on_stack<T: Send>(depth: usize, run: impl FnOnce() -> T + Send) -> Option<T> {
     if depth <= SHALLOW {
         return Some(run());
     }
@@ -85,6 +93,7 @@ struct File<'a> {
     limits: &'a Limits,
     ast: Ast,
     diagnostics: Vec<Diagnostic>,
+    seen: &'a mut Seen<'a>,
 }
 
 /// What became of the text at a place.
@@ -166,10 +175,11 @@ impl File<'_> {
     }
 
     fn build(&mut self, at: usize, end: usize, mut pairs: Pairs<'_, Rule>) -> Step {
+        (self.seen)(at, &pairs);
         let Source { text, file, scan } = self.source;
         let mut builder =
             Builder { text, file, scan, base: at, max_level: self.limits.nesting, level: 0, diagnostics: Vec::new() };
-        let built = match pairs.find(|p| p.as_rule() != Rule::COMMENT) {
+        let built = match pairs.next() {
             Some(pair) => builder.item(pair),
             None => Err(Stop::Bug("the item has no tree".into())),
         };

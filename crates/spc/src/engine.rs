@@ -1,6 +1,7 @@
 //! A planned function made ready to run on this machine.
 use crate::failure::{Failure, Res};
 use crate::plan::{PackedSet, Planned};
+use crate::states::with_states;
 use crate::weights::{Weight, WeightSet};
 use ndarray::{ArrayD, IxDyn};
 use spc_base::{Bug, Diagnostic, codes};
@@ -103,6 +104,8 @@ impl Engine {
     }
 
     fn run(&self, inputs: &Inputs, now: Option<&dyn Fn() -> Duration>) -> Res<(Outputs, Vec<StepTime>)> {
+        let filled = with_states(&self.graph, inputs)?;
+        let inputs = filled.as_ref().unwrap_or(inputs);
         let shapes = inputs.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())).collect();
         let syms = bind_syms(&self.graph, &shapes)?;
         let executor = match &self.code {

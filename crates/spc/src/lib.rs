@@ -29,6 +29,7 @@
 
 mod api;
 mod artefact;
+mod bench;
 mod bind;
 mod build;
 mod check;
@@ -52,6 +53,7 @@ mod project;
 mod random;
 mod run;
 mod session;
+mod states;
 mod share;
 mod step;
 mod target;
@@ -69,6 +71,7 @@ pub use value::{Input, Results};
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
 /// `spc` command and tests; no promise of stability.
 pub mod driver {
+    pub use crate::bench::{Bench, bench_file};
     pub use crate::check::{Stage, check};
     pub use crate::compile::{Compile, compile_file};
     pub use crate::explain::{Explain, explain_code, explain_file};
@@ -83,6 +86,7 @@ pub mod driver {
     pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
     pub use spc_base::Diagnostic;
+    pub use spc_bench::Budget;
     pub use spc_ir::method::{Moment, Ratio};
     pub use spc_report::{Format, Renderer};
 }

@@ -48,10 +48,19 @@ pub fn own_sources(world: &dyn World, folder: &Path) -> Result<Vec<LibrarySource
 
 /// `spc std`: every module and item with the first line of its documentation; with a name, the text of the module or
 /// of the item `MODULE.NAME`.
-pub fn show_library(s: &mut Session<'_>, name: Option<&str>) -> Res<Done> {
+/// With `docs`, the signatures and the documentation of all items, or of those of one module, in Markdown.
+pub fn show_library(s: &mut Session<'_>, name: Option<&str>, docs: bool) -> Res<Done> {
     let lib = s.library()?;
     let text = match name {
+        None if docs => reference(&lib, &lib.modules()),
         None => contents(&lib),
+        Some(name) if docs => {
+            let name = name.strip_prefix("std.").unwrap_or(name);
+            match lib.has_module(name) {
+                true => reference(&lib, &[name]),
+                false => return Err(unknown(&lib, name)),
+            }
+        }
         Some(name) => {
             let name = name.strip_prefix("std.").unwrap_or(name);
             source(&lib, name).ok_or_else(|| unknown(&lib, name))?
@@ -74,6 +83,50 @@ fn contents(lib: &Library) -> String {
         }
     }
     out
+}
+
+/// `docs/std.md`.
+fn reference(lib: &Library, modules: &[&str]) -> String {
+    let mut out = String::from(
+        "# The standard library\n\nThe signatures of all items and what they do, as `spc std --docs` prints them. `spc std MODULE.NAME` prints the \
+         text of one.\nKinds of parameters and types are those of `docs/language.md`.\n",
+    );
+    for module in modules {
+        let _ = writeln!(out, "\n## `std.{module}`");
+        for (id, file) in lib.files().filter(|(_, f)| f.module == *module) {
+            let about: Vec<&str> =
+                file.text.lines().map_while(|l| l.strip_prefix("//!")).map(str::trim).filter(|l| !l.is_empty()).collect();
+            let _ = writeln!(out, "\n{}\n", about.join(" "));
+            for item in lib.items(module).filter(|i| i.span.file == id) {
+                let Some(text) = file.text.get(item.span.start as usize..item.span.end as usize) else { continue };
+                let docs: Vec<&str> = item.docs.iter().map(|d| d.text.trim()).collect();
+                let line = format!("* `{}` {}", signature(text), docs.join(" "));
+                let _ = writeln!(out, "{}", line.trim_end());
+            }
+        }
+    }
+    out
+}
+
+/// The words of an item up to its body, in one line.
+fn signature(text: &str) -> String {
+    let (mut depth, mut end) = (0i32, text.len());
+    // What computes sizes has `=` before the body, and stands after a result only.
+    let mut result = false;
+    for (i, c) in text.char_indices() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            '>' if depth == 0 && text[..i].ends_with('-') => result = true,
+            '{' if depth == 0 => end = end.min(i),
+            '=' if depth == 0 && !result => end = end.min(i),
+            _ => continue,
+        }
+        if end < text.len() {
+            break;
+        }
+    }
+    text[..end].split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn source(lib: &Library, name: &str) -> Option<String> {

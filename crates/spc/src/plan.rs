@@ -82,7 +82,7 @@ pub fn linear_weights(graph: &Graph) -> Result<BTreeMap<String, (usize, usize)>,
 fn cost_table(s: &Session<'_>, target: &Target) -> CostTable {
     match (target.kind, s.cpu(1).isa) {
         (TargetKind::Cuda, _) | (_, Isa::Clif) => CostTable::clif_x86_64_v1(),
-        (TargetKind::Cpu, Isa::Avx2 | Isa::Avx512) => CostTable::wide_x86_64_v1(),
+        (TargetKind::Cpu, Isa::Avx2 | Isa::Avx512 | Isa::Avx512Vnni) => CostTable::wide_x86_64_v1(),
     }
 }
 

@@ -1,14 +1,14 @@
 //! Loads, stores and tails.
 use super::Translator;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32, F32X4, I8, I32, I32X4, I64};
+use cranelift_codegen::ir::types::{F32, F32X4, I8, I16, I32, I32X4, I64};
 use cranelift_codegen::ir::{BlockArg, Endianness, InstBuilder, MemFlagsData, Type, Value};
 use spc_base::Bug;
 use spc_kernel::ir::{Addr, LoadKind, StoreKind, Val};
 
 impl Translator<'_, '_> {
     /// Base address and displacement.
-    fn addr(&mut self, a: &Addr) -> Result<(Value, i32), Bug> {
+    pub(super) fn addr(&mut self, a: &Addr) -> Result<(Value, i32), Bug> {
         let mut p = self.get(a.base)?;
         if let Some((i, scale)) = a.index {
             let mut i = self.get(i)?;
@@ -20,7 +20,7 @@ impl Translator<'_, '_> {
         Ok((p, a.disp))
     }
 
-    fn raw_load(&mut self, ty: Type, a: &Addr) -> Result<Value, Bug> {
+    pub(super) fn raw_load(&mut self, ty: Type, a: &Addr) -> Result<Value, Bug> {
         let (p, disp) = self.addr(a)?;
         let mut flags = MemFlagsData::new().with_notrap();
         if self.depths.movable(self.kernel, a, self.depth) {
@@ -58,6 +58,7 @@ impl Translator<'_, '_> {
                 let x = self.raw_load(I8, a)?;
                 Ok(self.b.ins().icmp_imm_u(IntCC::NotEqual, x, 0))
             }
+            _ => self.load_narrow(kind, a),
         }
     }
 
@@ -67,7 +68,9 @@ impl Translator<'_, '_> {
         match kind {
             StoreKind::I32 => x = self.b.ins().ireduce(I32, x),
             StoreKind::U8 => x = self.b.ins().ireduce(I8, x),
-            StoreKind::F32 | StoreKind::VF32 | StoreKind::Bool => {}
+            StoreKind::U16 => x = self.b.ins().ireduce(I16, x),
+            StoreKind::VU8 => x = self.low_bytes(x),
+            StoreKind::F32 | StoreKind::VF32 | StoreKind::VI32 | StoreKind::Bool => {}
         }
         self.b.ins().store(MemFlagsData::new().with_notrap(), x, p, disp);
         Ok(())

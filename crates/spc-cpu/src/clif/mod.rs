@@ -5,16 +5,18 @@
 //! | `i64`, `ptr`, `cptr` | `i64` |
 //! | `f32` | `f32` |
 //! | `vf32` | `f32x4`, or `f32` with one lane |
+//! | `vi32` | `i32x4`, or `i32` with one lane |
 //! | `bool` | `i8`, 0 or 1 |
 //! | `vbool` | `i32x4`, 0 or -1 in each lane, or `i8` with one lane |
 
 mod flow;
 mod memory;
 mod movable;
+mod narrow;
 mod ops;
 
 use crate::host::{Features, Target, isa};
-use cranelift_codegen::ir::types::{F32, F32X4, I8, I32X4, I64};
+use cranelift_codegen::ir::types::{F32, F32X4, I8, I32, I32X4, I64};
 use cranelift_codegen::ir::{
     AbiParam, ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, Signature, Type, UserFuncName,
     Value,
@@ -128,7 +130,8 @@ impl Translator<'_, '_> {
         match ty {
             Ty::I64 | Ty::Ptr | Ty::CPtr => I64,
             Ty::VF32 if self.is_vector() => F32X4,
-            Ty::VBool if self.is_vector() => I32X4,
+            Ty::VBool | Ty::VI32 if self.is_vector() => I32X4,
+            Ty::VI32 => I32,
             Ty::F32 | Ty::VF32 => F32,
             Ty::Bool | Ty::VBool => I8,
         }

@@ -17,6 +17,10 @@ impl Translator<'_, '_> {
                 let x = self.float(c.get());
                 self.splat(ty, x)
             }
+            Op::VInt(c) => {
+                let x = self.b.ins().iconst(I32, i64::from(c));
+                self.splat(ty, x)
+            }
             Op::Bool(c) => self.b.ins().iconst(I8, i64::from(c)),
             Op::IBin(f, a, b) => {
                 let (a, b) = (self.get(a)?, self.get(b)?);
@@ -26,6 +30,12 @@ impl Translator<'_, '_> {
                 let a = self.get(a)?;
                 self.b.ins().sshr_imm_u(a, i64::from(n))
             }
+            Op::Shl(a, n) => {
+                let a = self.get(a)?;
+                self.b.ins().ishl_imm_u(a, i64::from(n))
+            }
+            Op::Dot4(acc, u, s) => self.dot4(acc, u, s)?,
+            Op::Nearest(a) => self.nearest(a)?,
             Op::Wrap32(a) => {
                 let a = self.get(a)?;
                 let low = self.b.ins().ireduce(I32, a);
@@ -74,6 +84,10 @@ impl Translator<'_, '_> {
                         let mask = self.b.ins().ineg(wide);
                         self.b.ins().splat(ty, mask)
                     }
+                    Some(Ty::I64) => {
+                        let low = self.b.ins().ireduce(I32, x);
+                        self.splat(ty, low)
+                    }
                     _ => self.splat(ty, x),
                 }
             }
@@ -97,7 +111,7 @@ impl Translator<'_, '_> {
             Op::Select(c, a, b) => self.select(ty, c, a, b)?,
             Op::IToF(a) => {
                 let a = self.get(a)?;
-                self.b.ins().fcvt_from_sint(F32, a)
+                self.b.ins().fcvt_from_sint(ty, a)
             }
             Op::FToI(a) => {
                 let a = self.get(a)?;
@@ -169,6 +183,9 @@ impl Translator<'_, '_> {
 
     /// Lanes 0 and 1 meet lanes 2 and 3, then the two that are left meet.
     fn reduce(&mut self, f: RedFn, a: Val) -> Result<Value, Bug> {
+        if self.kernel.ty(a) == Some(Ty::VI32) {
+            return self.reduce_integers(f, a);
+        }
         let a = self.get(a)?;
         if !self.is_vector() {
             return Ok(a);

@@ -91,7 +91,7 @@ impl Emitter<'_> {
     }
 
     pub fn is_512(&self) -> bool {
-        self.isa == Isa::Avx512
+        self.isa.is_512()
     }
 
     /// Vector register `n` in its full width.

@@ -7,7 +7,7 @@ use spc_kernel::ir::{Cmp, FBin, FUn, LBin, LoadKind, StoreKind};
 use spc_kernel::math::MathFn;
 
 /// Memory operand of a constant.
-const POOL: MemoryOperand = MemoryOperand {
+pub(super) const POOL: MemoryOperand = MemoryOperand {
     segment_prefix: Register::None,
     base: Register::RIP,
     index: Register::None,
@@ -31,7 +31,11 @@ fn gp8(n: usize) -> Register {
     LOW.get(n).copied().unwrap_or(Register::R8L + (n as u32).wrapping_sub(8))
 }
 
-fn xmm(n: usize) -> Register {
+fn gp16(n: usize) -> Register {
+    Register::AX + n as u32
+}
+
+pub(super) fn xmm(n: usize) -> Register {
     Register::XMM0 + n as u32
 }
 
@@ -68,6 +72,7 @@ impl Emitter<'_> {
             (MOp::Load64, Some(m)) => self.put(Instruction::with2(Code::Mov_r64_rm64, gp(r[0]), m)),
             (MOp::LoadInt(kind), Some(m)) => self.load_int(kind, r[0], m),
             (MOp::StoreInt(kind), Some(m)) => match kind {
+                StoreKind::U16 => self.put(Instruction::with2(Code::Mov_rm16_r16, m, gp16(r[0]))),
                 StoreKind::I32 => self.put(Instruction::with2(Code::Mov_rm32_r32, m, gp32(r[0]))),
                 _ => self.put(Instruction::with2(Code::Mov_rm8_r8, m, gp8(r[0]))),
             },
@@ -100,6 +105,9 @@ impl Emitter<'_> {
                     Some(m) => self.put(Instruction::with3(code, d, a, m)),
                     None => self.put(Instruction::with3(code, d, a, self.width(r[3], scalar))),
                 }
+            }
+            (MOp::LoadNarrow(_) | MOp::LoadHalf | MOp::StoreBytes | MOp::Lanes(_) | MOp::Dot | MOp::LanesToF, m) => {
+                self.narrow(inst.op, &r, m);
             }
             (op, None) => self.registers(op, &r),
             (op, Some(_)) => self.fail(format!("{op:?} has no form with memory")),
@@ -209,6 +217,7 @@ impl Emitter<'_> {
                     self.put(Instruction::with3(VEX_Vcvtsi2ss_xmm_xmm_rm64, d, d, gp(r[1])));
                 }
             }
+            MOp::ShiftLanes(..) | MOp::Nearest | MOp::SplatInt | MOp::LowestInt => self.narrow(op, r, None),
             MOp::FToInt => self.float_to_int(r[0], r[1], r[2]),
             MOp::Call(f, scalar) => self.call(f, scalar),
             _ => self.fail(format!("{op:?} without its memory operand")),
@@ -236,6 +245,8 @@ impl Emitter<'_> {
         match kind {
             LoadKind::I32 => self.put(Instruction::with2(Code::Movsxd_r64_rm32, gp(d), m)),
             LoadKind::U8 => self.put(Instruction::with2(Code::Movzx_r32_rm8, gp32(d), m)),
+            LoadKind::I8 => self.put(Instruction::with2(Code::Movsx_r64_rm8, gp(d), m)),
+            LoadKind::U16 => self.put(Instruction::with2(Code::Movzx_r32_rm16, gp32(d), m)),
             LoadKind::Bool => {
                 self.put(Instruction::with2(Code::Cmp_rm8_imm8, m, 0));
                 self.set(Cmp::Ne, d);
@@ -310,13 +321,13 @@ impl Emitter<'_> {
         self.land(done);
     }
 
-    fn bitwise(&mut self, f: Bitwise, d: usize, a: usize, b: usize) {
+    pub(super) fn bitwise(&mut self, f: Bitwise, d: usize, a: usize, b: usize) {
         let code = codes::bitwise(f, self.is_512());
         self.put(Instruction::with3(code, self.vector(d), self.vector(a), self.vector(b)));
     }
 
     /// With the mask `k1`.
-    fn masked(&mut self, i: Result<Instruction, iced_x86::IcedError>, zeroing: bool) {
+    pub(super) fn masked(&mut self, i: Result<Instruction, iced_x86::IcedError>, zeroing: bool) {
         self.put(i.map(|mut i| {
             i.set_op_mask(Register::K1);
             i.set_zeroing_masking(zeroing);

@@ -7,7 +7,7 @@ use spc_base::Bug;
 
 fn environment(isa: Isa) -> MachineEnv {
     let set = |regs: &mut dyn Iterator<Item = PReg>| regs.fold(PRegSet::empty(), PRegSet::with);
-    let vectors = if isa == Isa::Avx512 { 32 } else { 16 };
+    let vectors = if isa.is_512() { 32 } else { 16 };
     let ints = set(&mut CALLER_SAVED.into_iter().map(int_reg));
     let saved = set(&mut CALLEE_SAVED.into_iter().map(int_reg));
     MachineEnv {

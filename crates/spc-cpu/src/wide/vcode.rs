@@ -3,7 +3,7 @@
 //! There are two register classes: general registers (integers, pointers, truth values as 0 or 1) and vector registers
 //! (floats, vectors, and truth values by lane as 0 or -1).
 use regalloc2::{Block, Function, Inst, InstRange, Operand, PReg, PRegSet, RegClass, VReg};
-use spc_kernel::ir::{Cmp, FBin, FUn, LBin, LoadKind, RedFn, StoreKind};
+use spc_kernel::ir::{Cmp, FBin, FUn, IBin, LBin, LoadKind, RedFn, StoreKind};
 use spc_kernel::math::MathFn;
 
 /// Hardware numbers of general registers.
@@ -120,6 +120,25 @@ pub(super) enum MOp {
     IntToF,
     /// early; a temporary integer
     FToInt,
+    /// Narrow elements, widened; an f16 scalar with a temporary integer.
+    LoadNarrow(LoadKind),
+    LoadHalf,
+    /// The low byte of each lane; with AVX2 a temporary vector.
+    StoreBytes,
+    /// Lane by lane on integers; the second may be in memory.
+    Lanes(IBin),
+    /// Lane by lane: left (true) or arithmetic right.
+    ShiftLanes(bool, u8),
+    /// Operands acc (tied), u, s. With VNNI `s` may be in memory; without, three temporary vectors.
+    Dot,
+    /// Integers to floats; may be in memory.
+    LanesToF,
+    /// early; with AVX2 a temporary vector.
+    Nearest,
+    /// The low 32 bits of an integer in all lanes.
+    SplatInt,
+    /// The lowest lane as an integer.
+    LowestInt,
     /// Calls a function lane by lane. Operands and result are in fixed registers.
     Call(MathFn, bool),
 }

@@ -15,6 +15,8 @@ pub(crate) struct Env<'a, R> {
     pub cover: &'a Cover,
     /// The constraint as it is at this moment, for choices; none where there is nothing to choose.
     pub require: Option<&'a Require>,
+    /// Gradients of the step before, for its score.
+    pub last: &'a BTreeMap<String, Vec<R>>,
     pub moment: Moment,
     pub weight: &'a [R],
     pub grad: &'a [R],
@@ -23,26 +25,53 @@ pub(crate) struct Env<'a, R> {
     /// What a penalty is a function of; the sizes of the groups go with it.
     pub norms: &'a [R],
     pub sizes: &'a [R],
+    /// Cost and energy of each group; empty: 1.
+    pub costs: &'a [R],
+    pub energies: &'a [R],
     pub tau: R,
     pub masks: &'a BTreeMap<String, Vec<bool>>,
     pub previous: &'a BTreeMap<String, Vec<bool>>,
     pub states: &'a BTreeMap<String, Data<R>>,
 }
 
+/// What a penalty sees of groups.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen<R> {
+    pub norms: Vec<R>,
+    pub sizes: Vec<R>,
+    pub costs: Vec<R>,
+    pub energies: Vec<R>,
+}
+
+impl<R: Real> Seen<R> {
+    pub fn nothing() -> Seen<R> {
+        Seen { norms: Vec::new(), sizes: Vec::new(), costs: Vec::new(), energies: Vec::new() }
+    }
+
+    /// One of the groups.
+    pub fn one(&self, i: usize) -> Seen<R> {
+        let at = |v: &[R]| v.get(i).map(|x| vec![*x]).unwrap_or_default();
+        Seen { norms: at(&self.norms), sizes: at(&self.sizes), costs: at(&self.costs), energies: at(&self.energies) }
+    }
+}
+
 impl<'a, R: Real> Env<'a, R> {
-    /// Nothing but the norms of groups.
-    pub fn of_norms(cover: &'a Cover, moment: Moment, norms: &'a [R], sizes: &'a [R], tau: R) -> Env<'a, R> {
+    /// Nothing but what a penalty sees of groups.
+    pub fn of_groups(cover: &'a Cover, moment: Moment, g: &'a Seen<R>, tau: R) -> Env<'a, R> {
         static EMPTY: BTreeMap<String, Vec<bool>> = BTreeMap::new();
         Env {
             cover,
             require: None,
+            last: nothing(),
             moment,
             weight: &[],
             grad: &[],
             moments: &[],
             rate: R::ZERO,
-            norms,
-            sizes,
+            norms: &g.norms,
+            sizes: &g.sizes,
+            costs: &g.costs,
+            energies: &g.energies,
             tau,
             masks: &EMPTY,
             previous: &EMPTY,
@@ -50,7 +79,7 @@ impl<'a, R: Real> Env<'a, R> {
         }
     }
 
-    fn count(&self, space: Space) -> usize {
+    pub(super) fn count(&self, space: Space) -> usize {
         match space {
             Space::Scalar => 1,
             Space::Scope => self.cover.scopes,
@@ -61,7 +90,7 @@ impl<'a, R: Real> Env<'a, R> {
     }
 
     /// Position in a narrower space.
-    fn place(&self, from: Space, to: Space, i: usize) -> usize {
+    pub(super) fn place(&self, from: Space, to: Space, i: usize) -> usize {
         let group = |i: usize| self.cover.group.get(i).copied().filter(|g| *g != NONE).unwrap_or(0) as usize;
         let scope = |g: usize| self.cover.scope.get(g).copied().unwrap_or(0) as usize;
         match (from, to) {
@@ -92,7 +121,7 @@ impl<'a, R: Real> Env<'a, R> {
         }
     }
 
-    fn values(&self, body: &Body, outer: &[Data<R>], unknown: R) -> Result<Vec<Data<R>>, MethodError> {
+    pub(super) fn values(&self, body: &Body, outer: &[Data<R>], unknown: R) -> Result<Vec<Data<R>>, MethodError> {
         let mut out: Vec<Data<R>> = Vec::with_capacity(body.values.len());
         for v in &body.values {
             let x = self.value(body, v, &out, outer, unknown)?;
@@ -104,7 +133,7 @@ impl<'a, R: Real> Env<'a, R> {
         Ok(out)
     }
 
-    fn value(
+    pub(super) fn value(
         &self,
         body: &Body,
         v: &Value,
@@ -187,7 +216,7 @@ impl<'a, R: Real> Env<'a, R> {
                 Data::F(n.into_iter().map(|n| R::from_f64(n as f64)).collect())
             }
             Compute::Select => Data::B(match self.require {
-                Some(r) => self.cover.select(r, self.weight, None)?,
+                Some(r) => self.cover.select(r, self.weight, None, Some(self.last))?,
                 None => vec![true; self.weight.len()],
             }),
             Compute::RandomChoice { seed } => Data::B(match self.require {
@@ -249,6 +278,8 @@ impl<'a, R: Real> Env<'a, R> {
                 Data::F(n.into_iter().map(|n| R::from_f64(n as f64)).collect())
             }
             Input::Size => Data::F(self.sizes.to_vec()),
+            Input::Cost if !self.costs.is_empty() => Data::F(self.costs.to_vec()),
+            Input::Energy if !self.energies.is_empty() => Data::F(self.energies.to_vec()),
             Input::Cost | Input::Energy => Data::F(vec![R::from_f64(1.0); self.count(Space::Group)]),
             Input::Rate => Data::F(vec![self.rate]),
             Input::Tau => Data::F(vec![self.tau]),
@@ -313,6 +344,10 @@ impl<'a, R: Real> Env<'a, R> {
         }
         Ok(self.cover.group.iter().map(|g| *g != NONE && best[*g as usize]).collect())
     }
+}
+
+fn nothing<R>() -> &'static BTreeMap<String, Vec<R>> {
+    const { &BTreeMap::new() }
 }
 
 fn empty<R>() -> &'static BTreeMap<String, Data<R>> {

@@ -1,9 +1,9 @@
 //! The weights, groups and scopes of a constraint, numbered one after the other.
 use super::MethodError;
 use crate::select::{Masks, Ranking, Sentence, Values};
-use crate::{Real, project};
+use crate::{Real, project_with};
 use spc_base::Bug;
-use spc_ir::method::{Moment, Schedule, Unit};
+use spc_ir::method::{GroupWeight, Moment, Schedule, Unit, Weighing};
 use spc_ir::{Amount, Require, Score};
 use std::collections::BTreeMap;
 
@@ -23,6 +23,8 @@ pub struct Cover {
     pub(crate) scopes: usize,
     /// Groups by size where they overlap: elements of each.
     pub(crate) nested: Option<Vec<Vec<u32>>>,
+    /// What each group counts for.
+    pub(crate) weighing: Weighing,
 }
 
 impl Cover {
@@ -101,6 +103,26 @@ impl Cover {
         c
     }
 
+    /// The same groups with a cost and an energy.
+    #[must_use]
+    pub fn weighed(mut self, w: &Weighing) -> Cover {
+        self.weighing = w.clone();
+        self
+    }
+
+    /// What a group of these elements counts for.
+    pub(crate) fn group_weight(&self, by: &GroupWeight, list: &[u32]) -> f64 {
+        match by {
+            GroupWeight::Number(x) => *x,
+            GroupWeight::Size => list.len() as f64,
+            GroupWeight::SqrtSize => (list.len() as f64).sqrt(),
+            GroupWeight::PerElement(costs) => {
+                let one = |e: &u32| costs.get(self.place(*e as usize).0).copied().unwrap_or(1) as f64;
+                list.iter().map(one).sum()
+            }
+        }
+    }
+
     pub fn elements(&self) -> usize {
         self.elements
     }
@@ -157,6 +179,7 @@ impl Cover {
         r: &Require,
         w: &[R],
         among: Option<&[bool]>,
+        gradients: Option<&BTreeMap<String, Vec<R>>>,
     ) -> Result<Vec<bool>, MethodError> {
         let mut all: BTreeMap<String, Vec<f32>> = BTreeMap::new();
         for (i, (name, first)) in self.members.iter().enumerate() {
@@ -172,7 +195,10 @@ impl Cover {
             };
             all.insert(name.clone(), (*first..end).map(value).collect());
         }
-        project(std::slice::from_ref(r), &mut all)?;
+        let gradients: Option<BTreeMap<String, Vec<f32>>> = gradients
+            .filter(|g| !g.is_empty())
+            .map(|g| g.iter().map(|(n, v)| (n.clone(), v.iter().map(|x| x.to_f32()).collect())).collect());
+        project_with(std::slice::from_ref(r), &mut all, gradients.as_ref().map(|g| g as &dyn crate::Weights))?;
         Ok(self.gather(&all)?.into_iter().map(|v| v != 0.0).collect())
     }
 
@@ -180,7 +206,7 @@ impl Cover {
     pub(crate) fn random(&self, r: &Require, seed: u64) -> Result<Vec<bool>, MethodError> {
         let mut r = r.clone();
         r.keeps.iter_mut().for_each(|k| k.score = Score::Random(seed));
-        self.select(&r, &vec![1.0f32; self.elements], None)
+        self.select(&r, &vec![1.0f32; self.elements], None, None)
     }
 }
 

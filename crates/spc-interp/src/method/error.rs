@@ -37,6 +37,14 @@ pub enum MethodError {
     Overlap {
         name: String,
     },
+    /// Groups along a tree that are not nested.
+    NotNested {
+        name: String,
+    },
+    /// A penalty that looks at all groups together, on groups that share weights.
+    Coupled {
+        name: String,
+    },
     /// A function whose root was asked for falls.
     Falls,
     /// Valid, but not run by this version.
@@ -56,7 +64,8 @@ impl MethodError {
             MethodError::NotFinite { .. } => codes::NOT_FINITE,
             MethodError::Step { .. } => codes::STEP,
             MethodError::State { .. } => codes::STATE,
-            MethodError::Overlap { .. } | MethodError::Falls => codes::HOOK,
+            MethodError::Overlap { .. } | MethodError::NotNested { .. } | MethodError::Coupled { .. } => codes::OVERLAP,
+            MethodError::Falls => codes::HOOK,
             MethodError::NotYet { .. } => codes::NOT_YET,
             MethodError::Bug(_) => return None,
         })
@@ -102,7 +111,18 @@ impl fmt::Display for MethodError {
             }
             MethodError::Step { step, next, .. } => write!(f, "step {step} cannot follow: the state is at step {next}"),
             MethodError::State { name, problem } => write!(f, "the state does not fit: `{name}` {problem}"),
-            MethodError::Overlap { name } => write!(f, "`{name}` acts on groups that share weights"),
+            MethodError::Overlap { name } => {
+                write!(f, "`{name}` acts on groups that share weights; say `on_overlap sum` or `latent`")
+            }
+            MethodError::NotNested { name } => {
+                write!(
+                    f,
+                    "`{name}` acts along a tree, and one of its groups lies neither inside nor outside of another"
+                )
+            }
+            MethodError::Coupled { name } => {
+                write!(f, "`{name}` looks at all groups together, so it has no meaning on groups that share weights")
+            }
             MethodError::Falls => f.write_str("the function whose root is asked for falls"),
             MethodError::NotYet { what } => write!(f, "{what} cannot be used yet"),
             MethodError::Bug(b) => b.fmt(f),

@@ -8,13 +8,14 @@ mod error;
 mod optimiser;
 mod penalty;
 mod root;
+mod slope;
 mod state;
 mod updater;
 
 pub use cover::Cover;
 pub use error::MethodError;
 pub use optimiser::Optimiser;
-pub use penalty::{penalty_prox, penalty_value};
+pub use penalty::{penalty_prox, penalty_slope, penalty_value};
 pub use state::Saved;
 pub use updater::{Observed, Tensors, Updater};
 

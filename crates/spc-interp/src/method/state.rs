@@ -4,6 +4,11 @@ use super::{Data, MethodError};
 use crate::Real;
 use std::collections::BTreeMap;
 
+const GRADIENTS: &str = "gradients/";
+
+/// What a saved state calls the mask of a frozen constraint, and of one without an update. No name of a program has a dot.
+const KEPT: &str = "kept.weights";
+
 /// Everything beside the weights that a run needs to go on: moments, masks, states, and where it is. Names are
 /// `moments/0/WEIGHT` and `rule/RULE/mask|previous|state/NAME`, the values of a rule's weights one behind the other.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,9 +27,12 @@ impl<R: Real> Updater<R> {
                 t.insert(format!("moments/{k}/{name}"), Data::F(v.clone()));
             }
         }
+        for (name, g) in &self.last {
+            t.insert(format!("gradients/{name}"), Data::F(g.clone()));
+        }
         for (name, mem) in self.rule_names().into_iter().zip(&self.memory) {
             for (m, v) in &mem.masks {
-                let m = if m == HARD { "" } else { m };
+                let m = if m == HARD { KEPT } else { m };
                 t.insert(format!("rule/{name}/mask/{m}"), Data::B(v.clone()));
             }
             for (m, v) in &mem.previous {
@@ -43,7 +51,12 @@ impl<R: Real> Updater<R> {
     /// # Errors
     /// A tensor that is missing, unknown, or of another type or length; then nothing has changed.
     pub fn restore(&mut self, saved: &Saved<R>) -> Result<(), MethodError> {
-        let mine = self.save();
+        let mut mine = self.save();
+        // A run that has not begun has no gradients yet.
+        mine.tensors.retain(|n, _| !n.starts_with(GRADIENTS));
+        let gradients =
+            saved.tensors.iter().filter_map(|(n, v)| Some((n.strip_prefix(GRADIENTS)?.to_string(), v.clone())));
+        let gradients: BTreeMap<String, Data<R>> = gradients.collect();
         let problem = |name: &str, problem: &str| MethodError::State { name: name.into(), problem: problem.into() };
         for (name, v) in &mine.tensors {
             let s = saved.tensors.get(name).ok_or_else(|| problem(name, "is missing"))?;
@@ -51,7 +64,7 @@ impl<R: Real> Updater<R> {
                 return Err(problem(name, "is of another type or size"));
             }
         }
-        if let Some(more) = saved.tensors.keys().find(|n| !mine.tensors.contains_key(*n)) {
+        if let Some(more) = saved.tensors.keys().find(|n| !mine.tensors.contains_key(*n) && !n.starts_with(GRADIENTS)) {
             return Err(problem(more, "belongs to another program"));
         }
         let get = |name: &str| saved.tensors.get(name).cloned().ok_or_else(|| problem(name, "is missing"));
@@ -60,6 +73,13 @@ impl<R: Real> Updater<R> {
             Data::F(_) => Err(problem(name, "is of another type")),
         };
         let mut next = self.clone();
+        next.last = BTreeMap::new();
+        for (name, g) in gradients {
+            match (g, self.weights().get(&name)) {
+                (Data::F(g), Some(w)) if g.len() == w.len() => _ = next.last.insert(name, g),
+                _ => return Err(problem(&format!("{GRADIENTS}{name}"), "is of another type or size")),
+            }
+        }
         for (name, list) in &mut next.moments {
             for (k, v) in list.iter_mut().enumerate() {
                 if let Data::F(s) = get(&format!("moments/{k}/{name}"))? {
@@ -70,7 +90,7 @@ impl<R: Real> Updater<R> {
         let names = self.rule_names();
         for (name, mem) in names.iter().zip(&mut next.memory) {
             for (m, v) in &mut mem.masks {
-                *v = bools(&format!("rule/{name}/mask/{}", if m == HARD { "" } else { m }))?;
+                *v = bools(&format!("rule/{name}/mask/{}", if m == HARD { KEPT } else { m }))?;
             }
             for (m, v) in &mut mem.previous {
                 *v = bools(&format!("rule/{name}/previous/{m}"))?;

@@ -2,15 +2,20 @@
 //! with decoupled decay, prox or projection, mask weights, mask moments, observers.
 use super::body::{Env, take};
 use super::cover::{Cover, at};
-use super::{Data, MethodError, Optimiser, penalty_prox};
+use super::{Data, MethodError, Optimiser, penalty_prox, penalty_slope};
 use crate::Real;
 use spc_base::Bug;
 use spc_ir::Require;
-use spc_ir::method::{Body, Compute, Does, Input, Moment, Ratio, Rule, Rules, Schedule, Target, Timing, Update, Via};
+use spc_ir::method::{
+    Body, Compute, Does, Input, Moment, Penalty, Ratio, Rule, Rules, Schedule, Target, Timing, Update, Via, Weighing,
+};
 use std::collections::BTreeMap;
 
 /// Values by name of weight, row-major.
 pub type Tensors<R> = BTreeMap<String, Vec<R>>;
+
+/// How far from the weights `via probe` takes a penalty's gradient.
+const PROBE: f64 = 0.05;
 
 /// Memory of one rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +60,8 @@ pub struct Updater<R> {
     pub(super) prepared: bool,
     pub(super) weights: Tensors<R>,
     pub(super) moments: BTreeMap<String, Vec<Vec<R>>>,
+    /// Gradients of the step before, of the weights that a constraint ranks by them; empty before the first step.
+    pub(super) last: Tensors<R>,
     pub(super) memory: Vec<Memory<R>>,
 }
 
@@ -77,11 +84,10 @@ impl<R: Real> Updater<R> {
         for r in &rules.list {
             let list = match &r.does {
                 Does::Keep { require, .. } => vec![Cover::of(require)?],
-                Does::Penalize { via, over, .. } => {
-                    if *via != Via::Prox {
-                        return Err(MethodError::NotYet { what: format!("`via {via}` of `{}`", r.name) });
-                    }
-                    over.iter().map(Cover::of).collect::<Result<_, _>>()?
+                Does::Penalize { over, weighing, .. } => {
+                    let none = Weighing::default();
+                    let weighed = |(i, r)| Ok(Cover::of(r)?.weighed(weighing.get(i).unwrap_or(&none)));
+                    over.iter().enumerate().map(weighed).collect::<Result<_, MethodError>>()?
                 }
             };
             for c in &list {
@@ -92,7 +98,9 @@ impl<R: Real> Updater<R> {
         let zeros = |v: &Vec<R>| vec![vec![R::ZERO; v.len()]; optimiser.moments()];
         let moments = weights.iter().map(|(n, v)| (n.clone(), zeros(v))).collect();
         let memory = rules.list.iter().map(|_| Memory::default()).collect();
-        let mut u = Updater { rules, covers, optimiser, steps, done: 0, prepared: false, weights, moments, memory };
+        let last = Tensors::new();
+        let mut u =
+            Updater { rules, covers, optimiser, steps, done: 0, prepared: false, weights, moments, last, memory };
         for i in 0..u.rules.list.len() {
             u.first(i)?;
         }
@@ -177,7 +185,7 @@ impl<R: Real> Updater<R> {
                 keep(&mut w, &mem.masks[HARD]);
             } else if let Some(body) = update.as_ref().and_then(|u| u.forward.as_ref()) {
                 let r = at(require, amounts, &m)?;
-                let env = env(cover, r.as_ref(), m, mem, &w, &[], &[], R::ZERO);
+                let env = env(cover, r.as_ref(), m, (mem, &self.last), &w, &[], &[], R::ZERO);
                 w = floats(env.result(body)?)?;
             }
             cover.scatter(&w, &mut view)?;
@@ -192,6 +200,11 @@ impl<R: Real> Updater<R> {
         self.rules.list.iter().enumerate().filter(|(_, r)| acts(r)).map(|(i, _)| i).collect()
     }
 
+    /// A constraint that ranks by gradients waits until a step has given some: it keeps everything before.
+    fn waits(&self, r: &Require) -> bool {
+        self.last.is_empty() && reads_gradients(r)
+    }
+
     fn prepare(&mut self) -> Result<(), MethodError> {
         if self.prepared {
             return Ok(());
@@ -200,6 +213,9 @@ impl<R: Real> Updater<R> {
         for i in self.active(&m) {
             let rule = self.rule(i)?.clone();
             let Does::Keep { require, amounts, update } = &rule.does else { continue };
+            if self.waits(require) {
+                continue;
+            }
             let r = at(require, amounts, &m)?;
             if is_frozen(&rule, &m) {
                 self.freeze(i, r.as_ref(), update.as_ref())?;
@@ -222,7 +238,7 @@ impl<R: Real> Updater<R> {
         }
         let cover = self.cover(i)?;
         let w = cover.gather(&self.weights)?;
-        let mask = cover.select(r, &w, Some(&self.memory[i].masks[HARD]))?;
+        let mask = cover.select(r, &w, Some(&self.memory[i].masks[HARD]), Some(&self.last))?;
         self.harden(i, mask)
     }
 
@@ -252,7 +268,7 @@ impl<R: Real> Updater<R> {
         let mask = match (own, r) {
             // A mask that moves holds the constraint already.
             (Some(m), _) => mem.masks[&m.name].clone(),
-            (None, Some(r)) => cover.select(r, &w, Some(&mem.masks[HARD]))?,
+            (None, Some(r)) => cover.select(r, &w, Some(&mem.masks[HARD]), Some(&self.last))?,
             (None, None) => mem.masks[HARD].clone(),
         };
         self.harden(i, mask)?;
@@ -266,7 +282,7 @@ impl<R: Real> Updater<R> {
         if !self.memory[i].started {
             for s in &u.states {
                 let n = w.len();
-                let first = env(&cover, r, m, &self.memory[i], &w, &[], &[], R::ZERO).result(&s.init)?;
+                let first = env(&cover, r, m, (&self.memory[i], &self.last), &w, &[], &[], R::ZERO).result(&s.init)?;
                 self.memory[i].states.insert(s.name.clone(), first.spread(n));
             }
         }
@@ -289,7 +305,7 @@ impl<R: Real> Updater<R> {
             if !due {
                 continue;
             }
-            let new = env(&cover, r, m, &self.memory[i], &w, &[], &[], R::ZERO).result(&mask.rule)?;
+            let new = env(&cover, r, m, (&self.memory[i], &self.last), &w, &[], &[], R::ZERO).result(&mask.rule)?;
             let Data::B(new) = new else { return Err(Bug::new("a mask of numbers").into()) };
             let mem = &mut self.memory[i];
             let old = mem.masks.insert(mask.name.clone(), new.clone());
@@ -358,10 +374,22 @@ impl<R: Real> Updater<R> {
         self.prepare()?;
         let raw = grads;
         let mut given = grads.clone();
+        // A penalty is a term of the loss, unless it acts by its prox or as a decay.
+        for (via, at) in [(Via::Subgrad, 0.0), (Via::Probe, PROBE)] {
+            for i in &active {
+                self.soft(*i, &m, via, raw, at, &mut |g, s| g + s, &mut given)?;
+            }
+        }
         for i in &active {
             self.gradient(*i, &m, &mut given)?;
         }
+        let before = self.weights.clone();
         self.optimise(&active, &m, &given, rate)?;
+        let mut after = std::mem::replace(&mut self.weights, before);
+        for i in &active {
+            self.soft(*i, &m, Via::Decay, raw, 0.0, &mut |w, s| w - rate * s, &mut after)?;
+        }
+        self.weights = after;
         for i in &active {
             self.prox(*i, &m, rate)?;
         }
@@ -378,9 +406,20 @@ impl<R: Real> Updater<R> {
         for i in &active {
             self.observe(*i, &m, raw, &mut seen)?;
         }
+        self.remember_gradients(raw);
         self.done += 1;
         self.prepared = false;
         Ok(seen)
+    }
+
+    fn remember_gradients(&mut self, raw: &Tensors<R>) {
+        let ranked = |name: &String| {
+            self.rules.list.iter().any(|r| {
+                matches!(&r.does, Does::Keep { require, .. }
+                    if reads_gradients(require) && require.weights().contains(&name.as_str()))
+            })
+        };
+        self.last = raw.iter().filter(|(n, _)| ranked(n)).map(|(n, g)| (n.clone(), g.clone())).collect();
     }
 
     /// The update of a rule that acts and is not frozen, with its constraint at this moment.
@@ -398,7 +437,7 @@ impl<R: Real> Updater<R> {
         let cover = self.cover(i)?;
         for body in [&u.backward, &u.grad].into_iter().flatten() {
             let (w, g) = (cover.gather(&self.weights)?, cover.gather(grads)?);
-            let new = env(cover, r.as_ref(), *m, &self.memory[i], &w, &g, &[], R::ZERO).result(body)?;
+            let new = env(cover, r.as_ref(), *m, (&self.memory[i], &self.last), &w, &g, &[], R::ZERO).result(body)?;
             cover.scatter(&floats(new)?, grads)?;
         }
         Ok(())
@@ -417,7 +456,7 @@ impl<R: Real> Updater<R> {
             }
             stepped.extend(cover.weights().map(str::to_string));
             let (w, g) = (cover.gather(&self.weights)?, cover.gather(grads)?);
-            let values = env(&cover, r.as_ref(), *m, &self.memory[*i], &w, &g, &[], rate).run(body)?;
+            let values = env(&cover, r.as_ref(), *m, (&self.memory[*i], &self.last), &w, &g, &[], rate).run(body)?;
             self.remember(*i, body, &values, w.len())?;
             if body.result(&Target::Weight).is_some() {
                 let new = floats(take(values, body, &Target::Weight)?)?;
@@ -454,13 +493,29 @@ impl<R: Real> Updater<R> {
     }
 
     fn prox(&mut self, i: usize, m: &Moment, rate: R) -> Result<(), MethodError> {
+        let Does::Penalize { via: Via::Prox, .. } = &self.rule(i)?.does else { return Ok(()) };
+        let mut all = self.weights.clone();
+        self.terms(i, &mut all, &mut |part, cover, inside, all| {
+            let mut w = cover.gather(all)?;
+            penalty_prox(part, std::slice::from_ref(cover), inside, &mut w, rate, *m)?;
+            cover.scatter(&w, all)
+        })?;
+        self.weights = all;
+        Ok(())
+    }
+
+    /// Calls `f` with the terms of a penalty over each of its groups, the masks of their guards, and the weights.
+    fn terms(
+        &self,
+        i: usize,
+        all: &mut Tensors<R>,
+        f: &mut dyn FnMut(&Penalty, &Cover, &[Option<Vec<bool>>], &mut Tensors<R>) -> Result<(), MethodError>,
+    ) -> Result<(), MethodError> {
         let Does::Penalize { penalty, guards, over, .. } = &self.rule(i)?.does else { return Ok(()) };
         let covers = self.covers.get(i).ok_or_else(|| Bug::new("a rule without weights"))?;
-        let mut all = self.weights.clone();
         for (t, cover) in covers.iter().enumerate().take(over.len()) {
             let mut part = penalty.clone();
             part.terms.retain(|x| x.over == t);
-            let mut w = cover.gather(&all)?;
             let mut inside = Vec::new();
             for term in &part.terms {
                 inside.push(match &term.guard {
@@ -471,7 +526,7 @@ impl<R: Real> Updater<R> {
                             .find(|(n, _)| *n == g.constraint)
                             .ok_or_else(|| Bug::new(format!("no constraint `{}`", g.constraint)))?;
                         let other = Cover::of(r)?;
-                        let kept = other.select(r, &other.gather(&all)?, None)?;
+                        let kept = other.select(r, &other.gather(all)?, None, None)?;
                         let mut flags: BTreeMap<String, Vec<bool>> =
                             all.iter().map(|(n, v)| (n.clone(), vec![!g.kept; v.len()])).collect();
                         let marks: Vec<bool> = kept.iter().map(|k| *k == g.kept).collect();
@@ -481,11 +536,42 @@ impl<R: Real> Updater<R> {
                 });
             }
             part.terms.iter_mut().for_each(|x| x.over = 0);
-            penalty_prox(&part, std::slice::from_ref(cover), &inside, &mut w, rate, *m)?;
-            cover.scatter(&w, &mut all)?;
+            f(&part, cover, &inside, all)?;
         }
-        self.weights = all;
         Ok(())
+    }
+
+    /// Joins the subgradient of a penalty that acts by `via` to gradients or to weights. It is taken at the weights, moved by
+    /// `at` along the normalised gradient of the program.
+    #[allow(clippy::too_many_arguments)]
+    fn soft(
+        &self,
+        i: usize,
+        m: &Moment,
+        via: Via,
+        raw: &Tensors<R>,
+        at: f64,
+        join: &mut dyn FnMut(R, R) -> R,
+        to: &mut Tensors<R>,
+    ) -> Result<(), MethodError> {
+        if !matches!(&self.rule(i)?.does, Does::Penalize { via: v, .. } if *v == via) {
+            return Ok(());
+        }
+        self.terms(i, &mut self.weights.clone(), &mut |part, cover, inside, all| {
+            let mut w = cover.gather(all)?;
+            if at != 0.0 {
+                let g = cover.gather(raw)?;
+                let length = g.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt();
+                if length > 0.0 {
+                    let by = R::from_f64(at / length);
+                    w.iter_mut().zip(&g).for_each(|(w, g)| *w += by * *g);
+                }
+            }
+            let slope = penalty_slope(part, std::slice::from_ref(cover), inside, &w, *m)?;
+            let mut x = cover.gather(to)?;
+            x.iter_mut().zip(slope).for_each(|(x, s)| *x = join(*x, s));
+            cover.scatter(&x, to)
+        })
     }
 
     fn after(&mut self, i: usize, m: &Moment) -> Result<(), MethodError> {
@@ -493,7 +579,7 @@ impl<R: Real> Updater<R> {
         let Some(body) = &u.after else { return Ok(()) };
         let cover = self.cover(i)?.clone();
         let w = cover.gather(&self.weights)?;
-        let values = env(&cover, r.as_ref(), *m, &self.memory[i], &w, &[], &[], R::ZERO).run(body)?;
+        let values = env(&cover, r.as_ref(), *m, (&self.memory[i], &self.last), &w, &[], &[], R::ZERO).run(body)?;
         let new = floats(take(values, body, &Target::Weight)?)?;
         cover.scatter(&new, &mut self.weights)
     }
@@ -512,11 +598,11 @@ impl<R: Real> Updater<R> {
         }
         let (body, cover) = (&refresh.body, self.cover(i)?.clone());
         let (w, g) = (cover.gather(&self.weights)?, cover.gather(raw)?);
-        let mem = self.memory[i].clone();
+        let (mem, last) = (self.memory[i].clone(), self.last.clone());
         let n = w.len();
         if body.result(&Target::Moments).is_some() {
             self.each_moment(&cover, |v| {
-                let values = env(&cover, r.as_ref(), *m, &mem, &w, &g, v, R::ZERO).run(body)?;
+                let values = env(&cover, r.as_ref(), *m, (&mem, &last), &w, &g, v, R::ZERO).run(body)?;
                 *v = floats(take(values, body, &Target::Moments)?)?;
                 Ok(())
             })?;
@@ -525,7 +611,7 @@ impl<R: Real> Updater<R> {
         let none = vec![R::ZERO; n];
         let reads = body.values.iter().any(|v| v.compute == Compute::Input(Input::Moments));
         let moments: &[R] = if reads { &none } else { &[] };
-        let values = env(&cover, r.as_ref(), *m, &mem, &w, &g, moments, R::ZERO).run(body)?;
+        let values = env(&cover, r.as_ref(), *m, (&mem, &last), &w, &g, moments, R::ZERO).run(body)?;
         self.remember(i, body, &values, n)?;
         if body.result(&Target::Weight).is_some() {
             let new = floats(take(values, body, &Target::Weight)?)?;
@@ -552,7 +638,8 @@ impl<R: Real> Updater<R> {
         let cover = self.cover(i)?;
         let (w, g) = (cover.gather(&self.weights)?, cover.gather(raw)?);
         for (name, body) in &u.observers {
-            let value = env(cover, r.as_ref(), *m, &self.memory[i], &w, &g, &[], R::ZERO).scalar(body)?.to_f64();
+            let value =
+                env(cover, r.as_ref(), *m, (&self.memory[i], &self.last), &w, &g, &[], R::ZERO).scalar(body)?.to_f64();
             out.push(Observed { rule: self.rule(i)?.name.clone(), name: name.clone(), value });
         }
         Ok(())
@@ -575,12 +662,20 @@ impl<R: Real> Updater<R> {
             if let Some(mask) = own.and_then(|n| mem.masks.get(n)) {
                 keep(&mut w, mask);
             }
-            let mask = cover.select(&r, &w, Some(&w.iter().map(|v| *v != R::ZERO).collect::<Vec<_>>()))?;
+            if self.waits(require) {
+                continue;
+            }
+            let among: Vec<bool> = w.iter().map(|v| *v != R::ZERO).collect();
+            let mask = cover.select(&r, &w, Some(&among), Some(&self.last))?;
             keep(&mut w, &mask);
             cover.scatter(&w, &mut out)?;
         }
         Ok(out)
     }
+}
+
+fn reads_gradients(r: &Require) -> bool {
+    r.keeps.iter().any(|k| k.score.needs_gradients())
 }
 
 fn is_frozen(r: &Rule, m: &Moment) -> bool {
@@ -624,7 +719,7 @@ fn env<'a, R: Real>(
     cover: &'a Cover,
     require: Option<&'a Require>,
     moment: Moment,
-    mem: &'a Memory<R>,
+    (mem, last): (&'a Memory<R>, &'a Tensors<R>),
     weight: &'a [R],
     grad: &'a [R],
     moments: &'a [R],
@@ -633,6 +728,7 @@ fn env<'a, R: Real>(
     Env {
         cover,
         require,
+        last,
         moment,
         weight,
         grad,
@@ -640,6 +736,8 @@ fn env<'a, R: Real>(
         rate,
         norms: &[],
         sizes: &[],
+        costs: &[],
+        energies: &[],
         tau: R::ZERO,
         masks: &mem.masks,
         previous: &mem.previous,

@@ -12,5 +12,7 @@ mod text;
 
 pub use body::{Body, Clips, Compute, Fold, Input, Kind, Space, Target, Value, ValueId};
 pub use ratio::Ratio;
-pub use rules::{Does, Guard, Lift, Mask, Penalty, Refresh, Rule, Rules, State, Term, Timing, Update, Via};
+pub use rules::{
+    Does, GroupWeight, Guard, Lift, Mask, Penalty, Refresh, Rule, Rules, State, Term, Timing, Update, Via, Weighing,
+};
 pub use schedule::{Moment, NeedsLength, Quantity, Schedule, TimeExpr, Unit};

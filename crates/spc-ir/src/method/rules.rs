@@ -2,6 +2,7 @@
 use super::{Body, Kind, Ratio, Schedule};
 use crate::Require;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// When something in an update is computed again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +72,34 @@ pub enum Lift {
     Groups,
     /// Norms of nested groups. The prox goes from the smallest to the greatest.
     Tree,
+    /// Norms of groups that may share weights, added up.
+    Sum,
+    /// As [`Lift::Sum`] on the cheapest way to write the weights as a sum of one part per group.
+    Latent,
+}
+
+/// What one group counts for, as declared with it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GroupWeight {
+    Number(f64),
+    /// Its number of weights, and the root of it.
+    Size,
+    SqrtSize,
+    /// What one element costs, by name of weight.
+    PerElement(BTreeMap<String, u64>),
+}
+
+/// Cost and energy of the groups of one term.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighing {
+    pub cost: GroupWeight,
+    pub energy: GroupWeight,
+}
+
+impl Default for Weighing {
+    fn default() -> Weighing {
+        Weighing { cost: GroupWeight::Number(1.0), energy: GroupWeight::Number(1.0) }
+    }
 }
 
 /// A term counts only on weights that the constraint keeps (`kept`), or only on those that it does not.
@@ -136,7 +165,8 @@ pub enum Does {
     /// A `require`: without an update, projected when it begins and whenever its amount changes.
     Keep { require: Require, amounts: Vec<Option<Schedule>>, update: Option<Update> },
     /// A `penalize`. The groups and weights of each of `over` are those that terms act on; their amounts mean nothing.
-    Penalize { penalty: Penalty, over: Vec<Require>, via: Via, guards: Vec<(String, Require)> },
+    /// `weighing` has one entry for each of `over`.
+    Penalize { penalty: Penalty, over: Vec<Require>, weighing: Vec<Weighing>, via: Via, guards: Vec<(String, Require)> },
 }
 
 /// A `require` or `penalize` of a program, and when it acts.

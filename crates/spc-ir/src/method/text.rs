@@ -161,6 +161,8 @@ impl fmt::Display for Lift {
             Lift::Elements => "elements",
             Lift::Groups => "groups",
             Lift::Tree => "tree",
+            Lift::Sum => "groups that overlap",
+            Lift::Latent => "latent groups",
         })
     }
 }

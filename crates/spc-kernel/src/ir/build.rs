@@ -126,6 +126,14 @@ impl Builder {
         self.op(Op::VFloat(Bits::of(c)))
     }
 
+    pub fn vint(&mut self, c: i32) -> Val {
+        self.op(Op::VInt(c))
+    }
+
+    pub fn dot4(&mut self, acc: Val, u: Val, s: Val) -> Val {
+        self.op(Op::Dot4(acc, u, s))
+    }
+
     pub fn ibin(&mut self, f: IBin, a: Val, b: Val) -> Val {
         self.op(Op::IBin(f, a, b))
     }

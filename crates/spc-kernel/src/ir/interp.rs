@@ -28,6 +28,7 @@ enum Value {
     P(usize, i64),
     F(f32),
     VF([f32; MAX_LANES]),
+    VI([i32; MAX_LANES]),
     B(bool),
     VB([bool; MAX_LANES]),
 }
@@ -95,6 +96,26 @@ fn integer(f: IBin, a: i64, b: i64) -> i64 {
     }
 }
 
+fn integer32(f: IBin, a: i32, b: i32) -> i32 {
+    match f {
+        IBin::Add => a.wrapping_add(b),
+        IBin::Sub => a.wrapping_sub(b),
+        IBin::Mul => a.wrapping_mul(b),
+        IBin::Min => a.min(b),
+        IBin::Max => a.max(b),
+        IBin::And => a & b,
+        IBin::Or => a | b,
+        // Refused by the verifier.
+        IBin::Div | IBin::Rem => 0,
+    }
+}
+
+/// `acc` plus the products of the unsigned bytes of `u` and the signed bytes of `s`.
+fn dot4(acc: i32, u: i32, s: i32) -> i32 {
+    let products = u.to_le_bytes().into_iter().zip(s.to_le_bytes()).map(|(u, s)| i32::from(u) * i32::from(s as i8));
+    products.fold(acc, i32::wrapping_add)
+}
+
 fn float(f: FBin, a: f32, b: f32) -> f32 {
     match f {
         FBin::Add => a + b,
@@ -136,6 +157,10 @@ impl Interp<'_> {
 
     fn vector(&self, v: Val) -> Result<[f32; MAX_LANES], String> {
         if let Value::VF(x) = self.get(v)? { Ok(x) } else { wrong(v) }
+    }
+
+    fn lanes(&self, v: Val) -> Result<[i32; MAX_LANES], String> {
+        if let Value::VI(x) = self.get(v)? { Ok(x) } else { wrong(v) }
     }
 
     /// Buffer and byte range of an access of `len` bytes, checked.
@@ -217,6 +242,15 @@ impl Interp<'_> {
             (StoreKind::F32, Value::F(x)) => self.write(a, &x.to_le_bytes()),
             (StoreKind::I32, Value::I(x)) => self.write(a, &(x as i32).to_le_bytes()),
             (StoreKind::U8, Value::I(x)) => self.write(a, &[x as u8]),
+            (StoreKind::U16, Value::I(x)) => self.write(a, &(x as u16).to_le_bytes()),
+            (StoreKind::VI32, Value::VI(x)) => {
+                let bytes: Vec<u8> = x.iter().take(self.kernel.lanes).flat_map(|x| x.to_le_bytes()).collect();
+                self.write(a, &bytes)
+            }
+            (StoreKind::VU8, Value::VI(x)) => {
+                let bytes: Vec<u8> = x.iter().take(self.kernel.lanes).map(|x| *x as u8).collect();
+                self.write(a, &bytes)
+            }
             (StoreKind::Bool, Value::B(x)) => self.write(a, &[u8::from(x)]),
             (StoreKind::VF32, Value::VF(x)) => {
                 let bytes: Vec<u8> = x.iter().take(self.kernel.lanes).flat_map(|x| x.to_le_bytes()).collect();
@@ -238,7 +272,37 @@ impl Interp<'_> {
                 Value::VF(self.floats(a, self.kernel.lanes)?)
             }
             LoadKind::Splat => Value::VF([f32::from_le_bytes(self.bytes(a)?); MAX_LANES]),
+            LoadKind::I8 => Value::I(i64::from(self.bytes::<1>(a)?[0] as i8)),
+            LoadKind::U16 => Value::I(i64::from(u16::from_le_bytes(self.bytes(a)?))),
+            LoadKind::F16 => Value::F(math::f16_to_f32(u16::from_le_bytes(self.bytes(a)?))),
+            LoadKind::SplatI32 => Value::VI([i32::from_le_bytes(self.bytes(a)?); MAX_LANES]),
+            LoadKind::VI32 => {
+                Value::VI(self.elements(a, kind, |[b0, b1, b2, b3]: [u8; 4]| i32::from_le_bytes([b0, b1, b2, b3]))?)
+            }
+            LoadKind::VI8 => Value::VI(self.elements(a, kind, |[b]: [u8; 1]| i32::from(b as i8))?),
+            LoadKind::VU8 => Value::VI(self.elements(a, kind, |[b]: [u8; 1]| i32::from(b))?),
+            LoadKind::VI16 => Value::VI(self.elements(a, kind, |b| i32::from(i16::from_le_bytes(b)))?),
+            LoadKind::VU16 => Value::VI(self.elements(a, kind, |b| i32::from(u16::from_le_bytes(b)))?),
+            LoadKind::VF16 => Value::VF(self.elements(a, kind, |b| math::f16_to_f32(u16::from_le_bytes(b)))?),
+            LoadKind::VBf16 => {
+                Value::VF(self.elements(a, kind, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))?)
+            }
         })
+    }
+
+    /// One element for each lane, from `N` bytes each.
+    fn elements<const N: usize, T: Copy + Default>(
+        &self,
+        a: &Addr,
+        kind: LoadKind,
+        f: impl Fn([u8; N]) -> T,
+    ) -> Result<[T; MAX_LANES], String> {
+        self.range(a, kind.bytes(self.kernel.lanes))?;
+        let mut out = [T::default(); MAX_LANES];
+        for (i, x) in out.iter_mut().enumerate().take(self.kernel.lanes) {
+            *x = f(self.bytes(&a.plus((N * i) as i32))?);
+        }
+        Ok(out)
     }
 
     /// Applies `f` to one float or lane by lane.
@@ -259,7 +323,21 @@ impl Interp<'_> {
     }
 
     fn reduce(&self, f: RedFn, a: Val) -> Result<Value, String> {
-        let (mut x, mut n) = (self.vector(a)?, self.kernel.lanes);
+        let mut n = self.kernel.lanes;
+        if let Value::VI(mut x) = self.get(a)? {
+            while n > 1 {
+                n /= 2;
+                for i in 0..n {
+                    x[i] = match f {
+                        RedFn::Add => x[i].wrapping_add(x[i + n]),
+                        RedFn::Max => x[i].max(x[i + n]),
+                        RedFn::Min => x[i].min(x[i + n]),
+                    };
+                }
+            }
+            return Ok(Value::I(i64::from(x[0])));
+        }
+        let mut x = self.vector(a)?;
         while n > 1 {
             n /= 2;
             for i in 0..n {
@@ -279,6 +357,9 @@ impl Interp<'_> {
             (Value::VB(c), Value::VF(x), Value::VF(y)) => {
                 Ok(Value::VF(std::array::from_fn(|i| if c[i] { x[i] } else { y[i] })))
             }
+            (Value::VB(c), Value::VI(x), Value::VI(y)) => {
+                Ok(Value::VI(std::array::from_fn(|i| if c[i] { x[i] } else { y[i] })))
+            }
             (Value::VB(c), Value::VB(x), Value::VB(y)) => {
                 Ok(Value::VB(std::array::from_fn(|i| if c[i] { x[i] } else { y[i] })))
             }
@@ -292,8 +373,25 @@ impl Interp<'_> {
             Op::Float(c) => Value::F(c.get()),
             Op::VFloat(c) => Value::VF([c.get(); MAX_LANES]),
             Op::Bool(c) => Value::B(c),
-            Op::IBin(f, a, b) => Value::I(integer(f, self.int(a)?, self.int(b)?)),
-            Op::Shr(a, n) => Value::I(self.int(a)? >> n),
+            Op::VInt(c) => Value::VI([c; MAX_LANES]),
+            Op::IBin(f, a, b) => match (self.get(a)?, self.get(b)?) {
+                (Value::I(x), Value::I(y)) => Value::I(integer(f, x, y)),
+                (Value::VI(x), Value::VI(y)) => Value::VI(std::array::from_fn(|i| integer32(f, x[i], y[i]))),
+                _ => return wrong(a),
+            },
+            Op::Shr(a, n) => match self.get(a)? {
+                Value::VI(x) => Value::VI(x.map(|x| x >> n)),
+                _ => Value::I(self.int(a)? >> n),
+            },
+            Op::Shl(a, n) => match self.get(a)? {
+                Value::VI(x) => Value::VI(x.map(|x| x << n)),
+                _ => Value::I(self.int(a)? << n),
+            },
+            Op::Dot4(acc, u, s) => {
+                let (acc, u, s) = (self.lanes(acc)?, self.lanes(u)?, self.lanes(s)?);
+                Value::VI(std::array::from_fn(|i| dot4(acc[i], u[i], s[i])))
+            }
+            Op::Nearest(a) => Value::VI(self.vector(a)?.map(|x| x.round_ties_even() as i32)),
             Op::Wrap32(a) => Value::I(i64::from(self.int(a)? as i32)),
             Op::PtrAdd(p, n) => self.offset(p, self.int(n)?)?,
             Op::PtrOff(p, n) => self.offset(p, i64::from(n))?,
@@ -312,6 +410,7 @@ impl Interp<'_> {
             Op::Math(f, a, None) => self.map1(a, |x| math::call(f, x, 0.0))?,
             Op::Splat(a) => match self.get(a)? {
                 Value::F(x) => Value::VF([x; MAX_LANES]),
+                Value::I(x) => Value::VI([x as i32; MAX_LANES]),
                 Value::B(x) => Value::VB([x; MAX_LANES]),
                 _ => return wrong(a),
             },
@@ -336,7 +435,10 @@ impl Interp<'_> {
                 _ => return wrong(a),
             },
             Op::Select(c, a, b) => self.select(c, a, b)?,
-            Op::IToF(a) => Value::F(self.int(a)? as f32),
+            Op::IToF(a) => match self.get(a)? {
+                Value::VI(x) => Value::VF(x.map(|x| x as f32)),
+                _ => Value::F(self.int(a)? as f32),
+            },
             Op::FToI(a) => match self.get(a)? {
                 Value::F(x) => Value::I(x as i64),
                 _ => return wrong(a),

@@ -9,6 +9,7 @@
 //! | `ptr` | pointer to memory that the kernel may read and write |
 //! | `cptr` | pointer to memory that nothing writes while the kernel runs, so that its loads may move |
 //! | `f32`, `vf32` | float, vector of floats |
+//! | `vi32` | vector of signed 32-bit integers, wrapping arithmetic |
 //! | `bool`, `vbool` | truth value, and one for each lane |
 
 mod build;
@@ -40,12 +41,13 @@ pub enum Ty {
     CPtr,
     F32,
     VF32,
+    VI32,
     Bool,
     VBool,
 }
 
 impl Ty {
-    pub const ALL: [Ty; 7] = [Ty::I64, Ty::Ptr, Ty::CPtr, Ty::F32, Ty::VF32, Ty::Bool, Ty::VBool];
+    pub const ALL: [Ty; 8] = [Ty::I64, Ty::Ptr, Ty::CPtr, Ty::F32, Ty::VF32, Ty::VI32, Ty::Bool, Ty::VBool];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -54,6 +56,7 @@ impl Ty {
             Ty::CPtr => "cptr",
             Ty::F32 => "f32",
             Ty::VF32 => "vf32",
+            Ty::VI32 => "vi32",
             Ty::Bool => "bool",
             Ty::VBool => "vbool",
         }

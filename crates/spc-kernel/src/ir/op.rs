@@ -61,7 +61,7 @@ macro_rules! named {
 }
 
 named! {
-    /// Integer operations; all wrap.
+    /// Integer operations, on `i64` or lane by lane on `vi32`; all wrap. Vectors have no division.
     IBin {
         Add = "iadd", Sub = "isub", Mul = "imul", Min = "imin", Max = "imax", And = "iand", Or = "ior",
         /// Truncates towards zero; by zero gives 0, and the least value by -1 gives itself.
@@ -87,7 +87,8 @@ named! {
     LBin { And = "and", Or = "or" }
 }
 named! {
-    /// Horizontal reductions. The order is a tree: lane i meets lane i + n/2, then n halves.
+    /// Horizontal reductions. The order is a tree: lane i meets lane i + n/2, then n halves. Of integers the result is
+    /// an `i64` that holds the 32-bit result.
     RedFn { Add = "radd", Max = "rmax", Min = "rmin" }
 }
 named! {
@@ -106,6 +107,28 @@ named! {
         VF32 = "vf32",
         /// One float, in every lane.
         Splat = "splat",
+        /// One signed byte, extended.
+        I8 = "i8",
+        /// Two bytes, unsigned.
+        U16 = "u16",
+        /// One half-precision float (IEEE 754 binary16), widened.
+        F16 = "f16",
+        /// As many 32-bit integers as there are lanes.
+        VI32 = "vi32",
+        /// One 32-bit integer, in every lane.
+        SplatI32 = "splat_i32",
+        /// As many signed bytes as there are lanes, extended.
+        VI8 = "vi8",
+        /// As many unsigned bytes as there are lanes.
+        VU8 = "vu8",
+        /// As many signed 16-bit integers as there are lanes, extended.
+        VI16 = "vi16",
+        /// As many unsigned 16-bit integers as there are lanes.
+        VU16 = "vu16",
+        /// As many half-precision floats as there are lanes, widened.
+        VF16 = "vf16",
+        /// As many bfloat16 numbers as there are lanes, widened.
+        VBf16 = "vbf16",
     }
 }
 named! {
@@ -118,25 +141,36 @@ named! {
         /// A truth value as the byte 0 or 1.
         Bool = "bool",
         VF32 = "vf32",
+        /// The low 16 bits of an integer.
+        U16 = "u16",
+        VI32 = "vi32",
+        /// The low 8 bits of every lane.
+        VU8 = "vu8",
     }
 }
 
 impl LoadKind {
     pub fn result(self) -> Ty {
         match self {
-            LoadKind::F32 => Ty::F32,
-            LoadKind::I32 | LoadKind::U32 | LoadKind::U8 => Ty::I64,
+            LoadKind::F32 | LoadKind::F16 => Ty::F32,
+            LoadKind::I32 | LoadKind::U32 | LoadKind::U8 | LoadKind::I8 | LoadKind::U16 => Ty::I64,
             LoadKind::Bool => Ty::Bool,
-            LoadKind::VF32 | LoadKind::Splat => Ty::VF32,
+            LoadKind::VF32 | LoadKind::Splat | LoadKind::VF16 | LoadKind::VBf16 => Ty::VF32,
+            LoadKind::VI32 | LoadKind::SplatI32 | LoadKind::VI8 | LoadKind::VU8 | LoadKind::VI16 | LoadKind::VU16 => {
+                Ty::VI32
+            }
         }
     }
 
     /// Bytes read.
     pub fn bytes(self, lanes: usize) -> usize {
         match self {
-            LoadKind::F32 | LoadKind::I32 | LoadKind::U32 | LoadKind::Splat => 4,
-            LoadKind::U8 | LoadKind::Bool => 1,
-            LoadKind::VF32 => 4 * lanes,
+            LoadKind::F32 | LoadKind::I32 | LoadKind::U32 | LoadKind::Splat | LoadKind::SplatI32 => 4,
+            LoadKind::U16 | LoadKind::F16 => 2,
+            LoadKind::U8 | LoadKind::I8 | LoadKind::Bool => 1,
+            LoadKind::VF32 | LoadKind::VI32 => 4 * lanes,
+            LoadKind::VI16 | LoadKind::VU16 | LoadKind::VF16 | LoadKind::VBf16 => 2 * lanes,
+            LoadKind::VI8 | LoadKind::VU8 => lanes,
         }
     }
 }
@@ -145,9 +179,10 @@ impl StoreKind {
     pub fn operand(self) -> Ty {
         match self {
             StoreKind::F32 => Ty::F32,
-            StoreKind::I32 | StoreKind::U8 => Ty::I64,
+            StoreKind::I32 | StoreKind::U16 | StoreKind::U8 => Ty::I64,
             StoreKind::Bool => Ty::Bool,
             StoreKind::VF32 => Ty::VF32,
+            StoreKind::VI32 | StoreKind::VU8 => Ty::VI32,
         }
     }
 
@@ -155,8 +190,10 @@ impl StoreKind {
     pub fn bytes(self, lanes: usize) -> usize {
         match self {
             StoreKind::F32 | StoreKind::I32 => 4,
+            StoreKind::U16 => 2,
             StoreKind::U8 | StoreKind::Bool => 1,
-            StoreKind::VF32 => 4 * lanes,
+            StoreKind::VF32 | StoreKind::VI32 => 4 * lanes,
+            StoreKind::VU8 => lanes,
         }
     }
 }
@@ -168,10 +205,14 @@ pub enum Op {
     Float(Bits),
     /// The same float in every lane.
     VFloat(Bits),
+    /// The same integer in every lane.
+    VInt(i32),
     Bool(bool),
     IBin(IBin, Val, Val),
-    /// Arithmetic shift right by 0..=63.
+    /// Arithmetic shift right by 0..=63, of a vector by 0..=31.
     Shr(Val, u8),
+    /// Shift left by 0..=31, of a vector lane by lane.
+    Shl(Val, u8),
     /// The low 32 bits, sign-extended.
     Wrap32(Val),
     PtrAdd(Val, Val),
@@ -184,6 +225,9 @@ pub enum Op {
     FUn(FUn, Val),
     /// Fused a * b + c, rounded once.
     Fma(Val, Val, Val),
+    /// `Dot4(acc, u, s)`: each lane of `acc` plus the sum over its four bytes of the unsigned byte of `u` times the signed
+    /// byte of `s`. Wraps; never saturates.
+    Dot4(Val, Val, Val),
     /// A function of one argument, or of two.
     Math(MathFn, Val, Option<Val>),
     Splat(Val),
@@ -194,8 +238,10 @@ pub enum Op {
     Not(Val),
     /// `Select(c, a, b)`: a where c is true, else b. A `bool` chooses a whole value, a `vbool` chooses by lane.
     Select(Val, Val, Val),
-    /// To the nearest float, ties to even.
+    /// To the nearest float, ties to even; an `i64` or lane by lane.
     IToF(Val),
+    /// Each lane to the nearest 32-bit integer, ties to even; saturates at the ends, NaN gives 0.
+    Nearest(Val),
     /// Truncation; saturates at the ends of i64, NaN gives 0.
     FToI(Val),
 }
@@ -204,8 +250,9 @@ impl Op {
     /// Operands, in order.
     pub fn uses(&self) -> Vec<Val> {
         match self {
-            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::Bool(_) => vec![],
+            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::VInt(_) | Op::Bool(_) => vec![],
             Op::Shr(a, _)
+            | Op::Shl(a, _)
             | Op::Wrap32(a)
             | Op::PtrOff(a, _)
             | Op::FUn(_, a)
@@ -213,6 +260,7 @@ impl Op {
             | Op::Reduce(_, a)
             | Op::Not(a)
             | Op::IToF(a)
+            | Op::Nearest(a)
             | Op::FToI(a) => vec![*a],
             Op::IBin(_, a, b)
             | Op::PtrAdd(a, b)
@@ -223,20 +271,30 @@ impl Op {
             Op::Math(_, a, b) => std::iter::once(*a).chain(*b).collect(),
             Op::Load(_, addr) => addr.uses().collect(),
             Op::LoadTail(addr, n) => addr.uses().chain([*n]).collect(),
-            Op::Fma(a, b, c) | Op::Select(a, b, c) => vec![*a, *b, *c],
+            Op::Fma(a, b, c) | Op::Dot4(a, b, c) | Op::Select(a, b, c) => vec![*a, *b, *c],
         }
     }
 
     /// Type of the result, from the types of the operands; `None` where an operand is missing.
     pub fn result(&self, ty: &dyn Fn(Val) -> Option<Ty>) -> Option<Ty> {
         Some(match self {
-            Op::Int(_) | Op::IBin(..) | Op::Shr(..) | Op::Wrap32(_) | Op::FToI(_) => Ty::I64,
-            Op::Float(_) | Op::IToF(_) | Op::Reduce(..) => Ty::F32,
+            Op::Int(_) | Op::Wrap32(_) | Op::FToI(_) => Ty::I64,
+            Op::Float(_) => Ty::F32,
             Op::VFloat(_) | Op::LoadTail(..) => Ty::VF32,
+            Op::VInt(_) | Op::Dot4(..) | Op::Nearest(_) => Ty::VI32,
+            Op::IToF(a) => match ty(*a)? {
+                Ty::VI32 => Ty::VF32,
+                _ => Ty::F32,
+            },
+            Op::Reduce(_, a) => match ty(*a)? {
+                Ty::VI32 => Ty::I64,
+                _ => Ty::F32,
+            },
             Op::Bool(_) | Op::ICmp(..) => Ty::Bool,
             Op::Load(k, _) => k.result(),
             Op::Splat(a) => match ty(*a)? {
                 Ty::Bool => Ty::VBool,
+                Ty::I64 => Ty::VI32,
                 _ => Ty::VF32,
             },
             Op::FCmp(_, a, _) => match ty(*a)? {
@@ -245,6 +303,9 @@ impl Op {
             },
             Op::PtrAdd(a, _)
             | Op::PtrOff(a, _)
+            | Op::IBin(_, a, _)
+            | Op::Shr(a, _)
+            | Op::Shl(a, _)
             | Op::FBin(_, a, _)
             | Op::FUn(_, a)
             | Op::Fma(a, _, _)

@@ -278,6 +278,7 @@ impl<'a> Parser<'a> {
             "int" => return Ok(Op::Int(self.number()?)),
             "float" => return Ok(Op::Float(self.bits()?)),
             "vfloat" => return Ok(Op::VFloat(self.bits()?)),
+            "vint" => return Ok(Op::VInt(self.number()?)),
             "bool" => return Ok(Op::Bool(self.number()?)),
             "load_tail" => {
                 let a = self.addr()?;
@@ -292,6 +293,7 @@ impl<'a> Parser<'a> {
         self.need(",")?;
         match word {
             "ishr" => return Ok(Op::Shr(a, self.number()?)),
+            "ishl" => return Ok(Op::Shl(a, self.number()?)),
             "ptr_off" => return Ok(Op::PtrOff(a, self.number()?)),
             _ => {}
         }
@@ -300,6 +302,7 @@ impl<'a> Parser<'a> {
             return Ok(op);
         }
         match word {
+            "dot4" => Ok(Op::Dot4(a, b, self.comma_value()?)),
             "fma" => Ok(Op::Fma(a, b, self.comma_value()?)),
             "select" => Ok(Op::Select(a, b, self.comma_value()?)),
             _ => Err(format!("unknown operation `{word}`")),
@@ -313,6 +316,7 @@ fn unary(word: &str, a: Val) -> Option<Op> {
         "splat" => Op::Splat(a),
         "not" => Op::Not(a),
         "itof" => Op::IToF(a),
+        "nearest" => Op::Nearest(a),
         "ftoi" => Op::FToI(a),
         _ => {
             FUn::from_name(word).map(|f| Op::FUn(f, a)).or_else(|| RedFn::from_name(word).map(|f| Op::Reduce(f, a)))?

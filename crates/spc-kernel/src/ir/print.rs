@@ -37,9 +37,11 @@ impl fmt::Display for Op {
             Op::Int(c) => write!(f, "int {c}"),
             Op::Float(c) => write!(f, "float {}", float(c.get())),
             Op::VFloat(c) => write!(f, "vfloat {}", float(c.get())),
+            Op::VInt(c) => write!(f, "vint {c}"),
             Op::Bool(c) => write!(f, "bool {c}"),
             Op::IBin(k, a, b) => write!(f, "{} {a}, {b}", k.name()),
             Op::Shr(a, n) => write!(f, "ishr {a}, {n}"),
+            Op::Shl(a, n) => write!(f, "ishl {a}, {n}"),
             Op::Wrap32(a) => write!(f, "wrap32 {a}"),
             Op::PtrAdd(a, b) => write!(f, "ptr_add {a}, {b}"),
             Op::PtrOff(a, n) => write!(f, "ptr_off {a}, {n}"),
@@ -48,6 +50,7 @@ impl fmt::Display for Op {
             Op::FBin(k, a, b) => write!(f, "{} {a}, {b}", k.name()),
             Op::FUn(k, a) => write!(f, "{} {a}", k.name()),
             Op::Fma(..) => write!(f, "fma {}", list(&self.uses())),
+            Op::Dot4(..) => write!(f, "dot4 {}", list(&self.uses())),
             Op::Math(k, ..) => write!(f, "call.{} {}", k.name(), list(&self.uses())),
             Op::Splat(a) => write!(f, "splat {a}"),
             Op::Reduce(k, a) => write!(f, "{} {a}", k.name()),
@@ -57,6 +60,7 @@ impl fmt::Display for Op {
             Op::Not(a) => write!(f, "not {a}"),
             Op::Select(..) => write!(f, "select {}", list(&self.uses())),
             Op::IToF(a) => write!(f, "itof {a}"),
+            Op::Nearest(a) => write!(f, "nearest {a}"),
             Op::FToI(a) => write!(f, "ftoi {a}"),
         }
     }

@@ -64,7 +64,16 @@ pub fn kernel(rng: &mut Rng, lanes: usize) -> Result<Kernel, Bug> {
     g.q = g.b.param("q", Ty::Ptr);
     let n = g.b.param("n", Ty::I64);
     let mut values = vec![n];
-    for kind in [LoadKind::VF32, LoadKind::VF32, LoadKind::F32, LoadKind::F32, LoadKind::I32, LoadKind::Bool] {
+    for kind in [
+        LoadKind::VF32,
+        LoadKind::VF32,
+        LoadKind::F32,
+        LoadKind::F32,
+        LoadKind::I32,
+        LoadKind::Bool,
+        LoadKind::VI32,
+        LoadKind::VI8,
+    ] {
         let addr = Addr::at(g.p, 4 * g.rng.below(64) as i32);
         let v = g.b.load(kind, addr);
         values.push(v);
@@ -122,11 +131,15 @@ impl Gen<'_> {
                 if self.rng.below(8) == 0 {
                     self.b.prefetch(addr);
                 }
-                let kind = self.rng.pick(&[StoreKind::I32, StoreKind::U8]);
+                let kind = self.rng.pick(&[StoreKind::I32, StoreKind::U16, StoreKind::U8]);
                 self.b.store(kind, addr, v);
             }
             Some(Ty::F32) => self.b.store(StoreKind::F32, addr, v),
             Some(Ty::VF32) => self.b.store(StoreKind::VF32, addr, v),
+            Some(Ty::VI32) => {
+                let kind = self.rng.pick(&[StoreKind::VI32, StoreKind::VI32, StoreKind::VU8]);
+                self.b.store(kind, addr, v);
+            }
             Some(Ty::Bool) => self.b.store(StoreKind::Bool, addr, v),
             Some(Ty::VBool) => {
                 let (one, zero) = (self.b.vfloat(1.0), self.b.vfloat(0.0));
@@ -142,7 +155,7 @@ impl Gen<'_> {
             match self.rng.below(24) {
                 0..=3 if depth < MAX_DEPTH => self.repeat(values, depth),
                 0..=4 => {
-                    let ty = self.rng.pick(&[Ty::I64, Ty::F32, Ty::VF32, Ty::VF32, Ty::Bool, Ty::VBool]);
+                    let ty = self.rng.pick(&[Ty::I64, Ty::F32, Ty::VF32, Ty::VI32, Ty::Bool, Ty::VBool]);
                     let (v, addr) = (self.any(values, ty), self.addr(values, self.q));
                     self.store(v, addr);
                 }
@@ -192,11 +205,12 @@ impl Gen<'_> {
     fn op(&mut self, values: &[Val]) -> Op {
         let ft = self.rng.pick(&[Ty::F32, Ty::VF32, Ty::VF32]);
         let bt = if ft == Ty::F32 { Ty::Bool } else { Ty::VBool };
-        match self.rng.below(24) {
+        match self.rng.below(29) {
             0..=3 => {
                 // The bits of a NaN are no part of the meaning, so integers are read from memory that nothing writes.
                 let kind = self.rng.pick(LoadKind::ALL);
-                let written = kind.result().is_float() && self.rng.below(3) == 0;
+                let float = matches!(kind, LoadKind::F32 | LoadKind::VF32 | LoadKind::Splat);
+                let written = float && self.rng.below(3) == 0;
                 let addr = self.addr(values, if written { self.q } else { self.p });
                 Op::Load(kind, addr)
             }
@@ -213,8 +227,14 @@ impl Gen<'_> {
                 let a = self.any(values, ft);
                 Op::Math(f, a, (f.arity() == 2).then(|| self.any(values, ft)))
             }
-            13 => Op::Splat(self.any(values, if bt == Ty::Bool { Ty::Bool } else { Ty::F32 })),
-            14 => Op::Reduce(self.rng.pick(RedFn::ALL), self.any(values, Ty::VF32)),
+            13 => {
+                let ty = self.rng.pick(&[Ty::Bool, Ty::F32, Ty::I64]);
+                Op::Splat(self.any(values, ty))
+            }
+            14 => {
+                let ty = self.rng.pick(&[Ty::VF32, Ty::VI32]);
+                Op::Reduce(self.rng.pick(RedFn::ALL), self.any(values, ty))
+            }
             15 => Op::ICmp(self.rng.pick(Cmp::ALL), self.any(values, Ty::I64), self.any(values, Ty::I64)),
             16 => Op::FCmp(self.rng.pick(Cmp::ALL), self.any(values, ft), self.any(values, ft)),
             17 => match self.rng.below(2) {
@@ -222,8 +242,8 @@ impl Gen<'_> {
                 _ => Op::Not(self.any(values, bt)),
             },
             18 => {
-                let ty = self.rng.pick(&[Ty::I64, Ty::F32, Ty::VF32, Ty::Bool, Ty::VBool]);
-                let by_lane = matches!(ty, Ty::VF32 | Ty::VBool) && self.rng.below(2) == 0;
+                let ty = self.rng.pick(&[Ty::I64, Ty::F32, Ty::VF32, Ty::VI32, Ty::Bool, Ty::VBool]);
+                let by_lane = matches!(ty, Ty::VF32 | Ty::VI32 | Ty::VBool) && self.rng.below(2) == 0;
                 let c = self.any(values, if by_lane { Ty::VBool } else { Ty::Bool });
                 Op::Select(c, self.any(values, ty), self.any(values, ty))
             }
@@ -232,6 +252,19 @@ impl Gen<'_> {
                 1 => Op::FToI(self.any(values, Ty::F32)),
                 _ => Op::Wrap32(self.any(values, Ty::I64)),
             },
+            23 | 24 => Op::Dot4(self.any(values, Ty::VI32), self.any(values, Ty::VI32), self.any(values, Ty::VI32)),
+            25 => {
+                let f = self.rng.pick(&[IBin::Add, IBin::Sub, IBin::Mul, IBin::Min, IBin::Max, IBin::And, IBin::Or]);
+                Op::IBin(f, self.any(values, Ty::VI32), self.any(values, Ty::VI32))
+            }
+            26 => match self.rng.below(5) {
+                0 => Op::Nearest(self.any(values, Ty::VF32)),
+                1 => Op::IToF(self.any(values, Ty::VI32)),
+                2 => Op::VInt(self.rng.pick(&[0, 1, -1, 127, -128, i32::MIN, i32::MAX, 0x0f0f_0f0f])),
+                3 => Op::Shl(self.any(values, Ty::VI32), self.rng.below(32) as u8),
+                _ => Op::Shr(self.any(values, Ty::VI32), self.rng.below(32) as u8),
+            },
+            27 => Op::Shl(self.any(values, Ty::I64), self.rng.below(32) as u8),
             20 => Op::Shr(self.any(values, Ty::I64), self.rng.below(64) as u8),
             21 => Op::Int(self.rng.pick(&[0, 1, -1, 7, i64::MIN, i64::MAX, -1000])),
             22 => {

@@ -1,5 +1,5 @@
 //! The verifier: types, arity, single definition, and scope (a value is visible later in its own body and in inner ones).
-use super::{Addr, Kernel, LANES, LBin, Op, Stmt, StoreKind, Ty, Val};
+use super::{Addr, IBin, Kernel, LANES, LBin, Op, Stmt, StoreKind, Ty, Val};
 
 /// Greatest depth of nested loops.
 pub const MAX_DEPTH: usize = 64;
@@ -122,22 +122,42 @@ impl Verifier<'_> {
 
     /// Checks the operands and gives the type of the result.
     fn op(&self, op: &Op) -> Result<Ty, String> {
+        const INTS: &[Ty] = &[Ty::I64, Ty::VI32];
         const FLOATS: &[Ty] = &[Ty::F32, Ty::VF32];
         const TRUTHS: &[Ty] = &[Ty::Bool, Ty::VBool];
         match op {
-            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::Bool(_) => {}
-            Op::IBin(_, a, b) | Op::ICmp(_, a, b) => {
+            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::VInt(_) | Op::Bool(_) => {}
+            Op::IBin(f, a, b) => {
+                let t = self.want(*a, INTS)?;
+                self.want(*b, &[t])?;
+                if t == Ty::VI32 && matches!(f, IBin::Div | IBin::Rem) {
+                    return Err(format!("{} has no vector form", f.name()));
+                }
+            }
+            Op::ICmp(_, a, b) => {
                 self.want(*a, &[Ty::I64])?;
                 self.want(*b, &[Ty::I64])?;
             }
-            Op::Shr(a, n) => {
-                self.want(*a, &[Ty::I64])?;
-                if *n > 63 {
+            Op::Shr(a, n) | Op::Shl(a, n) => {
+                let vector = self.want(*a, INTS)? == Ty::VI32;
+                let most = if vector || matches!(op, Op::Shl(..)) { 31 } else { 63 };
+                if *n > most {
                     return Err(format!("shift by {n}"));
                 }
             }
-            Op::Wrap32(a) | Op::IToF(a) => {
+            Op::Wrap32(a) => {
                 self.want(*a, &[Ty::I64])?;
+            }
+            Op::IToF(a) => {
+                self.want(*a, INTS)?;
+            }
+            Op::Nearest(a) => {
+                self.want(*a, &[Ty::VF32])?;
+            }
+            Op::Dot4(acc, u, s) => {
+                for v in [acc, u, s] {
+                    self.want(*v, &[Ty::VI32])?;
+                }
             }
             Op::FToI(a) => {
                 self.want(*a, &[Ty::F32])?;
@@ -176,10 +196,10 @@ impl Verifier<'_> {
                 }
             }
             Op::Splat(a) => {
-                self.want(*a, &[Ty::F32, Ty::Bool])?;
+                self.want(*a, &[Ty::F32, Ty::I64, Ty::Bool])?;
             }
             Op::Reduce(_, a) => {
-                self.want(*a, &[Ty::VF32])?;
+                self.want(*a, &[Ty::VF32, Ty::VI32])?;
             }
             Op::Logic(LBin::And | LBin::Or, a, b) => {
                 let t = self.want(*a, TRUTHS)?;
@@ -191,7 +211,7 @@ impl Verifier<'_> {
             Op::Select(c, a, b) => {
                 let by_lane = self.want(*c, TRUTHS)? == Ty::VBool;
                 let t = self.get(*a)?;
-                if t.is_pointer() || (by_lane && !matches!(t, Ty::VF32 | Ty::VBool)) {
+                if t.is_pointer() || (by_lane && !matches!(t, Ty::VF32 | Ty::VI32 | Ty::VBool)) {
                     return Err(format!("a select does not choose between values of {}", t.name()));
                 }
                 self.want(*b, &[t])?;

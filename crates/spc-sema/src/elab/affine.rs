@@ -97,6 +97,9 @@ impl Elab<'_, '_> {
         let (mut into, mut labels) = (Vec::new(), Vec::new());
         for (l, at, _) in &a.terms {
             let Some((d, _)) = self.ix.dims.get(l).cloned() else {
+                if self.ix.broken {
+                    return Err(crate::cx::Stop);
+                }
                 let name = l.trim_start_matches('\'');
                 let text = format!("index `{name}` has no size: it occurs only inside other indices");
                 return self.cx.err(

@@ -108,6 +108,7 @@ impl Elab<'_, '_> {
             self.cx.reached.insert(f.name.name.clone());
         }
         let given = self.bind_args(frame, span, f, args)?;
+        let shapes = self.shapes(&given);
         let reported = self.cx.diags.len();
         self.stack.push(key);
         let site = self.site;
@@ -134,13 +135,53 @@ impl Elab<'_, '_> {
         };
         self.stack.pop();
         self.site = site;
+        let matched = self.matched(f, &shapes);
         for d in self.cx.diags.iter_mut().skip(reported) {
             let elsewhere = d.primary.as_ref().is_some_and(|p| p.span.file != span.file);
+            if !elsewhere && d.primary.as_ref().is_some_and(|p| p.span == span) && d.message.starts_with("`..`") {
+                d.notes.extend(matched.clone());
+            }
             if elsewhere && !d.secondary.iter().any(|l| l.span.file == span.file) {
                 *d = d.clone().also(span, format!("in this call of `{}`", f.name.name));
+                if matches!(d.code, codes::AXIS_MISMATCH | codes::INDEX | codes::RANK) {
+                    d.notes.extend(matched.clone());
+                }
             }
         }
         result
+    }
+
+    /// The axes of the arguments that are tensors, by parameter.
+    fn shapes(&self, given: &BTreeMap<String, Val>) -> BTreeMap<String, Vec<String>> {
+        let one = |v: &Val| match v {
+            Val::Tensor(t) => Some(self.g.ty(t.node).ok()?.dims.iter().map(axis_word).collect()),
+            _ => None,
+        };
+        given.iter().filter_map(|(n, v)| Some((n.clone(), one(v)?))).collect()
+    }
+
+    /// Which axis of each argument stands where in the signature, where `..` makes their order count.
+    fn matched(&self, f: &FnItem, shapes: &BTreeMap<String, Vec<String>>) -> Option<String> {
+        let mut parts = Vec::new();
+        for p in &f.sig.params {
+            let (Some(TypeKind::Named { shape: Some(want), .. }), Some(have)) =
+                (p.ty.as_ref().map(|t| &t.kind), shapes.get(&p.name.name))
+            else {
+                continue;
+            };
+            if !want.iter().any(|d| matches!(d.kind, DimKind::Rest)) {
+                continue;
+            }
+            let word = |d: &ast::Dim| match &d.kind {
+                DimKind::Rest => "..".to_string(),
+                DimKind::Axis(a) => a.name.clone(),
+                DimKind::Size(n) => n.to_string(),
+                DimKind::Composite(c) => format!("({})", c.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(" ")),
+            };
+            let want = want.iter().map(word).collect::<Vec<_>>().join(", ");
+            parts.push(format!("`{}` is [{want}], given [{}]", p.name.name, have.join(", ")));
+        }
+        (!parts.is_empty()).then(|| format!("in the call {}; beside `..`, the order of axes counts", parts.join("; ")))
     }
 
     /// Values by parameter name; parameters left out are absent.
@@ -213,6 +254,7 @@ impl Elab<'_, '_> {
         }
         self.defaults(&mut inner, f)?;
         self.computed_sizes(&mut inner, f)?;
+        self.note_full(&mut inner, f);
         let mut results = self.body(f, &mut inner)?;
         if results.len() == 1 {
             return results.pop().map(|r| r.1).ok_or(Stop);

@@ -18,6 +18,9 @@ impl Elab<'_, '_> {
     /// An index as a number: 0, 1, .. along its axis.
     pub(super) fn number_of_index(&mut self, label: String, span: Span) -> Res<Val> {
         let Some((dim, _)) = self.ix.dims.get(&label).cloned() else {
+            if self.ix.broken {
+                return Err(Stop);
+            }
             let text = format!("index `{}` has no axis here", label.trim_start_matches('\''));
             return self.cx.err(codes::INDEX, span, text, "no tensor is indexed by it in this statement");
         };

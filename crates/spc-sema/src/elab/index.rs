@@ -27,7 +27,14 @@ impl Elab<'_, '_> {
             Val::Place(at, steps) => self.index_family(frame, span, at, steps, idx),
             Val::Tensor(t) => self.index_tensor(frame, span, &t, idx),
             // A default such as `b = 0` stands for a tensor full of it.
-            v @ (Val::Num(_) | Val::Pct(..) | Val::Bool(_)) => Ok(v),
+            v @ (Val::Num(_) | Val::Pct(..) | Val::Bool(_)) => {
+                if self.plain_labels(frame, idx).iter().any(|l| self.ix.bound.contains(l))
+                    && let Some(full) = self.in_full(frame, span, &v, base, idx)?
+                {
+                    return Ok(full);
+                }
+                Ok(v)
+            }
             Val::List(list) => self.index_list(frame, span, &list, idx),
             Val::Record(members) => self.index_cache(frame, span, members, idx),
             Val::Poison => Err(Stop),
@@ -83,7 +90,7 @@ impl Elab<'_, '_> {
         self.resolve_place(at, steps, span)
     }
 
-    fn index_tensor(&mut self, frame: &mut Frame, span: Span, t: &TVal, idx: &[Idx]) -> Res<Val> {
+    pub(super) fn index_tensor(&mut self, frame: &mut Frame, span: Span, t: &TVal, idx: &[Idx]) -> Res<Val> {
         let dims = self.ty(t.node)?.dims;
         let explicit = idx.iter().filter(|i| !matches!(i.kind, IdxKind::Rest)).count();
         let has_rest = explicit < idx.len();
@@ -187,7 +194,16 @@ impl Elab<'_, '_> {
                 self.cx.err(codes::INDEX, e.span, text, "used as an index")
             }
             Val::Tensor(t) if self.ty(t.node)?.dtype == DType::I32 => Ok(Action::Gather(t)),
-            Val::Tensor(_) => self.cx.err(codes::TYPE, e.span, "an index tensor is i32", "not i32"),
+            Val::Tensor(t) => {
+                let have = self.ty(t.node)?.dtype;
+                let d = match e.as_name() {
+                    Some(n) => Diagnostic::error(codes::TYPE, format!("`{}` is a value here, not an index", n.name))
+                        .at(e.span, format!("the name of a value of type {have}"))
+                        .help("an index has a name that no parameter and no value has; a value that indexes is i32"),
+                    None => Diagnostic::error(codes::TYPE, "an index tensor is i32").at(e.span, have.to_string()),
+                };
+                self.cx.report(d)
+            }
             Val::Poison => Err(Stop),
             other => {
                 let kind = self.kind(&other);
@@ -317,6 +333,7 @@ impl Elab<'_, '_> {
                 let reported = self.cx.diags.len();
                 let base = if plain { self.expr(frame, base).ok() } else { None };
                 self.cx.diags.truncate(reported);
+                self.ix.broken |= plain && base.is_none();
                 if let Some(Val::Tensor(t)) = base {
                     self.collect_entries(frame, &t, idx);
                 }

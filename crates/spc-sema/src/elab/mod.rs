@@ -10,6 +10,7 @@ mod cache;
 mod call;
 mod choose;
 mod expr;
+mod full;
 mod func;
 mod index;
 mod origin;
@@ -18,6 +19,7 @@ mod reduce;
 mod runtime;
 mod select;
 mod size;
+mod state;
 mod stmt;
 mod value;
 
@@ -96,6 +98,7 @@ pub(crate) struct Elab<'a, 'c> {
     moment: Moment,
     named: Vec<runtime::Named>,
     met: Met,
+    states: Vec<state::State>,
     /// A size was computed.
     sized: bool,
 }
@@ -246,6 +249,7 @@ impl<'a, 'c> Elab<'a, 'c> {
             moment: Moment::END,
             named: Vec::new(),
             met: Met::default(),
+            states: Vec::new(),
             sized: false,
         }
     }
@@ -255,7 +259,11 @@ impl Elab<'_, '_> {
     /// Gives the first numbers to the free axes that inputs carry, by name; returns how many there are. The file's other
     /// free axes have no size in this function.
     fn bind_free(&mut self, f: &FnItem) -> usize {
-        let mut names: Vec<&str> = f.sig.params.iter().filter_map(|p| p.ty.as_ref()).flat_map(axes_of).collect();
+        // A state is an input, too.
+        let block = if let ast::Body::Block(b) = &f.sig.body { b.stmts.as_slice() } else { &[] };
+        let states = block.iter().filter_map(|s| if let ast::Stmt::State(s) = s { s.ty.as_ref() } else { None });
+        let types = f.sig.params.iter().filter_map(|p| p.ty.as_ref()).chain(states);
+        let mut names: Vec<&str> = types.flat_map(axes_of).collect();
         names.sort_unstable();
         for n in names {
             self.root_dim(n);
@@ -280,6 +288,7 @@ impl Elab<'_, '_> {
         }
         self.defaults(&mut frame, f)?;
         self.computed_sizes(&mut frame, f)?;
+        self.note_full(&mut frame, f);
         let results = self.body(f, &mut frame)?;
         for (name, v, span) in results {
             let node = match v {
@@ -292,6 +301,11 @@ impl Elab<'_, '_> {
                 }
             };
             self.g.outputs.push((name, node));
+        }
+        for s in std::mem::take(&mut self.states) {
+            if let Some(node) = s.out {
+                self.g.outputs.push((s.name, node));
+            }
         }
         Ok(())
     }

@@ -29,14 +29,15 @@ impl Elab<'_, '_> {
         let mut list = Vec::new();
         factors(e, &mut list);
         let mut values = Vec::new();
-        for f in list {
+        for f in &list {
             values.push((self.expr(frame, f), f.span));
         }
+        self.fill(frame, &list, &mut values)?;
         let mut scale: Option<f64> = None;
         let mut tensors: Vec<(TVal, Span)> = Vec::new();
         let mut rest: Option<(Val, Span)> = None;
         for (v, span) in values {
-            match v? {
+            match v?.plain() {
                 Val::Num(n) => scale = Some(scale.unwrap_or(1.0) * n),
                 Val::Static(n) => scale = Some(scale.unwrap_or(1.0) * n as f64),
                 Val::Tensor(t) => tensors.push((t, span)),
@@ -74,6 +75,38 @@ impl Elab<'_, '_> {
             Some(s) => self.binary(e.span, BinFn::Mul, &acc, &Val::Num(s)),
             None => Ok(acc),
         }
+    }
+
+    /// Makes numbers that stand for tensors these tensors, where an index of theirs is summed by this product.
+    fn fill(&mut self, frame: &mut Frame, list: &[&Expr], values: &mut [(Res<Val>, Span)]) -> Res<()> {
+        if !self.ix.on || !self.ix.sums || frame.full.is_empty() {
+            return Ok(());
+        }
+        let mut labels: Vec<Vec<String>> = Vec::new();
+        for (f, (v, _)) in list.iter().zip(values.iter()) {
+            labels.push(match (&f.kind, v) {
+                (_, Ok(Val::Tensor(t))) => t.labels.clone(),
+                (ExprKind::Index { idx, .. }, Ok(Val::Num(_) | Val::Bool(_))) => self.plain_labels(frame, idx),
+                _ => Vec::new(),
+            });
+        }
+        for (i, f) in list.iter().enumerate() {
+            let ExprKind::Index { base, idx } = &f.kind else { continue };
+            let v = match &values[i].0 {
+                Ok(v @ (Val::Num(_) | Val::Bool(_))) => v.clone(),
+                _ => continue,
+            };
+            let summed = |l: &String| {
+                let elsewhere = labels.iter().enumerate().any(|(j, o)| j != i && o.contains(l));
+                elsewhere && !self.ix.lhs.contains(l) && !self.ix.bound.contains(l)
+            };
+            if labels[i].iter().any(summed)
+                && let Some(full) = self.in_full(frame, f.span, &v, base, idx)?
+            {
+                values[i].0 = Ok(full);
+            }
+        }
+        Ok(())
     }
 
     /// Indices that this product sums: those that occur in it at least twice and are bound nowhere else.

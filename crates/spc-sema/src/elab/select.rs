@@ -4,6 +4,7 @@ use super::Elab;
 use super::choose::{Along, Choice, Width};
 use super::value::{Frame, Val};
 use crate::cx::{Res, Stop};
+use crate::time::Bound;
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::method::Unit;
 use spc_ir::{Amount, DType, Dim};
@@ -255,14 +256,19 @@ impl Elab<'_, '_> {
 
     /// The value of a schedule at the end of the run.
     fn scheduled(&mut self, frame: &Frame, e: &Expr) -> Res<Amount> {
-        let indices: Vec<(&str, u64)> = frame
-            .env
-            .iter()
-            .filter_map(|(n, v)| if let Val::Static(i) = v { Some((n.as_str(), *i)) } else { None })
-            .collect();
-        let q = crate::time::at_with(self.cx, self.p.names, e, self.moment, &indices)?;
+        let bound = |v: &Val| match v {
+            Val::Static(n) => Some(Bound::index(*n)),
+            Val::Pct(num, den) => Bound::share(*num, *den),
+            Val::Num(x) => Some(Bound::number(*x)),
+            _ => None,
+        };
+        let env: Vec<(String, Bound)> = frame.env.iter().filter_map(|(n, v)| Some((n.clone(), bound(v)?))).collect();
+        let s = crate::time::lower_bound(self.cx, self.p.names, &frame.origin, e, env)?;
+        let q = crate::time::value(self.cx, &s, self.moment, e.span)?;
         match (q.unit, q.exact) {
-            (Unit::Share, Some(r)) if r.num() >= 0 => Ok(Amount::Share { num: r.num() as u64, den: r.den() as u64 }),
+            (Unit::Share, Some(r)) if (0..=r.den()).contains(&r.num()) => {
+                Ok(Amount::Share { num: r.num() as u64, den: r.den() as u64 })
+            }
             (Unit::Number, _) if q.value >= 0.0 && q.value.fract() == 0.0 && q.value <= MAX_WIDTH => {
                 Ok(Amount::Count(q.value as u64))
             }
@@ -274,7 +280,7 @@ impl Elab<'_, '_> {
 
     pub(super) fn amount_of(&mut self, frame: &mut Frame, a: &ast::Amount) -> Res<Amount> {
         let amount = match &a.kind {
-            AmountKind::Plain(e) if self.is_schedule(e) => self.scheduled(frame, e)?,
+            AmountKind::Plain(e) if self.is_schedule(e) || is_arithmetic(e) => self.scheduled(frame, e)?,
             AmountKind::Plain(e) => match self.expr(frame, e)? {
                 Val::Pct(num, den) => Amount::Share { num, den },
                 Val::Static(n) => Amount::Count(n),
@@ -313,6 +319,11 @@ impl Elab<'_, '_> {
         }
         Ok(amount)
     }
+}
+
+/// True for `100% - 25%`, which is computed exactly.
+fn is_arithmetic(e: &Expr) -> bool {
+    matches!(e.kind, ExprKind::Binary { .. } | ExprKind::Unary { .. } | ExprKind::If(_))
 }
 
 /// The axes of a list, for messages.

@@ -64,7 +64,7 @@ impl Elab<'_, '_> {
             let done = match s {
                 Stmt::Assign(a) => self.assign(frame, a),
                 Stmt::For(f) => self.repeat(frame, f),
-                Stmt::State(s) => self.cx.not_yet(s.span, "state in a function"),
+                Stmt::State(s) => self.state(frame, s),
             };
             if done.is_err() {
                 outcome = Err(Stop);
@@ -75,7 +75,10 @@ impl Elab<'_, '_> {
                 }
             }
         }
-        outcome
+        match outcome {
+            Ok(()) => self.states_out(frame, block),
+            stop => stop,
+        }
     }
 
     fn repeat(&mut self, frame: &mut Frame, f: &ast::ForStmt) -> Res<()> {
@@ -367,6 +370,6 @@ fn assigned<'s>(s: &'s Stmt, out: &mut Vec<&'s ast::Ident>) {
             LhsKind::Name { name, .. } => out.push(name),
         },
         Stmt::For(f) => f.body.stmts.iter().for_each(|s| assigned(s, out)),
-        Stmt::State(_) => {}
+        Stmt::State(s) => out.push(&s.name),
     }
 }

@@ -108,6 +108,8 @@ pub(super) struct Frame {
     pub rest: Option<Vec<Dim>>,
     /// Declared axes of results, where the call has given them sizes.
     pub results: BTreeMap<String, Vec<Option<Dim>>>,
+    /// Axes of parameters and members that have a number as their default, where that number stands: `b`, `p.bias`.
+    pub full: BTreeMap<String, Vec<Dim>>,
     /// Inside a lambda: an index that is no parameter is the surrounding computation's index over that axis.
     pub lambda: bool,
     /// Indices of the repetitions around the statement, outermost first.
@@ -129,6 +131,8 @@ pub(super) struct IndexScope {
     pub from: BTreeMap<String, From>,
     /// False inside the body of a pointwise function, where no index is written and so none is summed.
     pub sums: bool,
+    /// A value that the statement reads is broken, so that an index may lack its axis.
+    pub broken: bool,
     /// Labels summed by a product so far, and where.
     pub summed: BTreeMap<String, Span>,
 }

@@ -113,6 +113,30 @@ fn indices(cx: &mut Cx, g: &GroupItem, found: &Found<'_>) -> Res<()> {
     Ok(())
 }
 
+/// What a group's `cost:` or `energy:` comes to over these weights.
+pub fn weight_of(
+    cx: &mut Cx,
+    r: &Resolver<'_>,
+    c: &Clause<Expr>,
+    over: &spc_ir::Require,
+) -> Res<spc_ir::method::GroupWeight> {
+    use spc_ir::method::GroupWeight as Out;
+    Ok(match weighting(cx, r, c)? {
+        GroupWeight::Number(x) => Out::Number(x),
+        GroupWeight::Size => Out::Size,
+        GroupWeight::SqrtSize => Out::SqrtSize,
+        GroupWeight::Named(_) => {
+            let q = crate::time::at(cx, r.names, &c.value, r.moment)?;
+            Out::Number(q.value)
+        }
+        GroupWeight::Cost(of) => {
+            let mut members = over.keeps.last().map(|k| k.members.clone()).unwrap_or_default();
+            r.price(cx, &mut members, of)?;
+            Out::PerElement(members.into_iter().map(|m| (m.weight, m.cost)).collect())
+        }
+    })
+}
+
 /// `cost: flops`, `energy: 2`, `energy: sqrt(size)`, `energy: e`.
 fn weighting(cx: &mut Cx, r: &Resolver<'_>, c: &Clause<Expr>) -> Res<GroupWeight> {
     let e = &c.value;

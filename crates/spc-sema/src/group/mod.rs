@@ -10,7 +10,7 @@ mod refuse;
 mod report;
 mod slices;
 
-pub use item::check_items;
+pub use item::{check_items, weight_of};
 pub use names::member_text;
 pub use report::{NamedSet, Refused, coupled_sets, sets_of};
 
@@ -136,10 +136,21 @@ pub fn overlap(cx: &mut Cx, clause: Option<&Clause<Ident>>) -> Res<Option<Overla
 
 /// Reports an element that lies in several groups when nothing is said of overlap.
 pub fn check_overlap(cx: &mut Cx, g: &GroupRef, members: &[Member], overlap: Option<Overlap>) -> Res<()> {
-    let Some((weight, dims)) = crossing(members).filter(|_| overlap.is_none()) else { return Ok(()) };
+    let Some((weight, dims)) = crossing(members).filter(|_| matches!(overlap, None | Some(Overlap::Tree))) else {
+        return Ok(());
+    };
+    if overlap == Some(Overlap::Tree) {
+        // Of two slices that share elements here, neither holds the other.
+        let d = Diagnostic::error(codes::OVERLAP, "`on_overlap tree` is for groups that lie one inside the other")
+            .at(g.span, format!("slices cross in `{weight}`"))
+            .help("with `sum` an element stays when all of its slices are kept, with `latent` when one of them is");
+        return cx.report(d);
+    }
     let d = Diagnostic::error(codes::OVERLAP, format!("elements of `{weight}` lie in several groups"));
     let how = if dims.0 == dims.1 { "slices meet in one axis" } else { "slices along two axes cross there" };
-    cx.report(d.at(g.span, how).help("with `on_overlap sum` an element stays when all of its slices are kept"))
+    cx.report(d.at(g.span, how).help(
+        "with `on_overlap sum` an element stays when all of its slices are kept, with `latent` when one of them is",
+    ))
 }
 
 /// A weight in which parts of different families, or several parts of one, share elements; and their dimensions.

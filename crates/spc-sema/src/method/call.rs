@@ -5,7 +5,7 @@ use crate::cx::{Cx, Res};
 use spc_base::{Diagnostic, Span, codes};
 use spc_ir::method::{Compute, Fold, Input, Kind, Space};
 use spc_ir::{BinFn, UnFn};
-use spc_syntax::ast::{Arg, Expr, ExprKind, Ident, Scope, ScopeKind};
+use spc_syntax::ast::{Arg, Expr, ExprKind, Ident, ItemKind, Scope, ScopeKind};
 
 /// Functions of one number, of two, and those of their own kind.
 const UNARY: [&str; 9] = ["abs", "sqrt", "exp", "log", "tanh", "sin", "cos", "floor", "erf"];
@@ -35,7 +35,13 @@ impl Elab<'_> {
         let name = match &callee.kind {
             ExprKind::Name(n) => n,
             // `wgsef(keep).prox(a, tau)`
-            ExprKind::Member { base, name } => return self.part(cx, base, name, args, span),
+            ExprKind::Member { base, name } => {
+                let module = base.as_name().map(|n| n.name.clone()).unwrap_or_default();
+                if let Some((origin, ItemKind::Fn(f))) = self.names.find_member(&module, name.as_str()) {
+                    return self.inline(cx, origin, f, args, span);
+                }
+                return self.part(cx, base, name, args, span);
+            }
             _ => return cx.err(codes::WRONG_KIND, callee.span, "only a name can be called", "not a name"),
         };
         let f = name.as_str();
@@ -96,11 +102,14 @@ impl Elab<'_> {
                 _ => cx.err(codes::ARGUMENT, span, format!("`{f}` takes a parameter of kind `data`"), "here"),
             },
             _ => {
-                if let Some((_, spc_syntax::ast::ItemKind::Schedule(_))) = self.names.find(&self.origin, f) {
+                if let Some((_, ItemKind::Schedule(_))) = self.names.find(&self.origin, f) {
                     let e =
                         Expr { kind: ExprKind::Call { callee: Box::new(callee.clone()), args: args.to_vec() }, span };
                     let s = self.time(cx, &e)?;
                     return Ok(self.scheduled(&s));
+                }
+                if let Some((origin, ItemKind::Fn(item))) = self.names.find(&self.origin, f) {
+                    return self.inline(cx, origin, item, args, span);
                 }
                 let own = self.known();
                 let all = UNARY.into_iter().chain(OTHER).chain(own.iter().map(String::as_str));
@@ -281,8 +290,11 @@ impl Elab<'_> {
         let (Some(n), Some(by), true) = (n, by, per) else {
             let d = Diagnostic::error(codes::ARGUMENT, "`top` needs a number, `by:` and `per:`")
                 .at(span, "an argument is missing")
-                .help("write `top(n, by: abs(w), among: m, per: c)`");
-            return cx.report(d);
+                .help("write `top(n, by: abs(w), per: c)`, and `among: m` to choose only where a mask is true");
+            return cx.report(match self.constraints.is_empty() {
+                true => d.note("`per:` takes the update's parameter of kind `constraint`, whose scopes it counts in: `update u(c: constraint)`"),
+                false => d.note("`per:` takes the parameter of kind `constraint`, whose scopes it counts in"),
+            });
         };
         if n.space > Space::Scope {
             return cx.err(codes::TYPE, span, "the number is one for each scope", "not one number");

@@ -147,6 +147,13 @@ impl<'a> Elab<'a> {
                 let s = self.time(cx, &e)?;
                 Ok(self.scheduled(&s))
             }
+            "g" if self.may_choose => {
+                let d = Diagnostic::error(codes::UNKNOWN_NAME, "a mask does not see the gradient `g`")
+                    .at(n.span, "no gradient yet")
+                    .note("a mask is made before the forward pass, and the gradient comes after it")
+                    .help("choose in `step` or `refresh`, which see `g` and may assign the mask, or rank the constraint by a score with `g`");
+                cx.report(d)
+            }
             _ => {
                 let words = ["step", "steps", "progress", "pi", "inf", "true", "false"];
                 let own: Vec<String> = self.known();

@@ -6,6 +6,7 @@
 mod builder;
 mod call;
 mod expr;
+mod helper;
 mod params;
 mod penalty;
 mod root;

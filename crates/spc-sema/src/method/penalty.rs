@@ -271,7 +271,7 @@ fn inner_args<'a>(
 }
 
 /// Value or prox of a penalty that is no composition.
-fn hook<'a>(cx: &mut Cx, names: &'a Names<'a>, call: &Call<'_>, which: &str) -> Res<Option<Body>> {
+fn hook<'a>(cx: &mut Cx, names: &'a Names<'a>, call: &Call<'a>, which: &str) -> Res<Option<Body>> {
     let mut e = elab(cx, names, call)?;
     let norms = e.b.input(Input::Norms, Space::Group, Kind::Float);
     let tau = e.b.input(Input::Tau, Space::Scalar, Kind::Float);
@@ -281,9 +281,9 @@ fn hook<'a>(cx: &mut Cx, names: &'a Names<'a>, call: &Call<'_>, which: &str) -> 
     Ok(Some(e.b.finish()))
 }
 
-impl Elab<'_> {
+impl<'a> Elab<'a> {
     /// Inlines value or prox of a penalty whose parameters are in scope; nothing when it has none.
-    fn hook_of(&mut self, cx: &mut Cx, item: &PenaltyItem, which: &str, given: &[Ex]) -> Res<Option<Ex>> {
+    fn hook_of(&mut self, cx: &mut Cx, item: &'a PenaltyItem, which: &str, given: &[Ex]) -> Res<Option<Ex>> {
         let key = (self.origin.clone(), item.name.name.clone());
         let depth = self.stack.iter().filter(|k| **k == key).count();
         if depth > 0 || self.stack.len() > 32 {
@@ -315,7 +315,7 @@ impl Elab<'_> {
     fn inlined(
         &mut self,
         cx: &mut Cx,
-        (origin, item): (Origin, &PenaltyItem),
+        (origin, item): (Origin, &'a PenaltyItem),
         args: &[Arg],
         which: &str,
         given: &[Ex],
@@ -328,11 +328,13 @@ impl Elab<'_> {
         let vars = std::mem::take(&mut self.vars);
         let times = std::mem::take(&mut self.times);
         let index = self.index.take();
+        let shared = std::mem::take(&mut self.shared);
         let from = std::mem::replace(&mut self.origin, origin);
         let out = self.bind(cx, &item.params, Some(&values)).and_then(|()| self.hook_of(cx, item, which, given));
         self.vars = vars;
         self.times = times;
         self.index = index;
+        self.shared = shared;
         self.origin = from;
         out
     }
@@ -366,7 +368,7 @@ impl Elab<'_> {
         &mut self,
         cx: &mut Cx,
         item: &PenaltyItem,
-        hooks: &[Hook],
+        hooks: &'a [Hook],
         which: &str,
         given: &[Ex],
     ) -> Res<Option<Ex>> {
@@ -384,13 +386,16 @@ impl Elab<'_> {
                         .help("its hooks are value and prox");
                     return cx.report(d);
                 }
+                // A name that both hooks may use; read where it is used.
+                Hook::Assign(a) => match &a.lhs.kind {
+                    LhsKind::Name { name, index: None } => _ = self.shared.insert(name.name.clone(), &a.value),
+                    _ => return cx.err(codes::HOOK, a.lhs.span, "a plain name is needed here", "not a name"),
+                },
                 other => {
-                    return cx.err(
-                        codes::HOOK,
-                        other.span(),
-                        "a penalty has only the hooks value and prox",
-                        "not a hook",
-                    );
+                    let d = Diagnostic::error(codes::HOOK, "a penalty has only the hooks value and prox")
+                        .at(other.span(), "not a hook")
+                        .help("a penalty remembers nothing: masks, states and observers belong to an `update`");
+                    return cx.report(d);
                 }
             }
         }

@@ -65,7 +65,14 @@ impl Elab<'_> {
         inner.vars.insert(t.name.clone(), unknown);
         let f = inner.float(cx, body)?;
         if f.space != Space::Scalar {
-            return cx.err(codes::TYPE, body.span, "the function of `root` gives one number", "one for each group");
+            let d = Diagnostic::error(codes::TYPE, "the function of `root` gives one number for all groups")
+                .at(body.span, "one for each group");
+            return cx.report(match &self.index {
+                Some(j) => d.help(format!("sum over the groups: `sum(.. over {j})`")),
+                None => d
+                    .note("a radial penalty computes all groups side by side, each with its own `x`; `root` has one unknown for all")
+                    .help("write the steps of an iteration, such as Newton's, in a block: `prox(x, tau) -> y { .. }`"),
+            });
         }
         inner.b.result(cx, Target::Result, &f, body.span)?;
         let compute = Compute::Root { body: Box::new(inner.b.finish()), from, to };

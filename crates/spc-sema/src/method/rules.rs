@@ -6,7 +6,7 @@ use crate::require::Resolver;
 use crate::scope::Names;
 use crate::time;
 use spc_base::Span;
-use spc_ir::method::{Does, Ratio, Rule, Rules, Schedule, Update};
+use spc_ir::method::{Does, Ratio, Rule, Rules, Schedule, Update, Weighing};
 use spc_syntax::ast::{
     Amount, AmountKind, Ast, Clauses, Expr, ExprKind, ItemKind, Pct, PenalizeItem, Per, Scope, ScopeKind, Sentence,
 };
@@ -153,5 +153,20 @@ fn penalize(cx: &mut Cx, r: &Resolver<'_>, p: &PenalizeItem, requires: &[Require
             }
         }
     }
-    Ok(Does::Penalize { penalty, over: terms, via, guards })
+    let weighing = (0..p.terms.len()).map(|i| weighing(cx, r, p, i, &terms)).collect::<Res<Vec<_>>>()?;
+    Ok(Does::Penalize { penalty, over: terms, weighing, via, guards })
+}
+
+/// The cost and energy declared with the group of a term.
+fn weighing(cx: &mut Cx, r: &Resolver<'_>, p: &PenalizeItem, term: usize, over: &[spc_ir::Require]) -> Res<Weighing> {
+    let mut out = Weighing::default();
+    let (Some(t), Some(over)) = (p.terms.get(term), over.get(term)) else { return Ok(out) };
+    let found = crate::group::look(cx, r.names, &t.group)?;
+    if let Some(c) = found.items.iter().find_map(|i| i.cost.as_ref()) {
+        out.cost = crate::group::weight_of(cx, r, c, over)?;
+    }
+    if let Some(c) = found.items.iter().find_map(|i| i.energy.as_ref()) {
+        out.energy = crate::group::weight_of(cx, r, c, over)?;
+    }
+    Ok(out)
 }

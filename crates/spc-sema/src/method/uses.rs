@@ -148,10 +148,14 @@ pub fn resolve_penalize(cx: &mut Cx, names: &Names<'_>, item: &PenalizeItem) -> 
     let mut all = Penalty::default();
     for (over, t) in item.terms.iter().enumerate() {
         let elements = t.group.group.as_name().is_some_and(|n| n.as_str() == "elements");
-        let tree = item.clauses.on_overlap.as_ref().is_some_and(|c| c.value.as_str() == "tree");
-        let lift = match (elements, tree) {
+        // Said here, or by the group.
+        let of_group = t.group.group.as_name().and_then(|n| names.group(n.as_str()));
+        let overlap = item.clauses.on_overlap.as_ref().or_else(|| of_group.and_then(|g| g.on_overlap.as_ref()));
+        let lift = match (elements, overlap.map(|c| c.value.as_str())) {
             (true, _) => Lift::Elements,
-            (_, true) => Lift::Tree,
+            (_, Some("tree")) => Lift::Tree,
+            (_, Some("sum")) => Lift::Sum,
+            (_, Some("latent")) => Lift::Latent,
             _ => Lift::Groups,
         };
         let mut p = resolve_penalty(cx, names, &t.value, lift)?;
@@ -192,6 +196,14 @@ pub fn resolve_penalize(cx: &mut Cx, names: &Names<'_>, item: &PenalizeItem) -> 
             }
         },
     };
+    let latent = all.terms.iter().any(|t| t.lift == Lift::Latent);
+    if via != Via::Prox && latent {
+        let span = item.clauses.via.as_ref().map_or(item.terms[0].value.span, |c| c.span);
+        let d = Diagnostic::error(codes::OVERLAP, "a penalty of latent groups has no gradient of its own")
+            .at(span, "needs the value at every point")
+            .help("write `via prox`, or `on_overlap sum`");
+        return cx.report(d);
+    }
     if via == Via::Prox && !all.has_prox() {
         let span = item.clauses.via.as_ref().map_or(item.terms[0].value.span, |c| c.span);
         let d = Diagnostic::error(codes::NO_PROX, format!("the penalty `{}` has no prox", all.name))

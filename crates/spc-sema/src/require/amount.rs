@@ -27,6 +27,8 @@ impl Resolver<'_> {
         let amount = match &a.kind {
             AmountKind::Plain(e) => match &e.kind {
                 ExprKind::Num(n) if n.int.is_none() => return bare_ratio(cx, e),
+                // Only names the groups that an update works on.
+                ExprKind::Name(n) if n.as_str() == "all" => Amount::Share { num: 1, den: 1 },
                 ExprKind::Binary { op: BinaryOp::Div, lhs, rhs, .. } if is_number(lhs) && is_number(rhs) => {
                     return bare_ratio(cx, e);
                 }

@@ -12,7 +12,7 @@ mod score;
 mod select;
 mod tile;
 
-pub use order::check_order;
+pub use order::{by_weight, check_order};
 pub use quantize::check_twice;
 pub use select::tensors_below;
 
@@ -28,7 +28,7 @@ use group::Kind;
 use scope::Over;
 use spc_base::{Diagnostic, codes};
 use spc_ir::method::{Moment, Unit};
-use spc_ir::{Amount, Cost, Cover, DType, Graph, Keep, Member, Overlap, Scope, Score, Tail};
+use spc_ir::{Amount, Cost, Cover, DType, Graph, Keep, Member, Scope, Score, Tail};
 use spc_syntax::ast::{self, AmountKind, By, Expr, ExprKind, Ident, Sentence, ShareOf};
 use std::collections::BTreeMap;
 use tile::shape;
@@ -49,21 +49,6 @@ pub struct Resolver<'a> {
 struct Common {
     tail: Tail,
     then: bool,
-}
-
-/// Refuses nested groups in a constraint: whether they are nested is not checked, and a budget of a tree is not built.
-pub(crate) fn refuse_tree(cx: &mut Cx, s: &Sentence, keeps: Vec<Keep>) -> Res<Vec<Keep>> {
-    let mut next = Some(s);
-    for k in &keeps {
-        let Some(s) = next else { break };
-        if k.overlap == Some(Overlap::Tree) {
-            // Said here, or by the `group` that is named here.
-            let span = s.clauses.on_overlap.as_ref().map_or(s.group.span, |c| c.span);
-            return cx.not_yet(span, "`on_overlap tree` in a constraint");
-        }
-        next = s.then.as_deref();
-    }
-    Ok(keeps)
 }
 
 impl Resolver<'_> {
@@ -168,9 +153,6 @@ impl Resolver<'_> {
             self.price(cx, &mut members, of)?;
         }
         let overlap = slices::overlap(cx, c.on_overlap.as_ref().or(found.on_overlap))?;
-        if let (Some(Overlap::Latent), Some(word)) = (overlap, c.on_overlap.as_ref().or(found.on_overlap)) {
-            return cx.not_yet(word.span, "`on_overlap latent` in a constraint");
-        }
         slices::check_overlap(cx, &s.group, &members, overlap)?;
         let keep = Keep { score, joint, floor, multiple, tail, overlap, ..Keep::new(amount, over.scope, members) };
         self.amount_fits(cx, s, &keep, common.then)?;
@@ -290,7 +272,7 @@ impl Resolver<'_> {
     }
 
     /// Sets what one element of each member costs.
-    fn price(&self, cx: &mut Cx, members: &mut [Member], of: Cost) -> Res<()> {
+    pub(crate) fn price(&self, cx: &mut Cx, members: &mut [Member], of: Cost) -> Res<()> {
         for m in members.iter_mut() {
             m.cost = match of {
                 Cost::Params => 1,

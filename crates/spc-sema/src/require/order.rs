@@ -10,11 +10,30 @@ use crate::cx::Cx;
 use crate::module::Require;
 use spc_base::{Diagnostic, codes};
 use spc_ir::{Amount, Cover, Keep, Member, Scope};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Reports each pair of constraints in which the later can break the earlier.
+/// The constraints that act on each weight, ascending.
+pub fn by_weight(requires: &[Require]) -> BTreeMap<&str, Vec<usize>> {
+    let mut out: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (i, r) in requires.iter().enumerate() {
+        for m in r.keeps.iter().flat_map(|k| &k.members) {
+            let on = out.entry(m.weight.as_str()).or_default();
+            if on.last() != Some(&i) {
+                on.push(i);
+            }
+        }
+    }
+    out
+}
+
+/// Reports each pair of constraints in which the later can break the earlier. Only constraints that share a weight can.
 pub fn check_order(cx: &mut Cx, requires: &[Require]) {
+    let on = by_weight(requires);
     for (i, later) in requires.iter().enumerate() {
-        for earlier in &requires[..i] {
+        let weights = later.keeps.iter().flat_map(|k| &k.members).map(|m| m.weight.as_str());
+        let sharing: BTreeSet<usize> =
+            weights.filter_map(|w| on.get(w)).flatten().copied().filter(|e| *e < i).collect();
+        for earlier in sharing.into_iter().filter_map(|e| requires.get(e)) {
             let broken = breaks(earlier, later);
             if let Some((promise, weight)) = broken {
                 let help = match breaks(later, earlier) {

@@ -19,6 +19,19 @@ impl Bound {
         Bound(Val::Num(Timed::exact(r, Unit::Number)))
     }
 
+    /// A percentage as an exact fraction.
+    pub fn share(num: u64, den: u64) -> Option<Bound> {
+        let r = Ratio::new(i128::from(num), i128::from(den))?;
+        Some(Bound(Val::Num(Timed::exact(r, Unit::Share))))
+    }
+
+    /// A number that never changes.
+    pub fn number(x: f64) -> Bound {
+        let whole = (x.fract() == 0.0 && x.abs() < 9e15).then_some(x as i64);
+        let expr = whole.map_or(TimeExpr::Value(x), |n| TimeExpr::Exact(Ratio::int(n)));
+        Bound(Val::Num(Timed::new(expr, Unit::Number)))
+    }
+
     /// A schedule that is known already.
     pub fn schedule(s: &Schedule) -> Bound {
         Bound(Val::Num(Timed::new(s.expr.clone(), s.unit)))

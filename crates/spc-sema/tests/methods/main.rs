@@ -1,6 +1,7 @@
 //! Methods of the language, checked and then run by the interpreter.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod overlap;
 mod penalties;
 mod updates;
 
@@ -36,10 +37,10 @@ pub fn program(out: u64, inn: u64, rest: &str) -> String {
 /// The penalty of the only rule, with its groups.
 pub fn penalty(text: &str) -> (Penalty, Vec<Cover>) {
     let rules = rules(text);
-    let Some(Does::Penalize { penalty, over, .. }) = rules.list.last().map(|r| r.does.clone()) else {
+    let Some(Does::Penalize { penalty, over, weighing, .. }) = rules.list.last().map(|r| r.does.clone()) else {
         panic!("{text}")
     };
-    let covers = over.iter().map(|r| Cover::of(r).unwrap()).collect();
+    let covers = over.iter().zip(&weighing).map(|(r, w)| Cover::of(r).unwrap().weighed(w)).collect();
     (penalty, covers)
 }
 

@@ -68,7 +68,7 @@ impl Builder<'_> {
     }
 }
 
-/// The children of a pair without keywords, marks and comments.
+/// The children of a pair without keywords and marks.
 pub(crate) struct Kids<'i> {
     it: Pairs<'i, Rule>,
     next: Option<Pair<'i>>,

@@ -20,9 +20,9 @@ mod roles;
 mod split;
 mod write;
 
-use crate::parse::{on_stack, parse};
+use crate::parse::parse_seen;
 use layout::Layout;
-use spc_base::{Diagnostic, FileId, Limits, codes, has_errors};
+use spc_base::{Diagnostic, FileId, Limits, has_errors};
 
 /// The longest line, in characters.
 const WIDTH: usize = 120;
@@ -30,19 +30,13 @@ const WIDTH: usize = 120;
 const MOST_LEVELS: usize = 30;
 
 /// The text in the one style, with `\n` at the end of every line; an empty text stays empty. Formatting the result again
-/// changes nothing. A text with errors gives its diagnostics, as [`parse()`] finds them.
+/// changes nothing. A text with errors gives its diagnostics, as [`crate::parse()`] finds them.
 pub fn format(text: &str, file: FileId, limits: &Limits) -> Result<String, Vec<Diagnostic>> {
-    let (ast, diagnostics) = parse(text, file, limits);
+    let mut roles = roles::Roles::new(text.len());
+    let (_, diagnostics) = parse_seen(text, file, limits, &mut |at, item| roles.add(at, item));
     if has_errors(&diagnostics) {
         return Err(diagnostics);
     }
-    let scan = crate::scan::scan(text, limits.nesting);
-    let items: Vec<(usize, usize)> = ast.items.iter().map(|i| (i.span.start as usize, i.span.end as usize)).collect();
-    let roles = on_stack(scan.depth, || roles::Roles::read(text, &items)).flatten();
-    let Some(roles) = roles else {
-        let what = "there is not enough memory to format brackets this deep";
-        return Err(vec![Diagnostic::error(codes::TOO_DEEP, what)]);
-    };
     let source = lex::lex(text, &roles);
     let mut layout = Layout::new(&source);
     split::split(&mut layout);

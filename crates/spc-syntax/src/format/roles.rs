@@ -1,6 +1,6 @@
 //! What the grammar says about the words of a text, as far as the layout asks.
-use pest::Parser;
-use spc_grammar::{Rule, SpParser};
+use pest::iterators::Pairs;
+use spc_grammar::Rule;
 use std::collections::BTreeMap;
 
 /// A sign before its operand.
@@ -43,23 +43,35 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// Reads items at these byte ranges again. `None` if one cannot be read, which the parser excludes.
-    pub fn read(text: &str, items: &[(usize, usize)]) -> Option<Roles> {
-        let mut roles = Roles { flags: vec![0; text.len() + 1], ends: BTreeMap::new() };
-        for &(start, end) in items {
-            let pairs = SpParser::parse(Rule::lone_item, text.get(start..end)?).ok()?;
-            *roles.flags.get_mut(start)? |= ITEM;
-            for pair in pairs.flatten() {
-                let span = pair.as_span();
-                let at = start + span.start();
-                *roles.flags.get_mut(at)? |= flag(pair.as_rule());
-                if matches!(pair.as_rule(), Rule::qty | Rule::num | Rule::pct | Rule::int | Rule::str) {
-                    let end = roles.ends.entry(at).or_default();
-                    *end = (*end).max(start + span.end());
-                }
+    /// No roles yet, for a text of so many bytes.
+    pub fn new(bytes: usize) -> Roles {
+        Roles { flags: vec![0; bytes + 1], ends: BTreeMap::new() }
+    }
+
+    fn mark(&mut self, at: usize, flag: u16) {
+        if let Some(f) = self.flags.get_mut(at) {
+            *f |= flag;
+        }
+    }
+
+    /// Adds those of the item that starts at an offset.
+    pub fn add(&mut self, start: usize, item: &Pairs<'_, Rule>) {
+        self.mark(start, ITEM);
+        for pair in item.clone().flatten() {
+            let rule = pair.as_rule();
+            let flag = flag(rule);
+            let ends = matches!(rule, Rule::qty | Rule::num | Rule::pct | Rule::int | Rule::str);
+            if flag == 0 && !ends {
+                continue;
+            }
+            let span = pair.as_span();
+            let at = start + span.start();
+            self.mark(at, flag);
+            if ends {
+                let end = self.ends.entry(at).or_default();
+                *end = (*end).max(start + span.end());
             }
         }
-        Some(roles)
     }
 
     pub fn at(&self, offset: usize) -> u16 {

@@ -94,7 +94,8 @@ fn read_inputs(s: &Session<'_>, graph: &Graph, call: &Call) -> Res<Inputs> {
         }
         inputs.insert(name.clone(), value(&s.world.npy(path)?)?);
     }
-    if let Some(name) = names.iter().find(|n| !inputs.contains_key(*n)) {
+    let states = crate::states::states(graph);
+    if let Some(name) = names.iter().find(|n| !inputs.contains_key(*n) && !states.contains(n)) {
         let d = Diagnostic::error(codes::INPUT, format!("the input `{name}` is missing"));
         return Err(d.help(format!("give it with `--in {name}=FILE.npy`")).into());
     }

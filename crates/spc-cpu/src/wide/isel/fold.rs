@@ -1,7 +1,7 @@
 //! Which loads become memory operands of the instruction that uses them.
 use super::Selector;
 use crate::host::Isa;
-use spc_kernel::ir::{FBin, Kernel, LoadKind, Op, Stmt, Ty, Val};
+use spc_kernel::ir::{FBin, IBin, Kernel, LoadKind, Op, Stmt, Ty, Val};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of uses of every value.
@@ -55,6 +55,10 @@ impl Selector<'_> {
                             [b, a].into_iter().find(|v| fits(v))
                         }
                         Op::FBin(FBin::Sub | FBin::Div, _, b) => Some(b).filter(|v| fits(v)),
+                        Op::IBin(IBin::Sub, a, b) if self.ty(*a) == Ty::VI32 => Some(b).filter(|v| fits(v)),
+                        Op::IBin(_, a, b) if self.ty(*a) == Ty::VI32 => [b, a].into_iter().find(|v| fits(v)),
+                        Op::Dot4(_, _, s) if self.isa == Isa::Avx512Vnni => Some(s).filter(|v| fits(v)),
+                        Op::IToF(a) if self.ty(*a) == Ty::VI32 => Some(a).filter(|v| fits(v)),
                         _ => None,
                     };
                     folded.extend(taken.copied());
@@ -69,8 +73,8 @@ impl Selector<'_> {
 
     fn takes(&self, v: Val, kind: LoadKind) -> bool {
         let fits = match kind {
-            LoadKind::F32 | LoadKind::VF32 => true,
-            LoadKind::Splat => self.isa == Isa::Avx512,
+            LoadKind::F32 | LoadKind::VF32 | LoadKind::VI32 => true,
+            LoadKind::Splat | LoadKind::SplatI32 => self.isa.is_512(),
             _ => false,
         };
         fits && self.uses[v.index()] == 1

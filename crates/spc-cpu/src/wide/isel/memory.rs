@@ -45,9 +45,21 @@ impl Selector<'_> {
         let mem = self.mem(a, &mut tail)?;
         let op = match kind {
             LoadKind::F32 => MOp::LoadF(true),
-            LoadKind::VF32 => MOp::LoadF(false),
-            LoadKind::Splat => MOp::LoadSplat,
-            LoadKind::I32 | LoadKind::U32 | LoadKind::U8 | LoadKind::Bool => MOp::LoadInt(kind),
+            LoadKind::VF32 | LoadKind::VI32 => MOp::LoadF(false),
+            LoadKind::Splat | LoadKind::SplatI32 => MOp::LoadSplat,
+            LoadKind::I32 | LoadKind::U32 | LoadKind::U16 | LoadKind::U8 | LoadKind::I8 | LoadKind::Bool => {
+                MOp::LoadInt(kind)
+            }
+            LoadKind::VI8 | LoadKind::VU8 | LoadKind::VI16 | LoadKind::VU16 | LoadKind::VF16 | LoadKind::VBf16 => {
+                MOp::LoadNarrow(kind)
+            }
+            LoadKind::F16 => {
+                let (r, t) = (self.define(d), self.int_vreg());
+                let operands: Vec<Operand> =
+                    [Operand::reg_def(r), Operand::reg_temp(t)].into_iter().chain(tail).collect();
+                self.code.emit(MOp::LoadHalf, &operands, Some(mem));
+                return Ok(());
+            }
         };
         self.with_memory(op, d, tail, mem);
         Ok(())
@@ -55,11 +67,15 @@ impl Selector<'_> {
 
     pub(super) fn store(&mut self, kind: StoreKind, a: &Addr, v: Val) -> Result<(), Bug> {
         let mut operands = vec![self.operand(v)?];
+        if kind == StoreKind::VU8 && !self.isa.is_512() {
+            operands.push(Operand::reg_temp(self.vector_vreg()));
+        }
         let mem = self.mem(a, &mut operands)?;
         let op = match kind {
             StoreKind::F32 => MOp::StoreF(true),
-            StoreKind::VF32 => MOp::StoreF(false),
-            StoreKind::I32 | StoreKind::U8 | StoreKind::Bool => MOp::StoreInt(kind),
+            StoreKind::VF32 | StoreKind::VI32 => MOp::StoreF(false),
+            StoreKind::I32 | StoreKind::U16 | StoreKind::U8 | StoreKind::Bool => MOp::StoreInt(kind),
+            StoreKind::VU8 => MOp::StoreBytes,
         };
         self.code.emit(op, &operands, Some(mem));
         Ok(())

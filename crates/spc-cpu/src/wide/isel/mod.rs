@@ -63,7 +63,7 @@ pub(super) fn select(kernel: &Kernel, isa: Isa) -> Result<VCode, Bug> {
 fn class(ty: Ty) -> RegClass {
     match ty {
         Ty::I64 | Ty::Ptr | Ty::CPtr | Ty::Bool => RegClass::Int,
-        Ty::F32 | Ty::VF32 | Ty::VBool => RegClass::Float,
+        Ty::F32 | Ty::VF32 | Ty::VI32 | Ty::VBool => RegClass::Float,
     }
 }
 

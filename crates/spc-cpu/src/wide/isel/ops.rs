@@ -11,7 +11,20 @@ impl Selector<'_> {
     pub(super) fn op(&mut self, d: Val, op: &Op) -> Result<(), Bug> {
         match *op {
             Op::Int(c) => self.set(d, Place::Int(c)),
+            Op::VInt(c) => self.set(d, Place::Float(c as u32)),
             Op::Bool(c) => self.set(d, Place::Int(i64::from(c))),
+            Op::IBin(f, a, b) if self.ty(d) == Ty::VI32 => {
+                let (a, b) = if f == IBin::Sub { (a, b) } else { self.memory_last(a, b) };
+                return self.last_in_memory(MOp::Lanes(f), d, &[a], b, false);
+            }
+            Op::Shr(a, n) if self.ty(d) == Ty::VI32 => return self.simple(MOp::ShiftLanes(false, n), d, &[a]),
+            Op::Shl(a, n) if self.ty(d) == Ty::VI32 => return self.simple(MOp::ShiftLanes(true, n), d, &[a]),
+            Op::Shl(a, n) => return self.tied(MOp::ImmOp(ImmOp::Shl(n)), d, &[a]),
+            Op::Dot4(acc, u, s) => return self.dot(d, acc, u, s),
+            Op::Nearest(a) => {
+                let t = (self.isa == Isa::Avx2).then(|| self.vector_vreg());
+                return self.early(MOp::Nearest, d, &[a], t);
+            }
             Op::Float(c) | Op::VFloat(c) => self.set(d, Place::Float(c.0)),
             Op::IBin(f, a, b) => return self.ibin(d, f, a, b),
             Op::Shr(a, n) => return self.tied(MOp::ImmOp(ImmOp::Sar(n)), d, &[a]),
@@ -31,6 +44,10 @@ impl Selector<'_> {
                 let mask = self.splat_bool(a)?;
                 self.set(d, Place::Reg(mask));
             }
+            Op::Splat(a) if self.ty(a) == Ty::I64 => match self.place(a) {
+                Place::Int(c) => self.set(d, Place::Float(c as u32)),
+                _ => return self.simple(MOp::SplatInt, d, &[a]),
+            },
             Op::Splat(a) => match self.place(a) {
                 Place::Float(bits) => self.set(d, Place::Float(bits)),
                 _ => return self.simple(MOp::SplatF, d, &[a]),
@@ -54,6 +71,7 @@ impl Selector<'_> {
             Op::Not(a) if self.ty(d) == Ty::Bool => return self.tied(MOp::ImmOp(ImmOp::Flip), d, &[a]),
             Op::Not(a) => return self.early(MOp::NotLanes, d, &[a], None),
             Op::Select(c, a, b) => return self.select(d, c, a, b),
+            Op::IToF(a) if self.ty(d) == Ty::VF32 => return self.last_in_memory(MOp::LanesToF, d, &[], a, false),
             Op::IToF(a) => return self.simple(MOp::IntToF, d, &[a]),
             Op::FToI(a) => {
                 let t = self.int_vreg();
@@ -85,7 +103,7 @@ impl Selector<'_> {
         let mem = match self.place(last) {
             Place::Memory(addr, kind) => {
                 let mut mem = self.mem(&addr, &mut tail)?;
-                mem.broadcast = kind == LoadKind::Splat;
+                mem.broadcast = matches!(kind, LoadKind::Splat | LoadKind::SplatI32);
                 Some(mem)
             }
             _ => {
@@ -97,6 +115,19 @@ impl Selector<'_> {
         let def = if tied { Operand::reg_reuse_def(r, 1) } else { Operand::reg_def(r) };
         let operands: Vec<Operand> = std::iter::once(def).chain(uses).chain(tail).collect();
         self.code.emit(op, &operands, mem);
+        Ok(())
+    }
+
+    fn dot(&mut self, d: Val, acc: Val, u: Val, s: Val) -> Result<(), Bug> {
+        if self.isa == Isa::Avx512Vnni {
+            return self.last_in_memory(MOp::Dot, d, &[acc, u], s, true);
+        }
+        let uses = [self.operand(acc)?, self.operand(u)?, self.operand(s)?];
+        let r = self.define(d);
+        let temps = [self.vector_vreg(), self.vector_vreg(), self.vector_vreg()].map(Operand::reg_temp);
+        let first = std::iter::once(Operand::reg_reuse_def(r, 1));
+        let operands: Vec<Operand> = first.chain(uses).chain(temps).collect();
+        self.code.emit(MOp::Dot, &operands, None);
         Ok(())
     }
 
@@ -174,6 +205,12 @@ impl Selector<'_> {
     }
 
     fn reduce(&mut self, d: Val, f: RedFn, a: Val) -> Result<(), Bug> {
+        let integers = self.ty(a) == Ty::VI32;
+        let lanes = match f {
+            RedFn::Add => IBin::Add,
+            RedFn::Max => IBin::Max,
+            RedFn::Min => IBin::Min,
+        };
         let f = reduction(f);
         let (mut x, mut n) = (self.reg(a)?, self.kernel.lanes);
         while n > 1 {
@@ -182,6 +219,10 @@ impl Selector<'_> {
             self.code.emit(MOp::UpperHalf(n), &[Operand::reg_def(half), Operand::reg_use(x)], None);
             // Whole vectors, of which only the lowest lanes matter.
             match f {
+                _ if integers => {
+                    let operands = [Operand::reg_def(r), Operand::reg_use(x), Operand::reg_use(half)];
+                    self.code.emit(MOp::Lanes(lanes), &operands, None);
+                }
                 FBin::Max | FBin::Min => self.extreme(f, false, r, x, half),
                 _ => {
                     let operands = [Operand::reg_def(r), Operand::reg_use(x), Operand::reg_use(half)];
@@ -189,6 +230,11 @@ impl Selector<'_> {
                 }
             }
             x = r;
+        }
+        if integers {
+            let r = self.define(d);
+            self.code.emit(MOp::LowestInt, &[Operand::reg_def(r), Operand::reg_use(x)], None);
+            return Ok(());
         }
         self.set(d, Place::Reg(x));
         Ok(())

@@ -1,0 +1,172 @@
+//! Vectors of integers and narrow elements: loads that widen, stores that narrow, the dot product of bytes.
+use super::Translator;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{F32, F32X4, I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value};
+use spc_base::Bug;
+use spc_kernel::ir::{Addr, LoadKind, RedFn, Val};
+
+impl Translator<'_, '_> {
+    fn cast(&mut self, ty: Type, x: Value) -> Value {
+        if self.b.func.dfg.value_type(x) == ty {
+            return x;
+        }
+        self.b.ins().bitcast(ty, MemFlagsData::new().with_endianness(Endianness::Little), x)
+    }
+
+    fn integers(&self) -> Type {
+        if self.is_vector() { I32X4 } else { I32 }
+    }
+
+    /// An integer in every lane.
+    fn every(&mut self, c: i64) -> Value {
+        let x = self.b.ins().iconst(I32, c);
+        self.splat(self.integers(), x)
+    }
+
+    /// Loads whose elements are narrower than 32 bits, or integers.
+    pub(super) fn load_narrow(&mut self, kind: LoadKind, a: &Addr) -> Result<Value, Bug> {
+        match kind {
+            LoadKind::I8 => {
+                let x = self.raw_load(I8, a)?;
+                Ok(self.b.ins().sextend(I64, x))
+            }
+            LoadKind::U16 => {
+                let x = self.raw_load(I16, a)?;
+                Ok(self.b.ins().uextend(I64, x))
+            }
+            LoadKind::F16 => {
+                let x = self.raw_load(I16, a)?;
+                let x = self.b.ins().uextend(I32, x);
+                Ok(self.half(x))
+            }
+            LoadKind::SplatI32 => {
+                let x = self.raw_load(I32, a)?;
+                Ok(self.splat(self.integers(), x))
+            }
+            LoadKind::VI8 => self.widened(a, I8, true),
+            LoadKind::VU8 => self.widened(a, I8, false),
+            LoadKind::VI16 => self.widened(a, I16, true),
+            LoadKind::VU16 => self.widened(a, I16, false),
+            LoadKind::VF16 => {
+                let x = self.widened(a, I16, false)?;
+                Ok(self.half(x))
+            }
+            LoadKind::VBf16 => {
+                let x = self.widened(a, I16, false)?;
+                let x = self.b.ins().ishl_imm_u(x, 16);
+                let ty = if self.is_vector() { F32X4 } else { F32 };
+                Ok(self.cast(ty, x))
+            }
+            // The others have been handled.
+            _ => self.raw_load(self.integers(), a),
+        }
+    }
+
+    /// An element of type `ty` for each lane, extended to 32 bits.
+    fn widened(&mut self, a: &Addr, ty: Type, signed: bool) -> Result<Value, Bug> {
+        if !self.is_vector() {
+            let x = self.raw_load(ty, a)?;
+            return Ok(if signed { self.b.ins().sextend(I32, x) } else { self.b.ins().uextend(I32, x) });
+        }
+        let mut x = if ty == I8 {
+            let x = self.raw_load(I32, a)?;
+            let x = self.b.ins().scalar_to_vector(I32X4, x);
+            let x = self.cast(I8X16, x);
+            if signed { self.b.ins().swiden_low(x) } else { self.b.ins().uwiden_low(x) }
+        } else {
+            let x = self.raw_load(I64, a)?;
+            let x = self.b.ins().scalar_to_vector(I64X2, x);
+            self.cast(I16X8, x)
+        };
+        x = if signed { self.b.ins().swiden_low(x) } else { self.b.ins().uwiden_low(x) };
+        Ok(x)
+    }
+
+    /// Half-precision floats in the low 16 bits of integers: see `f16_to_f32`.
+    fn half(&mut self, x: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(x);
+        let float = if ty == I32X4 { F32X4 } else { F32 };
+        let constant = |t: &mut Self, c: i64| {
+            let c = t.b.ins().iconst(I32, c);
+            t.splat(ty, c)
+        };
+        let (low, top) = (constant(self, 0x7fff), constant(self, 0x8000));
+        let (rest, sign) = (self.b.ins().band(x, low), self.b.ins().band(x, top));
+        let sign = self.b.ins().ishl_imm_u(sign, 16);
+        let bits = self.b.ins().ishl_imm_u(rest, 13);
+        let value = self.cast(float, bits);
+        let scale = self.float(f32::from_bits(0x7780_0000));
+        let scale = self.splat(float, scale);
+        let value = self.b.ins().fmul(value, scale);
+        let value = self.cast(ty, value);
+        let infinite = constant(self, 0x7f80_0000);
+        let special = self.b.ins().bor(bits, infinite);
+        let limit = constant(self, 0x7bff);
+        let large = self.b.ins().icmp(IntCC::SignedGreaterThan, rest, limit);
+        let value = if ty == I32X4 {
+            self.b.ins().bitselect(large, special, value)
+        } else {
+            self.b.ins().select(large, special, value)
+        };
+        let value = self.b.ins().bor(value, sign);
+        self.cast(float, value)
+    }
+
+    /// The low byte of each lane, as one word (or byte).
+    pub(super) fn low_bytes(&mut self, x: Value) -> Value {
+        if !self.is_vector() {
+            return self.b.ins().ireduce(I8, x);
+        }
+        let low = self.every(0xff);
+        let x = self.b.ins().band(x, low);
+        let x = self.b.ins().snarrow(x, x);
+        let x = self.b.ins().unarrow(x, x);
+        let x = self.cast(I32X4, x);
+        self.b.ins().extractlane(x, 0)
+    }
+
+    /// Byte by byte: the products are exact in 32 bits.
+    pub(super) fn dot4(&mut self, acc: Val, u: Val, s: Val) -> Result<Value, Bug> {
+        let (mut sum, u, s) = (self.get(acc)?, self.get(u)?, self.get(s)?);
+        let low = self.every(0xff);
+        for byte in 0..4 {
+            let x = if byte == 3 {
+                self.b.ins().ushr_imm_u(u, 24)
+            } else {
+                let x = if byte == 0 { u } else { self.b.ins().ushr_imm_u(u, 8 * byte) };
+                self.b.ins().band(x, low)
+            };
+            let y = if byte == 3 { s } else { self.b.ins().ishl_imm_u(s, 24 - 8 * byte) };
+            let y = self.b.ins().sshr_imm_u(y, 24);
+            let product = self.b.ins().imul(x, y);
+            sum = self.b.ins().iadd(sum, product);
+        }
+        Ok(sum)
+    }
+
+    pub(super) fn nearest(&mut self, a: Val) -> Result<Value, Bug> {
+        let a = self.get(a)?;
+        let whole = self.b.ins().nearest(a);
+        let ty = self.integers();
+        Ok(self.b.ins().fcvt_to_sint_sat(ty, whole))
+    }
+
+    /// Lanes 0 and 1 meet lanes 2 and 3, then the two that are left meet.
+    pub(super) fn reduce_integers(&mut self, f: RedFn, a: Val) -> Result<Value, Bug> {
+        let a = self.get(a)?;
+        if !self.is_vector() {
+            return Ok(self.b.ins().sextend(I64, a));
+        }
+        let lane = |t: &mut Self, i: u8| t.b.ins().extractlane(a, i);
+        let x = [lane(self, 0), lane(self, 1), lane(self, 2), lane(self, 3)];
+        let both = |t: &mut Self, x: Value, y: Value| match f {
+            RedFn::Add => t.b.ins().iadd(x, y),
+            RedFn::Max => t.b.ins().smax(x, y),
+            RedFn::Min => t.b.ins().smin(x, y),
+        };
+        let (low, high) = (both(self, x[0], x[2]), both(self, x[1], x[3]));
+        let all = both(self, low, high);
+        Ok(self.b.ins().sextend(I64, all))
+    }
+}

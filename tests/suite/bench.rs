@@ -1,0 +1,104 @@
+//! `spc bench` from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod support;
+
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use support::Rng;
+use support::spc::{Ran, spc};
+use tempfile::TempDir;
+
+const NET: &str = "\
+use std.nn
+axis B = 1..64, T = 1..8
+model net from safetensors \"net.safetensors\" { axes { I = 64, N = 64, O = 10 }  w1: f32[N, I]  b1: f32[N]  w2: f32[O, N] }
+fn f(x: f32[B, T, I]) -> y: f32[B, T, O] { y = nn.linear(nn.relu(nn.linear(x, net.w1, net.b1)), net.w2) }
+require cols: keep 25% of tile(out: 16, in: 1) per tensor on net.w1
+target t = cpu(threads: 1) { B = 16, T = 2 }
+";
+
+fn folder() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("net.sp"), NET).unwrap();
+    let mut rng = Rng(3);
+    let mut tensor =
+        |shape: &[usize]| -> Vec<u8> { (0..shape.iter().product()).flat_map(|_| rng.float().to_le_bytes()).collect() };
+    let shapes = [("w1", vec![64, 64]), ("b1", vec![64]), ("w2", vec![10, 64])];
+    let stored: Vec<(&str, Vec<usize>, Vec<u8>)> =
+        shapes.into_iter().map(|(n, s)| (n, s.clone(), tensor(&s))).collect();
+    let views = stored.iter().map(|(n, s, b)| (*n, TensorView::new(Dtype::F32, s.clone(), b).unwrap()));
+    std::fs::write(dir.path().join("net.safetensors"), serialize(views, None).unwrap()).unwrap();
+    dir
+}
+
+fn bench(args: &[&str]) -> Ran {
+    spc(folder().path(), [&["bench", "net.sp"], args].concat())
+}
+
+fn json(args: &[&str]) -> serde_json::Value {
+    let ran = bench(&[&["--json", "--pairs", "9"], args].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn every_layer_and_the_whole_are_measured_at_the_sizes_asked_for() {
+    let report = json(&["--batch", "3,40", "--size", "T=5"]);
+    assert!(report["roofline"]["gflop_per_s"].as_f64().unwrap() > 0.0);
+    let functions = report["functions"].as_array().unwrap();
+    assert_eq!(functions.len(), 2);
+    for (f, b) in functions.iter().zip([3u64, 40]) {
+        assert_eq!((f["sizes"]["B"].as_u64(), f["sizes"]["T"].as_u64()), (Some(b), Some(5)));
+        let layers = f["layers"].as_array().unwrap();
+        let names: Vec<&str> = layers.iter().map(|l| l["weight"].as_str().unwrap()).collect();
+        assert_eq!(names, ["net.w1", "net.w2"]);
+        for l in layers {
+            assert_eq!(l["tokens"].as_u64(), Some(5 * b));
+            let r = &l["ratio"];
+            let number = |name: &str| r[name].as_f64().unwrap();
+            assert!(number("low") <= number("median") && number("median") <= number("high"), "{r}");
+            assert_eq!(r["pairs"].as_u64(), Some(9));
+            let side = |name: &str| l[name]["seconds"].as_f64().unwrap();
+            let best = if l["best"] == "dense" { "dense" } else { "peer" };
+            assert!(side(best) <= side("dense").min(side("peer")) + 1e-12);
+            assert!(side("ours") > 0.0 && l["share"].as_f64().unwrap() > 0.0);
+        }
+        // 16 x 1 vectors, a quarter of them: a quarter of the elements, and their columns.
+        assert_eq!(layers[0]["nonzeros"].as_u64(), Some(1024));
+        let bytes = |name: &str| layers[0][name].as_u64().unwrap();
+        let sparse = layers[0]["layout"] != layers[0]["dense_layout"];
+        assert!(if sparse {
+            bytes("stored_bytes") < bytes("dense_bytes")
+        } else {
+            bytes("stored_bytes") == bytes("dense_bytes")
+        });
+        assert!(f["whole"]["ratio"]["median"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn people_get_a_table_and_few_pairs_prove_nothing() {
+    let ran = bench(&["--pairs", "7", "--isa", "clif"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for part in ["clif, 1 thread", "measured limits", "f at B = 16, T = 2", "dense best", "whole", "too few pairs"] {
+        assert!(ran.stdout.contains(part), "{part} is not in\n{}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("faster") && !ran.stdout.contains("SLOWER"), "{}", ran.stdout);
+}
+
+#[test]
+fn axes_and_sizes_that_there_are_not_are_wrong_usage() {
+    for (args, part) in [
+        (&["--size", "Q=3"][..], "no function has a free axis `Q`"),
+        (&["--size", "T=9"], "the axis `T` cannot be 9: it is 1..8"),
+        (&["--batch", "65"], "the axis `B` cannot be 65: it is 1..64"),
+        (&["--batch", "0"], "the axis `B` cannot be 0"),
+        (&["--fn", "g"], "there is no function `g`"),
+        (&["--seconds", "0"], "expected a positive number"),
+        (&["--target", "cuda"], "measures CPU code"),
+    ] {
+        let ran = bench(args);
+        assert!(matches!(ran.code, 2 | 4), "{args:?}: {} {}", ran.code, ran.stderr);
+        assert!(ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+}

@@ -8,13 +8,13 @@
 //!
 //! Order of loops: groups of tokens, groups of row blocks, blocks of inputs, row blocks, tiles of tokens, passes of a few
 //! rows, stored entries (see [`Tuning`]); in narrow code tiles of tokens, then row blocks. Every sum runs over its entries
-//! in storage order in one accumulator, which lies in `y` between blocks of inputs. With several blocks of inputs the bias
+//! in storage order in one accumulator (few accumulators: in several, in turn), which lies in `y` between blocks of inputs. With several blocks of inputs the bias
 //! comes first in the sum, and `ptr`, `idx` and `values` are in the order of [`Tuning::blocking`].
 use super::LinearSpec;
 use super::feature_major::{TILE, TOKEN_PAD, remainders};
 use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
 use super::tuning::Tuning;
-use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, Cmp, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::{Blocking, Layout};
 
@@ -687,6 +687,10 @@ impl Rows<'_> {
                     let acc = step(b, &s[2..], Addr::new(s[0]), xr);
                     with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
                 };
+                let sets = tile.sets(lanes);
+                if let (true, Count::Runtime(n)) = (sets > 1, e.count) {
+                    return self.in_sets(b, sets, n, [e.values, e.idx], acc, &entry);
+                }
                 let rows_ahead = self.tuning.rows_ahead;
                 let (early, late) = self.ahead(b, e.count, height > 2 && rows_ahead > 0);
                 let state = unrolled(b, early, steps, with([e.values, e.idx], acc), &|b, s| {
@@ -726,6 +730,52 @@ impl Rows<'_> {
             }
         };
         state[2..].to_vec()
+    }
+
+    /// Entries dealt in turn to `sets` sums, which are added at the end: one alone would wait for its own last addition.
+    fn in_sets(
+        &self,
+        b: &mut Builder,
+        sets: usize,
+        count: Val,
+        [values, idx]: [Val; 2],
+        acc: Vec<Val>,
+        entry: &dyn Fn(&mut Builder, &[Val]) -> Vec<Val>,
+    ) -> Vec<Val> {
+        let size = acc.len();
+        let zero = b.vfloat(0.0);
+        let mut state = vec![values, idx];
+        state.extend(acc);
+        state.resize(2 + sets * size, zero);
+        let rounds = b.op(Op::Shr(count, sets.trailing_zeros() as u8));
+        let done = b.scale(rounds, sets as i64);
+        let rest = b.isub(count, done);
+        let state = b.repeat(rounds, &state, |b, _, s| {
+            let mut s = s.to_vec();
+            let ahead = self.tuning.weights_ahead;
+            if ahead > 0 {
+                b.prefetch(Addr::at(s[0], ahead));
+                b.prefetch(Addr::at(s[1], ahead));
+            }
+            for set in 0..sets {
+                let own = 2 + set * size..2 + (set + 1) * size;
+                let input: Vec<Val> = s[..2].iter().chain(&s[own.clone()]).copied().collect();
+                let out = entry(b, &input);
+                s[..2].copy_from_slice(&out[..2]);
+                s[own].copy_from_slice(&out[2..]);
+            }
+            s
+        });
+        let state = {
+            let last = b.repeat(rest, &state[..2 + size], |b, _, s| entry(b, s));
+            [&last[2..], &state[2 + size..]].concat()
+        };
+        (0..size)
+            .map(|i| {
+                let parts: Vec<Val> = state.iter().skip(i).step_by(size).copied().collect();
+                parts[1..].iter().fold(parts[0], |sum, p| b.fbin(FBin::Add, sum, *p))
+            })
+            .collect()
     }
 
     /// Cuts a number of entries into those that look ahead and the last ones, which have nothing ahead.

@@ -74,6 +74,15 @@ impl Tile {
         self.splats * self.vectors
     }
 
+    /// Sums for each accumulator over which the entries of a list are dealt, so that enough are in flight.
+    pub fn sets(self, lanes: usize) -> usize {
+        match self.size() {
+            1 | 2 if lanes >= WIDE => 4,
+            3 if lanes >= WIDE => 2,
+            _ => 1,
+        }
+    }
+
     /// Steps that one block of code may hold, a power of two. In CLIF code as many as do not spill: it is ordered by
     /// accumulator, so the held values of all steps of a block are live at once, and the streamed value of each. In wide
     /// code as many as make the cost of the loop small.

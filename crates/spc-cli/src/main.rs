@@ -12,7 +12,7 @@ use clap::{CommandFactory, Parser};
 use output::Output;
 use spc::Optimiser;
 use spc::driver::{
-    self, Bench, Budget, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Res, Session, Step, Verify,
+    self, Bench, Budget, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Permute, Res, Session, Step, Verify,
 };
 use std::path::Path;
 use std::process::ExitCode;
@@ -100,6 +100,10 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
                 out: out.clone(),
             };
             driver::step_file(s, file, &what)
+        }
+        Command::Permute { file, out, model, rounds, json, .. } => {
+            let what = Permute { out: out.clone(), model: model.clone(), json: *json, rounds: *rounds };
+            driver::permute_file(s, file, &what)
         }
         Command::Export { file, emit: ExportKind::Safetensors, out, model, .. } => {
             driver::export_file(s, file, model.as_deref(), out)

@@ -11,7 +11,7 @@ use spc_base::{Bug, Diagnostic, codes};
 use spc_io::{Safetensors, Stored, Values, WeightFile};
 use spc_sema::Model;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes the weight file of a model with the constraints applied: the same names, types, metadata and bytes, except that
 /// removed elements are exactly zero. The file is read back and checked.
@@ -25,17 +25,7 @@ pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &
             .help("leave `quantize` out, and quantise the file later")
             .into());
     }
-    let file = source.weight_file(s, model).ok_or_else(|| {
-        Diagnostic::error(codes::NO_FILE, format!("the model `{}` names no weight file", model.name))
-            .at(model.span, "declared here")
-            .help(format!("give it one with `--bind {}=FILE`", model.name))
-    })?;
-    for (input, what) in [(file.as_path(), "the weight file"), (path, "the program")] {
-        if s.world.same_file(input, out) {
-            let text = format!("`{}` is {what} itself: what is removed would be lost", out.display());
-            return Err(Diagnostic::error(codes::WRITE, text).help("choose another name with `-o`").into());
-        }
-    }
+    let file = weight_file_of(s, &source, model, path, out)?;
     let stored = bind::weights(s, &source, &WeightSet::default())?;
     let (weights, reports) = project(s, &source.module, &stored)?;
     let original = s.world.weights(&file)?;
@@ -67,7 +57,32 @@ pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &
     .into())
 }
 
-fn choose<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Model> {
+/// The weight file of a model that is to be written anew as `out`.
+///
+/// # Errors
+/// SP0401 where it names none, SP0409 where `out` is one of the inputs.
+pub(crate) fn weight_file_of(
+    s: &Session<'_>,
+    source: &Source,
+    model: &Model,
+    program: &Path,
+    out: &Path,
+) -> Res<PathBuf> {
+    let file = source.weight_file(s, model).ok_or_else(|| {
+        Diagnostic::error(codes::NO_FILE, format!("the model `{}` names no weight file", model.name))
+            .at(model.span, "declared here")
+            .help(format!("give it one with `--bind {}=FILE`", model.name))
+    })?;
+    for (input, what) in [(file.as_path(), "the weight file"), (program, "the program")] {
+        if s.world.same_file(input, out) {
+            let text = format!("`{}` is {what} itself: what is in it would be lost", out.display());
+            return Err(Diagnostic::error(codes::WRITE, text).help("choose another name with `-o`").into());
+        }
+    }
+    Ok(file)
+}
+
+pub(crate) fn choose<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Model> {
     let models = &source.module.models;
     let known: Vec<&str> = models.iter().map(|m| m.name.as_str()).collect();
     let wrong = |text: String| Failure::usage(listing(Diagnostic::error(codes::UNKNOWN_NAME, text), "model", &known));

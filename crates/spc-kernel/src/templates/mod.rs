@@ -14,6 +14,7 @@ mod nest;
 mod panel;
 mod reduce;
 mod rowblock;
+mod span;
 mod tile;
 mod tuning;
 

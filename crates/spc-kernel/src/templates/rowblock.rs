@@ -7,16 +7,20 @@
 //! block is P, V, R, 1 or 1 rows of `dense(P)`, `vx1(V)`, `bsr(R,C)`, `nm(N,M)`, `csr`.
 //!
 //! Order of loops: groups of tokens, groups of row blocks, blocks of inputs, row blocks, tiles of tokens, passes of a few
-//! rows, stored entries (see [`Tuning`]); in narrow code tiles of tokens, then row blocks. Every sum runs over its entries
+//! rows, stored entries (see [`Tuning`]); in narrow code groups of row blocks, then tiles of tokens. Every sum runs over its entries
 //! in storage order in one accumulator (few accumulators: in several, in turn), which lies in `y` between blocks of inputs. With several blocks of inputs the bias
 //! comes first in the sum, and `ptr`, `idx` and `values` are in the order of [`Tuning::blocking`].
 use super::LinearSpec;
-use super::feature_major::{TILE, TOKEN_PAD, remainders};
+use super::feature_major::{TILE, TOKEN_PAD};
+use super::span::{At, Feature, Ptrs, Span, few_rows, spans};
 use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
 use super::tuning::Tuning;
 use crate::ir::{Addr, Builder, Cmp, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::{Blocking, Layout};
+
+/// Weights of a group of row blocks of narrow code, in bytes.
+const GROUP_BYTES: usize = 256 << 10;
 
 /// Rows from which on asking for all activations first costs little.
 const WARM_ROWS: usize = 256;
@@ -55,45 +59,6 @@ pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, B
         r.wide(&mut b, x, y, np, lo, hi)?
     }
     b.finish()
-}
-
-/// Tiles of tokens that one pass over the weights computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    tiles: usize,
-    /// Tokens of each.
-    width: usize,
-    /// Tokens of a narrower last tile, or none.
-    tail: usize,
-}
-
-impl Span {
-    fn tokens(self) -> usize {
-        self.tiles * self.width + self.tail
-    }
-}
-
-/// Spans of wide code, largest first. A pattern that few rows share needs several tiles at once to have enough sums in
-/// flight. A narrower tile is the last of all, so what full groups of tokens leave never asks for one.
-fn spans(lanes: usize, spec: &LinearSpec<'_>) -> Vec<Span> {
-    let one = |width| Span { tiles: 1, width, tail: 0 };
-    let far = 4 * TILE * spec.cols.max(spec.rows) * 2 >= i32::MAX as usize;
-    let mut all = Vec::new();
-    if lanes == 16 && few_rows(spec) && !far {
-        all.push(Span { tiles: 3, width: TILE, tail: 0 });
-        for tiles in [2, 1] {
-            all.extend(remainders().map(|tail| Span { tiles, width: TILE, tail }));
-            all.push(Span { tiles, width: TILE, tail: 0 });
-        }
-    } else {
-        all.push(one(TILE));
-    }
-    all.into_iter().chain(remainders().map(one)).collect()
-}
-
-/// Whether one or two rows share a list of columns.
-pub(super) fn few_rows(spec: &LinearSpec<'_>) -> bool {
-    matches!(spec.layout, Layout::Csr | Layout::Vx1 { v: 1 | 2 })
 }
 
 /// Vectors that are computed at a time, of the `vectors` of a span; they divide them.
@@ -141,113 +106,8 @@ struct Rows<'a> {
 /// A multiply-add step: accumulators, address of the weights, the activations.
 type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Feature) -> Vec<Val>;
 
-/// One feature of the activations.
-#[derive(Clone, Copy)]
-struct Feature {
-    /// Pointer to it in the first tile.
-    at: Val,
-    /// 64 times its number, where there is a narrower last tile.
-    lines: Option<Val>,
-}
-
-/// Pointers into the first tile and into a narrower last one.
-#[derive(Clone, Copy)]
-struct Ptrs {
-    main: Val,
-    tail: Option<Val>,
-}
-
-/// Vectors of tokens that are computed together.
-#[derive(Clone, Copy)]
-struct At {
-    /// First token, feature 0.
-    x: Ptrs,
-    y: Ptrs,
-    /// Bytes from one feature to the next.
-    stride: Val,
-    /// The tiles that the vectors fill; nothing if they are part of a tile whose width only the call tells.
-    span: Option<Span>,
-    /// Those of one tile, or all of several.
-    vectors: usize,
-}
-
-impl At {
-    fn known_stride(self) -> Option<i64> {
-        self.span.map(|s| 4 * s.width as i64)
-    }
-
-    /// Tokens of the narrower last tile.
-    fn tail_width(self) -> usize {
-        self.span.map_or(0, |s| s.tail)
-    }
-
-    /// Bytes of `count` features.
-    fn features(self, b: &mut Builder, count: Val) -> Val {
-        match self.known_stride() {
-            Some(s) => b.scale(count, s),
-            None => b.imul(count, self.stride),
-        }
-    }
-
-    /// The same tokens `count` features on.
-    fn skip(self, b: &mut Builder, p: Val, count: usize) -> Val {
-        match self.known_stride().map(|s| i32::try_from(s * count as i64)) {
-            Some(Ok(bytes)) => b.ptr_off(p, bytes),
-            _ if count == 1 => b.ptr_add(p, self.stride),
-            _ => {
-                let bytes = b.scale(self.stride, count as i64);
-                b.ptr_add(p, bytes)
-            }
-        }
-    }
-
-    fn skip_both(self, b: &mut Builder, p: Ptrs, count: usize) -> Ptrs {
-        let tail = p.tail.map(|t| b.ptr_off(t, (4 * self.tail_width() * count) as i32));
-        Ptrs { main: self.skip(b, p.main, count), tail }
-    }
-
-    fn tiles(self) -> usize {
-        self.span.map_or(1, |s| s.tiles)
-    }
-
-    /// Vectors in tiles of the full width, and in each of them.
-    fn full(self, lanes: usize) -> (usize, usize) {
-        let full = self.vectors - self.tail_width() / lanes;
-        (full, full / self.tiles().max(1))
-    }
-
-    /// Bytes from the first token to vector `j` of the full tiles, in a value of `features` features.
-    fn offset(self, j: usize, lanes: usize, features: usize) -> i32 {
-        let token = j * lanes;
-        let Some(span) = self.span else { return 4 * token as i32 };
-        let (tile, within) = (token / span.width, token % span.width);
-        (4 * (tile * span.width * features + within)) as i32
-    }
-
-    /// Address of vector `j` of a feature of the activations.
-    fn activation(self, f: Feature, j: usize, lanes: usize, features: usize) -> Addr {
-        let (full, _) = self.full(lanes);
-        match (self.x.tail, f.lines) {
-            (Some(tail), Some(lines)) if j >= full => {
-                let scale = self.tail_width() / TOKEN_PAD;
-                Addr::indexed(tail, lines, scale as u8).plus((4 * lanes * (j - full)) as i32)
-            }
-            _ => Addr::at(f.at, self.offset(j, lanes, features)),
-        }
-    }
-
-    /// Address of vector `j` of row `i` of a tile of results; in wide code only.
-    fn result(self, y: Ptrs, i: usize, j: usize, lanes: usize, features: usize) -> Addr {
-        let (full, _) = self.full(lanes);
-        match y.tail {
-            Some(tail) if j >= full => Addr::at(tail, (4 * (i * self.tail_width() + (j - full) * lanes)) as i32),
-            _ => {
-                let stride = self.known_stride().unwrap_or(0) as usize;
-                Addr::at(y.main, (i * stride) as i32 + self.offset(j, lanes, features))
-            }
-        }
-    }
-}
+/// What happens to a tile: its results, bytes from one row to the next, vectors.
+type EachTile<'a> = &'a dyn Fn(&mut Builder, Val, Val, usize) -> Result<(), Bug>;
 
 /// The stored entries of a block: pointer to its values, to its indices, and how many.
 #[derive(Clone, Copy)]
@@ -279,10 +139,64 @@ struct Tokens {
 }
 
 impl Rows<'_> {
-    /// All tokens, tile by tile.
+    /// Groups of row blocks whose weights fit the second-level cache, tiles of tokens, parts of a tile, row blocks.
     fn narrow(&self, b: &mut Builder, x: Val, y: Val, np: Val, lo: Val, hi: Val) -> Result<(), Bug> {
+        let full = self.spec.rows / self.height;
+        let left = self.spec.rows % self.height;
+        let full_end = b.int(full as i64);
+        let block_bytes = (self.height * self.spec.cols * 4).max(1);
+        let group = b.int((GROUP_BYTES / block_bytes).max(1) as i64);
+        let (span, one) = (b.isub(hi, lo), b.int(1));
+        let padded = b.iadd(span, group);
+        let padded = b.isub(padded, one);
+        let groups = b.ibin(IBin::Div, padded, group);
+        let mut failed = Ok(());
+        b.repeat(groups, &[], |b, g, _| {
+            let skip = b.imul(g, group);
+            let from = b.iadd(lo, skip);
+            let to = b.iadd(from, group);
+            let to = b.ibin(IBin::Min, to, hi);
+            let whole = b.ibin(IBin::Min, to, full_end);
+            let blocks = b.isub(whole, from);
+            let partial = b.isub(to, full_end);
+            failed = self.tiles(b, x, y, np, |b, at| {
+                let mut r = Ok(());
+                let mut one = |b: &mut Builder, block: Val, rows: usize| {
+                    let entries = self.entries(b, block, None);
+                    let done = self.block(b, entries, block, rows, at, None);
+                    r = r.clone().and(done);
+                };
+                b.repeat(blocks, &[], |b, i, _| {
+                    let block = b.iadd(from, i);
+                    one(b, block, self.height);
+                    Vec::new()
+                });
+                if left > 0 {
+                    // `to` is at most one more than the number of full blocks.
+                    b.repeat(partial, &[], |b, _, _| {
+                        one(b, full_end, left);
+                        Vec::new()
+                    });
+                }
+                r
+            });
+            Vec::new()
+        });
+        failed
+    }
+
+    /// All tokens of narrow code, tile by tile and part by part.
+    fn tiles(
+        &self,
+        b: &mut Builder,
+        x: Val,
+        y: Val,
+        np: Val,
+        body: impl Fn(&mut Builder, At) -> Result<(), Bug>,
+    ) -> Result<(), Bug> {
         let lanes = b.lanes();
-        let (tile, padded) = (b.int(TILE as i64), b.int(TILE as i64 - 1));
+        let tile = b.int(TILE as i64);
+        let padded = b.int(TILE as i64 - 1);
         let padded = b.iadd(np, padded);
         let count = b.ibin(IBin::Div, padded, tile);
         let vectors = part(self.height, lanes, TOKEN_PAD / lanes);
@@ -293,12 +207,7 @@ impl Rows<'_> {
             let parts = b.op(Op::Shr(width, (vectors * lanes).trailing_zeros() as u8));
             let ptrs = |p| Ptrs { main: p, tail: None };
             let at = At { x: ptrs(s[0]), y: ptrs(s[1]), stride, span: None, vectors };
-            result = self.parts(b, Some(parts), at, &|b, at| {
-                self.row_blocks(b, lo, hi, &mut |b, block, rows| {
-                    let entries = self.entries(b, block, None);
-                    self.block(b, entries, block, rows, at, None)
-                })
-            });
+            result = self.parts(b, Some(parts), at, &body);
             let (xs, ys) = (b.int((4 * TILE * self.spec.cols) as i64), b.int((4 * TILE * self.spec.rows) as i64));
             vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys), b.isub(s[2], tile)]
         });
@@ -588,13 +497,7 @@ impl Rows<'_> {
     }
 
     /// The tiles of a span: their results, bytes from one row to the next, vectors.
-    fn each_tile(
-        &self,
-        b: &mut Builder,
-        y: Ptrs,
-        at: At,
-        body: &dyn Fn(&mut Builder, Val, Val, usize) -> Result<(), Bug>,
-    ) -> Result<(), Bug> {
+    fn each_tile(&self, b: &mut Builder, y: Ptrs, at: At, body: EachTile<'_>) -> Result<(), Bug> {
         let lanes = b.lanes();
         let (_, per_tile) = at.full(lanes);
         for t in 0..at.tiles() {

@@ -1,7 +1,7 @@
 //! How a feature-major kernel orders its work: what it keeps in which cache, and what it asks for ahead of its use.
 use super::LinearSpec;
 use super::feature_major::TILE;
-use super::rowblock::few_rows;
+use super::span::few_rows;
 use super::tile::WIDE;
 use spc_formats::{Blocking, Layout};
 

@@ -2,6 +2,10 @@
 //!
 //! Each cell interleaves calls of the kernel with calls of the limiting loop (multiply-adds on registers, or reads of
 //! memory) and prints the median and the best decile of the paired ratios.
+//!
+//! A word is an instruction set or a part of a cell's name. Options: `--n=` tokens, `--zeros=` per cent, `--o=` and `--cols=`
+//! sizes, `--reps=` calls per time, and the order of loops: `--k=` inputs of a block (0 for none), `--rows=` row blocks of a
+//! group, `--tokens=` of a group, `--weights=` bytes and `--ahead=` entries asked for ahead.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
 use spc_formats::Blocking;

@@ -745,6 +745,43 @@ fn the_library_can_be_read() {
     refused(dir.path(), &["std", "nm"], 2, "SP0101");
 }
 
+/// Weights and activations of 8 bits: the plan stores integers, the compiled program agrees with the interpreter, and the
+/// exported file holds integers and scales whose products are the rounded weights.
+#[test]
+fn quantised_linears_are_integers_from_plan_to_file() {
+    let text = NET.to_string()
+        + "quantize ints: net.w1 to int8(per: tile(in: all), inputs: int8)\nquantize narrow: net.w2 to bf16\n";
+    let dir = folder(&text, &file(&weights()));
+    let r = ok(spc(dir.path(), ["verify", "net.sp"]));
+    assert!(r.stdout.contains("2 linears within the bound"), "{}", r.stdout);
+    let r = ok(spc(dir.path(), ["explain", "net.sp"]));
+    let line = "quantize ints: to int8 net.w1 (a scale per 1 x 16), inputs of their products to int8";
+    assert!(r.stdout.lines().any(|l| l == line), "{}", r.stdout);
+    assert!(r.stdout.contains("i8(16)") && r.stdout.contains("i8(32)"), "{}", r.stdout);
+    ok(spc(dir.path(), ["compile", "net.sp", "-o", "out"]));
+    ok(spc(dir.path(), ["verify", "out"]));
+
+    ok(spc(dir.path(), ["export", "net.sp", "-o", "q.safetensors"]));
+    let data = std::fs::read(dir.path().join("q.safetensors")).unwrap();
+    let out = safetensors::SafeTensors::deserialize(&data).unwrap();
+    let (w, s) = (out.tensor("w1").unwrap(), out.tensor("w1.scale").unwrap());
+    assert_eq!((w.dtype(), s.dtype()), (safetensors::Dtype::I8, safetensors::Dtype::F32));
+    let (rows, cols) = (w.shape()[0], w.shape()[1]);
+    assert_eq!(s.shape(), [rows, 1]);
+    let old = floats(&weights()["w1"].2);
+    let scales = floats(s.data());
+    for (i, code) in w.data().iter().enumerate() {
+        let value = f32::from(*code as i8) * scales[i / cols];
+        let row = &old[i / cols * cols..][..cols];
+        let kept = w.data()[i / cols * cols..][..cols].iter().zip(row).filter(|(c, _)| **c != 0);
+        let most = kept.map(|(_, v)| v.abs()).fold(0.0f32, f32::max);
+        // Absent, or within half a step of the original.
+        assert!(*code == 0 || (value - old[i]).abs() <= 0.51 * most / 127.0, "{i}: {value} for {}", old[i]);
+    }
+    assert!(w.data().iter().any(|c| *c == 127 || *c == 129));
+    assert_eq!(out.tensor("w2").unwrap().dtype(), safetensors::Dtype::BF16);
+}
+
 #[test]
 fn explain_says_what_is_quantised() {
     let text =

@@ -59,9 +59,9 @@ fn start(tokens: u64) -> Graph {
     g
 }
 
-/// Dense kernels read and write token-major, all others feature-major.
+/// Dense kernels and those of integers read and write token-major, all others feature-major.
 fn own_act(layout: Layout) -> Act {
-    if matches!(layout, Layout::Dense { .. }) { Act::Rm } else { Act::Fm }
+    if matches!(layout, Layout::Dense { .. }) || layout.needs_integers() { Act::Rm } else { Act::Fm }
 }
 
 impl Alone {
@@ -84,9 +84,12 @@ impl Alone {
         if layer.bias {
             operands.push(g.add(Op::Input { name: "b".into(), ty: Type::new(DType::F32, vec![o]) }, &[])?);
         }
+        let layout = packed.layout();
+        if layout.needs_integers() {
+            operands[0] = g.add(Op::Round { last: 1 }, &[xs])?;
+        }
         let y = g.add(Op::Linear { bias: layer.bias, act: layer.act.clone() }, &operands)?;
         g.outputs.push(("y".into(), y));
-        let layout = packed.layout();
         let mut plan = Plan::all_dense(&g, "cpu", &layout.to_string())?;
         if act.unwrap_or(own_act(layout)) == Act::Fm {
             for l in &mut plan.linears {

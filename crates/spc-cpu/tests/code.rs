@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use spc_cpu::{Isa, assembly, clif_text, machine_code};
 use spc_kernel::ir::parse;
-use spc_kernel::templates::{LinearSpec, Tuning, panel, rowblock, rowblock_tuned};
+use spc_kernel::templates::{LinearSpec, Tuning, blocks8, panel, rowblock, rowblock_tuned};
 
 #[test]
 fn clif_text_is_the_same_everywhere() {
@@ -88,13 +88,18 @@ fn wide_linear_kernels_keep_everything_in_registers() {
             "dense(32)",
             "dense(64)",
             &dense,
+            "i8(16)",
+            "i8(32)",
         ]) {
             let layout = text.parse().unwrap();
             let spec = LinearSpec { layout, rows: 132, cols: 96, bias: true, act: None, lanes };
-            let large = LinearSpec { rows: 4092, cols: 8000, ..spec };
-            let mut kernels = vec![rowblock(&spec).unwrap()];
-            kernels.push(rowblock_tuned(&large, Tuning::of(&large, 1)).unwrap());
-            kernels.push(rowblock_tuned(&large, Tuning::of(&large, 1000)).unwrap());
+            let mut kernels =
+                if text.starts_with("i8") { vec![blocks8(&spec).unwrap()] } else { vec![rowblock(&spec).unwrap()] };
+            if !text.starts_with("i8") {
+                let large = LinearSpec { rows: 4092, cols: 8000, ..spec };
+                kernels.push(rowblock_tuned(&large, Tuning::of(&large, 1)).unwrap());
+                kernels.push(rowblock_tuned(&large, Tuning::of(&large, 1000)).unwrap());
+            }
             if text.starts_with("dense") {
                 kernels.push(panel(&spec).unwrap());
             }

@@ -3,7 +3,7 @@
 use spc_cpu::{AlignedBuf, Pool, Split, compile};
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::random::Rng;
-use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped};
+use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped, rounded_linear, rounding};
 
 /// The result buffer after running the compiled kernel on a pool.
 fn compiled(case: &Case, pool: &Pool) -> Vec<u8> {
@@ -70,11 +70,18 @@ fn pointwise() {
 }
 
 #[test]
-fn gathers_and_conversions() {
+fn gathers_conversions_and_integers() {
     let (mut rng, pools) = (Rng::new(14), pools());
     for _ in 0..80 {
         let lanes = [1, 4][rng.below(2)];
         check(&gathered(&mut rng, lanes).unwrap(), &pools);
+        check(&rounding(&mut rng, 4).unwrap().0, &pools);
+        // One in four: the interpreter takes its time.
+        if rng.below(4) == 0
+            && let Some(case) = rounded_linear(&mut rng, 4).unwrap()
+        {
+            check(&case, &pools);
+        }
         check(&converted(&mut rng).unwrap(), &pools);
     }
 }

@@ -4,7 +4,7 @@
 use spc_cpu::{AlignedBuf, Isa, JitModule, Pool, Split, compile_wide};
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::random::{self, Rng};
-use spc_kernel::templates::cases::{Case, contract, gathered, linear, mapped};
+use spc_kernel::templates::cases::{Case, contract, gathered, linear, mapped, rounded_linear, rounding};
 
 /// The wide instruction sets of this machine.
 fn isas() -> Vec<Isa> {
@@ -93,6 +93,21 @@ fn every(seed: u64, count: usize, make: impl Fn(&mut Rng, usize, usize) -> Optio
 #[test]
 fn linears() {
     every(21, 200, |rng, lanes, i| linear(rng, lanes, i % 3 > 0).unwrap());
+}
+
+#[test]
+fn linears_of_integers() {
+    every(25, 60, |rng, lanes, _| rounded_linear(rng, lanes).unwrap());
+}
+
+#[test]
+fn rounded_tokens() {
+    every(26, 40, |rng, lanes, _| {
+        let (case, _) = rounding(rng, lanes).unwrap();
+        // Scales one time, integers the other.
+        let output = if rng.below(2) == 0 { case.output } else { 1 };
+        Some(Case { output, ..case })
+    });
 }
 
 #[test]

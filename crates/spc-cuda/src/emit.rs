@@ -301,6 +301,8 @@ fn arrays(layout: Layout) -> &'static str {
         Layout::Vx1 { .. } => "ptr[ceil(O/R)+1], idx[count] = column, values[count][R]",
         Layout::Bsr { .. } => "ptr[ceil(O/R)+1], idx[count] = first column, values[count][C][R]",
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
+        // Refused by `Shape::new`.
+        Layout::I8 { .. } => "",
         Layout::Csr => "ptr[O+1], idx[count] = column, values[count]",
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn reason(op: &Op) -> Option<&'static str> {
         Op::Broadcast { .. } => Some("broadcasts that are not fused have no CUDA kernel yet"),
         Op::Iota { .. } | Op::Size { .. } => Some("index vectors and sizes are made on the host"),
         Op::Concat { .. } | Op::Window { .. } => Some("joined and shifted values have no CUDA kernel yet"),
+        Op::Round { .. } => Some("rounded activations have no CUDA kernel yet"),
         Op::Top(_) | Op::Rank { .. } => Some("choices among run-time values have no CUDA kernel yet"),
     }
 }

@@ -19,6 +19,9 @@ pub const DEFAULT_CANDIDATES: &[Layout] = &[
     Layout::Csr,
 ];
 
+/// To be tried for a matrix that is quantised and read with activations that are rounded to 8 bits.
+pub const QUANTIZED_CANDIDATES: &[Layout] = &[Layout::I8 { r: 32 }, Layout::I8 { r: 16 }];
+
 /// Cost facts or refusal of every default layout, then of each of `extra` (those that a declared constraint suggests)
 /// that is not among them. The order is that of the two lists.
 ///

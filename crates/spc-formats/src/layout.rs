@@ -1,5 +1,6 @@
 //! The names of the storage layouts and their text form.
 use crate::Refusal;
+use crate::blocks8::Blocks8;
 use crate::bsr::Bsr;
 use crate::csr::Csr;
 use crate::dense::Dense;
@@ -21,6 +22,8 @@ pub enum Layout {
     Bsr { r: u32, c: u32 },
     /// At most `n` present weights in each group of `m` consecutive columns of a row.
     Nm { n: u32, m: u32 },
+    /// Blocks of `r` rows by 4 columns, codes of 8 bits with one scale a row, for activations of 8 bits.
+    I8 { r: u32 },
     /// One list of columns for each row.
     Csr,
 }
@@ -47,6 +50,7 @@ impl Layout {
             Layout::Vx1 { .. } => "vx1",
             Layout::Bsr { .. } => "bsr",
             Layout::Nm { .. } => "nm",
+            Layout::I8 { .. } => "i8",
             Layout::Csr => "csr",
         }
     }
@@ -56,7 +60,12 @@ impl Layout {
         self.with(|f| f.schema())
     }
 
-    /// Whether the parameters are usable: each in `1..=256`, and `n <= m`.
+    /// True if the kernels of this layout read activations that are rounded to 8 bits a token.
+    pub fn needs_integers(&self) -> bool {
+        matches!(self, Layout::I8 { .. })
+    }
+
+    /// Whether the parameters are usable: each in `1..=256`, `n <= m`, and `r` of `i8` a multiple of 16.
     pub fn check(&self) -> Result<(), Refusal> {
         let ok = |x: u32| (1..=MAX_PARAMETER).contains(&x);
         let fine = match *self {
@@ -64,6 +73,7 @@ impl Layout {
             Layout::Vx1 { v } => ok(v),
             Layout::Bsr { r, c } => ok(r) && ok(c),
             Layout::Nm { n, m } => ok(n) && ok(m) && n <= m,
+            Layout::I8 { r } => ok(r) && r.is_multiple_of(16),
             Layout::Csr => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
@@ -77,6 +87,7 @@ impl Layout {
             Layout::Vx1 { v } => f(&Vx1 { v: size(v) }),
             Layout::Bsr { r, c } => f(&Bsr { r: size(r), c: size(c) }),
             Layout::Nm { n, m } => f(&Nm { n: size(n), m: size(m) }),
+            Layout::I8 { r } => f(&Blocks8 { r: size(r) }),
             Layout::Csr => f(&Csr),
         }
     }
@@ -89,6 +100,7 @@ impl fmt::Display for Layout {
             Layout::Vx1 { v } => write!(f, "vx1({v})"),
             Layout::Bsr { r, c } => write!(f, "bsr({r},{c})"),
             Layout::Nm { n, m } => write!(f, "nm({n},{m})"),
+            Layout::I8 { r } => write!(f, "i8({r})"),
             Layout::Csr => f.write_str("csr"),
         }
     }
@@ -113,6 +125,7 @@ impl FromStr for Layout {
             ("vx1", [v]) => Layout::Vx1 { v: *v },
             ("bsr", [r, c]) => Layout::Bsr { r: *r, c: *c },
             ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
+            ("i8", [r]) => Layout::I8 { r: *r },
             ("csr", []) if !text.contains('(') => Layout::Csr,
             _ => return Err(bad()),
         };

@@ -12,6 +12,7 @@
 //! vx1(V)    ptr u32[nb+1], idx u32[n] (column), values f32[n][V]; nb = ceil(O/V), last block padded with zeros
 //! bsr(R,C)  ptr u32[nb+1], idx u32[n] (first column), values f32[n][C][R]; a partial last block column starts at K-C
 //! nm(N,M)   idx u8[O][G][N] (position inside the group), values f32[O][G][N]; G = ceil(K/M)
+//! i8(R)     ptr u32[nb+1], idx u32[n] (4 inputs each), codes i8[n][R][4], start i32[nb*R], scale f32[nb*R]
 //! csr       ptr u32[O+1], idx u32[nnz], values f32[nnz]
 //! ```
 //!
@@ -19,12 +20,14 @@
 //! with which a kernel may be fed. Nothing here panics or overflows on any input.
 
 mod blocking;
+mod blocks8;
 mod bsr;
 mod candidates;
 mod csr;
 mod dense;
 mod facts;
 mod format;
+mod grid;
 mod layout;
 mod nm;
 mod packed;
@@ -32,8 +35,9 @@ mod pattern;
 mod vx1;
 
 pub use blocking::Blocking;
-pub use candidates::{DEFAULT_CANDIDATES, candidates};
+pub use candidates::{DEFAULT_CANDIDATES, QUANTIZED_CANDIDATES, candidates};
 pub use facts::CostFacts;
+pub use grid::Grid;
 pub use layout::{ArrayKind, Layout};
 pub use packed::{Array, Packed, Validated, pack, validate};
 pub use pattern::Pattern;

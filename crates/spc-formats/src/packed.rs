@@ -63,6 +63,10 @@ impl Packed {
         if let Some(Array::F32(a)) = self.array("values") { a } else { &[] }
     }
 
+    pub(crate) fn floats(&self, name: &str) -> &[f32] {
+        if let Some(Array::F32(a)) = self.array(name) { a } else { &[] }
+    }
+
     pub(crate) fn words(&self, name: &str) -> &[u32] {
         if let Some(Array::U32(a)) = self.array(name) { a } else { &[] }
     }

@@ -1,8 +1,8 @@
 //! Where a matrix is present: one bit an element.
 use crate::format::present;
-use crate::{CostFacts, Layout, Refusal};
+use crate::{CostFacts, Grid, Layout, Refusal};
 
-/// Bitmap of present weights, rows padded to whole 64-bit words. Unused bits are zero.
+/// Bitmap of present weights, rows padded to whole 64-bit words (unused bits are zero), and their grid if they have one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     rows: usize,
@@ -10,6 +10,7 @@ pub struct Pattern {
     words: usize,
     bits: Vec<u64>,
     present: u64,
+    grid: Option<Grid>,
 }
 
 impl Pattern {
@@ -39,7 +40,7 @@ impl Pattern {
                 }
             }
         }
-        Ok(Pattern { rows, cols, words, bits, present: count })
+        Ok(Pattern { rows, cols, words, bits, present: count, grid: Grid::find(cols, weights) })
     }
 
     pub fn rows(&self) -> usize {
@@ -53,6 +54,11 @@ impl Pattern {
     /// Number of present weights.
     pub fn present(&self) -> u64 {
         self.present
+    }
+
+    /// The scales of which all weights are whole multiples, if there are any.
+    pub fn grid(&self) -> Option<&Grid> {
+        self.grid.as_ref()
     }
 
     /// Cost facts in `layout`.

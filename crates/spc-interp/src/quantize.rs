@@ -1,4 +1,5 @@
 //! Rounding of weights to the values that a stored form can hold.
+use crate::Real;
 use spc_base::Bug;
 
 /// Rounds to whole multiples of a scale, tile by tile: the scale of a tile is its largest absolute value divided by
@@ -36,6 +37,31 @@ pub fn quantize_int(values: &mut [f32], shape: &[u64], tile: &[u64], bits: u32) 
         }
     }
     Ok(())
+}
+
+/// [`spc_ir::Op::Round`]: rounds to 8 bits, in f32 whatever the values are computed in, all values of the `last` dimensions
+/// with one scale.
+pub(crate) fn round_activations<R: Real>(x: &[R], shape: &[usize], last: usize) -> Result<Vec<R>, Bug> {
+    let split = shape.len().checked_sub(last).ok_or_else(|| Bug::new("rounded dimensions are out of range"))?;
+    let size = shape[split..].iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    let size = size.ok_or_else(|| Bug::new("a shape overflows"))?.max(1);
+    let mut out = Vec::with_capacity(x.len());
+    for values in x.chunks(size) {
+        let values: Vec<f32> = values.iter().map(|v| v.to_f64() as f32).collect();
+        let nan = values.iter().any(|v| v.is_nan());
+        let most = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let scale = if nan { f32::NAN } else { most / 127.0 };
+        for v in values {
+            out.push(R::from_f64(if scale.is_nan() || scale.is_infinite() {
+                f64::NAN
+            } else if scale < f32::MIN_POSITIVE {
+                0.0
+            } else {
+                f64::from((v * (127.0 / most)).round_ties_even()) * f64::from(scale)
+            }));
+        }
+    }
+    Ok(out)
 }
 
 /// Rounds to bf16: the upper half of the bits, to nearest, ties to even. Values are finite.
@@ -83,6 +109,20 @@ mod tests {
         assert_eq!(tiny, [1e-44, 0.0]);
         assert!(quantize_int(&mut v, &[5], &[4], 4).is_err());
         assert!(quantize_int(&mut v, &[6], &[0], 4).is_err());
+    }
+
+    #[test]
+    fn activations_share_a_scale_over_the_last_dimensions() {
+        let x = [127.0f64, 1.5, -2.5, 0.0, 254.0, 3.0, -1.0, 1.0];
+        assert_eq!(round_activations(&x, &[2, 4], 1).unwrap(), [127.0, 2.0, -2.0, 0.0, 254.0, 4.0, 0.0, 0.0]);
+        assert_eq!(round_activations(&x, &[1, 2, 4], 2).unwrap(), [128.0, 2.0, -2.0, 0.0, 254.0, 4.0, 0.0, 0.0]);
+        let special = [f64::INFINITY, 1.0, f64::NAN, 1.0, 1e-40, 1e-41];
+        let y = round_activations(&special, &[3, 2], 1).unwrap();
+        assert!(y[..4].iter().all(|v| v.is_nan()) && y[4..] == [0.0, 0.0], "{y:?}");
+        // Rounding again changes nothing but the last place of the scale.
+        let once = round_activations(&[0.3f32, -0.1234, 0.2999], &[3], 1).unwrap();
+        let twice = round_activations(&once, &[3], 1).unwrap();
+        assert!(once.iter().zip(&twice).all(|(a, b)| (a - b).abs() <= 1e-7));
     }
 
     #[test]

@@ -3,6 +3,7 @@ use crate::bind::check_inputs;
 use crate::map::{Elements, Operand, broadcast, map};
 use crate::ops::{array, elements, gather, iota, reduce, reshape, transpose};
 use crate::product::{Matrix, Side, activate, contract, linear};
+use crate::quantize::round_activations;
 use crate::top::{rank, top};
 use crate::window::{concat, window};
 use crate::{Real, RunError, Value, Weights};
@@ -282,6 +283,7 @@ fn node<'a, R: Real>(
             top(t, &slot(0)?.operand()?, among)?
         }
         Op::Rank { dims, name } => rank(dims, name, &slot(0)?.operand()?)?,
+        Op::Round { last } => Value::F(array(&shape, round_activations(&slot(0)?.floats()?, &shape, *last as usize)?)?),
         Op::Gather { dim } => {
             let ids = match slot(1)?.operand()?.elements {
                 Elements::I(ids) => ids,

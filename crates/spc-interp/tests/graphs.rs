@@ -348,6 +348,14 @@ impl Definition<'_> {
                 same(y, p, x[0], &[&p[..d], &[at as usize], &p[d + into.len()..]].concat())
             }),
             Op::Size { dim } => matches!(y, Value::I(v) if v[[]] as u64 == dim.size.bind(self.syms).unwrap()),
+            // Checked by its own test in `quantize.rs`: the value does not grow, and is within half a step.
+            Op::Round { last } => every(&|p| {
+                let (xs, y) = (x[0].floats().unwrap(), y.floats().unwrap());
+                let split = p.len() - *last as usize;
+                let row = xs.indexed_iter().filter(|(q, _)| (0..split).all(|d| q[d] == p[d]));
+                let most = row.map(|(_, v)| v.abs()).fold(0.0f64, f64::max);
+                (y[p] - xs[p]).abs() <= most / 127.0 * 0.5001
+            }),
             Op::Rank { dims, .. } => every(&|p| {
                 let before = scope(dims, x[0].shape(), p).into_iter().filter(|q| goes_first(x[0], q, p)).count();
                 matches!(y, Value::I(v) if v[p] as usize == before)

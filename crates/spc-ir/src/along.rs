@@ -131,6 +131,7 @@ fn step(g: &Graph, id: NodeId, slot: u32, dim: u32) -> Result<Step, Bug> {
             if dim + 1 == rank { Step::Summed } else { Step::Passes(dim) }
         }
         Op::Top(t) if !t.dims.contains(&dim) => Step::Passes(dim),
+        Op::Round { last } if (dim + last) < g.ty(id)?.rank() as u32 => Step::Passes(dim),
         Op::Rank { dims, .. } if !dims.contains(&dim) => Step::Passes(dim),
         _ => Step::Ends,
     })

@@ -186,6 +186,16 @@ impl Graph {
         self
     }
 
+    /// Operand `slot` of `node` becomes `new`, which has the same sizes.
+    pub(crate) fn set_operand(&mut self, node: NodeId, slot: usize, new: NodeId) -> Result<(), Bug> {
+        let edges = self.g.edges_directed(node.index(), Direction::Incoming);
+        let edge = edges.map(|e| (e.id(), *e.weight())).find(|(_, s)| *s as usize == slot);
+        let (edge, weight) = edge.ok_or_else(|| Bug::new(format!("{node} has no operand {slot}")))?;
+        self.g.remove_edge(edge);
+        self.g.add_edge(new.index(), node.index(), weight);
+        Ok(())
+    }
+
     /// Makes every reader of `old` (and every output that is `old`) read `new` instead.
     pub(crate) fn redirect(&mut self, old: NodeId, new: NodeId) {
         self.redirect_but(old, new, None);

@@ -143,6 +143,14 @@ pub fn infer(op: &Op, args: &[&Type]) -> Result<Type, String> {
             ascending(args[0], dims)?;
             Ok(Type::new(DType::I32, args[0].dims.clone()))
         }
+        Op::Round { last } => {
+            arity(op, args.len(), 1)?;
+            want_f32(op, args[0])?;
+            if *last == 0 || *last as usize > args[0].rank() {
+                return Err(format!("{last} dimensions of {} cannot be rounded together", args[0].rank()));
+            }
+            Ok(args[0].clone())
+        }
         Op::Linear { bias, act } => linear(op, args, *bias, act.as_ref()),
     }
 }

@@ -18,6 +18,7 @@ mod op;
 pub mod passes;
 mod patch;
 mod plan;
+mod round;
 mod select;
 mod text;
 mod ty;

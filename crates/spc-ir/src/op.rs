@@ -103,6 +103,10 @@ pub enum Op {
     /// Place of each element in the order of [`Top`] over `dims` (0 is the best), as i32. NaN is an error of the call that
     /// names `name`.
     Rank { dims: Vec<u32>, name: String },
+    /// Rounds an f32 value to 8 bits over its last `last` dimensions, which share a scale: with m the largest absolute value
+    /// (NaN if any is), in f32, the scale is `m / 127` and a value becomes `nearest(x * (127 / m)) * scale`, ties to even. A
+    /// scale below the normal range gives zeros; one that is not finite makes all of them NaN.
+    Round { last: u32 },
     /// Operands `(x [.., K], w [O, K])` and, with `bias`, `b [O]`: `y[.., o] = act(sum_k w[o, k] * x[.., k] + b[o])`.
     /// `act` has one argument. Made by passes from `Contract`.
     Linear { bias: bool, act: Option<ScalarExpr> },
@@ -129,6 +133,7 @@ impl Op {
             Op::Size { .. } => "size",
             Op::Top(_) => "top",
             Op::Rank { .. } => "rank",
+            Op::Round { .. } => "round",
             Op::Linear { .. } => "linear",
         }
     }

@@ -69,6 +69,7 @@ impl Graph {
                 quote(&t.name)
             ),
             Op::Rank { dims, name } => format!("rank [{}] {}", list(dims, " "), quote(name)),
+            Op::Round { last } => format!("round {last}"),
             Op::Linear { bias, act } => {
                 let act = act.as_ref().map(|e| format!(" act {e}")).unwrap_or_default();
                 format!("linear{}{act}", if *bias { " bias" } else { "" })
@@ -349,6 +350,7 @@ fn parse_op(g: &Graph, w: &[String], ty: &Type) -> Result<Op, String> {
             offset: number(get(6)?)?,
         },
         "top" => Op::Top(parse_top(w)?),
+        "round" => Op::Round { last: number(get(1)?)? },
         "rank" => Op::Rank { dims: numbers(get(1)?)?, name: unquote(get(2)?)? },
         "map" => {
             let at = w.get(3..).ok_or("positions expected")?.iter().map(|p| numbers(p)).collect::<Result<_, _>>()?;

@@ -130,6 +130,34 @@ pub fn f16_to_f32(bits: u16) -> f32 {
     f32::from_bits(value.to_bits() | sign)
 }
 
+/// How a token of activations is rounded to 8 bits: `integer * scale` for each value.
+///
+/// With m the largest absolute value (NaN if any is), the scale is `m / 127` and a value's integer the nearest to
+/// `x * (127 / m)`, ties to even. A scale below the normal range of f32 is 0 with integers 0; one that is not finite makes
+/// every product NaN.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundedToken {
+    pub scale: f32,
+    inverse: f32,
+}
+
+impl RoundedToken {
+    pub fn of(values: impl Iterator<Item = f32>) -> RoundedToken {
+        let most = values.fold(0.0, |m, v| maximum(m, v.abs()));
+        let scale = most / 127.0;
+        if scale >= f32::MIN_POSITIVE {
+            RoundedToken { scale, inverse: 127.0 / most }
+        } else {
+            RoundedToken { scale: scale * 0.0, inverse: 0.0 }
+        }
+    }
+
+    /// In `-127..=127`.
+    pub fn integer(&self, x: f32) -> i32 {
+        (x * self.inverse).round_ties_even() as i32
+    }
+}
+
 /// IEEE 754 `maximum`: NaN if either is NaN, and +0 is greater than -0.
 pub fn maximum(a: f32, b: f32) -> f32 {
     if a.is_nan() || b.is_nan() {

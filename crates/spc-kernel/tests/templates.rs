@@ -3,7 +3,7 @@
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::parse;
 use spc_kernel::ir::random::Rng;
-use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped};
+use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped, rounded_linear, rounding};
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect()
@@ -63,6 +63,35 @@ fn linears_of_special_values() {
         let lanes = [1, 4, 4, 16][rng.below(4)];
         if let Some(case) = linear(&mut rng, lanes, false).unwrap() {
             check(&case, &mut rng);
+        }
+    }
+}
+
+#[test]
+fn linears_of_integers_are_exact_up_to_scaling() {
+    let mut rng = Rng::new(7);
+    let mut ran = 0;
+    for _ in 0..150 {
+        let lanes = [4, 8, 16][rng.below(3)];
+        if let Some(case) = rounded_linear(&mut rng, lanes).unwrap() {
+            check(&case, &mut rng);
+            ran += 1;
+        }
+    }
+    assert!(ran > 120, "only {ran} cases");
+}
+
+#[test]
+fn tokens_are_rounded_as_documented() {
+    let mut rng = Rng::new(8);
+    for _ in 0..100 {
+        let lanes = [4, 8, 16][rng.below(3)];
+        let (case, integers) = rounding(&mut rng, lanes).unwrap();
+        check(&case, &mut rng);
+        let mut buffers = case.buffers.clone();
+        run(&case.kernel, &case.args, &mut buffers).unwrap();
+        for (at, want) in integers {
+            assert_eq!(buffers[1][at], want, "{} byte {at}", case.kernel.name);
         }
     }
 }

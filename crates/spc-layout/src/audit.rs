@@ -39,7 +39,8 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
                 let at = model.layouts.iter().position(|x| *x == layout);
                 let facts = at.and_then(|i| l.facts(i as u32)).ok_or_else(|| format!("{node} cannot be {layout}"))?;
                 let dense = matches!(layout, Layout::Dense { .. });
-                if p.x != p.y || (!dense && p.x != Act::Fm) {
+                let only = if layout.needs_integers() { Act::Rm } else { Act::Fm };
+                if p.x != p.y || (!dense && p.x != only) {
                     return Err(format!("{node}: no kernel of {layout} reads {:?} and writes {:?}", p.x, p.y));
                 }
                 has(l.x, p.x)?;

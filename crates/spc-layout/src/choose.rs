@@ -148,6 +148,7 @@ fn kernel_rule(model: &Model<'_>, layout: u32, l: In) -> &'static str {
         ("vx1", _) => "k-vx1",
         ("bsr", _) => "k-bsr",
         ("nm", _) => "k-nm",
+        ("i8", _) => "k-i8",
         _ => "k-csr",
     };
     rule(name).map_or("", |r| r.name)

@@ -75,6 +75,7 @@ impl Prices<'_> {
             (Layout::Bsr { .. }, _) => self.table.bsr,
             (Layout::Nm { .. }, _) => self.table.nm,
             (Layout::Csr, _) => self.table.csr,
+            (Layout::I8 { .. }, _) => self.table.i8,
         }
     }
 

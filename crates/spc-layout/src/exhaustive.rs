@@ -29,7 +29,11 @@ fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool
             match &value.kind {
                 Kind::Linear(l) => {
                     for (layout, facts) in l.layouts.iter().filter(|(l, _)| !dense_only || model.is_dense(*l)) {
-                        let acts: &[Act] = if model.is_dense(*layout) { &[Act::Rm, Act::Fm] } else { &[Act::Fm] };
+                        let acts: &[Act] = match model.layouts[*layout as usize] {
+                            spc_formats::Layout::Dense { .. } => &[Act::Rm, Act::Fm],
+                            l if l.needs_integers() => &[Act::Rm],
+                            _ => &[Act::Fm],
+                        };
                         for act in acts {
                             for epilogue in [None, fused_by(v)] {
                                 let node = epilogue.map(|m| model.node(m).unwrap());

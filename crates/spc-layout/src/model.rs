@@ -157,7 +157,11 @@ impl<'a> Model<'a> {
             return Err(Bug::new(format!("the facts about weight {name} are of another shape")));
         }
         let mut layouts = Vec::new();
+        let rounded = self.graph.rounded(*x)?.is_some();
         for (layout, result) in &f.candidates {
+            if layout.needs_integers() && !rounded {
+                continue;
+            }
             if let Ok(facts) = result {
                 layouts.push((self.layout(*layout), *facts));
             }

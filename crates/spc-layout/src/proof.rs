@@ -86,6 +86,17 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         n.facts.values_mut().for_each(|f| f.candidates.retain(|(l, _)| !without.contains(&l.kind())));
         n
     };
+    // A quantised matrix, read with rounded activations or with plain ones.
+    let rounded = |round: bool| {
+        let mut n = Net::new();
+        let w = n.weight(Zeros::None);
+        let values: Vec<f32> = (0..32 * 32).map(|i| 127.0 - (i % 32) as f32).collect();
+        let extra = [spc_formats::Layout::I8 { r: 16 }];
+        n.facts.insert("w0".into(), crate::WeightFacts::of(32, 32, &values, &extra).unwrap());
+        let x = if round { n.g.add(Op::Round { last: 1 }, &[n.x]).unwrap() } else { n.x };
+        let y = n.g.add(Op::Linear { bias: false, act: None }, &[x, w]).unwrap();
+        n.output(y)
+    };
     let empty_list = || {
         let n = relu();
         let mut g = spc_ir::Graph::new("nothing");
@@ -105,6 +116,7 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         ("k-bsr", linear(Zeros::Vectors), unused(Zeros::Vectors, &["bsr"])),
         ("k-nm", linear(Zeros::TwoOfFour), linear(Zeros::None)),
         ("k-csr", linear(Zeros::Loose), unused(Zeros::Loose, &["csr"])),
+        ("k-i8", rounded(true), rounded(false)),
         ("k-map", relu(), broadcast()),
         // Every graph ends in an operator that reads its outputs, and lists end in nil.
         ("k-op", relu(), Net { facts: BTreeMap::new(), ..empty_list() }),

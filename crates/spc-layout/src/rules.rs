@@ -124,6 +124,14 @@ pub(crate) const RULES: &[Rule] = &[
         ways: |k, look| of_kind(k, look, "nm"),
     },
     Rule {
+        name: "k-i8",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: |k, look| of_kind(k, look, "i8"),
+    },
+    Rule {
         name: "k-csr",
         stage: Stage::Lower,
         class: Exactness::Reassociates,

@@ -35,6 +35,7 @@ pub struct CostTable {
     pub bsr: Rates,
     pub nm: Rates,
     pub csr: Rates,
+    pub i8: Rates,
     /// Memory levels, smallest first; the last one holds what exceeds it, too.
     pub levels: Vec<Level>,
     pub activation_bytes_per_us: u64,
@@ -63,6 +64,8 @@ impl CostTable {
             bsr: rates(41_000, 12_000, 300, 10_000),
             nm: rates(41_000, 21_000, 0, 4_000),
             csr: rates(41_000, 12_000, 150, 4_000),
+            // The dot product of bytes is a score of instructions here.
+            i8: rates(160_000, 12_000, 300, 10_000),
             levels: vec![
                 Level { up_to_bytes: 1 << 20, bytes_per_us: 60_000 },
                 Level { up_to_bytes: 32 << 20, bytes_per_us: 25_000 },
@@ -90,7 +93,18 @@ impl CostTable {
             bsr: rates(10_800, 6_000, 60, 10_000),
             nm: rates(10_800, 15_500, 0, 4_000),
             csr: rates(10_800, 10_000, 60, 4_000),
+            i8: rates(25_000, 3_000, 60, 10_000),
             ..CostTable::clif_x86_64_v1()
+        }
+    }
+
+    /// 512-bit code where the dot product of bytes is an instruction (VNNI): see the table of 8-bit cells in
+    /// `docs/benchmarks.md`.
+    pub fn vnni_x86_64_v1() -> CostTable {
+        CostTable {
+            name: "vnni-x86_64-v1".into(),
+            i8: Rates { mul_fs: 2_700, load_fs: 3_000, unit_ps: 60, block_ps: 10_000 },
+            ..CostTable::wide_x86_64_v1()
         }
     }
 

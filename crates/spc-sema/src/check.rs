@@ -14,7 +14,7 @@ use crate::roles::{self, Roles};
 use crate::runtime::{self, RunTime};
 use crate::scope::Names;
 use crate::{data, init, method, model, pattern, time};
-use spc_base::{Diagnostic, Limits, Span, codes, has_errors};
+use spc_base::{Bug, Diagnostic, Limits, Span, codes, has_errors};
 use spc_ir::Graph;
 use spc_ir::method::{Moment, Rules};
 use spc_syntax::ast::{self, Ast, ItemKind};
@@ -215,6 +215,10 @@ pub fn check_knowing(
     } else {
         BTreeMap::new()
     };
+    let rounded = quantizes.iter().filter(|q| q.inputs).flat_map(|q| &q.tensors).map(|t| t.weight.clone()).collect();
+    if let Err(bug) = round_inputs(&mut graphs, &mut dense, &rounded) {
+        cx.diags.push(Diagnostic::error(codes::TYPE, bug.to_string()));
+    }
     attach(graphs.values_mut().chain(dense.values_mut()), &requires);
 
     let trains = method::train::trains(&mut cx, &names, ast);
@@ -284,6 +288,21 @@ pub fn check_knowing(
         ast,
     };
     Checked { module, graphs, dense, types: cx.types, diagnostics: cx.diags }
+}
+
+/// Rounds what products with these weights read; the dense meaning of such a function stays as it is.
+fn round_inputs(
+    graphs: &mut BTreeMap<String, Graph>,
+    dense: &mut BTreeMap<String, Graph>,
+    weights: &BTreeSet<String>,
+) -> Result<(), Bug> {
+    for (name, g) in graphs.iter_mut().filter(|_| !weights.is_empty()) {
+        let plain = g.clone();
+        if g.round_inputs(weights)? > 0 {
+            dense.entry(name.clone()).or_insert(plain);
+        }
+    }
+    Ok(())
 }
 
 /// The graph of an entry function: the one that is known, else a new one.

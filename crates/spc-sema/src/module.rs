@@ -361,6 +361,8 @@ pub struct Quantize {
     pub name: String,
     pub to: StoredAs,
     pub tensors: Vec<QuantizeTensor>,
+    /// The other factors of products with these tensors are rounded to 8 bits as well.
+    pub inputs: bool,
     pub span: Span,
 }
 

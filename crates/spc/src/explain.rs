@@ -108,7 +108,8 @@ fn quantized(list: &[Quantize]) -> String {
             }
         };
         let tensors: Vec<String> = q.tensors.iter().map(one).collect();
-        format!("quantize {}: to {} {}\n", q.name, q.to, tensors.join(", "))
+        let inputs = if q.inputs { ", inputs of their products to int8" } else { "" };
+        format!("quantize {}: to {} {}{inputs}\n", q.name, q.to, tensors.join(", "))
     };
     list.iter().map(line).collect()
 }

@@ -1,4 +1,6 @@
 //! `spc export --emit=safetensors`: the model's file with every `require` applied once.
+mod narrow;
+
 use crate::bind;
 use crate::build::check_weights;
 use crate::failure::{Failure, Res};
@@ -7,6 +9,7 @@ use crate::project::{project, requires};
 use crate::run::Done;
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
+use narrow::Narrow;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_io::{Safetensors, Stored, Values, WeightFile};
 use spc_sema::Model;
@@ -14,30 +17,31 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Writes the weight file of a model with the constraints applied: the same names, types, metadata and bytes, except that
-/// removed elements are exactly zero. The file is read back and checked.
+/// removed elements are exactly zero and quantised tensors have their narrow form ([`Narrow`]). The file is read back and checked.
 pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &Path) -> Res<Done> {
     let source = load_file(s, path)?;
     let model = choose(&source, model)?;
-    if let Some(q) = source.module.quantizes.first() {
-        let d = Diagnostic::error(codes::NOT_YET, "quantised weights cannot be exported yet");
-        return Err(d
-            .at(q.span, "asks for another form of storage")
-            .help("leave `quantize` out, and quantise the file later")
-            .into());
-    }
     let file = weight_file_of(s, &source, model, path, out)?;
     let stored = bind::weights(s, &source, &WeightSet::default())?;
     let (weights, reports) = project(s, &source.module, &stored)?;
     let original = s.world.weights(&file)?;
     let zeroed = zero_bytes(model, &source, &original, &weights)?;
-    write(s, &original, &zeroed, out)?;
+    let narrow = narrow::tensors(model, &source, &weights)?;
+    write(s, &original, &zeroed, &narrow, out)?;
 
     let written = s.world.weights(out)?;
     let mut found = WeightSet::default();
     for t in &model.tensors {
         let name = if t.stored.is_empty() { &t.path } else { &t.stored };
         let shape = written.header().get(name)?.shape.clone();
-        found.insert(&t.path, Weight::new(shape, written.f32(name)?)?);
+        let values = match narrow.get(name) {
+            Some(n) => n.read(&written, name)?.into(),
+            None => written.f32(name)?,
+        };
+        if narrow.contains_key(name) && weights.want(&t.path)?.values() != &*values {
+            return Err(Bug::new(format!("`{name}` was written as other values")).into());
+        }
+        found.insert(&t.path, Weight::new(shape, values)?);
     }
     // Constraints that reach into other models are checked on those models' projected weights.
     for (name, w) in weights.iter() {
@@ -122,10 +126,28 @@ fn zero_bytes(
     Ok(out)
 }
 
-fn write(s: &Session<'_>, original: &WeightFile, zeroed: &BTreeMap<String, Vec<u8>>, out: &Path) -> Res<()> {
+fn write(
+    s: &Session<'_>,
+    original: &WeightFile,
+    zeroed: &BTreeMap<String, Vec<u8>>,
+    narrow: &BTreeMap<String, Narrow>,
+    out: &Path,
+) -> Res<()> {
     let header = original.header();
     let mut tensors = Vec::new();
     for t in header.tensors() {
+        if let Some(n) = narrow.get(&t.name) {
+            tensors.push(Stored { name: &t.name, shape: &t.shape, values: Values::Raw(n.dtype, &n.bytes) });
+            if let Some((name, shape, scales)) = &n.scales {
+                if header.tensors().iter().any(|x| x.name == *name) {
+                    let text =
+                        format!("the scales of `{}` would be called `{name}`, which the file has already", t.name);
+                    return Err(Diagnostic::error(codes::WRITE, text).into());
+                }
+                tensors.push(Stored { name, shape, values: Values::F32(scales) });
+            }
+            continue;
+        }
         let bytes = match zeroed.get(&t.name) {
             Some(new) => new.as_slice(),
             None => original.bytes(&t.name)?,

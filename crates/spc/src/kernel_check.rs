@@ -26,8 +26,8 @@ pub fn longest_sum(g: &Graph) -> Result<usize, Bug> {
 /// Compares every linear on the values that reach it in one call; how many there are.
 ///
 /// # Errors
-/// SP0502 names the first weight, layout, token and output that differ by more than `gamma(K + 1)` times the sum of
-/// absolute products.
+/// SP0502 names the first weight, layout, token and output that differ by more than `gamma(K + 1)` (`gamma(K + 8)` for integers)
+/// times the sum of absolute products.
 pub fn linears(
     f: &Planned,
     packed: &PackedSet,
@@ -71,6 +71,11 @@ fn bias_values(
 
 const BIAS: &str = "bias";
 
+fn integers(l: &LinearPlan) -> Result<bool, Bug> {
+    let layout: spc_formats::Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
+    Ok(layout.needs_integers())
+}
+
 /// `y = linear(x, w)` alone, in the layouts of the plan.
 fn alone(l: &LinearPlan, rows: usize, cols: usize, tokens: usize, bias: bool) -> Result<Planned, Bug> {
     let mut g = Graph::new("linear");
@@ -88,6 +93,10 @@ fn alone(l: &LinearPlan, rows: usize, cols: usize, tokens: usize, bias: bool) ->
     let mut operands = vec![x, w];
     if bias {
         operands.push(g.add(Op::Input { name: BIAS.into(), ty: Type::new(DType::F32, vec![o]) }, &[])?);
+    }
+    // Kernels of integers round what they read.
+    if integers(l)? {
+        operands[0] = g.add(Op::Round { last: 1 }, &[x])?;
     }
     let y = g.add(Op::Linear { bias, act: None }, &operands)?;
     g.outputs.push(("y".into(), y));
@@ -132,9 +141,11 @@ fn one(
     own.insert(&l.weight, Weight::new(vec![rows, cols], p.unpack().map_err(Bug::new)?.into())?);
     let exact = spc_interp::run::<f64>(&planned.graph, &[tokens as u64], &wide, &own)?;
     let exact = exact.first().and_then(|(_, v)| v.floats()).ok_or_else(|| Bug::new("a linear without a result"))?;
+    // A sum of integers is exact; a few roundings scale it, and weights and activations are rounded products themselves.
+    let roundings = if integers(l)? { 8 } else { 1 };
     let size = sum_abs(x, own.want(&l.weight)?.values(), bias)?;
     for (i, ((y, e), s)) in found.iter().zip(exact).zip(&size).enumerate() {
-        let allowed = gamma(cols + 1) * s + f64::from(f32::MIN_POSITIVE) * cols as f64;
+        let allowed = gamma(cols + roundings) * s + f64::from(f32::MIN_POSITIVE) * cols as f64;
         let error = (f64::from(*y) - e).abs();
         // Also refuses NaN where the sum is finite.
         if e.is_finite() && (error > allowed || error.is_nan()) {

@@ -4,7 +4,7 @@ use crate::session::Session;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cpu::Isa;
-use spc_formats::{Layout, Validated, pack, validate};
+use spc_formats::{Layout, QUANTIZED_CANDIDATES, Validated, pack, validate};
 use spc_ir::{Amount, Graph, Keep, Op, Plan, Scope, passes};
 use spc_layout::{CostTable, Options, WeightFacts, choose};
 use spc_sema::{Target, TargetKind};
@@ -37,15 +37,35 @@ pub fn optimise(s: &Session<'_>, graph: &Graph) -> Res<Graph> {
     Ok(passes::run(graph, s.options.opt_limit)?.0)
 }
 
-/// Layouts that constraints on a weight suggest, beyond those that are always tried: `n of m` along the inputs, and tiles.
-fn suggested(graph: &Graph, weight: &str) -> Vec<Layout> {
+/// Layouts that constraints on a weight suggest, beyond those that are always tried: `n of m` along the inputs, and tiles;
+/// those of integers where the activations are rounded.
+fn suggested(graph: &Graph, weight: &str, rounded: bool) -> Vec<Layout> {
     let mut out = BTreeSet::new();
+    if rounded {
+        out.extend(QUANTIZED_CANDIDATES);
+    }
     for k in graph.requires.iter().flat_map(|r| &r.keeps) {
         for m in k.members.iter().filter(|m| m.weight == weight && m.shape.len() == 2) {
             out.extend(m.group().and_then(|group| layout_of(k, group, &m.scope)));
         }
     }
     out.into_iter().filter(|l| l.check().is_ok()).collect()
+}
+
+/// Whether some linear reads this weight with rounded activations.
+fn reads_rounded(graph: &Graph, weight: &str) -> Result<bool, Bug> {
+    for (_, w) in graph.weights().into_iter().filter(|(n, _)| n == weight) {
+        for r in graph.readers(w) {
+            let x = graph.inputs(r).first().copied().filter(|x| *x != w);
+            if matches!(graph.node(r)?.op, Op::Linear { .. })
+                && let Some(x) = x
+                && graph.rounded(x)?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn layout_of(k: &Keep, group: &[u64], scope: &[u64]) -> Option<Layout> {
@@ -82,7 +102,8 @@ pub fn linear_weights(graph: &Graph) -> Result<BTreeMap<String, (usize, usize)>,
 fn cost_table(s: &Session<'_>, target: &Target) -> CostTable {
     match (target.kind, s.cpu(1).isa) {
         (TargetKind::Cuda, _) | (_, Isa::Clif) => CostTable::clif_x86_64_v1(),
-        (TargetKind::Cpu, Isa::Avx2 | Isa::Avx512 | Isa::Avx512Vnni) => CostTable::wide_x86_64_v1(),
+        (TargetKind::Cpu, Isa::Avx2 | Isa::Avx512) => CostTable::wide_x86_64_v1(),
+        (TargetKind::Cpu, Isa::Avx512Vnni) => CostTable::vnni_x86_64_v1(),
     }
 }
 
@@ -141,7 +162,9 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
         s.progress.step("weighing layouts", done, total);
         let values = weights.want(&name)?.values();
         let f = match allowed {
-            Allowed::All => WeightFacts::of(rows, cols, values, &suggested(&graph, &name)),
+            Allowed::All => {
+                WeightFacts::of(rows, cols, values, &suggested(&graph, &name, reads_rounded(&graph, &name)?))
+            }
             Allowed::Dense => WeightFacts::of(rows, cols, values, &[]).map(|mut f| {
                 f.candidates.retain(|(l, _)| matches!(l, Layout::Dense { .. }));
                 f

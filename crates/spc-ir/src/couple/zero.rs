@@ -194,6 +194,8 @@ impl One<'_> {
                 carried.fold(first, |a, b| if a == b { a } else { a.and(b).blur() })
             }
             Op::Size { .. } => Held::Same,
+            Op::Round { .. } if arg(0).is(0.0) => arg(0),
+            Op::Round { .. } => arg(0).blur(),
             Op::Top(_) | Op::Rank { .. } => args.iter().copied().fold(arg(0), Held::and).blur(),
             Op::Linear { bias, act } => {
                 let sum = if arg(1).is(0.0) && self.held.contains_key(&inputs[1]) || arg(0).is(0.0) {

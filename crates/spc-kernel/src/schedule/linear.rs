@@ -3,7 +3,7 @@ use super::Scheduler;
 use super::value::Value;
 use crate::extent::Extent;
 use crate::program::{Amount, PackedPort, Role, StepArg};
-use crate::templates::{LinearSpec, Tuning, panel, rowblock_tuned};
+use crate::templates::{LinearSpec, Tuning, blocks8, panel, rowblock_tuned};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::{Act, DType, NodeId, Op, ScalarExpr};
@@ -32,6 +32,17 @@ impl Scheduler<'_> {
         }
         let written = plan.epilogue.unwrap_or(node);
         let (kernel, value) = match (plan.x, plan.y) {
+            (Act::Rm, Act::Rm) if layout.needs_integers() => {
+                let from = self.graph.rounded(x)?.ok_or_else(|| fail(format!("{layout} reads no rounded value")))?;
+                let (q, s) = self.integers(node, from, *cols)?;
+                bound.push(("q", StepArg::Buffer(q)));
+                bound.push(("s", StepArg::Buffer(s)));
+                bound.push(("n", StepArg::Amount(Amount::exact(tokens))));
+                let dims = self.dims(written)?;
+                let y = self.fresh(Role::Temp, DType::F32, &dims)?;
+                bound.push(("y", StepArg::Buffer(y.buffer)));
+                (blocks8(&spec)?, Value::of(y))
+            }
             (Act::Fm, Act::Fm) => {
                 bound.push(("x", StepArg::Buffer(self.feature_major(x)?)));
                 bound.push(("np", StepArg::Amount(Amount { per: 1, of: tokens, pad: true })));

@@ -7,6 +7,7 @@ mod linear;
 mod liveness;
 mod missing;
 mod ops;
+mod round;
 mod value;
 
 pub use missing::missing;
@@ -181,6 +182,7 @@ impl Scheduler<'_> {
             Op::Transpose { perm } => self.transpose(node, perm)?,
             Op::Split { dim, into } => self.split(node, *dim, into)?,
             Op::Merge { dim, count } => self.merge(node, *dim, *count)?,
+            Op::Round { last } => self.round(node, *last as usize)?,
             Op::Linear { bias, act } => return self.linear(node, *bias, act.as_ref()),
             op @ (Op::Concat { .. } | Op::Window { .. } | Op::Size { .. } | Op::Top(_) | Op::Rank { .. }) => {
                 return Err(missing::no_kernel(node, op));

@@ -37,6 +37,10 @@ pub(super) struct Value {
     pub literal: Option<(f64, DType)>,
     /// Name and size of a weight that is read as it is stored.
     pub weight: Option<(String, Amount)>,
+    /// The value whose rounding this is, over that many features; made when something reads it.
+    pub rounds: Option<(NodeId, usize)>,
+    /// Buffers of the rounded integers and of their scales.
+    pub integers: Option<(usize, usize)>,
 }
 
 impl Value {
@@ -63,6 +67,8 @@ impl Scheduler<'_> {
             let (kernel, range) = map(&spec)?;
             self.step(node, kernel, Amount::exact(range), &[("y", StepArg::Buffer(view.buffer))])?;
             view
+        } else if let Some((from, features)) = value.rounds {
+            self.round_in_place(node, from, features)?
         } else {
             return Err(Bug::new(format!("{node} is needed row-major and is not there")));
         };

@@ -24,6 +24,24 @@ pub fn fma_peak(lanes: usize) -> Result<Kernel, Bug> {
     b.finish()
 }
 
+/// Dot products of bytes of one round of [`dot_peak`], counted by multiply-add.
+pub fn dot_peak_round(lanes: usize) -> usize {
+    4 * chains(lanes) * lanes
+}
+
+/// `n` rounds of dot products of bytes on registers alone. Parameters: `x` (two vectors), `y` (one vector, written), `n`.
+pub fn dot_peak(lanes: usize) -> Result<Kernel, Bug> {
+    let mut b = Builder::new(format!("dot_peak_{lanes}"), lanes);
+    let (x, y, n) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr), b.param("n", Ty::I64));
+    let p = b.load(LoadKind::VI32, Addr::new(x));
+    let q = b.load(LoadKind::VI32, Addr::at(x, 4 * lanes as i32));
+    let zero = b.vint(0);
+    let acc = b.repeat(n, &vec![zero; chains(lanes)], |b, _, acc| acc.iter().map(|a| b.dot4(*a, p, q)).collect());
+    let sum = acc.iter().copied().reduce(|p, q| b.iadd(p, q)).ok_or_else(|| Bug::new("no accumulators"))?;
+    b.store(StoreKind::VI32, Addr::new(y), sum);
+    b.finish()
+}
+
 /// Reads `n` rounds of [`READ_ROUND`] bytes from `x` on, `n` times. Parameters: `x`, `y` (one vector, written), `n`.
 pub fn read_stream(lanes: usize) -> Result<Kernel, Bug> {
     let mut b = Builder::new(format!("read_stream_{lanes}"), lanes);

@@ -3,6 +3,7 @@
 //! Every kernel takes its part of the outermost loop as the parameters `lo` and `hi`; any cut of the whole range into
 //! parts gives the same bits.
 
+mod blocks8;
 pub mod cases;
 mod convert;
 pub mod expr;
@@ -18,6 +19,7 @@ mod span;
 mod tile;
 mod tuning;
 
+pub use blocks8::{SCRATCH, blocks8, place, round_in_place, round_tokens};
 pub use convert::{to_feature_major, to_row_major};
 pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
 pub use gather::{GatherSpec, gather};
@@ -53,7 +55,7 @@ impl LinearSpec<'_> {
         match self.layout {
             Layout::Dense { panel } => panel as usize,
             Layout::Vx1 { v } => v as usize,
-            Layout::Bsr { r, .. } => r as usize,
+            Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
             Layout::Nm { .. } | Layout::Csr => 1,
         }
     }

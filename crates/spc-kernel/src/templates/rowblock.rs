@@ -7,9 +7,10 @@
 //! block is P, V, R, 1 or 1 rows of `dense(P)`, `vx1(V)`, `bsr(R,C)`, `nm(N,M)`, `csr`.
 //!
 //! Order of loops: groups of tokens, groups of row blocks, blocks of inputs, row blocks, tiles of tokens, passes of a few
-//! rows, stored entries (see [`Tuning`]); in narrow code groups of row blocks, then tiles of tokens. Every sum runs over its entries
-//! in storage order in one accumulator (few accumulators: in several, in turn), which lies in `y` between blocks of inputs. With several blocks of inputs the bias
-//! comes first in the sum, and `ptr`, `idx` and `values` are in the order of [`Tuning::blocking`].
+//! rows, stored entries (see [`Tuning`]); in narrow code groups of row blocks, then tiles of tokens. Every sum runs over
+//! its entries in storage order in one accumulator (where there are few, in several in turn), which lies in `y` between
+//! blocks of inputs. With several blocks of inputs the bias comes first in the sum, and `ptr`, `idx` and `values` are in
+//! the order of [`Tuning::blocking`].
 use super::LinearSpec;
 use super::feature_major::{TILE, TOKEN_PAD};
 use super::span::{At, Feature, Ptrs, Span, few_rows, spans};
@@ -39,6 +40,9 @@ pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
 /// The kernel in a given order.
 pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, Bug> {
     spec.check()?;
+    if spec.layout.needs_integers() {
+        return Err(Bug::new(format!("{} has no feature-major kernel", spec.layout)));
+    }
     if tuning.tokens == 0 || !tuning.tokens.is_multiple_of(TILE) {
         return Err(Bug::new(format!("{} tokens are no whole tiles", tuning.tokens)));
     }
@@ -549,7 +553,8 @@ impl Rows<'_> {
             }
             Layout::Vx1 { v } => listed(b, v as usize),
             Layout::Bsr { r, c } => listed(b, (r * c) as usize),
-            Layout::Csr => listed(b, 1),
+            // Refused above.
+            Layout::Csr | Layout::I8 { .. } => listed(b, 1),
         }
     }
 
@@ -581,7 +586,7 @@ impl Rows<'_> {
                 let acc = step(b, &s[2..], Addr::new(s[0]), plain(s[1]));
                 with([b.ptr_off(s[0], 4 * height as i32), at.skip(b, s[1], 1)], acc)
             }),
-            Layout::Vx1 { .. } | Layout::Csr => {
+            Layout::Vx1 { .. } | Layout::Csr | Layout::I8 { .. } => {
                 let entry = |b: &mut Builder, s: &[Val]| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
                     if ahead.is_some() {

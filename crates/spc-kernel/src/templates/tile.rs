@@ -153,7 +153,7 @@ pub(super) struct Epilogue<'a> {
 
 impl Epilogue<'_> {
     /// True if the activation is applied by [`Epilogue::pass`] to what is stored already.
-    fn deferred(&self) -> bool {
+    pub fn deferred(&self) -> bool {
         self.act.is_some_and(calls)
     }
 

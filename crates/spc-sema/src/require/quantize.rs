@@ -47,7 +47,8 @@ impl Resolver<'_> {
             Some(name) => return cx.unknown(form.span, "form of storage", name, FORMS),
             None => return cx.err(codes::WRONG_KIND, form.span, "this is no form of storage", "expected `int8(..)`"),
         };
-        let per = self.scale_tile(cx, to, &q.to, args)?;
+        let (args, inputs) = rounded_inputs(cx, to, args)?;
+        let per = self.scale_tile(cx, to, &q.to, &args)?;
         let tensors = self.quantized(cx, q)?;
         let tail = if c.tail.is_some() { Tail::Ragged } else { Tail::Exact };
         let mut out = Vec::new();
@@ -63,11 +64,11 @@ impl Resolver<'_> {
             };
             out.push(QuantizeTensor { weight: t.path.clone(), shape: shape(t), tile });
         }
-        Ok(Quantize { name, to, tensors: out, span })
+        Ok(Quantize { name, to, tensors: out, inputs, span })
     }
 
     /// The tile over which one scale holds; none: the whole tensor.
-    fn scale_tile<'e>(&self, cx: &mut Cx, to: StoredAs, e: &Expr, args: &'e [Arg]) -> Res<Option<TileSpec<'e>>> {
+    fn scale_tile<'e>(&self, cx: &mut Cx, to: StoredAs, e: &Expr, args: &[&'e Arg]) -> Res<Option<TileSpec<'e>>> {
         let float = matches!(to, StoredAs::F16 | StoredAs::Bf16);
         match args {
             [] => Ok(None),
@@ -82,7 +83,12 @@ impl Resolver<'_> {
                     cx.err(codes::WRONG_KIND, a.value.span, text, "expected for example `tile(in: all)`")
                 }
             },
-            _ => cx.err(codes::ARGUMENT, e.span, "a form takes `per`", "expected for example `int8(per: tensor)`"),
+            _ => cx.err(
+                codes::ARGUMENT,
+                e.span,
+                "a form takes `per` and `inputs`",
+                "expected for example `int8(per: tensor)`",
+            ),
         }
     }
 
@@ -108,6 +114,24 @@ impl Resolver<'_> {
         }
         Ok(chosen)
     }
+}
+
+/// Takes `inputs: int8` out of the arguments of a form: whether it is there, and the others.
+fn rounded_inputs<'e>(cx: &mut Cx, to: StoredAs, args: &'e [Arg]) -> Res<(Vec<&'e Arg>, bool)> {
+    let (given, others): (Vec<&Arg>, Vec<&Arg>) =
+        args.iter().partition(|a| a.label.as_ref().is_some_and(|l| l.as_str() == "inputs"));
+    let Some(a) = given.first() else { return Ok((others, false)) };
+    if let Some(again) = given.get(1) {
+        return cx.err(codes::ARGUMENT, again.span, "`inputs` is said twice", "here again");
+    }
+    if matches!(to, StoredAs::F16 | StoredAs::Bf16) {
+        let text = "a float form leaves the inputs of its products as they are";
+        return cx.err(codes::ARGUMENT, a.span, text, "only `int8` and `int4` take this");
+    }
+    if a.value.as_name().is_none_or(|n| n.as_str() != "int8") {
+        return cx.err(codes::WRONG_KIND, a.value.span, "inputs are rounded to `int8`", "expected `int8`");
+    }
+    Ok((others, true))
 }
 
 /// Reports tensors that two items quantise.

@@ -9,7 +9,7 @@ use spc_base::Bug;
 use spc_formats::{Array, Blocking, Layout, pack, validate};
 use spc_ir::ScalarExpr;
 
-fn array_bytes(a: &Array) -> Vec<u8> {
+pub(super) fn array_bytes(a: &Array) -> Vec<u8> {
     match a {
         Array::F32(v) => f32_bytes(v),
         Array::U32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),

@@ -1,5 +1,6 @@
 //! Random cases of templates with their expected results, for tests of executors.
 
+mod blocks8;
 mod linear;
 mod nest;
 
@@ -7,6 +8,7 @@ use crate::ir::Kernel;
 use crate::ir::interp::Arg;
 use spc_base::Bug;
 
+pub use blocks8::{rounded_linear, rounding};
 pub use linear::{converted, linear, weights};
 pub use nest::{contract, gathered, mapped};
 

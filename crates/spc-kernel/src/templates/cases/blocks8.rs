@@ -1,0 +1,102 @@
+//! Random linears of 8-bit weights and activations, and the rounding of activations.
+use super::{Binder, Case, U, f32_bytes};
+use crate::ir::random::Rng;
+use crate::templates::{LinearSpec, SCRATCH, blocks8, padded_tokens, place, round_tokens};
+use spc_base::Bug;
+use spc_formats::{Layout, pack};
+use spc_ir::ScalarExpr;
+
+const TOKENS: [usize; 14] = [1, 2, 3, 4, 5, 8, 9, 11, 12, 13, 23, 24, 30, 50];
+
+/// A random linear of `i8(R)`. `None` if nothing is stored.
+pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> {
+    let layout = Layout::I8 { r: [16, 32, 48][rng.below(3)] };
+    let (rows, cols) = (1 + rng.below(70), 1 + rng.below(40));
+    let tokens = TOKENS[rng.below(TOKENS.len())];
+    let density = [5, 30, 100][rng.below(3)];
+    let acts = ["(max a0 0)", "(div 1 (add 1 (exp (neg a0))))"];
+    let which = rng.below(4);
+    let act = acts.get(which).map(|t| ScalarExpr::parse(t)).transpose().map_err(Bug::new)?;
+    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: act.as_ref(), lanes };
+    let mut w = vec![0.0f32; rows * cols];
+    for row in w.chunks_mut(cols) {
+        let scale = (1 + rng.below(500)) as f32 / 9000.0;
+        for v in row.iter_mut() {
+            if rng.below(100) < density {
+                *v = (rng.below(255) as f32 - 127.0) * scale;
+            }
+        }
+        // The greatest code occurs, as after rounding.
+        if let Some(v) = row.iter_mut().find(|v| **v != 0.0) {
+            *v = if rng.below(2) == 0 { 127.0 } else { -127.0 } * scale;
+        }
+    }
+    let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
+    let mut b = Binder::new();
+    for (name, a) in &packed.arrays {
+        b.buffer(name, super::linear::array_bytes(a));
+    }
+    let padded = padded_tokens(tokens as u64).unwrap_or(0) as usize;
+    // What pads hold is read and not used.
+    let mut q = vec![0xa5u8; padded * 4 * cols.div_ceil(4)];
+    let integers: Vec<i32> = (0..tokens * cols).map(|_| rng.below(255) as i32 - 127).collect();
+    for (i, v) in integers.iter().enumerate() {
+        q[place(i / cols, i % cols, tokens, cols)] = (v + 128) as u8;
+    }
+    b.buffer("q", q);
+    let scales: Vec<f32> =
+        (0..padded).map(|t| if t < tokens { (1 + rng.below(90)) as f32 / 1000.0 } else { f32::NAN }).collect();
+    b.buffer("s", f32_bytes(&scales));
+    let bias: Vec<f32> = (0..rows).map(|_| (rng.below(401) as f32 - 200.0) / 100.0).collect();
+    b.buffer("bias", f32_bytes(&bias));
+    let y = b.buffer("y", f32_bytes(&vec![-77.0; tokens * rows]));
+    b.int("n", tokens);
+    let mut want = Vec::with_capacity(tokens * rows);
+    for t in 0..tokens {
+        for o in 0..rows {
+            let terms = (0..cols)
+                .map(|k| f64::from(w[o * cols + k]) * f64::from(integers[t * cols + k]) * f64::from(scales[t]));
+            let size: f64 = terms.clone().map(f64::abs).sum();
+            let c = if spec.bias { f64::from(bias[o]) } else { 0.0 };
+            let sum = terms.sum::<f64>() + c;
+            // The sum of products is exact; what follows rounds a few times, and a stored weight is a rounded product.
+            let error = 6.0 * U * (size + c.abs());
+            want.push(Some(match which {
+                0 => (sum.max(0.0), error),
+                1 => (1.0 / (1.0 + (-sum).exp()), 0.25 * error + 8.0 * U),
+                _ => (sum, error),
+            }));
+        }
+    }
+    Ok(Some(b.case(blocks8(&spec)?, spec.blocks(), y, want)?))
+}
+
+/// The rounding of tokens: the scales are the result. Besides, the places and values of all integers in the buffer `q`.
+pub fn rounding(rng: &mut Rng, lanes: usize) -> Result<(Case, Vec<(usize, u8)>), Bug> {
+    let (tokens, cols) = (TOKENS[rng.below(TOKENS.len())], 1 + rng.below(70));
+    let mut x: Vec<f32> = (0..tokens * cols).map(|_| (rng.below(4001) as f32 - 2000.0) / 1000.0).collect();
+    for row in x.chunks_mut(cols) {
+        match rng.below(12) {
+            0 => row.fill(0.0),
+            1 => row.iter_mut().for_each(|v| *v *= 1e-40),
+            2 => row[0] = f32::INFINITY,
+            3 => row[cols - 1] = f32::NAN,
+            4 => row[0] = 1e30,
+            _ => {}
+        }
+    }
+    let padded = padded_tokens(tokens as u64).unwrap_or(0) as usize;
+    let mut b = Binder::new();
+    b.buffer("x", f32_bytes(&x));
+    b.buffer("q", vec![7u8; padded * 4 * cols.div_ceil(4)]);
+    let scales = b.buffer("scales", f32_bytes(&vec![-77.0; tokens]));
+    b.buffer("scratch", vec![0; tokens * SCRATCH]);
+    b.int("n", tokens);
+    let (mut want, mut integers) = (Vec::new(), Vec::new());
+    for (t, row) in x.chunks(cols).enumerate() {
+        let r = crate::math::RoundedToken::of(row.iter().copied());
+        want.push(Some((f64::from(r.scale), 0.0)));
+        integers.extend(row.iter().enumerate().map(|(k, v)| (place(t, k, tokens, cols), (r.integer(*v) + 128) as u8)));
+    }
+    Ok((b.case(round_tokens(cols, lanes)?, tokens, scales, want)?, integers))
+}

@@ -141,6 +141,8 @@ registry! {
     STALE_PLAN = "SP0603", "the plan is stale";
     NO_IMAGES = "SP0604", "no CUDA images were built";
     UNSUPPORTED = "SP0605", "the target cannot run this";
+    NO_LINKER = "SP0630", "a shared library cannot be linked";
+    NO_OBJECT = "SP0631", "an object file cannot be made";
 }
 
 #[cfg(test)]

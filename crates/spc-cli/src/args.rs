@@ -1,7 +1,7 @@
 //! The command line.
 use clap::{Args, Parser, Subcommand};
 use spc::Isa;
-use spc::driver::{Moment, Options, Ratio, Stage};
+use spc::driver::{Arch, Moment, Options, Ratio, Stage};
 use std::path::PathBuf;
 
 /// A declarative sparsity compiler: one .sp file in, a checked plan and fast kernels out.
@@ -61,9 +61,17 @@ pub enum Command {
         /// Folder to write: manifest.json, plan.json, program.ir, weights.safetensors and images.
         #[arg(short, long, value_name = "DIR")]
         out: Option<PathBuf>,
-        /// Stages to write to the folder, or to print without one: ast, core, ir, plan, clif, cuda.
+        /// Stages to write to the folder, or to print without one: ast, core, ir, plan, clif, asm, obj, header, shared, cuda.
         #[arg(long, value_delimiter = ',', value_parser = stage, value_name = "STAGE")]
         emit: Vec<Stage>,
+        /// Processor family of object files: x86_64 or aarch64. This machine's without it.
+        #[arg(long, value_parser = arch, value_name = "NAME")]
+        arch: Option<Arch>,
+        /// Put the weights into the object file instead of a file beside it.
+        #[arg(long)]
+        embed_weights: bool,
+        #[command(flatten)]
+        on: OnIsa,
         /// Functions to compile, instead of those that the program's jobs name.
         #[arg(long = "fn", value_name = "NAME")]
         functions: Vec<String>,
@@ -342,6 +350,11 @@ fn pair(text: &str) -> Result<(String, PathBuf), String> {
         Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_string(), file.into())),
         _ => Err("expected NAME=FILE".into()),
     }
+}
+
+fn arch(text: &str) -> Result<Arch, String> {
+    let all = [Arch::X86_64, Arch::Aarch64];
+    all.into_iter().find(|a| a.name() == text).ok_or_else(|| "expected x86_64 or aarch64".to_string())
 }
 
 fn stage(text: &str) -> Result<Stage, String> {

@@ -44,9 +44,10 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
     match command {
         Command::Check { file, emit, fix: true, dry_run, .. } => driver::fix_file(s, file, emit, *dry_run),
         Command::Check { file, emit, .. } => driver::check(s, file, emit).map(Done::from),
-        Command::Compile { file, target, out, emit, functions, .. } => {
+        Command::Compile { file, target, out, emit, functions, arch, embed_weights, .. } => {
             let (target, out) = (target.target.clone(), out.clone());
-            let what = Compile { target, out, emit: emit.clone(), functions: functions.clone() };
+            let (emit, functions) = (emit.clone(), functions.clone());
+            let what = Compile { target, out, emit, functions, arch: *arch, embed_weights: *embed_weights };
             driver::compile_file(s, file, &what)
         }
         Command::Run { path, name, function, inputs, outputs, dense, target, json, .. } => {

@@ -91,6 +91,12 @@ impl AlignedBuf {
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len / 4) }
     }
 
+    /// The whole 32-bit words that the buffer holds.
+    pub fn u32s(&self) -> &[u32] {
+        // SAFETY: as above, for u32.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len / 4) }
+    }
+
     pub fn f32s_mut(&mut self) -> &mut [f32] {
         // SAFETY: as above, borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len / 4) }

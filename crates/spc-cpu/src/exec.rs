@@ -4,6 +4,7 @@ use crate::buffer::AlignedBuf;
 use crate::host::Isa;
 use crate::jit::{JitModule, Split, compile_wide};
 use crate::pool::Pool;
+use crate::share::{Threads, counts};
 use spc_base::Bug;
 use spc_ir::NodeId;
 use spc_kernel::ir::interp::Arg;
@@ -28,7 +29,7 @@ pub struct Executor {
 /// Calls whose buffers are kept.
 const SPARE: usize = 2;
 /// A step whose buffers hold fewer bytes than this runs on the calling thread: waking others would take longer.
-const SHARED_FROM: usize = 64 << 10;
+pub(crate) const SHARED_FROM: usize = 64 << 10;
 
 type Outputs = Vec<(String, Tensor)>;
 /// Tells the time since some fixed moment.
@@ -69,7 +70,12 @@ impl Executor {
 
     /// The outputs, in order, for sizes of the free axes and inputs in the order of [`Program::inputs`].
     pub fn call(&self, sizes: &[u64], inputs: &[Slice<'_>]) -> Result<Outputs, Fault> {
-        self.run(sizes, inputs, None).map(|(out, _)| out)
+        self.run(sizes, inputs, None, &self.pool).map(|(out, _)| out)
+    }
+
+    /// As [`Executor::call`], with large steps on threads of the caller. Any number of them gives the same bits.
+    pub fn call_on(&self, sizes: &[u64], inputs: &[Slice<'_>], threads: &dyn Threads) -> Result<Outputs, Fault> {
+        self.run(sizes, inputs, None, threads).map(|(out, _)| out)
     }
 
     /// As [`Executor::call`], with the time of each step.
@@ -79,7 +85,7 @@ impl Executor {
         inputs: &[Slice<'_>],
         now: Clock<'_>,
     ) -> Result<(Outputs, Vec<(NodeId, Duration)>), Fault> {
-        self.run(sizes, inputs, Some(now))
+        self.run(sizes, inputs, Some(now), &self.pool)
     }
 
     fn run(
@@ -87,10 +93,11 @@ impl Executor {
         sizes: &[u64],
         inputs: &[Slice<'_>],
         now: Option<Clock<'_>>,
+        threads: &dyn Threads,
     ) -> Result<(Outputs, Vec<(NodeId, Duration)>), Fault> {
         self.program.check_call(sizes, inputs)?;
         let mut own = self.lock().pop().unwrap_or_default();
-        let result = self.prepare(&mut own, sizes, inputs).and_then(|()| self.steps(&mut own, sizes, now));
+        let result = self.prepare(&mut own, sizes, inputs).and_then(|()| self.steps(&mut own, sizes, now, threads));
         let mut spare = self.lock();
         if spare.len() < SPARE {
             spare.push(own);
@@ -128,6 +135,7 @@ impl Executor {
         own: &mut [AlignedBuf],
         sizes: &[u64],
         now: Option<Clock<'_>>,
+        threads: &dyn Threads,
     ) -> Result<(Outputs, Vec<(NodeId, Duration)>), Fault> {
         let bases: Vec<u64> = own
             .iter_mut()
@@ -155,12 +163,13 @@ impl Executor {
                     }
                 });
             }
-            let pool = if touched < SHARED_FROM { &self.alone } else { &self.pool };
+            let pool: &dyn Threads = if touched < SHARED_FROM { &self.alone } else { threads };
+            let counts = counts(&self.program, s).and_then(|b| self.constants.get(b)?.as_ref()).map(AlignedBuf::u32s);
             let split = Split { lo_param, hi_param, lo: 0, hi };
             // SAFETY: the program comes from `schedule`, so its kernels stay inside buffers of the sizes that `prepare` gave
             // them, given weights that `constant_bytes` checked; a step's result shares no buffer with its operands; and
             // `own` is borrowed by this call alone.
-            unsafe { self.module.run_split(s.kernel, &words, split, pool)? };
+            unsafe { self.module.run_split_by(s.kernel, &words, split, counts, pool)? };
             if let (Some(begin), Some(now)) = (begin, now) {
                 times.push((s.node, now().saturating_sub(begin)));
             }

@@ -4,7 +4,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use spc_base::Bug;
 
 /// The executor of kernels and the vectors it uses. Results are the same bits up to the order of sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
     /// Cranelift: every architecture that it has, 4 lanes.
     Clif,

@@ -3,7 +3,7 @@
 use crate::clif::{kernel_signature, math_signature, translate};
 use crate::host::{Features, Isa, Target, isa};
 use crate::math;
-use crate::pool::Pool;
+use crate::share::{self, Threads};
 use crate::wide;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::ir::types::I64;
@@ -225,7 +225,7 @@ pub struct Split {
 }
 
 /// Parts for each thread, so that threads that meet fewer stored elements take more parts.
-const PARTS_PER_THREAD: usize = 4;
+pub(crate) const PARTS_PER_THREAD: usize = 4;
 
 impl JitModule {
     /// Calls a kernel on consecutive parts of a range, on the threads of `pool`. Each index of the range is computed in
@@ -234,16 +234,34 @@ impl JitModule {
     /// # Safety
     ///
     /// As for [`JitModule::call`], for the whole range; and different indices of the range must write different memory.
-    pub unsafe fn run_split(&self, kernel: usize, args: &[u64], split: Split, pool: &Pool) -> Result<(), Bug> {
+    pub unsafe fn run_split(&self, kernel: usize, args: &[u64], split: Split, pool: &dyn Threads) -> Result<(), Bug> {
+        // SAFETY: promised by the caller.
+        unsafe { self.run_split_by(kernel, args, split, None, pool) }
+    }
+
+    /// As [`JitModule::run_split`], for a range from 0 on with the numbers of stored elements before each index and at the end:
+    /// parts hold about as many each.
+    ///
+    /// # Safety
+    ///
+    /// As for [`JitModule::run_split`].
+    pub unsafe fn run_split_by(
+        &self,
+        kernel: usize,
+        args: &[u64],
+        split: Split,
+        stored: Option<&[u32]>,
+        pool: &dyn Threads,
+    ) -> Result<(), Bug> {
         if split.lo_param >= args.len() || split.hi_param >= args.len() {
             return Err(Bug::new("jit: the range of a kernel is not among its parameters"));
         }
         let n = usize::try_from(i128::from(split.hi) - i128::from(split.lo)).unwrap_or(0);
-        let parts = if pool.threads() == 1 { n.min(1) } else { n.min(pool.threads() * PARTS_PER_THREAD) };
+        let parts = if pool.count() <= 1 { n.min(1) } else { n.min(pool.count().saturating_mul(PARTS_PER_THREAD)) };
         let failed = Mutex::new(None);
         pool.run(parts, &|part| {
             // The whole range fits i64, so the cuts do too.
-            let cut = |i: usize| (i128::from(split.lo) + (n as i128 * i as i128) / parts as i128) as i64;
+            let cut = |i: usize| (i128::from(split.lo) + share::cut(n, i, parts, stored) as i128) as i64;
             let mut args = args.to_vec();
             args[split.lo_param] = cut(part) as u64;
             args[split.hi_param] = cut(part + 1) as u64;

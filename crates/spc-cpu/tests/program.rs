@@ -2,110 +2,14 @@
 //! reference interpreter of graphs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use spc_cpu::{Executor, Isa};
-use spc_formats::{Layout, Validated, pack, validate};
 use spc_interp::Value;
 use spc_interp::testing::{Case, Options, Rng, random_case};
-use spc_ir::{Act, Convert, Graph, NodeId, Op, Plan, passes};
-use spc_kernel::{Fault, PackedPort, Program, Slice, Sources, Tensor, interpret, schedule};
+use spc_ir::{NodeId, Op, Plan, passes};
+use spc_kernel::{Fault, Program, Tensor, interpret, schedule};
 use std::collections::BTreeMap;
+use support::{Weights, borrowed, random_plan, same_bits, sources, tensors};
 
-struct Weights<'a> {
-    raw: &'a BTreeMap<String, Vec<f32>>,
-    packed: BTreeMap<PackedPort, Validated>,
-}
-
-impl Sources for Weights<'_> {
-    fn weight(&self, name: &str) -> Option<&[f32]> {
-        self.raw.get(name).map(Vec::as_slice)
-    }
-
-    fn packed(&self, port: &PackedPort) -> Option<&Validated> {
-        self.packed.get(port)
-    }
-}
-
-fn sources<'a>(p: &Program, raw: &'a BTreeMap<String, Vec<f32>>) -> Weights<'a> {
-    let one = |port: &PackedPort| {
-        let packed = pack(&port.layout, port.rows, port.cols, &raw[&port.weight]).unwrap();
-        (port.clone(), validate(packed).unwrap())
-    };
-    Weights { raw, packed: p.packed().iter().map(one).collect() }
-}
-
-const LAYOUTS: [&str; 9] =
-    ["dense(4)", "dense(16)", "vx1(1)", "vx1(4)", "vx1(16)", "bsr(4,2)", "bsr(2,1)", "nm(2,3)", "csr"];
-
-/// Every linear in a random layout that holds its weight, feature-major where it can or must be.
-fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rng) -> Plan {
-    let mut plan = Plan::all_dense(g, "cpu", "dense(16)").unwrap();
-    let mut linears = plan.linears.clone();
-    for l in &mut linears {
-        let shape = g.ty(g.inputs(l.node)[1]).unwrap().shape(&[]).unwrap();
-        let fits = |t: &&str| pack(&t.parse::<Layout>().unwrap(), shape[0], shape[1], &weights[&l.weight]).is_ok();
-        let held: Vec<&str> = LAYOUTS.iter().copied().filter(|t| fits(t)).collect();
-        l.layout = rng.pick(&held).unwrap().to_string();
-        if let [m] = g.readers(l.node)[..]
-            && let Op::Map { expr, at } = &g.node(m).unwrap().op
-            && g.inputs(m).len() == 1
-            && g.ty(m).unwrap().dtype == spc_ir::DType::F32
-            && at[0].iter().copied().eq(0..at[0].len() as u32)
-            && matches!(g.node(l.node).unwrap().op, Op::Linear { act: None, .. })
-            && !g.is_output(l.node)
-            && expr.arity() == 1
-        {
-            l.epilogue = Some(m);
-        }
-        if !l.layout.starts_with("dense") || rng.chance(1, 2) {
-            (l.x, l.y) = (Act::Fm, Act::Fm);
-            plan.values.insert(l.epilogue.unwrap_or(l.node), Act::Fm);
-        }
-    }
-    let mut converts: Vec<Convert> = Vec::new();
-    let mut convert = |node: NodeId, to: Act, own: Act| {
-        if own != to && !converts.iter().any(|c| c.node == node && c.to == to) {
-            converts.push(Convert { node, to, predicted_ps: 0 });
-        }
-    };
-    for l in &linears {
-        let x = g.inputs(l.node)[0];
-        convert(x, l.x, plan.values.get(&x).copied().unwrap_or(Act::Rm));
-        let y = l.epilogue.unwrap_or(l.node);
-        convert(y, Act::Rm, l.y);
-    }
-    plan.linears = linears;
-    plan.converts = converts;
-    plan
-}
-
-fn tensors(p: &Program, inputs: &BTreeMap<String, Value<f32>>) -> Vec<Tensor> {
-    let own = |v: &Value<f32>| match v {
-        Value::F(a) => Tensor::F32(a.iter().copied().collect()),
-        Value::I(a) => Tensor::I32(a.iter().copied().collect()),
-        Value::B(a) => Tensor::Bool(a.iter().copied().collect()),
-    };
-    p.inputs().iter().map(|port| own(&inputs[&port.name])).collect()
-}
-
-fn borrowed(all: &[Tensor]) -> Vec<Slice<'_>> {
-    fn one(t: &Tensor) -> Slice<'_> {
-        match t {
-            Tensor::F32(v) => Slice::F32(v),
-            Tensor::I32(v) => Slice::I32(v),
-            Tensor::Bool(v) => Slice::Bool(v),
-        }
-    }
-    all.iter().map(one).collect()
-}
-
-fn same_bits(a: &Tensor, b: &Tensor) -> bool {
-    match (a, b) {
-        (Tensor::F32(a), Tensor::F32(b)) => {
-            let same = |(x, y): (&f32, &f32)| x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan());
-            a.len() == b.len() && a.iter().zip(b).all(same)
-        }
-        _ => a == b,
-    }
-}
+mod support;
 
 /// Greatest difference from the reference, relative to 1 + the reference; infinite where the kind or shape differs.
 fn distance(got: &Tensor, want: &Value<f64>) -> f64 {

@@ -125,6 +125,35 @@ fn gathers() {
     every(24, 60, |rng, lanes, _| Some(gathered(rng, lanes).unwrap()));
 }
 
+/// No template keeps a value on the stack in an innermost loop, but around calls of functions.
+#[test]
+fn innermost_loops_do_not_touch_the_stack() {
+    let mut seen = 0;
+    for isa in isas() {
+        let mut rng = Rng::new(29);
+        for i in 0..60 {
+            let lanes = isa.lanes();
+            let cases = [
+                linear(&mut rng, lanes, i % 3 > 0).unwrap(),
+                Some(contract(&mut rng, lanes).unwrap()),
+                Some(mapped(&mut rng, lanes).unwrap()),
+                Some(gathered(&mut rng, lanes).unwrap()),
+            ];
+            for k in cases.into_iter().flatten().map(|c| c.kernel) {
+                let machine = spc_cpu::machine_code(&k, isa, true).unwrap();
+                if machine.calls.is_empty() {
+                    seen += 1;
+                    assert_eq!(machine.stats.inner_stack, 0, "{} {:?}\n{k}", isa.name(), machine.stats);
+                    let text = spc_cpu::listing(&k, isa).unwrap();
+                    let inner: Vec<&str> = text.lines().filter(|l| l.contains("accesses of the stack")).collect();
+                    assert!(inner.iter().all(|l| l.ends_with(", 0 accesses of the stack")), "{inner:?}\n{text}");
+                }
+            }
+        }
+    }
+    assert!(seen > 100 || isas().is_empty(), "only {seen} kernels");
+}
+
 /// What a call needs, for [`enter`].
 #[cfg(target_arch = "x86_64")]
 struct Call<'a> {

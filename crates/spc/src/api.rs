@@ -246,13 +246,26 @@ impl Checked {
         S: Data<Elem = f32>,
         D: Dimension,
     {
+        self.set(name, values)?;
+        Ok(self)
+    }
+
+    /// As [`Checked::bind`], and where it fails the program is as it was.
+    ///
+    /// # Errors
+    /// As [`Checked::bind`].
+    pub fn set<S, D>(&mut self, name: &str, values: ArrayBase<S, D>) -> Result<(), Error>
+    where
+        S: Data<Elem = f32>,
+        D: Dimension,
+    {
         let shape = values.shape().to_vec();
         let floats: Vec<f32> = values.iter().copied().collect();
         match self.fits(name, &shape, &floats) {
             Ok(()) => match Weight::new(shape, floats.into()) {
                 Ok(w) => {
                     self.given.insert(name, w);
-                    Ok(self)
+                    Ok(())
                 }
                 Err(b) => Err(Error::new(&b.into(), &self.sources)),
             },

@@ -20,12 +20,31 @@ pub enum Stage {
     Plan,
     /// CPU kernels as Cranelift text.
     Clif,
+    /// Machine code of the CPU kernels as text.
+    Asm,
+    /// An object file.
+    Obj,
+    /// The C header of the object file.
+    Header,
+    /// A shared library.
+    Shared,
     /// CUDA C++.
     Cuda,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 6] = [Stage::Ast, Stage::Core, Stage::Ir, Stage::Plan, Stage::Clif, Stage::Cuda];
+    pub const ALL: [Stage; 10] = [
+        Stage::Ast,
+        Stage::Core,
+        Stage::Ir,
+        Stage::Plan,
+        Stage::Clif,
+        Stage::Asm,
+        Stage::Obj,
+        Stage::Header,
+        Stage::Shared,
+        Stage::Cuda,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -34,11 +53,15 @@ impl Stage {
             Stage::Ir => "ir",
             Stage::Plan => "plan",
             Stage::Clif => "clif",
+            Stage::Asm => "asm",
+            Stage::Obj => "obj",
+            Stage::Header => "header",
+            Stage::Shared => "shared",
             Stage::Cuda => "cuda",
         }
     }
 
-    /// Name of the file in an output folder.
+    /// Name of the file in an output folder; those of an object are named after the program.
     pub fn file(self) -> &'static str {
         match self {
             Stage::Ast => "program.ast",
@@ -46,6 +69,8 @@ impl Stage {
             Stage::Ir => "program.ir",
             Stage::Plan => "plan.json",
             Stage::Clif => "kernels.clif",
+            Stage::Asm => "kernels.s",
+            Stage::Obj | Stage::Header | Stage::Shared => "object",
             Stage::Cuda => "kernels.cu",
         }
     }
@@ -67,7 +92,7 @@ pub fn emit_text(s: &Session<'_>, source: &Source, functions: &[String], stage: 
             }
             Some(out)
         }
-        Stage::Plan | Stage::Clif | Stage::Cuda => None,
+        Stage::Plan | Stage::Clif | Stage::Asm | Stage::Obj | Stage::Header | Stage::Shared | Stage::Cuda => None,
     })
 }
 

@@ -3,15 +3,17 @@ use crate::artefact::{self, Extra};
 use crate::build::{Build, Constraints, build, program_requires};
 use crate::check::{Stage, emit_text};
 use crate::cuda;
-use crate::engine::clif;
+use crate::engine::{assembly, clif};
 use crate::explain::why_dense;
 use crate::failure::Res;
 use crate::load::{Source, load_file};
+use crate::object;
 use crate::run::Done;
 use crate::session::Session;
 use crate::target::target;
 use crate::weights::WeightSet;
 use spc_base::Bug;
+use spc_cpu::object::Arch;
 use spc_report::{Align, Table, bytes, picoseconds};
 use spc_sema::TargetKind;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,10 @@ pub struct Compile {
     pub emit: Vec<Stage>,
     /// Functions to compile; empty: those that the program's jobs name, else all that no other calls.
     pub functions: Vec<String>,
+    /// The processor family of object files; this machine's if not given.
+    pub arch: Option<Arch>,
+    /// Puts the weights into the object file.
+    pub embed_weights: bool,
 }
 
 /// Compiles a file. Emitted stages are files of the output folder, or the result where there is none.
@@ -31,6 +37,9 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
     let source = load_file(s, path)?;
     let t = target(&source.module, what.target.as_deref())?;
     let names = source.functions(&what.functions)?;
+    if what.out.is_none() {
+        object::needs_folder(&what.emit)?;
+    }
     let texts_only = what.out.is_none() && !what.emit.is_empty();
     if texts_only && what.emit.iter().all(|e| matches!(e, Stage::Ast | Stage::Core | Stage::Ir)) {
         return stages(s, &source, None, &names, &what.emit).map(|list| joined(list).into());
@@ -49,13 +58,18 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
         extra.manifest = manifest;
         notes = text;
     }
+    let (mut objects, sizes) = object::files(s, &built, path, &what.emit, what.arch, what.embed_weights)?;
+    notes += &sizes;
     let mut emitted = stages(s, &source, Some(&built), &names, &what.emit)?;
     let Some(out) = &what.out else {
+        // Only the header gets here.
+        emitted.extend(objects.into_iter().map(|(name, b)| (name, String::from_utf8_lossy(&b).into_owned())));
         let text = if texts_only { joined(emitted) } else { summary(&built)? + &notes };
         return Ok(text.into());
     };
     let written = |name: &str| [artefact::PLAN, artefact::PROGRAM].contains(&name);
     emitted.retain(|(name, _)| !written(name) && !extra.files.iter().any(|(n, _)| n == name));
+    extra.files.append(&mut objects);
     extra.files.extend(emitted.into_iter().map(|(n, t)| (n, t.into_bytes())));
     let text = summary(&built)? + &notes;
     artefact::write(s, &built, &requires, extra, out)?;
@@ -94,8 +108,13 @@ fn stages(
                 let text: Vec<String> = b.functions.iter().map(clif).collect::<Res<_>>()?;
                 out.push((stage.file().to_string(), text.join("\n")));
             }
+            Stage::Asm => {
+                let isa = s.cpu(1).isa;
+                let text: Vec<String> = b.functions.iter().map(|f| assembly(f, isa)).collect::<Res<_>>()?;
+                out.push((stage.file().to_string(), text.join("\n")));
+            }
             Stage::Cuda => out.extend(cuda::texts(b)?),
-            Stage::Ast | Stage::Core | Stage::Ir => {}
+            Stage::Ast | Stage::Core | Stage::Ir | Stage::Obj | Stage::Header | Stage::Shared => {}
         }
     }
     Ok(out)

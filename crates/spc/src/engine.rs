@@ -37,9 +37,9 @@ enum Code {
 }
 
 /// Weights of a program while it is being compiled.
-struct Bound<'a> {
-    packed: &'a PackedSet,
-    weights: &'a WeightSet,
+pub struct Bound<'a> {
+    pub packed: &'a PackedSet,
+    pub weights: &'a WeightSet,
 }
 
 impl Sources for Bound<'_> {
@@ -222,6 +222,14 @@ pub fn clif(planned: &Planned) -> Res<String> {
         out += &spc_cpu::clif_text(kernel)?;
     }
     Ok(out)
+}
+
+/// The machine code of a function's CPU kernels, as text.
+pub fn assembly(planned: &Planned, isa: Isa) -> Res<String> {
+    let program = schedule(&planned.graph, &planned.plan, isa.lanes())?;
+    let kernels: Vec<String> =
+        program.kernels().iter().map(|k| spc_cpu::listing(k, isa)).collect::<Result<_, Bug>>()?;
+    Ok(kernels.join("\n"))
 }
 
 #[cfg(test)]

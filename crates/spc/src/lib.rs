@@ -48,6 +48,7 @@ mod job;
 mod kernel_check;
 mod library;
 mod load;
+mod object;
 mod permute;
 mod plan;
 mod project;
@@ -89,6 +90,7 @@ pub mod driver {
     pub use crate::world::{DiskWorld, World};
     pub use spc_base::Diagnostic;
     pub use spc_bench::Budget;
+    pub use spc_cpu::object::Arch;
     pub use spc_ir::method::{Moment, Ratio};
     pub use spc_report::{Format, Renderer};
 }

@@ -44,6 +44,11 @@ pub trait World {
     fn create(&self, path: &Path, ours: &dyn Fn(&Path) -> bool) -> Result<Folder, Diagnostic>;
     fn write_safetensors(&self, path: &Path, file: &Safetensors<'_>) -> Result<(), Diagnostic>;
     fn write_npy(&self, path: &Path, tensor: &Tensor) -> Result<(), Diagnostic>;
+    /// Links one object that needs nothing else into a shared library of that name: the bytes of the library.
+    ///
+    /// # Errors
+    /// SP0630.
+    fn link(&self, object: &[u8], soname: &str) -> Result<Vec<u8>, Diagnostic>;
     /// Time since some fixed moment. Used for measurements only, never for decisions.
     fn now(&self) -> Duration;
 }
@@ -185,6 +190,16 @@ impl World for DiskWorld {
 
     fn write_npy(&self, path: &Path, tensor: &Tensor) -> Result<(), Diagnostic> {
         spc_io::write_npy(path, tensor)
+    }
+
+    fn link(&self, object: &[u8], soname: &str) -> Result<Vec<u8>, Diagnostic> {
+        const BARE: &[&str] = &["-nostdlib"];
+        let named = std::env::var("CC").ok().filter(|name| !name.is_empty());
+        let all = match named {
+            Some(name) => vec![(name, BARE)],
+            None => vec![("cc".to_string(), BARE), ("ld".to_string(), &[])],
+        };
+        spc_io::link_shared(object, soname, &all)
     }
 
     fn now(&self) -> Duration {

@@ -2,13 +2,20 @@
 use super::Translator;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{BlockArg, InstBuilder};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, SourceLoc};
 use spc_base::Bug;
 use spc_kernel::ir::{Loop, Stmt, Val};
 
 impl Translator<'_, '_> {
+    /// What follows comes from the next line of the kernel's text.
+    fn next_line(&mut self) {
+        self.line += 1;
+        self.b.set_srcloc(SourceLoc::new(self.line));
+    }
+
     pub(super) fn body(&mut self, body: &[Stmt]) -> Result<(), Bug> {
         for s in body {
+            self.next_line();
             match s {
                 Stmt::Let(v, op) => {
                     let x = self.op(*v, op)?;
@@ -56,6 +63,7 @@ impl Translator<'_, '_> {
         self.depth += 1;
         self.body(&l.body)?;
         self.depth -= 1;
+        self.next_line();
         let yields = self.args(l.carried.iter().map(|c| c.yielded))?;
         let next = self.b.ins().iadd_imm_s(index, 1);
         let again: Vec<BlockArg> = std::iter::once(next.into()).chain(yields.iter().copied()).collect();

@@ -53,6 +53,8 @@ struct Translator<'a, 'f> {
     depths: Depths,
     /// Number of open loops.
     depth: u32,
+    /// Line of the kernel's text, from 0.
+    line: u32,
     target: Target,
     import: Import<'a>,
 }
@@ -81,7 +83,7 @@ pub(crate) fn translate(
         *slot = Some(b.ins().load(I64, flags, block, 8 * i as i32));
     }
     let depths = Depths::of(kernel);
-    let mut t = Translator { kernel, b, values, depths, depth: 0, target, import };
+    let mut t = Translator { kernel, b, values, depths, depth: 0, line: 0, target, import };
     t.body(&kernel.body)?;
     t.b.ins().return_(&[]);
     t.b.seal_all_blocks();
@@ -101,6 +103,8 @@ pub fn clif_text(kernel: &Kernel) -> Result<String, Bug> {
         Ok(func.import_function(ExtFuncData { name, signature, colocated: false, patchable: false }))
     };
     translate(kernel, target, &mut func, &mut FunctionBuilderContext::new(), &mut import)?;
+    // Lines of the kernel would be printed before each instruction.
+    func.srclocs.clear();
     Ok(func.display().to_string())
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Emitter<'a> {
     pub code: &'a VCode,
     pub out: &'a Output,
     pub isa: Isa,
+    /// Calls go over a distance, not to an address.
+    pub near: bool,
     encoder: Encoder,
     position: u64,
     labels: Vec<Option<u64>>,
@@ -30,6 +32,10 @@ pub(super) struct Emitter<'a> {
     pool: Vec<Constant>,
     to_pool: Vec<(usize, usize)>,
     pub calls: Vec<(usize, MathFn)>,
+    lines: Vec<(usize, usize)>,
+    heads: Vec<usize>,
+    /// Bytes of instructions.
+    end: usize,
     /// Bytes of spill slots, and of all below the saved registers.
     slots: i64,
     frame: i64,
@@ -58,11 +64,12 @@ fn is_move(x: &InstOrEdit<'_>) -> bool {
     matches!(x, InstOrEdit::Edit(Edit::Move { from, to }) if from != to)
 }
 
-pub(super) fn emit(name: &str, code: &VCode, out: &Output, isa: Isa) -> Result<Machine, Bug> {
+pub(super) fn emit(name: &str, code: &VCode, out: &Output, isa: Isa, near: bool) -> Result<Machine, Bug> {
     let mut e = Emitter {
         code,
         out,
         isa,
+        near,
         encoder: Encoder::new(64),
         position: 0,
         labels: vec![None; code.blocks.len()],
@@ -71,6 +78,9 @@ pub(super) fn emit(name: &str, code: &VCode, out: &Output, isa: Isa) -> Result<M
         pool: Vec::new(),
         to_pool: Vec::new(),
         calls: Vec::new(),
+        lines: Vec::new(),
+        heads: Vec::new(),
+        end: 0,
         slots: 0,
         frame: 0,
         saved: Vec::new(),
@@ -81,7 +91,7 @@ pub(super) fn emit(name: &str, code: &VCode, out: &Output, isa: Isa) -> Result<M
     let bytes = e.finish();
     match e.failed {
         Some(text) => Err(Bug::new(format!("kernel {name}: encoding: {text}"))),
-        None => Ok(Machine { bytes, calls: e.calls, stats }),
+        None => Ok(Machine { bytes, calls: e.calls, stats, code: e.end, lines: e.lines, heads: e.heads }),
     }
 }
 
@@ -251,6 +261,9 @@ impl Emitter<'_> {
                 self.align(64);
             }
             self.labels[b] = Some(self.position);
+            if block.header {
+                self.heads.push(self.position as usize);
+            }
             let next = order.get(n + 1).copied();
             let succs: Vec<usize> = block.succs.iter().map(|s| through(s.index())).collect();
             for x in self.out.block_insts_and_edits(code, Block::new(b)) {
@@ -260,14 +273,28 @@ impl Emitter<'_> {
                         stats.count(block.inner, from.is_stack() || to.is_stack());
                         self.mov(*from, *to);
                     }
-                    InstOrEdit::Inst(i) => match code.insts[i.index()].op {
-                        MOp::Jmp => self.jump(succs[0], next),
-                        MOp::Branch(c) => self.fork(c, succs[0], succs[1], next),
-                        MOp::Ret => self.leave(),
-                        _ => self.inst(i),
-                    },
+                    InstOrEdit::Inst(i) if code.insts[i.index()].line != self.line() => {
+                        self.lines.push((self.position as usize, code.insts[i.index()].line));
+                        self.one(i, &succs, next);
+                    }
+                    InstOrEdit::Inst(i) => self.one(i, &succs, next),
                 }
             }
+        }
+        self.end = self.position as usize;
+    }
+
+    /// Line of the kernel's text that the last instruction came from.
+    fn line(&self) -> usize {
+        self.lines.last().map_or(0, |l| l.1)
+    }
+
+    fn one(&mut self, i: regalloc2::Inst, succs: &[usize], next: Option<usize>) {
+        match self.code.insts[i.index()].op {
+            MOp::Jmp => self.jump(succs[0], next),
+            MOp::Branch(c) => self.fork(c, succs[0], succs[1], next),
+            MOp::Ret => self.leave(),
+            _ => self.inst(i),
         }
     }
 

@@ -492,9 +492,14 @@ impl Emitter<'_> {
         self.put(Instruction::with2(Lea_r64_m, gp(RDI), data));
         self.put(Instruction::with2(Lea_r64_m, Register::RSI, second));
         self.int(RDX, lanes as i64);
-        self.put(Instruction::with2(Mov_r64_imm64, gp(RAX), 0u64));
-        self.calls.push((self.position() as usize - 8, f));
-        self.put(Instruction::with1(Call_rm64, gp(RAX)));
+        if self.near {
+            self.put(Instruction::with_branch(Call_rel32_64, self.position() + 5));
+            self.calls.push((self.position() as usize - 4, f));
+        } else {
+            self.put(Instruction::with2(Mov_r64_imm64, gp(RAX), 0u64));
+            self.calls.push((self.position() as usize - 8, f));
+            self.put(Instruction::with1(Call_rm64, gp(RAX)));
+        }
         self.put(Instruction::with2(codes::load(z, scalar), self.width(0, scalar), data));
     }
 }

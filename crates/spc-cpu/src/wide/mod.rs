@@ -44,9 +44,15 @@ impl Stats {
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub bytes: Vec<u8>,
-    /// Places of 64-bit addresses of functions.
+    /// Places of 64-bit addresses of functions, or of 32-bit distances to them.
     pub calls: Vec<(usize, MathFn)>,
     pub stats: Stats,
+    /// Bytes of instructions; constants follow.
+    pub code: usize,
+    /// Ascending: where the code of a line of the kernel's text begins, and the number of the line from 0.
+    pub lines: Vec<(usize, usize)>,
+    /// Where the bodies of loops begin.
+    pub heads: Vec<usize>,
 }
 
 /// Whether this executor can compile a kernel, or why not.
@@ -58,12 +64,22 @@ pub fn supported(kernel: &Kernel, isa: Isa) -> Result<(), &'static str> {
     }
 }
 
-/// Machine code of a kernel. With `check`, the register allocation is proved right for it.
+/// Machine code of a kernel. With `check`, the register allocation is proved right for it. Calls go to 64-bit addresses.
 pub fn machine_code(kernel: &Kernel, isa: Isa, check: bool) -> Result<Machine, Bug> {
+    generate(kernel, isa, check, false)
+}
+
+/// As [`machine_code`], for code that lies near what it calls, wherever that is: calls go over 32-bit distances, counted from
+/// their end.
+pub fn machine_code_near(kernel: &Kernel, isa: Isa, check: bool) -> Result<Machine, Bug> {
+    generate(kernel, isa, check, true)
+}
+
+fn generate(kernel: &Kernel, isa: Isa, check: bool, near: bool) -> Result<Machine, Bug> {
     let fail = |e: &str| Bug::new(format!("kernel {}: {e}", kernel.name));
     kernel.verify().map_err(|e| fail(&e))?;
     supported(kernel, isa).map_err(fail)?;
     let code = isel::select(kernel, isa)?;
     let allocation = regs::allocate(&kernel.name, &code, isa, check)?;
-    emit::emit(&kernel.name, &code, &allocation, isa)
+    emit::emit(&kernel.name, &code, &allocation, isa, near)
 }

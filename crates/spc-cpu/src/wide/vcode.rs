@@ -158,6 +158,8 @@ pub(super) struct MInst {
     pub op: MOp,
     operands: (u32, u32),
     pub mem: Option<Mem>,
+    /// Line of the kernel's text.
+    pub line: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -182,6 +184,8 @@ pub(super) struct VCode {
     pub blocks: Vec<MBlock>,
     vregs: usize,
     pub lanes: usize,
+    /// Line of the kernel's text that instructions come from.
+    pub line: usize,
     current: usize,
 }
 
@@ -218,7 +222,7 @@ impl VCode {
     pub fn emit(&mut self, op: MOp, operands: &[Operand], mem: Option<Mem>) {
         let start = self.operands.len() as u32;
         self.operands.extend_from_slice(operands);
-        self.insts.push(MInst { op, operands: (start, self.operands.len() as u32), mem });
+        self.insts.push(MInst { op, operands: (start, self.operands.len() as u32), mem, line: self.line });
     }
 
     /// A block that only jumps, as every edge from a branch to a join needs one.

@@ -5,10 +5,22 @@ use regalloc2::{Operand, VReg};
 use spc_base::Bug;
 use spc_kernel::ir::{Cmp, Loop, Op, Stmt, Val};
 
+/// Lines of a body in the kernel's text.
+fn lines(body: &[Stmt]) -> usize {
+    body.iter().map(|s| if let Stmt::Loop(l) = s { lines(&l.body) + 2 } else { 1 }).sum()
+}
+
 impl Selector<'_> {
+    /// What follows comes from a later line of the kernel's text.
+    fn next_line(&mut self, by: usize) {
+        self.line += by;
+        self.code.line = self.line;
+    }
+
     pub(super) fn body(&mut self, body: &[Stmt]) -> Result<(), Bug> {
         let folds = self.folds(body);
         for s in body {
+            self.next_line(1);
             match s {
                 Stmt::Let(v, Op::Load(kind, addr)) if folds.contains(v) => self.set(*v, Place::Memory(*addr, *kind)),
                 Stmt::Let(v, op) => self.op(*v, op)?,
@@ -40,6 +52,7 @@ impl Selector<'_> {
                 let p = self.place(c.init);
                 self.set(c.result, p);
             }
+            self.next_line(lines(&l.body) + 1);
             return Ok(());
         }
         let count = self.reg(l.count)?;
@@ -76,6 +89,7 @@ impl Selector<'_> {
         self.code.blocks[header].header = true;
         self.code.edge(enter, header, entering);
         self.body(&l.body)?;
+        self.next_line(1);
         let yields = self.regs(l.carried.iter().map(|c| c.yielded))?;
         let mut again = Vec::new();
         let next = |s: &mut Self, op: ImmOp, from: VReg| {

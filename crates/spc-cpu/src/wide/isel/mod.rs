@@ -33,6 +33,8 @@ pub(super) struct Selector<'a> {
     places: Vec<Place>,
     /// Number of uses of each value.
     uses: Vec<u32>,
+    /// Line of the kernel's text, from 0.
+    line: usize,
 }
 
 /// Machine instructions of a kernel that [`super::supported`] accepts.
@@ -43,6 +45,7 @@ pub(super) fn select(kernel: &Kernel, isa: Isa) -> Result<VCode, Bug> {
         code: VCode::new(kernel.lanes),
         places: vec![Place::None; kernel.tys.len()],
         uses: fold::count_uses(kernel),
+        line: 0,
     };
     s.code.start(Vec::new());
     let block = s.code.vreg(RegClass::Int);

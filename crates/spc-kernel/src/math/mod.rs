@@ -1,7 +1,15 @@
 //! Scalar functions that the loop IR calls lane by lane.
 //!
-//! Every executor calls these same functions, so that the interpreter and compiled code agree bit for bit. Each computes
-//! in f64 and rounds once to f32: the result is within one f32 ulp of the true value.
+//! Every executor computes these same sequences of f64 operations ([`functions`]) and rounds once to f32, so that the
+//! interpreter, compiled code and object files agree bit for bit on every machine. The result is within one f32 ulp of the
+//! true value.
+
+mod arith;
+mod functions;
+mod trigonometry;
+
+pub use arith::{Arith, Native};
+pub use functions::{evaluate, fused};
 
 /// A function that the loop IR can call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,83 +51,18 @@ impl MathFn {
 
 /// Value of `f` at `a`, and `b` where `f` takes two arguments (else `b` is ignored).
 pub fn call(f: MathFn, a: f32, b: f32) -> f32 {
-    let x = f64::from(a);
-    (match f {
-        MathFn::Exp => x.exp(),
-        MathFn::Log => x.ln(),
-        MathFn::Erf => erf(x),
-        MathFn::Tanh => x.tanh(),
-        MathFn::Sin => x.sin(),
-        MathFn::Cos => x.cos(),
-        MathFn::Pow => x.powf(f64::from(b)),
-    }) as f32
+    evaluate(&mut Native, f, f64::from(a), f64::from(b)) as f32
+}
+
+/// `a * b + c`, rounded once.
+pub fn fma(a: f32, b: f32, c: f32) -> f32 {
+    fused(&mut Native, f64::from(a), f64::from(b), f64::from(c)) as f32
 }
 
 /// The error function, within a few f64 ulp.
-///
-/// Below 1, `x P(x^2)`. From 1 to 6, `1 - exp(-x^2) Q(t)` with t = (x - 2.5) / (x + 2.5); Q approximates
-/// `exp(x^2) erfc(x)`. From 6 on, 1. Both polynomials are Chebyshev interpolants.
 pub fn erf(x: f64) -> f64 {
-    if x.is_nan() {
-        return x;
-    }
-    let a = x.abs();
-    if a < 1.0 {
-        return x * horner(&SMALL, x * x);
-    }
-    let value = if a < 6.0 {
-        let t = (a - 2.5) / (a + 2.5);
-        1.0 - (-a * a).exp() * horner(&TAIL, 2.38 * t + 0.02)
-    } else {
-        1.0
-    };
-    value.copysign(x)
+    functions::erf(&mut Native, x)
 }
-
-fn horner(coefficients: &[f64], x: f64) -> f64 {
-    coefficients.iter().rev().fold(0.0, |sum, c| sum * x + c)
-}
-
-const SMALL: [f64; 14] = [
-    std::f64::consts::FRAC_2_SQRT_PI,
-    -0.37612638903183754,
-    0.1128379167095512,
-    -0.026866170645129854,
-    0.005223977625423455,
-    -0.0008548327021945428,
-    0.00012055332903350668,
-    -1.4925647581008593e-05,
-    1.6462045711013026e-06,
-    -1.6364645854816389e-07,
-    1.479243542696247e-08,
-    -1.2164764337224506e-09,
-    8.709755232851789e-11,
-    -4.2320376764874594e-12,
-];
-
-const TAIL: [f64; 21] = [
-    0.21394805165754288,
-    -0.15798058438192047,
-    0.04499721517041164,
-    -0.009374321292819527,
-    0.0012493997404181589,
-    -5.053711009571746e-05,
-    -1.481986833925433e-05,
-    1.9887464121882843e-06,
-    2.3120237270440703e-07,
-    -5.1398248863116926e-08,
-    -6.15081257443639e-09,
-    1.2854606096483943e-09,
-    2.3597538193111703e-10,
-    -2.6511397594095533e-11,
-    -9.742614933796817e-12,
-    5.355058356714688e-14,
-    3.553038840870829e-13,
-    3.751332559027184e-14,
-    -8.99022135708428e-15,
-    -2.203438099653011e-15,
-    4.4988153821957456e-17,
-];
 
 /// The value of a half-precision float (IEEE 754 binary16). Exact; a NaN stays a NaN.
 pub fn f16_to_f32(bits: u16) -> f32 {
@@ -233,5 +176,114 @@ mod tests {
         assert_eq!(minimum(0.0, 0.0).to_bits(), 0.0f32.to_bits());
         assert_eq!((maximum(2.0, -1.0), minimum(2.0, -1.0)), (2.0, -1.0));
         assert_eq!(maximum(f32::NEG_INFINITY, f32::MIN), f32::MIN);
+    }
+
+    /// Bits by which two floats of one sign differ; NaN equals NaN.
+    fn ulps(a: f32, b: f32) -> u32 {
+        if a.is_nan() || b.is_nan() {
+            return if a.is_nan() && b.is_nan() { 0 } else { u32::MAX };
+        }
+        if a.is_sign_positive() != b.is_sign_positive() { u32::MAX } else { a.to_bits().abs_diff(b.to_bits()) }
+    }
+
+    /// The system's f64 functions are the other opinion. Both are far more exact than f32, so that they differ only where
+    /// the true value lies next to the middle between two floats.
+    #[test]
+    fn functions_agree_with_those_of_the_system() {
+        let other = |f: MathFn, x: f64, y: f64| match f {
+            MathFn::Exp => x.exp(),
+            MathFn::Log => x.ln(),
+            MathFn::Erf => {
+                if x.abs() < 6.5 {
+                    series(x)
+                } else {
+                    1f64.copysign(x)
+                }
+            }
+            MathFn::Tanh => x.tanh(),
+            MathFn::Sin => x.sin(),
+            MathFn::Cos => x.cos(),
+            MathFn::Pow => x.powf(y),
+        };
+        let special = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            2.0,
+            -2.0,
+            0.5,
+            -0.5,
+            3.0,
+            -3.0,
+            1e-45,
+            -1e-45,
+            16_777_216.0,
+            65_536.0,
+            1e38,
+            f32::MAX,
+            f32::MIN,
+            f32::MIN_POSITIVE,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            88.7,
+            89.0,
+            -103.0,
+            -104.0,
+        ];
+        let mut rng = crate::ir::random::Rng::new(9);
+        for f in MathFn::ALL {
+            let (mut off, mut all) = (0, 0);
+            let mut check = |x: f32, y: f32| {
+                if f == MathFn::Erf && x.is_nan() {
+                    return assert!(call(f, x, y).is_nan());
+                }
+                let (got, want) = (call(f, x, y), other(f, f64::from(x), f64::from(y)) as f32);
+                let d = ulps(got, want);
+                assert!(d <= 1, "{} of {x:e} and {y:e} is {got:e}, the system says {want:e}", f.name());
+                (off, all) = (off + d, all + 1);
+            };
+            for x in special {
+                special.iter().for_each(|y| check(x, *y));
+            }
+            for _ in 0..40_000 {
+                let word = |rng: &mut crate::ir::random::Rng| f32::from_bits(rng.below(1 << 32) as u32);
+                let near =
+                    |rng: &mut crate::ir::random::Rng| (rng.below(1 << 24) as f32 / (1 << 20) as f32 - 8.0) * 1.37;
+                let (x, y) = (word(&mut rng), word(&mut rng));
+                check(x, y);
+                let (x, y) = (near(&mut rng), near(&mut rng));
+                check(x, y);
+                check(x.abs(), y.round());
+            }
+            assert!(off <= 3, "{}: {off} of {all} differ by an ulp", f.name());
+        }
+    }
+
+    #[test]
+    fn a_fused_sum_is_rounded_once() {
+        let mut rng = crate::ir::random::Rng::new(10);
+        let check = |a: f32, b: f32, c: f32| {
+            let (got, want) = (fma(a, b, c), a.mul_add(b, c));
+            let same = got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan());
+            assert!(same, "{a:e} * {b:e} + {c:e} is {got:e}, the machine says {want:e}");
+        };
+        for _ in 0..200_000 {
+            let mut word = || f32::from_bits(rng.below(1 << 32) as u32);
+            let (a, b, c) = (word(), word(), word());
+            check(a, b, c);
+            // Near cancellation, and where a tie of f32 hides below the last bit of f64.
+            let bits = (a * b).to_bits() ^ (c.to_bits() & 3);
+            check(a, b, -f32::from_bits(bits));
+            let tiny = f32::from_bits((a.to_bits() & 0x007f_ffff) | 0x3f80_0000);
+            check(tiny, tiny, f32::from_bits(c.to_bits() & 0x01ff_ffff));
+            check(1.0 + f32::EPSILON, tiny, c);
+        }
+        for a in [0.0, -0.0, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, 1e-45, f32::MAX] {
+            for b in [0.0, -0.0, -1.0, f32::INFINITY, f32::MAX, 1e-45] {
+                [0.0, -0.0, 1.0, f32::NEG_INFINITY, f32::MAX, -1e-45].into_iter().for_each(|c| check(a, b, c));
+            }
+        }
     }
 }

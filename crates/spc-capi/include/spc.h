@@ -1,0 +1,109 @@
+/* spc as a library: compile a program, bind its weights, call its functions.
+
+   Functions return SPC_OK or another status, and leave what the caller owns as it was where they fail; spc_last_error says
+   why in words. Names and paths are UTF-8 text that ends in a zero byte. Nothing that is passed in is kept: arrays and
+   texts are copied. No call ends the process, whatever the text, names, shapes and values are; pointers must be what they
+   are said to be. */
+#ifndef SPC_H
+#define SPC_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SPC_ABI_VERSION 1
+
+#ifndef SPC_STATUS
+#define SPC_STATUS
+/* What functions return. */
+enum spc_status {
+  SPC_OK = 0,
+  SPC_NULL = 1,        /* a pointer that must not be null is */
+  SPC_SIZE = 2,        /* a size lies outside its range */
+  SPC_ALIGNMENT = 3,   /* a pointer is not a multiple of what it must be */
+  SPC_WORKSPACE = 4,   /* the workspace is too small */
+  SPC_WEIGHTS = 5,     /* the weights are not those that the code was made for */
+  SPC_INDEX_RANGE = 6  /* an id lies outside its axis; the outputs are not defined */
+};
+
+/* Threads of the caller. run calls task(data, part) once for each part in 0..parts, on any threads and in any order, and
+   returns when all calls have returned. count is the number of threads that it uses. */
+typedef struct spc_threads {
+  void (*run)(void *context, size_t parts, void (*task)(void *data, size_t part), void *data);
+  void *context;
+  size_t count;
+} spc_threads;
+
+/* The version of this interface that the code was made for: must be SPC_ABI_VERSION. */
+int32_t spc_abi_version(void);
+#endif
+
+/* What the functions below return as well. */
+enum spc_failure {
+  SPC_PROGRAM = 16,  /* the program is wrong */
+  SPC_NAME = 17,     /* a name that is not there */
+  SPC_PROMISE = 18,  /* a promise of the program does not hold */
+  SPC_INPUT = 19,    /* a file, a weight or an input does not fit, or the machine cannot run this */
+  SPC_UTF8 = 20,     /* a text is not UTF-8 */
+  SPC_HANDLE = 21,   /* a pointer to something else, or to what a failed call left empty */
+  SPC_BUG = 101      /* a mistake of spc, which should be reported */
+};
+
+/* Types of elements. */
+enum spc_type {
+  SPC_F32 = 0,  /* float */
+  SPC_I32 = 1,  /* int32_t */
+  SPC_BOOL = 2  /* uint8_t: 0, or anything else for true; results are 0 or 1 */
+};
+
+/* An array of the caller: contiguous, row-major, aligned to its elements. A call does not write to its inputs. */
+typedef struct spc_array {
+  const char *name;
+  void *data;
+  const int64_t *shape;
+  size_t rank; /* at most 16 */
+  int32_t type;
+} spc_array;
+
+/* Settings; zeros stand for what spc chooses itself. */
+typedef struct spc_options {
+  size_t threads;    /* that kernels run on */
+  const char *isa;   /* "clif", "avx2", "avx512", "avx512vnni": instruction set of the kernels */
+  const char *base;  /* folder that relative paths of the text start from */
+  int32_t interpret; /* not 0: the reference interpreter instead of compiled code */
+} spc_options;
+
+/* A program that passed its checks and is given its weights. Used by one thread at a time. */
+typedef struct spc_checked spc_checked;
+/* A program that can be called, by several threads at a time. */
+typedef struct spc_program spc_program;
+
+/* What went wrong in the last call of this thread that failed, as the spc command shows it; empty before the first. Valid until the
+   next call of this thread that fails. */
+const char *spc_last_error(void);
+
+/* Checks a text of that many bytes. options may be null. What *checked then points to belongs to the caller: spc_free_checked. */
+int32_t spc_compile(const char *text, size_t bytes, const spc_options *options, spc_checked **checked);
+/* The same for a file, whose folder relative paths start from. */
+int32_t spc_compile_file(const char *path, const spc_options *options, spc_checked **checked);
+/* Gives a weight its values, in the declared shape, in place of those of the weight file. */
+int32_t spc_bind(spc_checked *checked, const spc_array *weight);
+/* Applies every require, packs the weights and compiles. Empties *checked, also where it fails; it is still to be freed. What
+   *program then points to belongs to the caller: spc_free_program. */
+int32_t spc_build(spc_checked *checked, spc_program **program);
+/* Loads a folder that spc compile wrote. options may be null. */
+int32_t spc_load(const char *folder, const spc_options *options, spc_program **program);
+/* Calls a function. Inputs and outputs are found by name, in any order; outputs that are not named are not given. Each output
+   has the type and shape that the function gives it for the sizes of the inputs. */
+int32_t spc_call(const spc_program *program, const char *function, const spc_array *inputs, size_t input_count,
+                 const spc_array *outputs, size_t output_count);
+/* Free what was given out, once; null is allowed. */
+void spc_free_checked(spc_checked *checked);
+void spc_free_program(spc_program *program);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -2,11 +2,16 @@
 //!
 //! Each cell interleaves calls of the kernel with calls of the limiting loop (multiply-adds on registers, or reads of
 //! memory) and prints the median and the best decile of the paired ratios.
+//!
+//! A word is an instruction set or a part of a cell's name. Options: `--n=` tokens, `--zeros=` per cent, `--o=` and `--cols=`
+//! sizes, `--reps=` calls per time, and the order of loops: `--k=` inputs of a block (0 for none), `--rows=` row blocks of a
+//! group, `--tokens=` of a group, `--weights=` bytes and `--ahead=` entries asked for ahead.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
+use spc_formats::Blocking;
 use spc_formats::{Array, Layout, pack, validate};
 use spc_kernel::templates::limits::{READ_ROUND, fma_peak, fma_peak_round, read_stream};
-use spc_kernel::templates::{LinearSpec, padded_tokens, rowblock};
+use spc_kernel::templates::{LinearSpec, Tuning, padded_tokens, rowblock_tuned};
 use std::time::Instant;
 
 const PAIRS: usize = 60;
@@ -63,26 +68,27 @@ fn call(m: &JitModule, words: &[u64]) {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let isa = args.iter().find_map(|a| Isa::from_name(a)).unwrap_or(Isa::native());
-    let filters: Vec<&String> = args.iter().filter(|a| Isa::from_name(a).is_none()).collect();
+    let option = |name: &str| -> Option<i64> { args.iter().find_map(|a| a.strip_prefix(name)?.parse().ok()) };
+    let filters: Vec<&String> = args.iter().filter(|a| Isa::from_name(a).is_none() && !a.starts_with("--")).collect();
     let lanes = isa.lanes();
     let peak = compile_wide(&[fma_peak(lanes).unwrap()], isa, false).unwrap();
     let read = compile_wide(&[read_stream(lanes).unwrap()], isa, false).unwrap();
     let ones = AlignedBuf::from_f32(&vec![1.0; 2 * lanes]);
     let mut sink = AlignedBuf::zeroed(4 * lanes);
     let sink = sink.bytes_mut().as_mut_ptr() as u64;
+    let (o, k) = (option("--o=").unwrap_or(4096) as usize, option("--cols=").unwrap_or(4096) as usize);
     println!("{}; W 4096 x 4096; median and best decile of {PAIRS} pairs", isa.name());
     println!("| layout, zeros, tokens | us | GFLOP/s useful | % of FMA peak | best decile | stored GB/s |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    let (o, k) = (4096usize, 4096usize);
     for name in
         ["dense(16)", "vx1(4)", "vx1(6)", "vx1(8)", "vx1(12)", "vx1(16)", "bsr(16,16)", "vx1(1)", "vx1(2)", "csr"]
     {
         let layout: Layout = name.parse().unwrap();
-        for zeros in [50u64, 75, 90] {
-            if layout == (Layout::Dense { panel: 16 }) && zeros != 50 {
+        for zeros in option("--zeros=").map_or(vec![50u64, 75, 90], |z| vec![z as u64]) {
+            if layout == (Layout::Dense { panel: 16 }) && zeros != 50 && option("--zeros=").is_none() {
                 continue;
             }
-            for n in [1u64, 16, 48, 128] {
+            for n in option("--n=").map_or(vec![1u64, 16, 48, 128], |n| vec![n as u64]) {
                 let cell = format!("{name} {zeros} {n}");
                 if !filters.is_empty() && !filters.iter().any(|f| cell.contains(f.as_str())) {
                     continue;
@@ -104,14 +110,31 @@ fn main() {
                 let stored = w.iter().filter(|v| **v != 0.0).count();
                 let packed = validate(pack(&layout, o, k, &w).unwrap()).unwrap();
                 let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
-                let kernel = rowblock(&spec).unwrap();
+                let mut tuning = Tuning::of(&spec, n);
+                if let Some(cols) = option("--k=") {
+                    let rows = option("--rows=").unwrap_or(i64::from(u32::MAX)) as u32;
+                    tuning.blocking = (cols > 0).then_some(Blocking { cols: cols as u32, rows });
+                }
+                tuning.tokens = option("--tokens=").map_or(tuning.tokens, |n| n as usize);
+                tuning.weights_ahead = option("--weights=").map_or(tuning.weights_ahead, |n| n as i32);
+                tuning.rows_ahead = option("--ahead=").unwrap_or(tuning.rows_ahead);
+                let kernel = rowblock_tuned(&spec, tuning).unwrap();
                 let module = compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
                 let np = padded_tokens(n).unwrap() as usize;
                 let x: Vec<f32> = (0..np * k).map(|_| rng.f32()).collect();
                 let x = AlignedBuf::from_f32(&x);
                 let mut y = AlignedBuf::zeroed(4 * np * o);
-                let arrays: Vec<(String, AlignedBuf)> =
-                    packed.packed().arrays.iter().map(|(n, a)| (n.to_string(), buffer(a))).collect();
+                let arrays: Vec<(String, AlignedBuf)> = packed
+                    .packed()
+                    .arrays
+                    .iter()
+                    .map(|(n, a)| {
+                        (
+                            n.to_string(),
+                            buffer(tuning.blocks(&spec).and_then(|k| packed.arranged(n, k)).as_ref().unwrap_or(a)),
+                        )
+                    })
+                    .collect();
                 let mut list: Vec<(&str, u64)> =
                     arrays.iter().map(|(n, b)| (n.as_str(), b.bytes().as_ptr() as u64)).collect();
                 list.extend([
@@ -130,7 +153,8 @@ fn main() {
                 let (mut times, mut ratios) = (Vec::new(), Vec::new());
                 for _ in 0..PAIRS {
                     let a = seconds(|| call(&peak, &peak_words));
-                    let t = seconds(|| call(&module, &words));
+                    let reps = option("--reps=").unwrap_or(1);
+                    let t = seconds(|| (0..reps).for_each(|_| call(&module, &words))) / reps as f64;
                     let b = seconds(|| call(&peak, &peak_words));
                     times.push(t);
                     ratios.push((flops / t) / (peak_flops / a.min(b)));
@@ -149,9 +173,31 @@ fn main() {
         }
     }
     let big = AlignedBuf::zeroed(512 << 20);
-    for bytes in [1usize << 20, 32 << 20, 512 << 20] {
+    for bytes in [
+        32usize << 10,
+        128 << 10,
+        512 << 10,
+        768 << 10,
+        1usize << 20,
+        1280 << 10,
+        1536 << 10,
+        1792 << 10,
+        2 << 20,
+        3 << 20,
+        4 << 20,
+        16 << 20,
+        32 << 20,
+        48 << 20,
+        64 << 20,
+        512 << 20,
+    ] {
         let words = [big.bytes().as_ptr() as u64, sink, (bytes / READ_ROUND) as u64];
-        let times: Vec<f64> = (0..9).map(|_| seconds(|| call(&read, &words))).collect();
-        println!("read {} MiB: {:.1} GB/s", bytes >> 20, bytes as f64 / quantile(&times, 0.5) / 1e9);
+        let times: Vec<f64> = (0..9)
+            .map(|_| {
+                seconds(|| (0..1 + (8 << 20) / bytes).for_each(|_| call(&read, &words)))
+                    / (1 + (8 << 20) / bytes) as f64
+            })
+            .collect();
+        println!("read {} KiB: {:.1} GB/s", bytes >> 10, bytes as f64 / quantile(&times, 0.5) / 1e9);
     }
 }

@@ -15,9 +15,29 @@ pub struct AlignedBuf {
     len: usize,
 }
 
+/// Asks the system to keep the storage in pages of 2 MiB, because streams of weights otherwise wait for translations of
+/// addresses. Best effort: nothing depends on it.
+#[cfg(target_os = "linux")]
+fn want_large_pages(lines: &mut Vec<Line>) {
+    const PAGE: usize = 2 << 20;
+    let start = lines.as_mut_ptr() as usize;
+    let from = start.next_multiple_of(PAGE);
+    let to = (start + lines.capacity() * ALIGN) / PAGE * PAGE;
+    if from < to {
+        // SAFETY: the range lies inside the vector's own storage, and the advice changes no contents.
+        unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn want_large_pages(_: &mut Vec<Line>) {}
+
 impl AlignedBuf {
     pub fn zeroed(len: usize) -> AlignedBuf {
-        AlignedBuf { lines: vec![Line([0; ALIGN]); len.div_ceil(ALIGN)], len }
+        let mut lines = Vec::with_capacity(len.div_ceil(ALIGN));
+        want_large_pages(&mut lines);
+        lines.resize(len.div_ceil(ALIGN), Line([0; ALIGN]));
+        AlignedBuf { lines, len }
     }
 
     pub fn from_bytes(bytes: &[u8]) -> AlignedBuf {
@@ -37,7 +57,11 @@ impl AlignedBuf {
     /// Makes the buffer hold `len` bytes, or says that there is no memory for them. What they contain is not defined.
     pub fn try_resize(&mut self, len: usize) -> Result<(), std::collections::TryReserveError> {
         let lines = len.div_ceil(ALIGN);
+        let room = self.lines.capacity();
         self.lines.try_reserve_exact(lines.saturating_sub(self.lines.len()))?;
+        if self.lines.capacity() != room {
+            want_large_pages(&mut self.lines);
+        }
         self.lines.resize(lines, Line([0; ALIGN]));
         self.len = len;
         Ok(())

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use spc_cpu::{Isa, assembly, clif_text, machine_code};
 use spc_kernel::ir::parse;
-use spc_kernel::templates::{LinearSpec, blocks8, panel, rowblock};
+use spc_kernel::templates::{LinearSpec, Tuning, blocks8, panel, rowblock, rowblock_tuned};
 
 #[test]
 fn clif_text_is_the_same_everywhere() {
@@ -95,6 +95,11 @@ fn wide_linear_kernels_keep_everything_in_registers() {
             let spec = LinearSpec { layout, rows: 132, cols: 96, bias: true, act: None, lanes };
             let mut kernels =
                 if text.starts_with("i8") { vec![blocks8(&spec).unwrap()] } else { vec![rowblock(&spec).unwrap()] };
+            if !text.starts_with("i8") {
+                let large = LinearSpec { rows: 4092, cols: 8000, ..spec };
+                kernels.push(rowblock_tuned(&large, Tuning::of(&large, 1)).unwrap());
+                kernels.push(rowblock_tuned(&large, Tuning::of(&large, 1000)).unwrap());
+            }
             if text.starts_with("dense") {
                 kernels.push(panel(&spec).unwrap());
             }

@@ -19,6 +19,7 @@
 //! [`Packed`] is raw data and may come from an untrusted file; [`validate`] turns it into [`Validated`], the only form
 //! with which a kernel may be fed. Nothing here panics or overflows on any input.
 
+mod blocking;
 mod blocks8;
 mod bsr;
 mod candidates;
@@ -33,6 +34,7 @@ mod packed;
 mod pattern;
 mod vx1;
 
+pub use blocking::Blocking;
 pub use candidates::{DEFAULT_CANDIDATES, QUANTIZED_CANDIDATES, candidates};
 pub use facts::CostFacts;
 pub use grid::Grid;

@@ -2,7 +2,7 @@
 use crate::extent::Extent;
 use crate::ir::Kernel;
 use crate::templates::padded_tokens;
-use spc_formats::Layout;
+use spc_formats::{Blocking, Layout};
 use spc_ir::{DType, NodeId, Sym};
 use std::fmt;
 
@@ -34,8 +34,8 @@ pub enum Role {
     Input(usize),
     /// A weight as stored, row-major f32.
     Weight(String),
-    /// One array of a packed weight of a linear.
-    Packed { weight: String, layout: Layout, array: &'static str },
+    /// One array of a packed weight of a linear, its entries in the order of `blocking` where there is one.
+    Packed { weight: String, layout: Layout, array: &'static str, blocking: Option<Blocking> },
     /// Zero at first; not zero after the call if the ids of a gather were out of range.
     Status(NodeId),
     /// The output of that position.
@@ -174,7 +174,10 @@ impl fmt::Display for Role {
         match self {
             Role::Input(i) => write!(f, "input {i}"),
             Role::Weight(w) => write!(f, "weight {w}"),
-            Role::Packed { weight, layout, array } => write!(f, "packed {weight} {layout} {array}"),
+            Role::Packed { weight, layout, array, blocking: None } => write!(f, "packed {weight} {layout} {array}"),
+            Role::Packed { weight, layout, array, blocking: Some(k) } => {
+                write!(f, "packed {weight} {layout} {array} by {} columns and {} row blocks", k.cols, k.rows)
+            }
             Role::Status(n) => write!(f, "status {n}"),
             Role::Output(i) => write!(f, "output {i}"),
             Role::Temp => f.write_str("temp"),

@@ -109,7 +109,7 @@ pub fn constant_bytes(p: &Program, b: &Buffer, sources: &dyn Sources) -> Result<
             }
             Ok(Some(array_bytes(&Array::F32(values.to_vec()))))
         }
-        Role::Packed { weight, layout, array } => {
+        Role::Packed { weight, layout, array, blocking } => {
             let fail = |e: &str| Bug::new(format!("the packed weight {weight} {layout} {e}"));
             let port = p.packed.iter().find(|q| q.weight == *weight && q.layout == *layout);
             let port = port.ok_or_else(|| fail("is not in the program's list"))?;
@@ -117,8 +117,11 @@ pub fn constant_bytes(p: &Program, b: &Buffer, sources: &dyn Sources) -> Result<
             if (packed.layout(), packed.rows(), packed.cols()) != (port.layout, port.rows, port.cols) {
                 return Err(fail("has another layout or shape"));
             }
-            let a = packed.packed().array(array).ok_or_else(|| fail("lacks an array"))?;
-            Ok(Some(array_bytes(a)))
+            let bytes = match blocking {
+                Some(k) => packed.arranged(array, *k).as_ref().map(array_bytes),
+                None => packed.packed().array(array).map(array_bytes),
+            };
+            Ok(Some(bytes.ok_or_else(|| fail("lacks an array"))?))
         }
         Role::Input(_) | Role::Status(_) | Role::Output(_) | Role::Temp => Ok(None),
     }

@@ -3,7 +3,7 @@ use super::Scheduler;
 use super::value::Value;
 use crate::extent::Extent;
 use crate::program::{Amount, PackedPort, Role, StepArg};
-use crate::templates::{LinearSpec, blocks8, panel, rowblock};
+use crate::templates::{LinearSpec, Tuning, blocks8, panel, rowblock_tuned};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::{Act, DType, NodeId, Op, ScalarExpr};
@@ -23,7 +23,9 @@ impl Scheduler<'_> {
         let spec = LinearSpec { layout, rows: *rows, cols: *cols, bias, act, lanes: self.lanes };
 
         let port = PackedPort { weight: plan.weight.clone(), layout, rows: *rows, cols: *cols };
-        let mut bound: Vec<(&str, StepArg)> = self.packed_buffers(port);
+        let tuning = Tuning::of(&spec, self.tuned(&tokens));
+        let blocking = tuning.blocks(&spec).filter(|_| plan.x == Act::Fm);
+        let mut bound: Vec<(&str, StepArg)> = self.packed_buffers(port, blocking);
         if bias {
             let b = self.operand(node, 2)?;
             bound.push(("bias", StepArg::Buffer(self.contiguous(b)?.buffer)));
@@ -46,7 +48,7 @@ impl Scheduler<'_> {
                 bound.push(("np", StepArg::Amount(Amount { per: 1, of: tokens, pad: true })));
                 let y = self.fresh_feature_major(written)?;
                 bound.push(("y", StepArg::Buffer(y)));
-                (rowblock(&spec)?, Value { feature_major: Some(y), ..Value::default() })
+                (rowblock_tuned(&spec, tuning)?, Value { feature_major: Some(y), ..Value::default() })
             }
             (Act::Rm, Act::Rm) => {
                 bound.push(("x", StepArg::Buffer(self.contiguous(x)?.buffer)));
@@ -61,6 +63,13 @@ impl Scheduler<'_> {
         self.step(node, kernel, Amount::exact(Extent::fixed(spec.blocks() as u64)), &bound)?;
         self.values.insert(written, value);
         Ok(())
+    }
+
+    /// The number that the plan is tuned for.
+    fn tuned(&self, n: &Extent) -> u64 {
+        let size = |s: &spc_ir::Sym| self.plan.tuned_for.get(&s.name).copied().unwrap_or(1);
+        let sizes: Vec<u64> = self.graph.syms.iter().map(size).collect();
+        n.bind(&sizes).unwrap_or(u64::MAX)
     }
 
     /// The expression of a map that runs in an epilogue.

@@ -17,6 +17,7 @@ use crate::ir::Kernel;
 use crate::program::{Amount, Buffer, PackedPort, Port, Program, Role, Step, StepArg};
 use crate::templates::{contiguous, element_bytes};
 use spc_base::Bug;
+use spc_formats::Blocking;
 use spc_ir::{Act, DType, Graph, LinearPlan, NodeId, Op, Plan};
 use std::collections::{BTreeMap, HashMap};
 use value::{Value, View};
@@ -226,10 +227,10 @@ impl Scheduler<'_> {
     }
 
     /// The packed arrays of a linear's weight as buffers, by parameter name.
-    fn packed_buffers(&mut self, port: PackedPort) -> Vec<(&'static str, StepArg)> {
+    fn packed_buffers(&mut self, port: PackedPort, blocking: Option<Blocking>) -> Vec<(&'static str, StepArg)> {
         let mut out = Vec::new();
         for (array, _) in port.layout.schema() {
-            let role = Role::Packed { weight: port.weight.clone(), layout: port.layout, array };
+            let role = Role::Packed { weight: port.weight.clone(), layout: port.layout, array, blocking };
             let buffer = self.shared_buffer(role, Amount::exact(Extent::fixed(0)));
             out.push((*array, StepArg::Buffer(buffer)));
         }

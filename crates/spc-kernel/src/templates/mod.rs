@@ -15,7 +15,9 @@ mod nest;
 mod panel;
 mod reduce;
 mod rowblock;
+mod span;
 mod tile;
+mod tuning;
 
 pub use blocks8::{SCRATCH, blocks8, place, round_in_place, round_tokens};
 pub use convert::{to_feature_major, to_row_major};
@@ -26,7 +28,8 @@ pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
 pub use reduce::{Factor, Fold, ReduceSpec, reduce};
-pub use rowblock::rowblock;
+pub use rowblock::{rowblock, rowblock_tuned};
+pub use tuning::Tuning;
 
 use spc_base::Bug;
 use spc_formats::Layout;

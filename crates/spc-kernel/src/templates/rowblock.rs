@@ -6,28 +6,45 @@
 //! feature-major, see [`super::feature_major`]), `bias` `[O]` if there is one, `np` (a multiple of 16), `lo`, `hi`. A row
 //! block is P, V, R, 1 or 1 rows of `dense(P)`, `vx1(V)`, `bsr(R,C)`, `nm(N,M)`, `csr`.
 //!
-//! Order of loops: groups of row blocks whose weights fit the second-level cache, tiles of tokens, row blocks, parts of
-//! a tile, passes of a few rows, stored entries. Every sum runs over its entries in storage order in one accumulator.
+//! Order of loops: groups of tokens, groups of row blocks, blocks of inputs, row blocks, tiles of tokens, passes of a few
+//! rows, stored entries (see [`Tuning`]); in narrow code groups of row blocks, then tiles of tokens. Every sum runs over
+//! its entries in storage order in one accumulator (where there are few, in several in turn), which lies in `y` between
+//! blocks of inputs. With several blocks of inputs the bias comes first in the sum, and `ptr`, `idx` and `values` are in
+//! the order of [`Tuning::blocking`].
 use super::LinearSpec;
-use super::feature_major::{TILE, TOKEN_PAD, remainders};
+use super::feature_major::{TILE, TOKEN_PAD};
+use super::span::{At, Feature, Ptrs, Span, few_rows, spans};
 use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
-use crate::ir::{Addr, Builder, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use super::tuning::Tuning;
+use crate::ir::{Addr, Builder, Cmp, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
-use spc_formats::Layout;
+use spc_formats::{Blocking, Layout};
 
-/// Weights of a group of row blocks, in bytes.
+/// Weights of a group of row blocks of narrow code, in bytes.
 const GROUP_BYTES: usize = 256 << 10;
 
-/// Bytes of weights that wide code asks for ahead of their use.
-const WEIGHTS_AHEAD: i32 = 1 << 10;
+/// Rows from which on asking for all activations first costs little.
+const WARM_ROWS: usize = 256;
 
-/// Entries by which wide code asks for activations ahead of their use.
-const ROWS_AHEAD: i64 = 6;
+/// Bytes of indices that are asked for ahead of their use, where weights are.
+const INDICES_AHEAD: i32 = 512;
 
+/// Weights of an entry that take fewer bytes are not asked for ahead of their use: that would cost more than it brings.
+const FEW_BYTES: usize = 16;
+
+/// The kernel in the order that suits few tokens.
 pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
+    rowblock_tuned(spec, Tuning::of(spec, 1))
+}
+
+/// The kernel in a given order.
+pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, Bug> {
     spec.check()?;
     if spec.layout.needs_integers() {
         return Err(Bug::new(format!("{} has no feature-major kernel", spec.layout)));
+    }
+    if tuning.tokens == 0 || !tuning.tokens.is_multiple_of(TILE) {
+        return Err(Bug::new(format!("{} tokens are no whole tiles", tuning.tokens)));
     }
     let mut b = Builder::new(spec.name("rowblock"), spec.lanes);
     let values = b.param("values", Ty::CPtr);
@@ -38,32 +55,14 @@ pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
     let (np, lo, hi) = (b.param("np", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let none = values;
-    let r = Rows { spec, values, ptr: ptr.unwrap_or(none), idx: idx.unwrap_or(none), bias, height: spec.block_rows() };
-    r.nest(&mut b, x, y, np, lo, hi)?;
-    b.finish()
-}
-
-/// Tiles of tokens that one pass over the weights computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    tiles: usize,
-    /// Tokens of each.
-    width: usize,
-}
-
-impl Span {
-    fn tokens(self) -> usize {
-        self.tiles * self.width
+    let height = spec.block_rows();
+    let r = Rows { spec, tuning, values, ptr: ptr.unwrap_or(none), idx: idx.unwrap_or(none), bias, height };
+    if spec.lanes < WIDE {
+        r.narrow(&mut b, x, y, np, lo, hi)?
+    } else {
+        r.wide(&mut b, x, y, np, lo, hi)?
     }
-}
-
-/// Spans of wide code for blocks of `rows` rows, largest first. A pattern that few rows share needs several tiles at once
-/// to have enough sums in flight.
-fn spans(rows: usize, lanes: usize, spec: &LinearSpec<'_>) -> Vec<Span> {
-    let one = |width| Span { tiles: 1, width };
-    let far = 4 * TILE * spec.cols.max(spec.rows) * 2 >= i32::MAX as usize;
-    let several = (lanes == 16 && rows <= 2 && !far).then_some(Span { tiles: 3, width: TILE });
-    several.into_iter().chain([one(TILE)]).chain(remainders().map(one)).collect()
+    b.finish()
 }
 
 /// Vectors that are computed at a time, of the `vectors` of a span; they divide them.
@@ -76,6 +75,9 @@ fn part(rows: usize, lanes: usize, vectors: usize) -> usize {
         (4, 1 | 2) => 4,
         _ => 2,
     };
+    if lanes == 16 && rows <= 2 {
+        return vectors.min(most);
+    }
     (1..=most.min(vectors)).rev().find(|n| vectors.is_multiple_of(*n)).unwrap_or(1)
 }
 
@@ -96,6 +98,7 @@ fn share(steps: usize, inner: usize) -> usize {
 
 struct Rows<'a> {
     spec: &'a LinearSpec<'a>,
+    tuning: Tuning,
     values: Val,
     ptr: Val,
     idx: Val,
@@ -104,65 +107,11 @@ struct Rows<'a> {
     height: usize,
 }
 
-/// A multiply-add step: accumulators, address of the weights, pointer to the activations.
-type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Val) -> Vec<Val>;
+/// A multiply-add step: accumulators, address of the weights, the activations.
+type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Feature) -> Vec<Val>;
 
-/// Vectors of tokens that are computed together.
-#[derive(Clone, Copy)]
-struct At {
-    /// First token, feature 0.
-    x: Val,
-    y: Val,
-    /// Bytes from one feature to the next.
-    stride: Val,
-    /// The tiles that the vectors fill; nothing if they are part of a tile whose width only the call tells.
-    span: Option<Span>,
-    /// Those of one tile, or all of several.
-    vectors: usize,
-}
-
-impl At {
-    fn known_stride(self) -> Option<i64> {
-        self.span.map(|s| 4 * s.width as i64)
-    }
-
-    /// Bytes of `count` features.
-    fn features(self, b: &mut Builder, count: Val) -> Val {
-        match self.known_stride() {
-            Some(s) => b.scale(count, s),
-            None => b.imul(count, self.stride),
-        }
-    }
-
-    /// The same tokens `count` features on.
-    fn skip(self, b: &mut Builder, p: Val, count: usize) -> Val {
-        match self.known_stride().map(|s| i32::try_from(s * count as i64)) {
-            Some(Ok(bytes)) => b.ptr_off(p, bytes),
-            _ if count == 1 => b.ptr_add(p, self.stride),
-            _ => {
-                let bytes = b.scale(self.stride, count as i64);
-                b.ptr_add(p, bytes)
-            }
-        }
-    }
-
-    fn tiles(self) -> usize {
-        self.span.map_or(1, |s| s.tiles)
-    }
-
-    /// Vectors in each tile.
-    fn per_tile(self) -> usize {
-        self.vectors / self.tiles()
-    }
-
-    /// Bytes from the first token to vector `j`, in a value of `features` features.
-    fn offset(self, j: usize, lanes: usize, features: usize) -> i32 {
-        let token = j * lanes;
-        let Some(span) = self.span else { return 4 * token as i32 };
-        let (tile, within) = (token / span.width, token % span.width);
-        (4 * (tile * span.width * features + within)) as i32
-    }
-}
+/// What happens to a tile: its results, bytes from one row to the next, vectors.
+type EachTile<'a> = &'a dyn Fn(&mut Builder, Val, Val, usize) -> Result<(), Bug>;
 
 /// The stored entries of a block: pointer to its values, to its indices, and how many.
 #[derive(Clone, Copy)]
@@ -170,10 +119,32 @@ struct Entries {
     values: Val,
     idx: Val,
     count: Count,
+    /// First input of a dense block of inputs, if it is not the first of all.
+    from: Option<Val>,
+}
+
+/// A block of inputs: which entries of a row block belong to it.
+#[derive(Clone, Copy)]
+struct Slab {
+    blocking: Blocking,
+    /// Its number.
+    index: Val,
+    /// What the number of a row block's segment exceeds the number of the row block by.
+    skip: Val,
+    /// Whether it is the last, where it is not the first.
+    last: Option<Val>,
+}
+
+/// What is computed with one part of the weights: spans of tokens, and how many of each.
+struct Tokens {
+    spans: Vec<(Span, Val)>,
+    x: Val,
+    y: Val,
 }
 
 impl Rows<'_> {
-    fn nest(&self, b: &mut Builder, x: Val, y: Val, np: Val, lo: Val, hi: Val) -> Result<(), Bug> {
+    /// Groups of row blocks whose weights fit the second-level cache, tiles of tokens, parts of a tile, row blocks.
+    fn narrow(&self, b: &mut Builder, x: Val, y: Val, np: Val, lo: Val, hi: Val) -> Result<(), Bug> {
         let full = self.spec.rows / self.height;
         let left = self.spec.rows % self.height;
         let full_end = b.int(full as i64);
@@ -194,15 +165,20 @@ impl Rows<'_> {
             let partial = b.isub(to, full_end);
             failed = self.tiles(b, x, y, np, |b, at| {
                 let mut r = Ok(());
+                let mut one = |b: &mut Builder, block: Val, rows: usize| {
+                    let entries = self.entries(b, block, None);
+                    let done = self.block(b, entries, block, rows, at, None);
+                    r = r.clone().and(done);
+                };
                 b.repeat(blocks, &[], |b, i, _| {
                     let block = b.iadd(from, i);
-                    r = self.block(b, block, self.height, at);
+                    one(b, block, self.height);
                     Vec::new()
                 });
                 if left > 0 {
                     // `to` is at most one more than the number of full blocks.
                     b.repeat(partial, &[], |b, _, _| {
-                        r = r.clone().and(self.block(b, full_end, left, at));
+                        one(b, full_end, left);
                         Vec::new()
                     });
                 }
@@ -213,7 +189,7 @@ impl Rows<'_> {
         failed
     }
 
-    /// All tokens, in spans of known width in wide code, tile by tile else.
+    /// All tokens of narrow code, tile by tile and part by part.
     fn tiles(
         &self,
         b: &mut Builder,
@@ -222,73 +198,239 @@ impl Rows<'_> {
         np: Val,
         body: impl Fn(&mut Builder, At) -> Result<(), Bug>,
     ) -> Result<(), Bug> {
-        let (mut x, mut y, mut left, mut result) = (x, y, np, Ok(()));
         let lanes = b.lanes();
-        if lanes < WIDE {
-            let tile = b.int(TILE as i64);
-            let padded = b.int(TILE as i64 - 1);
-            let padded = b.iadd(np, padded);
-            let count = b.ibin(IBin::Div, padded, tile);
-            let vectors = part(self.height, lanes, TOKEN_PAD / lanes);
-            b.repeat(count, &[x, y, left], |b, _, s| {
-                let width = b.ibin(IBin::Min, s[2], tile);
-                let stride = b.scale(width, 4);
-                let parts = b.op(Op::Shr(width, (vectors * lanes).trailing_zeros() as u8));
-                result = self.parts(b, parts, At { x: s[0], y: s[1], stride, span: None, vectors }, &body);
-                let (xs, ys) = (b.int((4 * TILE * self.spec.cols) as i64), b.int((4 * TILE * self.spec.rows) as i64));
-                vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys), b.isub(s[2], tile)]
-            });
-            return result;
+        let tile = b.int(TILE as i64);
+        let padded = b.int(TILE as i64 - 1);
+        let padded = b.iadd(np, padded);
+        let count = b.ibin(IBin::Div, padded, tile);
+        let vectors = part(self.height, lanes, TOKEN_PAD / lanes);
+        let mut result = Ok(());
+        b.repeat(count, &[x, y, np], |b, _, s| {
+            let width = b.ibin(IBin::Min, s[2], tile);
+            let stride = b.scale(width, 4);
+            let parts = b.op(Op::Shr(width, (vectors * lanes).trailing_zeros() as u8));
+            let ptrs = |p| Ptrs { main: p, tail: None };
+            let at = At { x: ptrs(s[0]), y: ptrs(s[1]), stride, span: None, vectors };
+            result = self.parts(b, Some(parts), at, &body);
+            let (xs, ys) = (b.int((4 * TILE * self.spec.cols) as i64), b.int((4 * TILE * self.spec.rows) as i64));
+            vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys), b.isub(s[2], tile)]
+        });
+        result
+    }
+
+    /// Groups of tokens, each with all weights.
+    fn wide(&self, b: &mut Builder, x: Val, y: Val, np: Val, lo: Val, hi: Val) -> Result<(), Bug> {
+        let most = self.tuning.tokens;
+        let (group, padded) = (b.int(most as i64), b.int(most as i64 - 1));
+        let padded = b.iadd(np, padded);
+        let count = b.ibin(IBin::Div, padded, group);
+        let mut result = Ok(());
+        b.repeat(count, &[x, y, np], |b, _, s| {
+            let mut left = b.ibin(IBin::Min, s[2], group);
+            let mut all = Vec::new();
+            for span in spans(b.lanes(), self.spec).into_iter().filter(|s| s.tokens() <= most) {
+                let tokens = span.tokens() as i64;
+                let per = b.int(tokens);
+                let n = b.ibin(IBin::Div, left, per);
+                let done = b.scale(n, tokens);
+                left = b.isub(left, done);
+                all.push((span, n));
+            }
+            let here = b.ibin(IBin::Min, s[2], group);
+            self.warm(b, s[0], here);
+            result = self.row_groups(b, &Tokens { spans: all, x: s[0], y: s[1] }, lo, hi);
+            let (xs, ys) = (b.int((4 * most * self.spec.cols) as i64), b.int((4 * most * self.spec.rows) as i64));
+            vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys), b.isub(s[2], group)]
+        });
+        result
+    }
+
+    /// Asks for the activations of a group of tokens in the order in which they lie, because the order in which sparse rows
+    /// want them hides no latency.
+    fn warm(&self, b: &mut Builder, x: Val, tokens: Val) {
+        if self.tuning.weights_ahead == 0 || self.tuning.tokens > TILE || self.spec.rows < WARM_ROWS {
+            return;
         }
-        for span in spans(self.height, lanes, self.spec) {
-            let tokens = span.tokens();
-            let count = if tokens.is_power_of_two() {
-                b.op(Op::Shr(left, tokens.trailing_zeros() as u8))
-            } else {
-                let tokens = b.int(tokens as i64);
-                b.ibin(IBin::Div, left, tokens)
-            };
-            let r = b.repeat(count, &[x, y], |b, _, s| {
-                let vectors = part(self.height, lanes, tokens / lanes);
-                let parts = b.int((tokens / lanes / vectors) as i64);
+        let per = b.int(self.spec.cols as i64);
+        let floats = b.imul(tokens, per);
+        // A tile's floats are a multiple of 16.
+        let lines = b.op(Op::Shr(floats, 4));
+        b.repeat(lines, &[x], |b, _, s| {
+            b.prefetch(Addr::new(s[0]));
+            vec![b.ptr_off(s[0], 64)]
+        });
+    }
+
+    /// Groups of row blocks and blocks of inputs.
+    fn row_groups(&self, b: &mut Builder, tokens: &Tokens, lo: Val, hi: Val) -> Result<(), Bug> {
+        let Some(blocking) = self.tuning.blocks(self.spec) else {
+            return self.spans(b, tokens, lo, hi, None);
+        };
+        let blocks = self.spec.blocks();
+        let slabs = blocking.col_blocks(self.spec.cols);
+        if blocking.rows as usize >= blocks {
+            let (none, all) = (b.int(0), b.int(blocks as i64));
+            return self.slabs(b, tokens, (lo, hi), (none, all), slabs, blocking);
+        }
+        let (group, padded) = (b.int(i64::from(blocking.rows)), b.int(i64::from(blocking.rows) - 1));
+        let first = b.ibin(IBin::Div, lo, group);
+        let end = b.iadd(hi, padded);
+        let end = b.ibin(IBin::Div, end, group);
+        let (count, all) = (b.isub(end, first), b.int(blocks as i64));
+        let mut result = Ok(());
+        b.repeat(count, &[], |b, i, _| {
+            let number = b.iadd(first, i);
+            let base = b.imul(number, group);
+            let next = b.iadd(base, group);
+            let next = b.ibin(IBin::Min, next, all);
+            let size = b.isub(next, base);
+            let (from, to) = (b.ibin(IBin::Max, lo, base), b.ibin(IBin::Min, hi, next));
+            result = self.slabs(b, tokens, (from, to), (base, size), slabs, blocking);
+            Vec::new()
+        });
+        result
+    }
+
+    /// The blocks of inputs of the row blocks `from..to`, which are part of the group of `size` blocks from `base` on.
+    fn slabs(
+        &self,
+        b: &mut Builder,
+        tokens: &Tokens,
+        (from, to): (Val, Val),
+        (base, size): (Val, Val),
+        count: usize,
+        blocking: Blocking,
+    ) -> Result<(), Bug> {
+        // Segment `base * count + index * size + (block - base)`.
+        let before = b.scale(base, count as i64 - 1);
+        let (rest, zero, end) = (b.int(count as i64 - 1), b.int(0), b.int(count as i64 - 1));
+        self.spans(b, tokens, from, to, Some(Slab { blocking, index: zero, skip: before, last: None }))?;
+        let mut result = Ok(());
+        b.repeat(rest, &[], |b, i, _| {
+            let one = b.int(1);
+            let index = b.iadd(i, one);
+            let earlier = b.imul(index, size);
+            let skip = b.iadd(before, earlier);
+            let last = Some(b.icmp(Cmp::Eq, index, end));
+            result = self.spans(b, tokens, from, to, Some(Slab { blocking, index, skip, last }));
+            Vec::new()
+        });
+        result
+    }
+
+    /// The tokens of each row block, in spans of known width. Where a group of tokens is one span, the row blocks run inside.
+    fn spans(&self, b: &mut Builder, tokens: &Tokens, from: Val, to: Val, slab: Option<Slab>) -> Result<(), Bug> {
+        if few_rows(self.spec) {
+            return self.each_span(b, tokens, &|b, at| {
+                self.row_blocks(b, from, to, &mut |b, block, rows| {
+                    let entries = self.entries(b, block, slab);
+                    self.block(b, entries, block, rows, at, slab)
+                })
+            });
+        }
+        self.row_blocks(b, from, to, &mut |b, block, rows| {
+            let entries = self.entries(b, block, slab);
+            self.each_span(b, tokens, &|b, at| self.block(b, entries, block, rows, at, slab))
+        })
+    }
+
+    fn each_span(
+        &self,
+        b: &mut Builder,
+        tokens: &Tokens,
+        body: &dyn Fn(&mut Builder, At) -> Result<(), Bug>,
+    ) -> Result<(), Bug> {
+        let lanes = b.lanes();
+        let (mut x, mut y, mut result) = (tokens.x, tokens.y, Ok(()));
+        for (span, count) in &tokens.spans {
+            let r = b.repeat(*count, &[x, y], |b, _, s| {
+                let all = span.tokens() / lanes;
+                let vectors = part(self.height, lanes, all);
                 let stride = b.int(4 * span.width as i64);
-                let at = At { x: s[0], y: s[1], stride, span: Some(span), vectors };
-                let done = self.parts(b, parts, at, &body);
+                let before = 4 * span.tiles * span.width;
+                let ptrs = |b: &mut Builder, p: Val, features: usize| {
+                    let skip = b.int((before * features) as i64);
+                    Ptrs { main: p, tail: (span.tail > 0).then(|| b.ptr_add(p, skip)) }
+                };
+                let (px, py) = (ptrs(b, s[0], self.spec.cols), ptrs(b, s[1], self.spec.rows));
+                let at = At { x: px, y: py, stride, span: Some(*span), vectors };
+                let parts = (all > vectors).then(|| b.int((all / vectors) as i64));
+                let done = self.parts(b, parts, at, body);
                 result = result.clone().and(done);
-                let (xs, ys) =
-                    (b.int((4 * tokens * self.spec.cols) as i64), b.int((4 * tokens * self.spec.rows) as i64));
+                let bytes = 4 * span.tokens();
+                let (xs, ys) = (b.int((bytes * self.spec.cols) as i64), b.int((bytes * self.spec.rows) as i64));
                 vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
             });
             (x, y) = (r[0], r[1]);
-            let done = b.scale(count, tokens as i64);
-            left = b.isub(left, done);
         }
         result
     }
 
-    /// `parts` neighbouring parts of a tile, of which `at` is the first; or all of several tiles at once.
+    /// The row blocks `from..to`, and how many rows each has.
+    fn row_blocks(
+        &self,
+        b: &mut Builder,
+        from: Val,
+        to: Val,
+        body: &mut dyn FnMut(&mut Builder, Val, usize) -> Result<(), Bug>,
+    ) -> Result<(), Bug> {
+        let (full, left) = (self.spec.rows / self.height, self.spec.rows % self.height);
+        let full_end = b.int(full as i64);
+        let whole = b.ibin(IBin::Min, to, full_end);
+        let count = b.isub(whole, from);
+        let mut result = Ok(());
+        b.repeat(count, &[], |b, i, _| {
+            let block = b.iadd(from, i);
+            result = body(b, block, self.height);
+            Vec::new()
+        });
+        if left > 0 {
+            // `to` is at most one more than the number of full blocks.
+            let partial = b.isub(to, full_end);
+            b.repeat(partial, &[], |b, _, _| {
+                result = result.clone().and(body(b, full_end, left));
+                Vec::new()
+            });
+        }
+        result
+    }
+
+    /// `parts` neighbouring parts of a tile, of which `at` is the first; nothing is one part.
     fn parts(
         &self,
         b: &mut Builder,
-        parts: Val,
+        parts: Option<Val>,
         at: At,
         body: &dyn Fn(&mut Builder, At) -> Result<(), Bug>,
     ) -> Result<(), Bug> {
+        let Some(parts) = parts else { return body(b, at) };
         let bytes = (4 * b.lanes() * at.vectors) as i32;
         let mut result = Ok(());
-        b.repeat(parts, &[at.x, at.y], |b, _, s| {
-            result = body(b, At { x: s[0], y: s[1], ..at });
+        b.repeat(parts, &[at.x.main, at.y.main], |b, _, s| {
+            let ptrs = |p| Ptrs { main: p, tail: None };
+            result = body(b, At { x: ptrs(s[0]), y: ptrs(s[1]), ..at });
             vec![b.ptr_off(s[0], bytes), b.ptr_off(s[1], bytes)]
         });
         result
     }
 
     /// The first `rows` rows of a block, a few at a time.
-    fn block(&self, b: &mut Builder, block: Val, rows: usize, at: At) -> Result<(), Bug> {
-        let entries = self.entries(b, block);
+    fn block(
+        &self,
+        b: &mut Builder,
+        entries: Entries,
+        block: Val,
+        rows: usize,
+        at: At,
+        slab: Option<Slab>,
+    ) -> Result<(), Bug> {
         let first = b.scale(block, self.height as i64);
         let skip = at.features(b, first);
-        let mut y = b.ptr_add(at.y, skip);
+        let mut y = Ptrs { main: b.ptr_add(at.y.main, skip), tail: None };
+        if let Some(tail) = at.y.tail {
+            let skip = b.scale(first, 4 * at.tail_width() as i64);
+            y.tail = Some(b.ptr_add(tail, skip));
+        }
         let mut bias = self.bias.map(|p| {
             let skip = b.scale(first, 4);
             b.ptr_add(p, skip)
@@ -297,18 +439,84 @@ impl Rows<'_> {
         let mut row = 0;
         while row < rows {
             let tile = Tile { splats: (rows - row).min(most), vectors: at.vectors };
-            let acc = self.sum(b, entries, row, tile, at);
-            self.finish(b, tile, &acc, y, bias, at)?;
+            let acc = match slab {
+                Some(slab) => self.kept(b, tile, y, bias, at, slab),
+                None => tile.zeros(b),
+            };
+            let acc = self.sum(b, entries, row, tile, at, acc);
+            match slab {
+                Some(slab) => self.keep(b, tile, &acc, y, at, slab)?,
+                None => self.finish(b, tile, &acc, y, bias, at)?,
+            }
             row += tile.splats;
             if row < rows {
-                y = at.skip(b, y, tile.splats);
+                y = at.skip_both(b, y, tile.splats);
                 bias = bias.map(|p| b.ptr_off(p, 4 * tile.splats as i32));
             }
         }
         Ok(())
     }
 
-    fn entries(&self, b: &mut Builder, block: Val) -> Entries {
+    /// What a tile's sums begin with: the bias, or what the blocks of inputs before have left in `y`.
+    fn kept(&self, b: &mut Builder, tile: Tile, y: Ptrs, bias: Option<Val>, at: At, slab: Slab) -> Vec<Val> {
+        let (lanes, rows) = (b.lanes(), self.spec.rows);
+        let mut acc = tile.zeros(b);
+        if slab.blocking.rows as usize >= self.spec.blocks() {
+            // The results of the next row block come from afar.
+            let next = at.known_stride().unwrap_or(0) as i32 * self.height as i32;
+            for (i, j) in tile.all() {
+                b.prefetch(at.result(y, i, j, lanes, rows).plus(next));
+            }
+        }
+        for i in 0..tile.splats {
+            let begin =
+                bias.filter(|_| slab.last.is_none()).map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
+            for j in 0..tile.vectors {
+                let place = &mut acc[tile.at(i, j)];
+                match (slab.last, begin) {
+                    (Some(_), _) => *place = b.load(LoadKind::VF32, at.result(y, i, j, lanes, rows)),
+                    (None, Some(bias)) => *place = bias,
+                    (None, None) => {}
+                }
+            }
+        }
+        acc
+    }
+
+    /// Leaves the sums in `y`; after the last block of inputs they get their activation.
+    fn keep(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Ptrs, at: At, slab: Slab) -> Result<(), Bug> {
+        for (i, j) in tile.all() {
+            let place = at.result(y, i, j, b.lanes(), self.spec.rows);
+            b.store(StoreKind::VF32, place, acc[tile.at(i, j)]);
+        }
+        let epilogue = Epilogue { act: self.spec.act };
+        let (Some(last), Some(_)) = (slab.last, epilogue.act) else { return Ok(()) };
+        let mut result = Ok(());
+        b.when(last, |b| {
+            result = self.each_tile(b, y, at, &|b, base, stride, vectors| {
+                epilogue.apply(b, base, stride, tile.splats, vectors, None)
+            })
+        });
+        result
+    }
+
+    /// The tiles of a span: their results, bytes from one row to the next, vectors.
+    fn each_tile(&self, b: &mut Builder, y: Ptrs, at: At, body: EachTile<'_>) -> Result<(), Bug> {
+        let lanes = b.lanes();
+        let (_, per_tile) = at.full(lanes);
+        for t in 0..at.tiles() {
+            let base = b.ptr_off(y.main, at.offset(t * per_tile, lanes, self.spec.rows));
+            body(b, base, at.stride, per_tile)?;
+        }
+        if let Some(tail) = y.tail {
+            let stride = b.int(4 * at.tail_width() as i64);
+            body(b, tail, stride, at.tail_width() / lanes)?;
+        }
+        Ok(())
+    }
+
+    /// The entries of a row block, or of its part in a block of inputs.
+    fn entries(&self, b: &mut Builder, block: Val, slab: Option<Slab>) -> Entries {
         let cols = self.spec.cols;
         let fixed = |b: &mut Builder, values: usize, indices: usize, count: usize| {
             let v = b.scale(block, 4 * values as i64);
@@ -317,17 +525,28 @@ impl Rows<'_> {
                 values: b.ptr_add(self.values, v),
                 idx: if indices > 0 { b.ptr_add(self.idx, i) } else { self.idx },
                 count: Count::Fixed(count),
+                from: None,
             }
         };
         let listed = |b: &mut Builder, width: usize| {
-            let at = Addr::indexed(self.ptr, block, 4);
+            let segment = slab.map_or(block, |s| b.iadd(block, s.skip));
+            let at = Addr::indexed(self.ptr, segment, 4);
             let (from, to) = (b.load(LoadKind::U32, at), b.load(LoadKind::U32, at.plus(4)));
             let count = Count::Runtime(b.isub(to, from));
             let (v, i) = (b.scale(from, 4 * width as i64), b.scale(from, 4));
-            Entries { values: b.ptr_add(self.values, v), idx: b.ptr_add(self.idx, i), count }
+            Entries { values: b.ptr_add(self.values, v), idx: b.ptr_add(self.idx, i), count, from: None }
         };
         match self.spec.layout {
-            Layout::Dense { .. } => fixed(b, cols * self.height, 0, cols),
+            Layout::Dense { .. } => {
+                let all = fixed(b, cols * self.height, 0, cols);
+                let Some(s) = slab else { return all };
+                let (most, end) = (b.int(i64::from(s.blocking.cols)), b.int(cols as i64));
+                let from = b.imul(s.index, most);
+                let left = b.isub(end, from);
+                let count = Count::Runtime(b.ibin(IBin::Min, left, most));
+                let skip = b.scale(from, 4 * self.height as i64);
+                Entries { values: b.ptr_add(all.values, skip), count, from: Some(from), ..all }
+            }
             Layout::Nm { n, m } => {
                 let groups = cols.div_ceil(m as usize);
                 fixed(b, groups * n as usize, groups * n as usize, groups)
@@ -340,34 +559,50 @@ impl Rows<'_> {
     }
 
     /// The sums of a tile that begins at row `row` of its block.
-    fn sum(&self, b: &mut Builder, e: Entries, row: usize, tile: Tile, at: At) -> Vec<Val> {
+    fn sum(&self, b: &mut Builder, e: Entries, row: usize, tile: Tile, at: At, acc: Vec<Val>) -> Vec<Val> {
         let lanes = b.lanes();
-        let (height, skip, x) = (self.height, 4 * row as i32, at.x);
-        let ahead = (lanes >= WIDE).then_some(WEIGHTS_AHEAD);
+        let (height, skip) = (self.height, 4 * row as i32);
+        let x = match e.from {
+            Some(from) => {
+                let skip = at.features(b, from);
+                b.ptr_add(at.x.main, skip)
+            }
+            None => at.x.main,
+        };
+        let plain = |at: Val| Feature { at, lines: None };
+        let ahead = Some(self.tuning.weights_ahead).filter(|n| *n > 0 && 4 * tile.splats >= FEW_BYTES);
         // One multiply-add step with the weights at `w` (of this block's first row) and the activations at `xr`.
-        let step = |b: &mut Builder, acc: &[Val], w: Addr, xr: Val| {
+        let step = |b: &mut Builder, acc: &[Val], w: Addr, xr: Feature| {
             if let Some(ahead) = ahead {
                 b.prefetch(w.plus(skip + ahead));
             }
-            tile.step(b, acc, &|i| w.plus(skip + 4 * i as i32), &|j| Addr::at(xr, at.offset(j, lanes, self.spec.cols)))
+            tile.step(b, acc, &|i| w.plus(skip + 4 * i as i32), &|j| at.activation(xr, j, lanes, self.spec.cols))
         };
         // State: values, then a pointer of the index source, then the accumulators.
         let with = |head: [Val; 2], acc: Vec<Val>| head.into_iter().chain(acc).collect::<Vec<Val>>();
-        let (acc, steps) = (tile.zeros(b), tile.steps(lanes));
+        let steps = tile.steps(lanes);
         let state = match self.spec.layout {
             Layout::Dense { .. } => unrolled(b, e.count, steps, with([e.values, x], acc), &|b, s| {
-                let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
+                let acc = step(b, &s[2..], Addr::new(s[0]), plain(s[1]));
                 with([b.ptr_off(s[0], 4 * height as i32), at.skip(b, s[1], 1)], acc)
             }),
             Layout::Vx1 { .. } | Layout::Csr | Layout::I8 { .. } => {
                 let entry = |b: &mut Builder, s: &[Val]| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
+                    if ahead.is_some() {
+                        b.prefetch(Addr::at(s[1], INDICES_AHEAD));
+                    }
                     let acc = step(b, &s[2..], Addr::new(s[0]), xr);
                     with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
                 };
-                let (early, late) = self.ahead(b, e.count, height > 2);
+                let sets = tile.sets(lanes);
+                if let (true, Count::Runtime(n)) = (sets > 1, e.count) {
+                    return self.in_sets(b, sets, n, [e.values, e.idx], acc, &entry);
+                }
+                let rows_ahead = self.tuning.rows_ahead;
+                let (early, late) = self.ahead(b, e.count, height > 2 && rows_ahead > 0);
                 let state = unrolled(b, early, steps, with([e.values, e.idx], acc), &|b, s| {
-                    let next = self.row(b, at, Addr::at(s[1], 4 * ROWS_AHEAD as i32), LoadKind::U32);
+                    let next = self.row(b, at, Addr::at(s[1], 4 * rows_ahead as i32), LoadKind::U32);
                     self.prefetch_row(b, next, at);
                     entry(b, s)
                 });
@@ -377,7 +612,7 @@ impl Rows<'_> {
                 let c = c as usize;
                 unrolled(b, e.count, share(steps, c), with([e.values, e.idx], acc), &|b, s| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
-                    let inner = with([s[0], xr], s[2..].to_vec());
+                    let inner = with([s[0], xr.at], s[2..].to_vec());
                     let inner = unrolled(b, Count::Fixed(c), steps, inner, &|b, s| self.column(b, s, at, &step));
                     with([inner[0], b.ptr_off(s[1], 4)], inner[2..].to_vec())
                 })
@@ -388,7 +623,7 @@ impl Rows<'_> {
                 // One more pointer: the activations of the group.
                 let state: Vec<Val> = [e.values, e.idx, x].into_iter().chain(acc).collect();
                 let state = unrolled(b, e.count, share(steps, n), state, &|b, s| {
-                    let group_at = At { x: s[2], ..at };
+                    let group_at = At { x: Ptrs { main: s[2], tail: None }, ..at };
                     let entry = |b: &mut Builder, s: &[Val]| {
                         let xr = self.row(b, group_at, Addr::new(s[1]), LoadKind::U8);
                         let acc = step(b, &s[2..], Addr::new(s[0]), xr);
@@ -405,11 +640,57 @@ impl Rows<'_> {
         state[2..].to_vec()
     }
 
+    /// Entries dealt in turn to `sets` sums, which are added at the end: one alone would wait for its own last addition.
+    fn in_sets(
+        &self,
+        b: &mut Builder,
+        sets: usize,
+        count: Val,
+        [values, idx]: [Val; 2],
+        acc: Vec<Val>,
+        entry: &dyn Fn(&mut Builder, &[Val]) -> Vec<Val>,
+    ) -> Vec<Val> {
+        let size = acc.len();
+        let zero = b.vfloat(0.0);
+        let mut state = vec![values, idx];
+        state.extend(acc);
+        state.resize(2 + sets * size, zero);
+        let rounds = b.op(Op::Shr(count, sets.trailing_zeros() as u8));
+        let done = b.scale(rounds, sets as i64);
+        let rest = b.isub(count, done);
+        let state = b.repeat(rounds, &state, |b, _, s| {
+            let mut s = s.to_vec();
+            let ahead = self.tuning.weights_ahead;
+            if ahead > 0 {
+                b.prefetch(Addr::at(s[0], ahead));
+                b.prefetch(Addr::at(s[1], ahead));
+            }
+            for set in 0..sets {
+                let own = 2 + set * size..2 + (set + 1) * size;
+                let input: Vec<Val> = s[..2].iter().chain(&s[own.clone()]).copied().collect();
+                let out = entry(b, &input);
+                s[..2].copy_from_slice(&out[..2]);
+                s[own].copy_from_slice(&out[2..]);
+            }
+            s
+        });
+        let state = {
+            let last = b.repeat(rest, &state[..2 + size], |b, _, s| entry(b, s));
+            [&last[2..], &state[2 + size..]].concat()
+        };
+        (0..size)
+            .map(|i| {
+                let parts: Vec<Val> = state.iter().skip(i).step_by(size).copied().collect();
+                parts[1..].iter().fold(parts[0], |sum, p| b.fbin(FBin::Add, sum, *p))
+            })
+            .collect()
+    }
+
     /// Cuts a number of entries into those that look ahead and the last ones, which have nothing ahead.
     fn ahead(&self, b: &mut Builder, count: Count, useful: bool) -> (Count, Count) {
         match count {
-            Count::Runtime(n) if useful && b.lanes() >= WIDE => {
-                let (far, zero) = (b.int(ROWS_AHEAD), b.int(0));
+            Count::Runtime(n) if useful => {
+                let (far, zero) = (b.int(self.tuning.rows_ahead), b.int(0));
                 let early = b.isub(n, far);
                 let early = b.ibin(IBin::Max, early, zero);
                 (Count::Runtime(early), Count::Runtime(b.isub(n, early)))
@@ -419,48 +700,47 @@ impl Rows<'_> {
     }
 
     /// Asks for the activations of one feature.
-    fn prefetch_row(&self, b: &mut Builder, row: Val, at: At) {
+    fn prefetch_row(&self, b: &mut Builder, row: Feature, at: At) {
         let lanes = b.lanes();
-        let mut lines: Vec<i32> = (0..at.vectors).map(|j| at.offset(j, lanes, self.spec.cols) / 64).collect();
-        lines.dedup();
-        for l in lines {
-            b.prefetch(Addr::at(row, 64 * l));
+        for j in (0..at.vectors).step_by((16 / lanes).max(1)) {
+            b.prefetch(at.activation(row, j, lanes, self.spec.cols));
         }
     }
 
     /// One column of a block; state is values, activations, accumulators.
     fn column(&self, b: &mut Builder, s: &[Val], at: At, step: Step<'_>) -> Vec<Val> {
-        let acc = step(b, &s[2..], Addr::new(s[0]), s[1]);
+        let acc = step(b, &s[2..], Addr::new(s[0]), Feature { at: s[1], lines: None });
         let head = [b.ptr_off(s[0], 4 * self.height as i32), at.skip(b, s[1], 1)];
         head.into_iter().chain(acc).collect()
     }
 
     /// Activations of the column whose number is at `idx`, counted from the span's start.
-    fn row(&self, b: &mut Builder, at: At, idx: Addr, kind: LoadKind) -> Val {
+    fn row(&self, b: &mut Builder, at: At, idx: Addr, kind: LoadKind) -> Feature {
         let k = b.load(kind, idx);
         let bytes = at.features(b, k);
-        b.ptr_add(at.x, bytes)
+        let lines = at.x.tail.map(|_| b.scale(k, 4 * TOKEN_PAD as i64));
+        Feature { at: b.ptr_add(at.x.main, bytes), lines }
     }
 
     /// Bias, activation, stores.
-    fn finish(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Val, bias: Option<Val>, at: At) -> Result<(), Bug> {
+    fn finish(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Ptrs, bias: Option<Val>, at: At) -> Result<(), Bug> {
         let epilogue = Epilogue { act: self.spec.act };
         let lanes = b.lanes();
-        let mut row = y;
+        let mut row = y.main;
         for i in 0..tile.splats {
             let c = bias.map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
             for j in 0..tile.vectors {
                 let v = epilogue.value(b, acc[tile.at(i, j)], c)?;
-                b.store(StoreKind::VF32, Addr::at(row, at.offset(j, lanes, self.spec.rows)), v);
+                let place = match at.span {
+                    Some(_) => at.result(y, i, j, lanes, self.spec.rows),
+                    None => Addr::at(row, at.offset(j, lanes, self.spec.rows)),
+                };
+                b.store(StoreKind::VF32, place, v);
             }
-            if i + 1 < tile.splats {
+            if at.span.is_none() && i + 1 < tile.splats {
                 row = at.skip(b, row, 1);
             }
         }
-        for t in 0..at.tiles() {
-            let base = b.ptr_off(y, at.offset(t * at.per_tile(), lanes, self.spec.rows));
-            epilogue.pass(b, base, at.stride, tile.splats, at.per_tile(), None)?;
-        }
-        Ok(())
+        self.each_tile(b, y, at, &|b, base, stride, vectors| epilogue.pass(b, base, stride, tile.splats, vectors, None))
     }
 }

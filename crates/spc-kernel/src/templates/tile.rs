@@ -74,6 +74,15 @@ impl Tile {
         self.splats * self.vectors
     }
 
+    /// Sums for each accumulator over which the entries of a list are dealt, so that enough are in flight.
+    pub fn sets(self, lanes: usize) -> usize {
+        match self.size() {
+            1 | 2 if lanes >= WIDE => 4,
+            3 if lanes >= WIDE => 2,
+            _ => 1,
+        }
+    }
+
     /// Steps that one block of code may hold, a power of two. In CLIF code as many as do not spill: it is ordered by
     /// accumulator, so the held values of all steps of a block are live at once, and the streamed value of each. In wide
     /// code as many as make the cost of the loop small.
@@ -91,6 +100,11 @@ impl Tile {
     /// code comes out in the order of the accumulators.
     pub fn at(self, i: usize, j: usize) -> usize {
         if self.vectors <= self.splats { i * self.vectors + j } else { j * self.splats + i }
+    }
+
+    /// Splat and vector of every accumulator.
+    pub fn all(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.splats).flat_map(move |i| (0..self.vectors).map(move |j| (i, j)))
     }
 
     /// Zero accumulators.
@@ -166,7 +180,20 @@ impl Epilogue<'_> {
         vectors: usize,
         tail: Option<usize>,
     ) -> Result<(), Bug> {
-        let Some(e) = self.act.filter(|_| self.deferred()) else { return Ok(()) };
+        if self.deferred() { self.apply(b, base, stride, rows, vectors, tail) } else { Ok(()) }
+    }
+
+    /// As [`Epilogue::pass`], whatever the activation is.
+    pub fn apply(
+        &self,
+        b: &mut Builder,
+        base: Val,
+        stride: Val,
+        rows: usize,
+        vectors: usize,
+        tail: Option<usize>,
+    ) -> Result<(), Bug> {
+        let Some(e) = self.act else { return Ok(()) };
         let bytes = 4 * b.lanes() as i64;
         let (rows, full) = (b.int(rows as i64), b.int((vectors - usize::from(tail.is_some())) as i64));
         let mut failed = None;

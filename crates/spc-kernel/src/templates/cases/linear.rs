@@ -2,9 +2,11 @@
 use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
 use crate::math::erf;
-use crate::templates::{LinearSpec, padded_tokens, panel, position, rowblock, to_feature_major, to_row_major};
+use crate::templates::{
+    LinearSpec, TILE, Tuning, padded_tokens, panel, position, rowblock_tuned, to_feature_major, to_row_major,
+};
 use spc_base::Bug;
-use spc_formats::{Array, Layout, pack};
+use spc_formats::{Array, Blocking, Layout, pack, validate};
 use spc_ir::ScalarExpr;
 
 pub(super) fn array_bytes(a: &Array) -> Vec<u8> {
@@ -74,6 +76,20 @@ fn layout(rng: &mut Rng, lanes: usize) -> Layout {
     }
 }
 
+/// An order of loops; narrow code has one only.
+fn tuning(rng: &mut Rng, lanes: usize) -> Tuning {
+    if lanes < 8 {
+        return Tuning::PLAIN;
+    }
+    let blocking = Blocking { cols: [1, 4, 11, 64][rng.below(4)], rows: [1, 3, u32::MAX][rng.below(3)] };
+    Tuning {
+        blocking: (rng.below(3) > 0).then_some(blocking),
+        tokens: TILE * (1 + rng.below(4)),
+        weights_ahead: [0, 256, 4096][rng.below(3)],
+        rows_ahead: [0, 1, 6][rng.below(3)],
+    }
+}
+
 /// A linear kernel with random shape, layout, weights, bias and activation. `None` if the layout refuses the weights.
 /// With `finite`, all activations are finite; without, there is no activation function.
 pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
@@ -86,11 +102,14 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
     let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: expr.as_ref(), lanes };
     let w = weights(rng, layout, rows, cols);
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
-    let kernel = if row_major { panel(&spec)? } else { rowblock(&spec)? };
+    let tuning = tuning(rng, lanes);
+    let kernel = if row_major { panel(&spec)? } else { rowblock_tuned(&spec, tuning)? };
 
     let mut b = Binder::new();
-    for (name, a) in &packed.arrays {
-        b.buffer(name, array_bytes(a));
+    let packed = validate(packed).map_err(Bug::new)?;
+    for (name, a) in &packed.packed().arrays {
+        let arranged = tuning.blocking.filter(|_| !row_major).and_then(|k| packed.arranged(name, k));
+        b.buffer(name, array_bytes(arranged.as_ref().unwrap_or(a)));
     }
     let bias: Vec<f32> = (0..rows).map(|_| rng.float().clamp(-2.0, 2.0)).collect();
     let bias: Vec<f32> = bias.into_iter().map(|v| if v.is_nan() { 0.5 } else { v }).collect();

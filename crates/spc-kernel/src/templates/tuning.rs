@@ -1,0 +1,61 @@
+//! How a feature-major kernel orders its work: what it keeps in which cache, and what it asks for ahead of its use.
+use super::LinearSpec;
+use super::feature_major::TILE;
+use super::span::few_rows;
+use super::tile::WIDE;
+use spc_formats::{Blocking, Layout};
+
+/// The order of loops of [`super::rowblock`]. Results differ by the order of sums only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Blocks of inputs, and groups of row blocks in which the sums of one block of inputs wait for the next one. Layouts
+    /// with lists of columns are stored in this order.
+    pub blocking: Option<Blocking>,
+    /// Tokens that share a pass over the weights: whole tiles.
+    pub tokens: usize,
+    /// Bytes of weights that are asked for ahead of their use; 0 for none.
+    pub weights_ahead: i32,
+    /// Entries by which activations are asked for ahead of their use; 0 for none.
+    pub rows_ahead: i64,
+}
+
+/// Bytes of activations of one block of inputs that stay in the second-level cache beside what passes through it.
+const L2_BYTES: usize = 1 << 20;
+
+/// From this many tokens on, blocks of inputs that are made for three tiles pay.
+const MANY: u64 = 2 * TILE as u64;
+
+impl Tuning {
+    /// No blocks, one tile at a time, nothing asked for.
+    pub const PLAIN: Tuning = Tuning { blocking: None, tokens: TILE, weights_ahead: 0, rows_ahead: 0 };
+
+    /// The order for a kernel of vectors of `spec.lanes` floats and about `tokens` tokens; any number is right.
+    pub fn of(spec: &LinearSpec<'_>, tokens: u64) -> Tuning {
+        if spec.lanes < WIDE {
+            return Tuning::PLAIN;
+        }
+        let plain = Tuning { weights_ahead: 2 << 10, rows_ahead: 12, ..Tuning::PLAIN };
+        let three = Tuning { tokens: 3 * TILE, ..plain };
+        let blocks = |cols: usize, rows: u32| Some(Blocking { cols: cols as u32, rows });
+        match spec.layout {
+            Layout::Nm { .. } | Layout::I8 { .. } => plain,
+            // One or two multiply-adds for each activation that is read: it must come from the first-level cache.
+            _ if few_rows(spec) && spec.lanes == 16 => {
+                let blocking = if tokens >= MANY { blocks(128, 512) } else { None };
+                Tuning { blocking, rows_ahead: 0, ..three }
+            }
+            // All weights are read for each group of tokens.
+            Layout::Dense { .. } if tokens >= MANY => Tuning { blocking: blocks(1024, u32::MAX), ..three },
+            _ if 4 * TILE * spec.cols > L2_BYTES => {
+                Tuning { blocking: blocks(L2_BYTES / (4 * TILE), u32::MAX), ..plain }
+            }
+            _ => plain,
+        }
+    }
+
+    /// The blocking, where the matrix has more than one block of inputs and the layout can be cut.
+    pub fn blocks(&self, spec: &LinearSpec<'_>) -> Option<Blocking> {
+        let fits = !matches!(spec.layout, Layout::Nm { .. } | Layout::I8 { .. });
+        self.blocking.filter(|k| fits && k.col_blocks(spec.cols) > 1)
+    }
+}

@@ -12,7 +12,7 @@ use clap::{CommandFactory, Parser};
 use output::Output;
 use spc::Optimiser;
 use spc::driver::{
-    self, Bench, Budget, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Res, Session, Step, Verify,
+    self, Bench, Budget, Call, Compile, DiskWorld, Done, Emit, Explain, FormatFiles, Res, Session, Step, Verify,
 };
 use std::path::Path;
 use std::process::ExitCode;
@@ -101,8 +101,13 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             };
             driver::step_file(s, file, &what)
         }
-        Command::Export { file, emit: ExportKind::Safetensors, out, model, .. } => {
-            driver::export_file(s, file, model.as_deref(), out)
+        Command::Export { file, emit, out, model, .. } => {
+            let emit = match emit {
+                ExportKind::Safetensors => Emit::Zeros,
+                ExportKind::Shrunk => Emit::Shrunk,
+                ExportKind::Masks => Emit::Masks,
+            };
+            driver::export_file(s, file, model.as_deref(), emit, out)
         }
     }
 }

@@ -94,8 +94,13 @@ fn reference(lib: &Library, modules: &[&str]) -> String {
     for module in modules {
         let _ = writeln!(out, "\n## `std.{module}`");
         for (id, file) in lib.files().filter(|(_, f)| f.module == *module) {
-            let about: Vec<&str> =
-                file.text.lines().map_while(|l| l.strip_prefix("//!")).map(str::trim).filter(|l| !l.is_empty()).collect();
+            let about: Vec<&str> = file
+                .text
+                .lines()
+                .map_while(|l| l.strip_prefix("//!"))
+                .map(str::trim)
+                .filter(|l| !l.is_empty())
+                .collect();
             let _ = writeln!(out, "\n{}\n", about.join(" "));
             for item in lib.items(module).filter(|i| i.span.file == id) {
                 let Some(text) = file.text.get(item.span.start as usize..item.span.end as usize) else { continue };

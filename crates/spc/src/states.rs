@@ -38,10 +38,7 @@ pub fn with_states(graph: &Graph, inputs: &Inputs) -> Result<Option<Inputs>, Bug
         }
     }
     // Sizes that follow from others.
-    let mut all: Vec<u64> = (0u32..)
-        .zip(&graph.syms)
-        .map(|(i, y)| sizes.get(&i).map_or(y.lo, |n| *n as u64))
-        .collect();
+    let mut all: Vec<u64> = (0u32..).zip(&graph.syms).map(|(i, y)| sizes.get(&i).map_or(y.lo, |n| *n as u64)).collect();
     graph.complete(&mut all);
     let mut out = inputs.clone();
     for name in missing {

@@ -185,6 +185,32 @@ fn an_axis_whose_positions_a_mean_counts_stays_whole() {
 }
 
 #[test]
+fn a_slice_goes_only_where_all_weights_are_zero() {
+    let f = folder();
+    let open = WeightFile::open(&f.path("net.safetensors")).unwrap();
+    f.text("net.sp", TEXT.split("group neuron").next().unwrap());
+    let mut all: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    for t in open.header().tensors() {
+        all.push((t.name.clone(), t.shape.clone(), open.f32(&t.name).unwrap().to_vec()));
+    }
+    let mut set = |name: &str, at: &mut dyn Iterator<Item = usize>| {
+        let values = &mut all.iter_mut().find(|t| t.0 == name).unwrap().2;
+        at.for_each(|i| values[i] = 0.0);
+        let list: Vec<(&str, &[usize], &[f32])> =
+            all.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), v.as_slice())).collect();
+        f.weights("net.safetensors", &list);
+        export(&f, Emit::Shrunk, "small.safetensors")
+    };
+    // Neuron 5 of layer 1, weight by weight.
+    for (name, mut at) in [("layer.1.bu", 5..6), ("layer.1.up", 5 * D..6 * D)] {
+        let said = set(name, &mut at);
+        assert!(said.contains("no axis has a slice"), "{said}");
+    }
+    let said = set("layer.1.down", &mut (0..D).map(|o| o * F + 5));
+    assert!(said.contains("3 of 25 tensors smaller (F 16 to 15)"), "{said}");
+}
+
+#[test]
 fn masks_say_what_stays() {
     let f = folder();
     let text = export(&f, Emit::Masks, "masks.safetensors");

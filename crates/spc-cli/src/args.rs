@@ -235,6 +235,27 @@ pub enum Command {
         #[command(flatten)]
         bind: Bind,
     },
+    /// Write the weights with the positions of inner axes in an order in which the constraints keep more.
+    ///
+    /// All weights that carry an axis are reordered alike, so the functions compute what they did. Constraints are not
+    /// applied.
+    Permute {
+        file: PathBuf,
+        /// File to write: safetensors with the same names, types and shapes.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+        /// The model to reorder, where the program has several.
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+        /// Most rounds of the search for each axis.
+        #[arg(long, default_value_t = 32, value_name = "N")]
+        rounds: usize,
+        /// Print the result as JSON, with the orders.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        bind: Bind,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -344,7 +365,8 @@ impl Cli {
             | Command::Verify { bind, .. }
             | Command::Explain { bind, .. }
             | Command::Bench { bind, .. }
-            | Command::Export { bind, .. } => Some(bind),
+            | Command::Export { bind, .. }
+            | Command::Permute { bind, .. } => Some(bind),
         }
     }
 

@@ -12,7 +12,8 @@ use clap::{CommandFactory, Parser};
 use output::Output;
 use spc::Optimiser;
 use spc::driver::{
-    self, Bench, Budget, Call, Compile, DiskWorld, Done, Emit, Explain, FormatFiles, Res, Session, Step, Verify,
+    self, Bench, Budget, Call, Compile, DiskWorld, Done, Emit, Explain, FormatFiles, Permute, Res, Session, Step,
+    Verify,
 };
 use std::path::Path;
 use std::process::ExitCode;
@@ -100,6 +101,10 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
                 out: out.clone(),
             };
             driver::step_file(s, file, &what)
+        }
+        Command::Permute { file, out, model, rounds, json, .. } => {
+            let what = Permute { out: out.clone(), model: model.clone(), json: *json, rounds: *rounds };
+            driver::permute_file(s, file, &what)
         }
         Command::Export { file, emit, out, model, .. } => {
             let emit = match emit {

@@ -13,6 +13,7 @@ mod exhaustive;
 mod facts;
 mod lang;
 mod model;
+pub mod permute;
 mod problem;
 #[cfg(test)]
 mod proof;

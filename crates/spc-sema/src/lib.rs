@@ -36,7 +36,7 @@ pub use consts::{ConstValue, Constant};
 pub use cx::closest;
 pub use elab::check_library;
 pub use front::{check_read, check_read_at, check_read_knowing, front};
-pub use group::{NamedSet, Refused, coupled_sets, member_text, sets_of};
+pub use group::{AxisOrder, NamedSet, Refused, axis_orders, coupled_sets, member_text, sets_of};
 pub use jobs::LAYOUTS;
 pub use library::{FIRST_LIBRARY_FILE, Library, LibrarySource};
 pub use memory::Memory;

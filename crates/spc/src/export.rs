@@ -37,19 +37,8 @@ pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, emit: 
             .help("leave `quantize` out, and quantise the file later")
             .into());
     }
-    let file = source.weight_file(s, model).ok_or_else(|| {
-        Diagnostic::error(codes::NO_FILE, format!("the model `{}` names no weight file", model.name))
-            .at(model.span, "declared here")
-            .help(format!("give it one with `--bind {}=FILE`", model.name))
-    })?;
     let map = map_path(out);
-    let outputs = [out, map.as_path()];
-    for (input, what) in [(file.as_path(), "the weight file"), (path, "the program")] {
-        if outputs.iter().any(|out| s.world.same_file(input, out)) {
-            let text = format!("`{}` is {what} itself: what is removed would be lost", out.display());
-            return Err(Diagnostic::error(codes::WRITE, text).help("choose another name with `-o`").into());
-        }
-    }
+    let file = weight_file_of(s, &source, model, path, &[out, &map])?;
     let stored = bind::weights(s, &source, &WeightSet::default())?;
     let (weights, reports) = project(s, &source.module, &stored)?;
     drop(stored);
@@ -192,7 +181,32 @@ fn shrunk(s: &Session<'_>, job: &Job<'_>, out: &Path, map: &Path) -> Res<String>
     Ok(format!("{smaller} of {} tensors smaller ({sizes}), map in {}", list.len(), map.display()))
 }
 
-fn choose<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Model> {
+/// The weight file of a model from which these outputs are to be written.
+///
+/// # Errors
+/// SP0401 where it names none, SP0409 where an output is one of the inputs.
+pub(crate) fn weight_file_of(
+    s: &Session<'_>,
+    source: &Source,
+    model: &Model,
+    program: &Path,
+    outputs: &[&Path],
+) -> Res<PathBuf> {
+    let file = source.weight_file(s, model).ok_or_else(|| {
+        Diagnostic::error(codes::NO_FILE, format!("the model `{}` names no weight file", model.name))
+            .at(model.span, "declared here")
+            .help(format!("give it one with `--bind {}=FILE`", model.name))
+    })?;
+    for (input, what) in [(file.as_path(), "the weight file"), (program, "the program")] {
+        if let Some(out) = outputs.iter().find(|out| s.world.same_file(input, out)) {
+            let text = format!("`{}` is {what} itself: what is in it would be lost", out.display());
+            return Err(Diagnostic::error(codes::WRITE, text).help("choose another name with `-o`").into());
+        }
+    }
+    Ok(file)
+}
+
+pub(crate) fn choose<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Model> {
     let models = &source.module.models;
     let known: Vec<&str> = models.iter().map(|m| m.name.as_str()).collect();
     let wrong = |text: String| Failure::usage(listing(Diagnostic::error(codes::UNKNOWN_NAME, text), "model", &known));

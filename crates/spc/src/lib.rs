@@ -48,6 +48,7 @@ mod job;
 mod kernel_check;
 mod library;
 mod load;
+mod permute;
 mod plan;
 mod project;
 mod random;
@@ -81,6 +82,7 @@ pub mod driver {
     pub use crate::fix::fix_file;
     pub use crate::format::{Format as FormatFiles, format_paths};
     pub use crate::library::{own_sources, show_library};
+    pub use crate::permute::{Permute, permute_file};
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::step::{Step, rule_lines, step_file};

@@ -19,6 +19,7 @@
 //! that cuts across it are refused, and so is an axis that reaches an output. An input that carries the axis is part of what
 //! is deleted.
 mod axes;
+mod order;
 mod shrink;
 mod walk;
 mod zero;
@@ -44,6 +45,8 @@ pub struct At {
 pub enum Why {
     /// The named output carries it.
     Output(String),
+    /// An input carries it. Stands only against another order.
+    Input,
     /// The greatest, the least or the place of one: an order over the axis.
     Order,
     /// A sum, or another reduction, to which a zero slice would contribute.

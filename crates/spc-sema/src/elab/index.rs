@@ -143,6 +143,13 @@ impl Elab<'_, '_> {
                         let text = format!("axis `{}` is not made of {} axes", d.axis, parts.len());
                         return self.cx.err(codes::AXIS_MISMATCH, i.span, text, "split here");
                     };
+                    let product = into.iter().try_fold(1u64, |n, d| n.checked_mul(d.size.fixed()?));
+                    if product.is_none() || product != d.size.fixed() {
+                        let show = |d: &Dim| d.size.fixed().map_or("any".to_string(), |n| n.to_string());
+                        let sizes = into.iter().map(show).collect::<Vec<_>>().join(" x ");
+                        let text = format!("axis `{}` has size {}, and its parts {sizes}", d.axis, show(d));
+                        return self.cx.err(codes::AXIS_MISMATCH, i.span, text, "split here");
+                    }
                     let labels: Vec<String> = parts.iter().map(|p| index_label(&p.name)).collect();
                     let from = self.origins.get(t.node, actions.len());
                     for (l, (d, p)) in labels.iter().zip(into.iter().zip(parts)) {

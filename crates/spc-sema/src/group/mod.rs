@@ -12,7 +12,7 @@ mod slices;
 
 pub use item::{check_items, weight_of};
 pub use names::member_text;
-pub use report::{NamedSet, Refused, coupled_sets, sets_of};
+pub use report::{AxisOrder, NamedSet, Refused, axis_orders, coupled_sets, sets_of};
 
 use crate::cx::{Cx, Res};
 use crate::require::Resolver;

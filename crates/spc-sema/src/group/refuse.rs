@@ -13,6 +13,7 @@ pub(super) fn source(graphs: &[&Graph], at: At) -> Option<Source> {
 pub(super) fn words(why: &Why, axis: &str) -> (Code, String) {
     let text = match why {
         Why::Output(name) => return (codes::OUTPUT_AXIS, format!("the output `{name}` carries `{axis}`")),
+        Why::Input => format!("an input carries `{axis}`"),
         Why::Order => format!("the greatest, least or first over `{axis}` is taken here: a zero takes part in that"),
         Why::Reduction => format!("`{axis}` is summed here, and what a zero slice adds is not zero"),
         Why::Contraction => {
@@ -28,6 +29,14 @@ pub(super) fn words(why: &Why, axis: &str) -> (Code, String) {
         Why::DType => format!("a tensor that is not f32 carries `{axis}`"),
     };
     (codes::NOT_REMOVABLE, text)
+}
+
+/// What stands against another order of the positions of `axis`.
+pub(super) fn order_words(why: &Why, axis: &str) -> String {
+    match why {
+        Why::Order => format!("a place in an order over `{axis}` is asked for"),
+        other => words(other, axis).1,
+    }
 }
 
 /// Adds the place of an operator to a message: its own words, and the call in the root file that leads there.

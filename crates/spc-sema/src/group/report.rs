@@ -3,8 +3,8 @@ use super::names::{set_name, slice_text};
 use super::refuse;
 use crate::check::Checked;
 use crate::module::Module;
-use spc_base::Code;
-use spc_ir::couple::{Coupling, Place};
+use spc_base::{Bug, Code};
+use spc_ir::couple::{Carrier, Coupling, Place};
 use spc_ir::{Graph, Part, Source};
 use std::collections::BTreeMap;
 
@@ -32,6 +32,47 @@ pub struct NamedSet {
     pub refused: Vec<Refused>,
 }
 
+/// One axis instance, and whether its positions may stand in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AxisOrder {
+    /// The axis as its first weight declares it.
+    pub name: String,
+    pub size: u64,
+    pub members: Vec<Carrier>,
+    /// Each member as text: `net.up[F, :]`.
+    pub texts: Vec<String>,
+    /// Empty: all members may be reordered together.
+    pub against: Vec<Refused>,
+}
+
+/// The axes of functions that share weights, and what stands against another order of each.
+pub fn axis_orders(module: &Module, graphs: &[&Graph]) -> Result<Vec<AxisOrder>, Bug> {
+    let c = Coupling::of(graphs)?;
+    let mut out = Vec::new();
+    for (i, set) in c.sets.iter().enumerate() {
+        let name = set_name(module, set);
+        let against = c.ordered(graphs, i)?.into_iter().map(|r| Refused {
+            code: refuse::words(&r.why, &name).0,
+            text: refuse::order_words(&r.why, &name),
+            source: refuse::source(graphs, r.at),
+        });
+        out.push(AxisOrder {
+            size: set.size,
+            members: set.members.clone(),
+            texts: set.members.iter().map(|m| carrier_text(module, set.size, m)).collect(),
+            against: against.collect(),
+            name,
+        });
+    }
+    Ok(out)
+}
+
+fn carrier_text(module: &Module, size: u64, m: &Carrier) -> String {
+    let part = |p: &Place| Part { dim: p.dim, start: p.start, end: p.end, inner: p.inner, size };
+    let parts: Vec<Part> = m.places.iter().map(part).collect();
+    slice_text(&module.models, &module.axes, &m.weight, &parts)
+}
+
 /// The coupled sets of every entry function, in order of function name and of the first weight.
 pub fn coupled_sets(checked: &Checked) -> Vec<NamedSet> {
     sets_of(&checked.module, &checked.graphs)
@@ -44,11 +85,7 @@ pub fn sets_of(module: &Module, graphs: &BTreeMap<String, Graph>) -> Vec<NamedSe
         let Ok(c) = Coupling::of(&[g]) else { continue };
         for set in &c.sets {
             let axis = set_name(module, set);
-            let part = |p: &Place| Part { dim: p.dim, start: p.start, end: p.end, inner: p.inner, size: set.size };
-            let text = |m: &spc_ir::couple::Carrier| {
-                let parts: Vec<Part> = m.places.iter().map(part).collect();
-                slice_text(&module.models, &module.axes, &m.weight, &parts)
-            };
+            let text = |m: &Carrier| carrier_text(module, set.size, m);
             let mut values: Vec<String> = Vec::new();
             for at in &set.activations {
                 let Ok(ty) = g.ty(at.node) else { continue };

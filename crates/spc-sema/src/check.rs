@@ -56,7 +56,7 @@ pub fn check_knowing(
     lib: &Library,
     limits: &Limits,
     moment: Moment,
-    mut memory: Option<&mut Memory>,
+    memory: Option<&mut Memory>,
 ) -> Checked {
     let mut cx = Cx::default();
     let names = Names::collect(&mut cx, ast, lib);
@@ -98,7 +98,7 @@ pub fn check_knowing(
     // Names, axes or a model that are broken would make every function that reads them look broken too.
     let sound = named && whole;
     let program = Program::new(&names, &axes, &models, &consts, *limits);
-    let mut memory = memory.as_deref_mut().filter(|_| sound).map(|m| m.open(&program, &names, ast, text));
+    let mut memory = memory.filter(|_| sound).map(|m| m.open(&program, &names, ast, text));
     let (mut graphs, mut entries) = (BTreeMap::new(), Vec::new());
     for (f, known) in functions.into_iter().filter(|(f, _)| sound && elab::is_entry(f, &axes)) {
         entries.push(f.name.name.clone());

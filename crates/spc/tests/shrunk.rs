@@ -9,7 +9,7 @@ use spc::{Compiler, Program};
 use spc_io::WeightFile;
 use std::process::Command;
 
-const TEXT: &str = include_str!("../../../examples/shrink/net.sp");
+const TEXT: &str = include_str!("../../../examples/lean_encoder/net.sp");
 const D: usize = 8;
 const F: usize = 16;
 
@@ -112,7 +112,7 @@ fn without_a_quarter_of_the_neurons_the_values_are_those_of_zeros() {
         let tensor = spc_io::Tensor::new(shape, values.iter().copied().collect::<Vec<f32>>()).unwrap();
         spc_io::write_npy(&f.path(name), &tensor).unwrap();
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/shrink/check.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/lean_encoder/check.py");
     let files = [zeroed, small, "x.npy", "y.npy"].map(|n| f.path(n));
     let out = Command::new("python3").arg(script).args(&files).output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout);

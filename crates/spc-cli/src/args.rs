@@ -250,7 +250,7 @@ pub enum Command {
     /// Write the weights with every `require` applied.
     Export {
         file: PathBuf,
-        /// What to write: safetensors, dense with exact zeros, under the same names.
+        /// What to write.
         #[arg(long, value_enum, default_value_t, value_name = "KIND")]
         emit: ExportKind,
         /// File to write.
@@ -287,8 +287,13 @@ pub enum Command {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ExportKind {
+    /// Dense with exact zeros, under the same names.
     #[default]
     Safetensors,
+    /// Without the slices of axes that are zero in all weights; what was kept is in FILE with the ending shrink.json.
+    Shrunk,
+    /// True where an element stays, for each constrained tensor.
+    Masks,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -11,7 +11,8 @@ use bars::Bars;
 use clap::{CommandFactory, Parser};
 use output::Output;
 use spc::driver::{
-    self, Bench, Budget, Call, Compile, DiskWorld, Done, Explain, FormatFiles, Permute, Res, Session, Step, Verify,
+    self, Bench, Budget, Call, Compile, DiskWorld, Done, Emit, Explain, FormatFiles, Permute, Res, Session, Step,
+    Verify,
 };
 use spc::{Isa, Optimiser};
 use std::path::Path;
@@ -124,8 +125,13 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             let what = Permute { out: out.clone(), model: model.clone(), json: *json, rounds: *rounds };
             driver::permute_file(s, file, &what)
         }
-        Command::Export { file, emit: ExportKind::Safetensors, out, model, .. } => {
-            driver::export_file(s, file, model.as_deref(), out)
+        Command::Export { file, emit, out, model, .. } => {
+            let emit = match emit {
+                ExportKind::Safetensors => Emit::Zeros,
+                ExportKind::Shrunk => Emit::Shrunk,
+                ExportKind::Masks => Emit::Masks,
+            };
+            driver::export_file(s, file, model.as_deref(), emit, out)
         }
     }
 }

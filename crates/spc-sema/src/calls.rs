@@ -17,7 +17,7 @@ pub fn called(ast: &Ast) -> BTreeSet<&str> {
 }
 
 /// Functions that are called from outside: those that no other calls, and those that a `run` or an `expect` names.
-pub(crate) fn roots(ast: &Ast) -> BTreeSet<&str> {
+pub fn roots(ast: &Ast) -> BTreeSet<&str> {
     let inner = called(ast);
     let mut named = BTreeSet::new();
     let mut out = BTreeSet::new();

@@ -30,7 +30,7 @@ mod scope;
 pub mod time;
 
 pub use bind::{Stored, check_stored};
-pub use calls::called;
+pub use calls::{called, roots};
 pub use check::{Checked, check, check_at, check_knowing};
 pub use consts::{ConstValue, Constant};
 pub use cx::closest;

@@ -1,4 +1,4 @@
-//! `spc export --emit=safetensors`: the model's file with every `require` applied once.
+//! `spc export`: the model's file with every `require` applied once, in a form that other tools load.
 mod narrow;
 
 use crate::bind;
@@ -8,32 +8,114 @@ use crate::load::{Source, listing, load_file};
 use crate::project::{project, requires};
 use crate::run::Done;
 use crate::session::Session;
+use crate::shrink::{Cuts, gather};
 use crate::weights::{Weight, WeightSet};
 use narrow::Narrow;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_io::{Safetensors, Stored, Values, WeightFile};
-use spc_sema::Model;
-use std::collections::BTreeMap;
+use spc_sema::{Model, ModelTensor};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Writes the weight file of a model with the constraints applied: the same names, types, metadata and bytes, except that
-/// removed elements are exactly zero and quantised tensors have their narrow form ([`Narrow`]). The file is read back and checked.
-pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &Path) -> Res<Done> {
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// The same names, types, metadata and bytes, except that removed elements are exactly zero and quantised tensors have
+    /// their narrow form ([`Narrow`]).
+    Zeros,
+    /// As `Zeros`, without the slices of axes that are zero in all weights which carry them; and a map from new to old
+    /// positions.
+    Shrunk,
+    /// For each constrained tensor, under its name and with its shape: true where an element is not zero.
+    Masks,
+}
+
+/// Writes what is asked for of one model. Every file appears whole or not at all, and is read back and checked.
+pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, emit: Emit, out: &Path) -> Res<Done> {
     let source = load_file(s, path)?;
     let model = choose(&source, model)?;
-    let file = weight_file_of(s, &source, model, path, out)?;
+    if let Some(q) = source.module.quantizes.first().filter(|_| emit != Emit::Zeros) {
+        let d = Diagnostic::error(codes::NOT_YET, "quantised weights cannot be exported in this form yet");
+        return Err(d
+            .at(q.span, "asks for another form of storage")
+            .help("export with `--emit=safetensors`, or leave `quantize` out")
+            .into());
+    }
+    let map = map_path(out);
+    let file = weight_file_of(s, &source, model, path, &[out, &map])?;
     let stored = bind::weights(s, &source, &WeightSet::default())?;
     let (weights, reports) = project(s, &source, &stored)?;
+    drop(stored);
     let original = s.world.weights(&file)?;
-    let zeroed = zero_bytes(model, &source, &original, &weights)?;
-    let narrow = narrow::tensors(model, &source, &weights)?;
-    write(s, &original, &zeroed, &narrow, out)?;
+    let removed: u64 = reports.iter().map(|r| r.zeroed).sum();
+    let job = Job { source: &source, model, weights, original };
+    let text = match emit {
+        Emit::Zeros => zeros(s, job, removed, out)?,
+        Emit::Shrunk => shrunk(s, &job, out, &map)?,
+        Emit::Masks => masks(s, &job, out)?,
+    };
+    Ok(format!("{}: {text}, verified\n", out.display()).into())
+}
 
-    let written = s.world.weights(out)?;
+/// What every kind of export starts from.
+struct Job<'a> {
+    source: &'a Source,
+    model: &'a Model,
+    /// Projected.
+    weights: WeightSet,
+    original: WeightFile,
+}
+
+impl<'a> Job<'a> {
+    /// The tensors of the model that a constraint acts on, by stored name.
+    fn constrained(&self) -> BTreeMap<&'a str, &'a ModelTensor> {
+        let list = requires(&self.source.module);
+        let names: BTreeSet<&str> = list.iter().flat_map(|r| r.weights()).collect();
+        let own = self.model.tensors.iter().filter(|t| names.contains(t.path.as_str()));
+        own.map(|t| (stored_name(t), t)).collect()
+    }
+
+    /// Each tensor of the file, with zeros where elements were removed.
+    fn tensors(&self) -> Res<Vec<Stored<'_>>> {
+        let constrained = self.constrained();
+        let mut out = Vec::new();
+        for t in self.original.header().tensors() {
+            let bytes = self.original.bytes(&t.name)?;
+            let values = match constrained.get(t.name.as_str()) {
+                Some(c) => Values::Zeroed(t.dtype, bytes, self.weights.want(&c.path)?.values()),
+                None => Values::Raw(t.dtype, bytes),
+            };
+            out.push(Stored { name: &t.name, shape: &t.shape, values });
+        }
+        Ok(out)
+    }
+}
+
+fn stored_name(t: &ModelTensor) -> &str {
+    if t.stored.is_empty() { &t.path } else { &t.stored }
+}
+
+/// Where the map of a shrunk file stands: `small.safetensors` has `small.shrink.json`.
+fn map_path(out: &Path) -> PathBuf {
+    out.with_extension("shrink.json")
+}
+
+fn zeros(s: &Session<'_>, job: Job<'_>, removed: u64, out: &Path) -> Res<String> {
+    let constrained = job.constrained().len();
+    let narrow = narrow::tensors(job.model, job.source, &job.weights)?;
+    write(s, &narrowed(job.tensors()?, &narrow)?, &job.original, out)?;
+    // What was read before is given back: only what was written is looked at.
+    let Job { source, model, weights, original } = job;
+    drop(original);
     let mut found = WeightSet::default();
+    let own: BTreeSet<&str> = model.tensors.iter().map(|t| t.path.as_str()).collect();
+    // Constraints that reach into other models are checked on those models' projected weights.
+    for (name, w) in weights.iter().filter(|(n, _)| !own.contains(n)) {
+        found.insert(name, w.clone());
+    }
+    let written = s.world.weights(out)?;
     for t in &model.tensors {
-        let name = if t.stored.is_empty() { &t.path } else { &t.stored };
-        let shape = written.header().get(name)?.shape.clone();
+        let name = stored_name(t);
         let values = match narrow.get(name) {
             Some(n) => n.read(&written, name)?.into(),
             None => written.f32(name)?,
@@ -41,36 +123,107 @@ pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, out: &
         if narrow.contains_key(name) && weights.want(&t.path)?.values() != &*values {
             return Err(Bug::new(format!("`{name}` was written as other values")).into());
         }
-        found.insert(&t.path, Weight::new(shape, values)?);
+        found.insert(&t.path, Weight::new(written.header().get(name)?.shape.clone(), values)?);
     }
-    // Constraints that reach into other models are checked on those models' projected weights.
-    for (name, w) in weights.iter() {
-        if found.get(name).is_none() {
-            found.insert(name, w.clone());
-        }
-    }
+    drop(weights);
     check_weights(&requires(&source.module), &found)?;
-
-    let removed: u64 = reports.iter().map(|r| r.zeroed).sum();
-    Ok(format!(
-        "{}: {} tensors, {} constrained, {removed} elements set to zero, verified\n",
-        out.display(),
-        written.header().tensors().len(),
-        zeroed.len()
-    )
-    .into())
+    let all = written.header().tensors().len();
+    Ok(format!("{all} tensors, {constrained} constrained, {removed} elements set to zero"))
 }
 
-/// The weight file of a model that is to be written anew as `out`.
+/// The tensors with those that are quantised in their narrow form, followed by their scales.
+fn narrowed<'a>(tensors: Vec<Stored<'a>>, narrow: &'a BTreeMap<String, Narrow>) -> Res<Vec<Stored<'a>>> {
+    let names: BTreeSet<&str> = tensors.iter().map(|t| t.name).collect();
+    let mut out = Vec::with_capacity(tensors.len());
+    for t in tensors {
+        let Some(n) = narrow.get(t.name) else {
+            out.push(t);
+            continue;
+        };
+        out.push(Stored { name: t.name, shape: t.shape, values: Values::Raw(n.dtype, &n.bytes) });
+        if let Some((name, shape, scales)) = &n.scales {
+            if names.contains(name.as_str()) {
+                let text = format!("the scales of `{}` would be called `{name}`, which the file has already", t.name);
+                return Err(Diagnostic::error(codes::WRITE, text).into());
+            }
+            out.push(Stored { name, shape, values: Values::F32(scales) });
+        }
+    }
+    Ok(out)
+}
+
+fn masks(s: &Session<'_>, job: &Job<'_>, out: &Path) -> Res<String> {
+    let mut kept: Vec<(&str, Vec<usize>, Vec<bool>)> = Vec::new();
+    for (name, t) in job.constrained() {
+        let w = job.weights.want(&t.path)?;
+        kept.push((name, w.shape().to_vec(), w.values().iter().map(|v| *v != 0.0).collect()));
+    }
+    let list: Vec<Stored<'_>> =
+        kept.iter().map(|(name, shape, mask)| Stored { name, shape, values: Values::Bool(mask) }).collect();
+    write(s, &list, &job.original, out)?;
+    let written = s.world.weights(out)?;
+    let mut stays = 0;
+    for (name, _, mask) in &kept {
+        if written.bool(name)? != *mask {
+            return Err(Bug::new(format!("the mask `{name}` was read back as another")).into());
+        }
+        stays += mask.iter().filter(|m| **m).count();
+    }
+    Ok(format!("{} masks, {stays} elements stay", kept.len()))
+}
+
+fn shrunk(s: &Session<'_>, job: &Job<'_>, out: &Path, map: &Path) -> Res<String> {
+    let cuts = Cuts::of(job.source, job.model, &job.weights)?;
+    let paths: BTreeMap<&str, &ModelTensor> = job.model.tensors.iter().map(|t| (stored_name(t), t)).collect();
+    let mut list = Vec::new();
+    // Those that lose something are laid out anew, the others pass through.
+    for t in job.tensors()? {
+        let cut = paths.get(t.name).and_then(|p| cuts.kept.get(p.path.as_str()));
+        let small = cut.map(|kept| -> Res<(Vec<usize>, Vec<u8>)> {
+            let mut bytes = Vec::new();
+            t.values.write(&mut bytes).map_err(|e| Bug::new(e.to_string()))?;
+            Ok(gather(&bytes, t.shape, kept)?)
+        });
+        list.push((t, small.transpose()?));
+    }
+    let tensors: Vec<Stored<'_>> = list
+        .iter()
+        .map(|(t, small)| match small {
+            Some((shape, bytes)) => Stored { name: t.name, shape, values: Values::Raw(t.values.dtype(), bytes) },
+            None => *t,
+        })
+        .collect();
+    write(s, &tensors, &job.original, out)?;
+    let written = s.world.weights(out)?;
+    for (t, small) in &list {
+        let Some((shape, bytes)) = small else { continue };
+        let whole = written.header().get(t.name)?.shape == *shape && written.bytes(t.name)? == bytes.as_slice();
+        let path = paths.get(t.name).map_or(t.name, |p| p.path.as_str());
+        let before = job.weights.want(path)?.values().iter().filter(|v| **v != 0.0).count();
+        let after = written.f32(t.name)?.iter().filter(|v| **v != 0.0).count();
+        if !whole || before != after {
+            return Err(Bug::new(format!("`{}` lost more than zeros", t.name)).into());
+        }
+    }
+    let names = paths.iter().map(|(name, t)| (t.path.as_str(), *name)).collect();
+    s.world.write(map, cuts.text(&job.model.name, &names, &job.weights)?.as_bytes())?;
+    let smaller = list.iter().filter(|(_, small)| small.is_some()).count();
+    let sizes: Vec<String> = cuts.axes.iter().map(|a| format!("{} {} to {}", a.axis, a.size, a.kept.len())).collect();
+    let sizes =
+        if sizes.is_empty() { "no axis has a slice that is zero in all weights".into() } else { sizes.join(", ") };
+    Ok(format!("{smaller} of {} tensors smaller ({sizes}), map in {}", list.len(), map.display()))
+}
+
+/// The weight file of a model from which these outputs are to be written.
 ///
 /// # Errors
-/// SP0401 where it names none, SP0409 where `out` is one of the inputs.
+/// SP0401 where it names none, SP0409 where an output is one of the inputs.
 pub(crate) fn weight_file_of(
     s: &Session<'_>,
     source: &Source,
     model: &Model,
     program: &Path,
-    out: &Path,
+    outputs: &[&Path],
 ) -> Res<PathBuf> {
     let file = source.weight_file(s, model).ok_or_else(|| {
         Diagnostic::error(codes::NO_FILE, format!("the model `{}` names no weight file", model.name))
@@ -78,7 +231,7 @@ pub(crate) fn weight_file_of(
             .help(format!("give it one with `--bind {}=FILE`", model.name))
     })?;
     for (input, what) in [(file.as_path(), "the weight file"), (program, "the program")] {
-        if s.world.same_file(input, out) {
+        if let Some(out) = outputs.iter().find(|out| s.world.same_file(input, out)) {
             let text = format!("`{}` is {what} itself: what is in it would be lost", out.display());
             return Err(Diagnostic::error(codes::WRITE, text).help("choose another name with `-o`").into());
         }
@@ -98,64 +251,9 @@ pub(crate) fn choose<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Mode
     }
 }
 
-/// New bytes of the constrained tensors of a model, by stored name: the old ones, with zeros where elements were removed.
-fn zero_bytes(
-    model: &Model,
-    source: &Source,
-    original: &WeightFile,
-    weights: &WeightSet,
-) -> Res<BTreeMap<String, Vec<u8>>> {
-    let list = requires(&source.module);
-    let constrained: Vec<&str> = list.iter().flat_map(|r| r.weights()).collect();
-    let mut out = BTreeMap::new();
-    for t in model.tensors.iter().filter(|t| constrained.contains(&t.path.as_str())) {
-        let name = if t.stored.is_empty() { &t.path } else { &t.stored };
-        let mut bytes = original.bytes(name)?.to_vec();
-        let values = weights.want(&t.path)?.values();
-        let size = bytes.len() / values.len().max(1);
-        if size.checked_mul(values.len()) != Some(bytes.len()) {
-            return Err(Bug::new(format!("`{name}`: {} bytes for {} values", bytes.len(), values.len())).into());
-        }
-        for (element, v) in bytes.chunks_exact_mut(size.max(1)).zip(values) {
-            if *v == 0.0 {
-                element.fill(0);
-            }
-        }
-        out.insert(name.clone(), bytes);
-    }
-    Ok(out)
-}
-
-fn write(
-    s: &Session<'_>,
-    original: &WeightFile,
-    zeroed: &BTreeMap<String, Vec<u8>>,
-    narrow: &BTreeMap<String, Narrow>,
-    out: &Path,
-) -> Res<()> {
-    let header = original.header();
-    let mut tensors = Vec::new();
-    for t in header.tensors() {
-        if let Some(n) = narrow.get(&t.name) {
-            tensors.push(Stored { name: &t.name, shape: &t.shape, values: Values::Raw(n.dtype, &n.bytes) });
-            if let Some((name, shape, scales)) = &n.scales {
-                if header.tensors().iter().any(|x| x.name == *name) {
-                    let text =
-                        format!("the scales of `{}` would be called `{name}`, which the file has already", t.name);
-                    return Err(Diagnostic::error(codes::WRITE, text).into());
-                }
-                tensors.push(Stored { name, shape, values: Values::F32(scales) });
-            }
-            continue;
-        }
-        let bytes = match zeroed.get(&t.name) {
-            Some(new) => new.as_slice(),
-            None => original.bytes(&t.name)?,
-        };
-        tensors.push(Stored { name: &t.name, shape: &t.shape, values: Values::Raw(t.dtype, bytes) });
-    }
+fn write(s: &Session<'_>, tensors: &[Stored<'_>], original: &WeightFile, out: &Path) -> Res<()> {
     s.progress.step("writing", 0, 1);
-    let file = Safetensors::new(&tensors, header.metadata(), 8)?;
+    let file = Safetensors::new(tensors, original.header().metadata(), 8)?;
     s.world.write_safetensors(out, &file)?;
     s.progress.step("writing", 1, 1);
     Ok(())

@@ -59,6 +59,7 @@ mod report;
 mod run;
 mod session;
 mod share;
+mod shrink;
 mod states;
 mod step;
 mod target;
@@ -81,7 +82,7 @@ pub mod driver {
     pub use crate::compile::{Compile, compile_file};
     pub use crate::constants::{calibrate_machine, read_constants};
     pub use crate::explain::{Explain, explain_code, explain_file};
-    pub use crate::export::export_file;
+    pub use crate::export::{Emit, export_file};
     pub use crate::failure::{Failure, Res, exit_code};
     pub use crate::fix::fix_file;
     pub use crate::format::{Format as FormatFiles, format_paths};

@@ -4,7 +4,7 @@ mod common;
 
 use common::{B, Folder, NET, W, failed, names, session};
 use ndarray::{Array2, array};
-use spc::driver::{Compile, Options, Stage, Verify, compile_file, export_file, verify_path};
+use spc::driver::{Compile, Emit, Options, Stage, Verify, compile_file, export_file, verify_path};
 use spc::{Compiler, Program};
 use spc_io::WeightFile;
 
@@ -143,7 +143,7 @@ fn an_exported_file_differs_in_its_zeros_only() {
     let spare = [7.0f32, f32::NAN];
     f.weights("m.safetensors", &[("w", &[2, 4], &W), ("spare", &[2], &spare), ("b", &[2], &B)]);
     let out = f.path("sparse.safetensors");
-    let r = session(Options::default(), |s| export_file(s, &f.path("net.sp"), None, &out)).0;
+    let r = session(Options::default(), |s| export_file(s, &f.path("net.sp"), None, Emit::Zeros, &out)).0;
     assert!(r.unwrap().text.contains("4 elements set to zero"));
     let (old, new) = (WeightFile::open(&f.path("m.safetensors")).unwrap(), WeightFile::open(&out).unwrap());
     assert_eq!(old.header().metadata(), new.header().metadata());
@@ -176,7 +176,7 @@ fn an_export_does_not_take_the_place_of_its_inputs() {
         [("m.safetensors", "m.safetensors"), ("sub/../m.safetensors", "m.safetensors"), ("net.sp", "net.sp")]
     {
         let before = std::fs::read(f.path(input)).unwrap();
-        let r = session(Options::default(), |s| export_file(s, &f.path("net.sp"), None, &f.path(out))).0;
+        let r = session(Options::default(), |s| export_file(s, &f.path("net.sp"), None, Emit::Zeros, &f.path(out))).0;
         assert_eq!(failed(r), (vec!["SP0409".into()], 4), "{out}");
         assert_eq!(std::fs::read(f.path(input)).unwrap(), before, "{out}");
     }

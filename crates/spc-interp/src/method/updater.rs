@@ -509,12 +509,7 @@ impl<R: Real> Updater<R> {
     }
 
     /// Calls `f` with the terms of a penalty over each of its groups, the masks of their guards, and the weights.
-    fn terms(
-        &self,
-        i: usize,
-        all: &mut Tensors<R>,
-        f: &mut OfTerms<'_, R>,
-    ) -> Result<(), MethodError> {
+    fn terms(&self, i: usize, all: &mut Tensors<R>, f: &mut OfTerms<'_, R>) -> Result<(), MethodError> {
         let Does::Penalize { penalty, guards, over, .. } = &self.rule(i)?.does else { return Ok(()) };
         let covers = self.covers.get(i).ok_or_else(|| Bug::new("a rule without weights"))?;
         for (t, cover) in covers.iter().enumerate().take(over.len()) {

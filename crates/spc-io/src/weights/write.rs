@@ -18,6 +18,8 @@ pub enum Values<'a> {
     Bool(&'a [bool]),
     /// Little-endian bytes of any type, for tensors that pass through unchanged.
     Raw(StoredType, &'a [u8]),
+    /// As `Raw`, but an element is all zero bytes where its value here is zero: as many values as elements.
+    Zeroed(StoredType, &'a [u8], &'a [f32]),
 }
 
 impl Values<'_> {
@@ -28,7 +30,7 @@ impl Values<'_> {
             Values::U32(_) => StoredType::U32,
             Values::U8(_) => StoredType::U8,
             Values::Bool(_) => StoredType::BOOL,
-            Values::Raw(dtype, _) => *dtype,
+            Values::Raw(dtype, _) | Values::Zeroed(dtype, ..) => *dtype,
         }
     }
 
@@ -37,20 +39,40 @@ impl Values<'_> {
             Values::F32(v) => size_of_val(*v),
             Values::I32(v) => size_of_val(*v),
             Values::U32(v) => size_of_val(*v),
-            Values::U8(v) | Values::Raw(_, v) => v.len(),
+            Values::U8(v) | Values::Raw(_, v) | Values::Zeroed(_, v, _) => v.len(),
             Values::Bool(v) => v.len(),
         }
     }
 
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// The bytes as they are stored.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Values::F32(v) => write_elements(v, out, |x| x.to_le_bytes()),
             Values::I32(v) => write_elements(v, out, |x| x.to_le_bytes()),
             Values::U32(v) => write_elements(v, out, |x| x.to_le_bytes()),
             Values::Bool(v) => write_elements(v, out, |x| [u8::from(x)]),
             Values::U8(v) | Values::Raw(_, v) => out.write_all(v),
+            Values::Zeroed(_, bytes, values) => write_zeroed(bytes, values, out),
         }
     }
+}
+
+/// A part at a time, so that no second copy of the tensor is made.
+fn write_zeroed(bytes: &[u8], values: &[f32], out: &mut dyn Write) -> io::Result<()> {
+    const PART: usize = 1 << 14;
+    let size = bytes.len() / values.len().max(1);
+    let mut part = Vec::new();
+    for (bytes, values) in bytes.chunks(PART * size.max(1)).zip(values.chunks(PART)) {
+        part.clear();
+        part.extend_from_slice(bytes);
+        for (element, v) in part.chunks_exact_mut(size.max(1)).zip(values) {
+            if *v == 0.0 {
+                element.fill(0);
+            }
+        }
+        out.write_all(&part)?;
+    }
+    Ok(())
 }
 
 /// One tensor to store.
@@ -104,6 +126,11 @@ impl<'a> Safetensors<'a> {
             let bits = elements(t.shape).and_then(|n| n.checked_mul(dtype.bits()));
             if bits != bytes.checked_mul(8) {
                 return Err(Bug::new(format!("`{}`: shape {:?} of {dtype} is not {bytes} bytes", t.name, t.shape)));
+            }
+            if let Values::Zeroed(_, bytes, values) = t.values
+                && bytes.len() % values.len().max(1) != 0
+            {
+                return Err(Bug::new(format!("`{}`: {} bytes for {} values", t.name, bytes.len(), values.len())));
             }
             let gap = if align > 8 { offset.next_multiple_of(align) - offset } else { 0 };
             if gap > 0 {

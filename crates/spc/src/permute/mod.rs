@@ -51,7 +51,7 @@ struct Searched {
 pub fn permute_file(s: &mut Session<'_>, path: &Path, what: &Permute) -> Res<Done> {
     let source = load_file(s, path)?;
     let model = choose(&source, what.model.as_deref())?;
-    let file = weight_file_of(s, &source, model, path, &what.out)?;
+    let file = weight_file_of(s, &source, model, path, &[&what.out])?;
     let weights = bind::weights(s, &source, &WeightSet::default())?;
     // All that can be called from outside must stay what it is.
     let (inner, named) = (spc_sema::called(&source.module.ast), source.functions(&[])?);

@@ -39,6 +39,10 @@ extern "C" fn floor(x: f32) -> f32 {
     x.floor()
 }
 
+extern "C" fn nearest(x: f32) -> f32 {
+    x.round_ties_even()
+}
+
 macro_rules! by_lane {
     ($($name:ident = $f:ident),* $(,)?) => {$(
         /// `data[i] = f(data[i], second[i])` for `i < n`. Functions of one argument do not read `second`.
@@ -104,5 +108,6 @@ pub(crate) fn symbols() -> Vec<(String, *const u8)> {
     all.extend(MathFn::ALL.into_iter().map(|f| (lanes_symbol(f), lanes_address(f))));
     all.push(("fmaf".into(), fma as *const u8));
     all.push(("floorf".into(), floor as *const u8));
+    all.push(("nearbyintf".into(), nearest as *const u8));
     all
 }

@@ -70,7 +70,7 @@ fn program(f: &Folder, file: &str, neurons: usize) -> Program {
     for (name, shape) in c.weights().into_iter().map(|(n, s)| (n.to_string(), s)).collect::<Vec<_>>() {
         let stored = name.strip_prefix("net.").unwrap();
         let values = weights.f32(stored).unwrap().to_vec();
-        let shape: Vec<usize> = shape.iter().map(|n| *n).collect();
+        let shape: Vec<usize> = shape.to_vec();
         c = c.bind(&name, ArrayD::from_shape_vec(shape, values).unwrap()).unwrap();
     }
     c.build().unwrap()

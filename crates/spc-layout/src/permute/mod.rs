@@ -27,7 +27,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Effort {
-        Effort { rounds: 32, together: 384 }
+        Effort { rounds: 32, together: 192 }
     }
 }
 

@@ -188,8 +188,16 @@ fn report(
         ]);
     }
     let mut out = if table.is_empty() { String::new() } else { format!("{}\n", table.render()) };
+    let mut alike: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for (require, weight, why) in left {
-        out += &format!("{require}: {weight} stays as it is: {why}\n");
+        alike.entry((require, why)).or_default().push(weight);
+    }
+    for ((require, why), weights) in alike {
+        let what = match weights.as_slice() {
+            [one] => format!("{one} stays as it is"),
+            all => format!("{} and {} more stay as they are", all.first().unwrap_or(&""), all.len() - 1),
+        };
+        out += &format!("{require}: {what}: {why}\n");
     }
     if unknown > 0 {
         out += &format!("tensors of the file that the program does not declare stay as they are: {unknown}\n");

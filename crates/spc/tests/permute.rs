@@ -148,6 +148,17 @@ fn axes_that_callers_see_stay() {
     assert_eq!(codes, ["SP0307"]);
 }
 
+/// What the search leaves out is told, never passed over.
+#[test]
+fn constraints_that_are_not_searched_are_named() {
+    let own = "require coarse: keep 50% of tile(in: 4) per tensor by norm2 on m.down\nrequire half";
+    let two = "require long: keep 1 of 2 of elements per tile(in: 2) by random(7) on m.up\n";
+    let program = format!("{}{two}", PROGRAM.replace("require half", own));
+    let text = permute(&folder(&program), false).0.unwrap();
+    assert!(text.contains("half: m.down stays as it is: another constraint on it is searched"), "{text}");
+    assert!(text.contains("long: m.up stays as it is: only one sentence by `abs`"), "{text}");
+}
+
 #[test]
 fn inputs_are_never_written_over_and_bad_files_are_refused() {
     let f = folder(PROGRAM);

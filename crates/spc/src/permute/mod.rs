@@ -59,9 +59,9 @@ pub fn permute_file(s: &mut Session<'_>, path: &Path, what: &Permute) -> Res<Don
     let graphs: Vec<&Graph> = outer.map(|f| source.graph(f)).collect::<Res<_>>()?;
     let orders = spc_sema::axis_orders(&source.module, &graphs)?;
 
-    let wanted = terms::wanted(&source.module);
     let shared = stored_twice(model);
     let (mut done, mut left) = (Vec::new(), Vec::new());
+    let wanted = terms::wanted(&source.module, &mut left);
     for (axis, groups) in terms::by_axis(&wanted, &orders, &mut left) {
         let outside = axis.members.iter().find(|m| model.tensors.iter().all(|t| t.path != m.weight));
         let twice = axis.members.iter().find(|m| shared.contains(m.weight.as_str()));

@@ -33,21 +33,26 @@ impl Wanted {
     }
 }
 
-/// All that the constraints of one sentence ask for. Longer ones, and those whose score needs more than the weight, are left.
-pub(super) fn wanted(module: &Module) -> Vec<Wanted> {
+/// All that the constraints ask for. What is not searched goes to `left`, with the reason.
+pub(super) fn wanted(module: &Module, left: &mut Vec<(String, String, String)>) -> Vec<Wanted> {
     let mut out: Vec<Wanted> = Vec::new();
     for r in &module.requires {
-        let [keep] = r.keeps.as_slice() else { continue };
-        if !matches!(keep.score, Score::Abs | Score::Norm1 | Score::Norm2) || keep.floor.is_some() {
-            continue;
-        }
-        for m in &keep.members {
-            if let Some((dim, group, tile, keeps)) = along(keep, m)
-                && out.iter().all(|w| w.weight != m.weight)
-            {
-                let (require, weight) = (r.name.clone(), m.weight.clone());
-                out.push(Wanted { require, weight, dim, group, tile, shape: m.shape.clone(), keeps });
-            }
+        let first = r.keeps.first();
+        let plain = |k: &&Keep| {
+            r.keeps.len() == 1 && k.floor.is_none() && matches!(k.score, Score::Abs | Score::Norm1 | Score::Norm2)
+        };
+        for m in first.into_iter().flat_map(|k| &k.members) {
+            let found = first.filter(plain).and_then(|k| along(k, m));
+            let why = match found {
+                None => "only one sentence by `abs`, `norm1` or `norm2` over neighbours of a tensor is searched",
+                Some(_) if out.iter().any(|w| w.weight == m.weight) => "another constraint on it is searched",
+                Some((dim, group, tile, keeps)) => {
+                    let (require, weight) = (r.name.clone(), m.weight.clone());
+                    out.push(Wanted { require, weight, dim, group, tile, shape: m.shape.clone(), keeps });
+                    continue;
+                }
+            };
+            left.push((r.name.clone(), m.weight.clone(), why.to_string()));
         }
     }
     out

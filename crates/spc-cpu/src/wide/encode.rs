@@ -217,7 +217,9 @@ impl Emitter<'_> {
                     self.put(Instruction::with3(VEX_Vcvtsi2ss_xmm_xmm_rm64, d, d, gp(r[1])));
                 }
             }
-            MOp::ShiftLanes(..) | MOp::Nearest | MOp::SplatInt | MOp::LowestInt => self.narrow(op, r, None),
+            MOp::Swap(_) | MOp::ShiftLanes(..) | MOp::Nearest | MOp::SplatInt | MOp::LowestInt => {
+                self.narrow(op, r, None)
+            }
             MOp::FToInt => self.float_to_int(r[0], r[1], r[2]),
             MOp::Call(f, scalar) => self.call(f, scalar),
             _ => self.fail(format!("{op:?} without its memory operand")),

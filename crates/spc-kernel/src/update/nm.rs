@@ -64,7 +64,7 @@ pub fn nm_pass(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug
             .collect();
         let swapped = |b: &mut Builder, v: usize, k: usize| {
             let q = quarters[v][k / 4];
-            if k % 4 == 0 { q } else { b.swap(q, (k % 4) as u8) }
+            if k.is_multiple_of(4) { q } else { b.swap(q, (k % 4) as u8) }
         };
         for v in 0..vectors {
             // Minus the number of those that come before.

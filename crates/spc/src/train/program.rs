@@ -154,8 +154,8 @@ impl<'a> Builder<'a> {
     fn step(&mut self, now: &[Now], grads: &[bool]) -> Result<(), Missing> {
         let n = self.core.tensors.len();
         let mut given: Vec<Option<NodeId>> = Vec::new();
-        for t in 0..n {
-            given.push(grads[t].then(|| self.works[t].get(&Ref::Grad(t))));
+        for (t, there) in grads.iter().enumerate() {
+            given.push(there.then(|| self.works[t].get(&Ref::Grad(t))));
         }
         for i in 0..now.len() {
             let Some(u) = self.update(i, now) else { continue };
@@ -186,8 +186,8 @@ impl<'a> Builder<'a> {
                 self.optimise(t, g);
             }
         }
-        for i in 0..now.len() {
-            if let (Does::Penalize { penalty, via, over, .. }, true) = (&self.core.rules.list[i].does, now[i].active) {
+        for (i, n) in now.iter().enumerate() {
+            if let (Does::Penalize { penalty, via, over, .. }, true) = (&self.core.rules.list[i].does, n.active) {
                 if *via != Via::Prox {
                     return missing(format!("a penalty via {via}"));
                 }
@@ -210,9 +210,9 @@ impl<'a> Builder<'a> {
                 self.refresh(i, &r.body)?;
             }
         }
-        for i in 0..now.len() {
-            let hard = self.core.keep(i).is_some_and(|(_, u)| u.is_none() || now[i].frozen);
-            if hard && now[i].active {
+        for (i, n) in now.iter().enumerate() {
+            let hard = self.core.keep(i).is_some_and(|(_, u)| u.is_none() || n.frozen);
+            if hard && n.active {
                 self.harden(i);
             }
         }
@@ -410,8 +410,8 @@ impl<'a> Builder<'a> {
     }
 
     fn prepare(&mut self, next: &[Next]) -> Result<(), Missing> {
-        for i in 0..next.len() {
-            let (n, members) = (&next[i], self.core.info[i].members.clone());
+        for (i, n) in next.iter().enumerate() {
+            let members = self.core.info[i].members.clone();
             let Some((_, update)) = self.core.keep(i).filter(|_| n.active) else { continue };
             let hard = |t: &usize| Ref::Mask(i, HARD.into(), *t);
             if n.frozen {

@@ -117,6 +117,23 @@ impl Translator<'_, '_> {
                 let a = self.get(a)?;
                 self.b.ins().fcvt_to_sint_sat(I64, a)
             }
+            Op::ToBits(a) => {
+                let a = self.get(a)?;
+                if ty == I64 {
+                    let bits = self.cast(I32, a);
+                    self.b.ins().sextend(I64, bits)
+                } else {
+                    self.cast(ty, a)
+                }
+            }
+            Op::FromBits(a) => {
+                let a = self.get(a)?;
+                let low = if self.b.func.dfg.value_type(a) == I64 { self.b.ins().ireduce(I32, a) } else { a };
+                self.cast(ty, low)
+            }
+            Op::Permute(a, i) => self.permute(a, i)?,
+            Op::Zip(high, a, b) => self.zip(high, a, b)?,
+            Op::Gather(ref a, i) => self.gather(a, i)?,
         })
     }
 

@@ -8,6 +8,7 @@ mod codes;
 mod emit;
 mod encode;
 mod isel;
+mod lanes;
 mod narrow;
 mod regs;
 mod vcode;

@@ -139,6 +139,16 @@ pub(super) enum MOp {
     SplatInt,
     /// The lowest lane as an integer.
     LowestInt,
+    /// The low 32 bits of an integer as a scalar float.
+    FloatOfInt,
+    /// Operands vector, numbers of lanes.
+    Permute,
+    /// The second half (true) or the first of the lanes of both in turn; early, with AVX2 a temporary vector.
+    Zip(bool),
+    /// Operands numbers; early, a temporary vector with AVX2.
+    Gather,
+    /// Four floats, repeated.
+    LoadQuad,
     /// Calls a function lane by lane. Operands and result are in fixed registers.
     Call(MathFn, bool),
 }

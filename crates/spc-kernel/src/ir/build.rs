@@ -211,6 +211,14 @@ impl Builder {
         self.op(Op::Logic(f, a, b))
     }
 
+    pub fn permute(&mut self, a: Val, i: Val) -> Val {
+        self.op(Op::Permute(a, i))
+    }
+
+    pub fn gather(&mut self, addr: Addr, i: Val) -> Val {
+        self.op(Op::Gather(addr, i))
+    }
+
     pub fn select(&mut self, c: Val, a: Val, b: Val) -> Val {
         self.op(Op::Select(c, a, b))
     }

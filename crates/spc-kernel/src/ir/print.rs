@@ -62,6 +62,11 @@ impl fmt::Display for Op {
             Op::IToF(a) => write!(f, "itof {a}"),
             Op::Nearest(a) => write!(f, "nearest {a}"),
             Op::FToI(a) => write!(f, "ftoi {a}"),
+            Op::ToBits(a) => write!(f, "to_bits {a}"),
+            Op::FromBits(a) => write!(f, "from_bits {a}"),
+            Op::Permute(a, i) => write!(f, "permute {a}, {i}"),
+            Op::Zip(high, a, b) => write!(f, "{} {a}, {b}", if *high { "zip_high" } else { "zip_low" }),
+            Op::Gather(addr, i) => write!(f, "gather {addr}, {i}"),
         }
     }
 }

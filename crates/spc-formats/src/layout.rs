@@ -5,6 +5,7 @@ use crate::bsr::Bsr;
 use crate::csr::Csr;
 use crate::dense::Dense;
 use crate::format::Format;
+use crate::mma24::Mma24;
 use crate::nm::Nm;
 use crate::vx1::Vx1;
 use std::fmt;
@@ -24,6 +25,8 @@ pub enum Layout {
     Nm { n: u32, m: u32 },
     /// Blocks of `r` rows by 4 columns, codes of 8 bits with one scale a row, for activations of 8 bits.
     I8 { r: u32 },
+    /// 2:4 in bf16, in the fragment order of sparse tensor cores.
+    Mma24,
     /// One list of columns for each row.
     Csr,
 }
@@ -51,6 +54,7 @@ impl Layout {
             Layout::Bsr { .. } => "bsr",
             Layout::Nm { .. } => "nm",
             Layout::I8 { .. } => "i8",
+            Layout::Mma24 => "mma24",
             Layout::Csr => "csr",
         }
     }
@@ -65,6 +69,11 @@ impl Layout {
         matches!(self, Layout::I8 { .. })
     }
 
+    /// True if only GPUs have kernels of this layout.
+    pub fn needs_tensor_cores(&self) -> bool {
+        matches!(self, Layout::Mma24)
+    }
+
     /// Whether the parameters are usable: each in `1..=256`, `n <= m`, and `r` of `i8` a multiple of 16.
     pub fn check(&self) -> Result<(), Refusal> {
         let ok = |x: u32| (1..=MAX_PARAMETER).contains(&x);
@@ -74,7 +83,7 @@ impl Layout {
             Layout::Bsr { r, c } => ok(r) && ok(c),
             Layout::Nm { n, m } => ok(n) && ok(m) && n <= m,
             Layout::I8 { r } => ok(r) && r.is_multiple_of(16),
-            Layout::Csr => true,
+            Layout::Mma24 | Layout::Csr => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
     }
@@ -88,6 +97,7 @@ impl Layout {
             Layout::Bsr { r, c } => f(&Bsr { r: size(r), c: size(c) }),
             Layout::Nm { n, m } => f(&Nm { n: size(n), m: size(m) }),
             Layout::I8 { r } => f(&Blocks8 { r: size(r) }),
+            Layout::Mma24 => f(&Mma24),
             Layout::Csr => f(&Csr),
         }
     }
@@ -101,6 +111,7 @@ impl fmt::Display for Layout {
             Layout::Bsr { r, c } => write!(f, "bsr({r},{c})"),
             Layout::Nm { n, m } => write!(f, "nm({n},{m})"),
             Layout::I8 { r } => write!(f, "i8({r})"),
+            Layout::Mma24 => f.write_str("mma24"),
             Layout::Csr => f.write_str("csr"),
         }
     }
@@ -126,6 +137,7 @@ impl FromStr for Layout {
             ("bsr", [r, c]) => Layout::Bsr { r: *r, c: *c },
             ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
             ("i8", [r]) => Layout::I8 { r: *r },
+            ("mma24", []) if !text.contains('(') => Layout::Mma24,
             ("csr", []) if !text.contains('(') => Layout::Csr,
             _ => return Err(bad()),
         };

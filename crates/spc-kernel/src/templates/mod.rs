@@ -56,7 +56,7 @@ impl LinearSpec<'_> {
             Layout::Dense { panel } => panel as usize,
             Layout::Vx1 { v } => v as usize,
             Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
-            Layout::Nm { .. } | Layout::Csr => 1,
+            Layout::Nm { .. } | Layout::Csr | Layout::Mma24 => 1,
         }
     }
 

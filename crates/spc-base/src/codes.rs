@@ -144,6 +144,8 @@ registry! {
     NO_LINKER = "SP0630", "a shared library cannot be linked";
     NO_OBJECT = "SP0631", "an object file cannot be made";
     CONSTANTS = "SP0640", "a file of constants cannot be used";
+    PLAN_FILE = "SP0660", "a plan file cannot be used";
+    PLAN_DIFFERS = "SP0661", "the plan was made for something else";
 }
 
 #[cfg(test)]

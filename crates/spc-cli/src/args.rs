@@ -262,6 +262,15 @@ pub enum Command {
         #[command(flatten)]
         bind: Bind,
     },
+    /// Say in what two plan files differ, and why where it is known. Exit code 1 if they do.
+    Diff {
+        /// A plan.json that `compile` wrote.
+        first: PathBuf,
+        second: PathBuf,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Write the weights with the positions of inner axes in an order in which the constraints keep more.
     ///
     /// All weights that carry an axis are reordered alike, so the functions compute what they did. Constraints are not
@@ -338,6 +347,9 @@ pub struct OnTarget {
     /// SPC_CONSTANTS names, else the one that `spc calibrate` wrote for this user, else constants that come with spc.
     #[arg(long, value_name = "FILE")]
     pub constants: Option<PathBuf>,
+    /// Take the layouts of this plan.json, which `spc compile` wrote, instead of searching for them.
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -405,6 +417,7 @@ impl Cli {
             | Command::Calibrate { .. }
             | Command::Step { .. }
             | Command::Lsp
+            | Command::Diff { .. }
             | Command::Std { .. } => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }
@@ -436,16 +449,20 @@ impl Cli {
         self.std.clone().or_else(set)
     }
 
+    fn target(&self) -> Option<&OnTarget> {
+        match &self.command {
+            Command::Compile { target, .. }
+            | Command::Run { target, .. }
+            | Command::Verify { target, .. }
+            | Command::Explain { target, .. }
+            | Command::Bench { target, .. } => Some(target),
+            _ => None,
+        }
+    }
+
     /// The file of constants: from the option, else from the environment, else the user's own if there is one.
     fn constants(&self) -> Option<PathBuf> {
-        let (Command::Compile { target, .. }
-        | Command::Run { target, .. }
-        | Command::Verify { target, .. }
-        | Command::Explain { target, .. }
-        | Command::Bench { target, .. }) = &self.command
-        else {
-            return None;
-        };
+        let target = self.target()?;
         if target.constants.is_some() {
             return target.constants.clone();
         }
@@ -458,12 +475,17 @@ impl Cli {
     /// What holds for every step of the command.
     pub fn options(&self) -> Options {
         let (opt_limit, std, constants) = (self.opt_limit, self.std(), self.constants());
-        let mut o = Options { opt_limit, std, constants, ..Options::default() };
+        let plan = self.target().and_then(|t| t.plan.clone());
+        let mut o = Options { opt_limit, std, constants, plan, ..Options::default() };
         let Some(bind) = self.bind() else { return o };
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();
         (o.at, o.grads) = (bind.at, bind.grads.clone());
-        if let Command::Run { on, .. } | Command::Verify { on, .. } | Command::Bench { on, .. } = &self.command {
+        if let Command::Compile { on, .. }
+        | Command::Run { on, .. }
+        | Command::Verify { on, .. }
+        | Command::Bench { on, .. } = &self.command
+        {
             o.isa = Some(on.isa);
         }
         if let Command::Run { text, threads, interp, .. } = &self.command {
@@ -513,6 +535,9 @@ mod tests {
         assert_eq!(o.isa, Some(Isa::native()));
         let forced = Cli::try_parse_from(["spc", "verify", "f.sp", "--isa", "clif"]).unwrap();
         assert_eq!(forced.options().isa, Some(Isa::Clif));
+        let forced =
+            Cli::try_parse_from(["spc", "compile", "f.sp", "--isa", "clif", "--plan", "p.json"]).unwrap().options();
+        assert_eq!((forced.isa, forced.plan), (Some(Isa::Clif), Some(PathBuf::from("p.json"))));
         assert!(Cli::try_parse_from(["spc", "run", "f.sp", "--isa", "avx1"]).is_err());
         let at = |text| Cli::try_parse_from(["spc", "check", "f.sp", "--at", text]).map(|c| c.options().at);
         assert_eq!(at("40%").unwrap(), Ratio::new(2, 5).map(Moment::share));

@@ -28,6 +28,7 @@ pub enum Act {
 
 /// Which cost table priced the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CostTableRef {
     pub name: String,
     pub hash: String,
@@ -35,6 +36,7 @@ pub struct CostTableRef {
 
 /// One linear: the layout of its weight, of its input and of its output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LinearPlan {
     pub node: NodeId,
     pub weight: String,
@@ -49,6 +51,7 @@ pub struct LinearPlan {
 
 /// A value is needed in a second layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Convert {
     pub node: NodeId,
     pub to: Act,
@@ -57,6 +60,7 @@ pub struct Convert {
 
 /// One layout that a weight could have had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Candidate {
     pub layout: String,
     pub stored_bytes: Option<u64>,
@@ -71,6 +75,7 @@ pub struct Candidate {
 
 /// The reason for one choice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Why {
     pub node: NodeId,
     pub weight: String,
@@ -87,6 +92,7 @@ pub struct Why {
 
 /// Layouts, kernels and conversions for one graph, and the reason for each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     pub format: u32,
     pub function: String,

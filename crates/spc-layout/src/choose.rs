@@ -59,6 +59,34 @@ pub fn choose(
     Ok(plan)
 }
 
+/// Whether a plan can be carried out for `graph`: every value is where its readers need it, every kernel is one that exists.
+/// `facts` need only have the layouts that the plan uses, and dense. Where the plan was priced with `table`, its prices must
+/// be those of the table, too.
+///
+/// # Errors
+/// What does not hold, in words.
+pub fn holds(
+    graph: &Graph,
+    facts: &BTreeMap<String, WeightFacts>,
+    table: &CostTable,
+    tuned_for: &BTreeMap<String, u64>,
+    plan: &Plan,
+) -> Result<(), String> {
+    let model = Model::new(graph, facts, tuned_for).map_err(|b| b.0)?;
+    let total = audit(&Prices { model: &model, table, syms: &model.syms }, plan)?;
+    let own = CostTableRef { name: table.name.clone(), hash: table.hash() };
+    if plan.cost_table == own && plan.total_ps != total {
+        return Err(format!("its predicted time is {} ps, the layouts in it take {total} ps", plan.total_ps));
+    }
+    Ok(())
+}
+
+/// The size of every free axis that a plan is made for, by name.
+pub fn tuned_sizes(graph: &Graph, tuned_for: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let sizes = crate::model::bind(graph, tuned_for);
+    graph.syms.iter().map(|s| s.name.clone()).zip(sizes).collect()
+}
+
 fn empty(model: &Model<'_>, table: &CostTable, options: &Options) -> Result<Plan, Bug> {
     let tuned = model.graph.syms.iter().zip(&model.syms).map(|(s, n)| (s.name.clone(), *n));
     Ok(Plan {

@@ -26,7 +26,7 @@ mod table;
 mod testing;
 mod why;
 
-pub use choose::choose;
+pub use choose::{choose, holds, tuned_sizes};
 pub use constants::Constants;
 pub use kernel::Shape;
 pub use table::{CostTable, LOAD_BYTES, Level, Rates};

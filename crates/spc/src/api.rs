@@ -4,6 +4,7 @@ use crate::build::{Constraints, build};
 use crate::engine::{Engine, Inputs};
 use crate::failure::{Failure, Res};
 use crate::load::{Source, listing, load_file, load_text};
+use crate::lock::Plans;
 use crate::plan::fall_back;
 use crate::project::without_links;
 use crate::session::{Options, Session};
@@ -111,6 +112,14 @@ impl Compiler {
         self
     }
 
+    /// Takes the layouts of a `plan.json` that [`Program::plan`] or `spc compile` gave, instead of searching for them. One
+    /// that was made for something else is the error SP0661 of [`Checked::build`], one that was changed SP0660.
+    #[must_use]
+    pub fn plan_file(mut self, path: impl Into<PathBuf>) -> Compiler {
+        self.options.plan = Some(path.into());
+        self
+    }
+
     /// The declared CPU target to tune for; without it, the only declared one, else defaults.
     #[must_use]
     pub fn target(mut self, name: &str) -> Compiler {
@@ -190,7 +199,8 @@ impl Compiler {
             for f in &loaded.functions {
                 engines.insert(f.graph.name.clone(), Engine::new(f, &loaded.packed, &loaded.weights, on)?);
             }
-            Ok(Program { engines, warnings: Vec::new() })
+            let plan = loaded.plans.text()?;
+            Ok(Program { engines, warnings: Vec::new(), plan })
         };
         all().map_err(|f| Error::new(&f, &s.sources))
     }
@@ -301,16 +311,19 @@ impl Checked {
         s.sources = sources;
         s.warnings = warnings;
         match engines(&mut s, &compiler, &source, &given) {
-            Ok(engines) => {
+            Ok((engines, plan)) => {
                 let shown = s.warnings.iter().map(|d| Renderer::default().render(d, &s.sources)).collect();
-                Ok(Program { engines, warnings: shown })
+                Ok(Program { engines, warnings: shown, plan })
             }
             Err(f) => Err(Error::new(&f, &s.sources)),
         }
     }
 }
 
-fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet) -> Res<BTreeMap<String, Engine>> {
+/// Engines by function, and the plan file.
+type Made = (BTreeMap<String, Engine>, String);
+
+fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet) -> Res<Made> {
     source.check_overrides(s)?;
     let t = target(&source.module, c.target.as_deref())?;
     if t.kind != TargetKind::Cpu {
@@ -330,16 +343,24 @@ fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet
     for f in &built.functions {
         out.insert(f.graph.name.clone(), Engine::new(f, &built.packed, &built.weights, on)?);
     }
-    Ok(out)
+    let plan = Plans::of(&built.target, &built.functions)?.text()?;
+    Ok((out, plan))
 }
 
 /// Compiled functions with their weights. Calls may come from several threads.
 pub struct Program {
     engines: BTreeMap<String, Engine>,
     warnings: Vec<String>,
+    plan: String,
 }
 
 impl Program {
+    /// The layouts that were chosen, and why, as the text of a `plan.json`: what [`Compiler::plan_file`] takes. The form is
+    /// `docs/plan.schema.json`.
+    pub fn plan(&self) -> &str {
+        &self.plan
+    }
+
     /// Names of the functions that can be called.
     pub fn functions(&self) -> impl Iterator<Item = &str> {
         self.engines.keys().map(String::as_str)

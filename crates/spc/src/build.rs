@@ -2,7 +2,8 @@
 use crate::bind;
 use crate::failure::Res;
 use crate::load::Source;
-use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan, warn_unexploited};
+use crate::lock::{self, Difference, Plans};
+use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan, plan_of_file, warn_unexploited};
 use crate::project::{project, requires};
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
@@ -11,6 +12,7 @@ use spc_interp::{CheckError, Projected, verify_requires};
 use spc_ir::{Graph, Op, Require};
 use spc_sema::{Model, Target};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 /// A program with its constraints applied, its functions planned and their weights packed.
 pub struct Build {
@@ -74,16 +76,51 @@ fn functions(
     allowed: Allowed,
 ) -> Res<Build> {
     let (mut functions, mut packed) = (Vec::new(), PackedSet::new());
+    let file = plan_file(s, source, &target, names, &weights, allowed)?;
     for name in names {
         let graph = match allowed {
             Allowed::All => source.graph(name)?,
             Allowed::Dense => source.dense_graph(name)?,
         };
-        let f = plan(s, graph, &weights, &target, allowed)?;
+        let f = match &file {
+            Some((path, plans)) => plan_of_file(s, (path, plans), graph, &weights, &target)?,
+            None => plan(s, graph, &weights, &target, allowed)?,
+        };
         pack_weights(s, &f, &weights, &mut packed)?;
         functions.push(f);
     }
     Ok(Build { target, projected, weights, functions, packed })
+}
+
+/// The plan file that the caller named, if this program is one that it can be about.
+///
+/// # Errors
+/// SP0401 and SP0660 for a file that cannot be used, SP0661 for one with functions that the program does not have.
+fn plan_file(
+    s: &Session<'_>,
+    source: &Source,
+    target: &Target,
+    names: &[String],
+    weights: &WeightSet,
+    allowed: Allowed,
+) -> Res<Option<(PathBuf, Plans)>> {
+    let Some(path) = s.options.plan.clone().filter(|_| allowed == Allowed::All && !s.options.interp) else {
+        return Ok(None);
+    };
+    let plans = lock::read(s, &path)?;
+    if plans.edited()? {
+        let now = |n: &String| plan(s, source.graph(n)?, weights, target, allowed);
+        let fresh = names.iter().map(now).collect::<Res<Vec<Planned>>>()?;
+        return Err(lock::was_edited(&path, &plans, &fresh, target));
+    }
+    if let Some(p) = plans.functions.iter().find(|p| !source.graphs.contains_key(&p.function)) {
+        let text = format!("`{}` was made for another program", path.display());
+        let line = Difference::whole("function", Some(p.function.clone()), None);
+        let d = Diagnostic::error(codes::PLAN_DIFFERS, text);
+        let d = lock::differing_lines(d, "the plan", "the program", &[line]);
+        return Err(d.help("`spc compile FILE.sp --emit=plan > plan.json` makes a new one").into());
+    }
+    Ok(Some((path, plans)))
 }
 
 /// The weights of a graph that something other than a linear reads: they are needed as stored.

@@ -7,6 +7,7 @@ use crate::engine::{assembly, clif};
 use crate::explain::why_dense;
 use crate::failure::Res;
 use crate::load::{Source, load_file};
+use crate::lock::Plans;
 use crate::object;
 use crate::run::Done;
 use crate::session::Session;
@@ -97,12 +98,7 @@ fn stages(
         let b = built.ok_or_else(|| Bug::new("a stage that needs weights, without weights"))?;
         match stage {
             Stage::Plan => {
-                let plans = artefact::Plans {
-                    format: artefact::FORMAT,
-                    functions: b.functions.iter().map(|f| f.plan.clone()).collect(),
-                };
-                let text = serde_json::to_string_pretty(&plans).map_err(|e| Bug::new(e.to_string()))?;
-                out.push((stage.file().to_string(), text + "\n"));
+                out.push((stage.file().to_string(), Plans::of(&b.target, &b.functions)?.text()?));
             }
             Stage::Clif => {
                 let text: Vec<String> = b.functions.iter().map(clif).collect::<Res<_>>()?;

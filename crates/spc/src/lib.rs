@@ -50,6 +50,7 @@ mod job;
 mod kernel_check;
 mod library;
 mod load;
+mod lock;
 mod object;
 mod permute;
 mod plan;
@@ -87,6 +88,7 @@ pub mod driver {
     pub use crate::fix::fix_file;
     pub use crate::format::{Format as FormatFiles, format_paths};
     pub use crate::library::{own_sources, show_library};
+    pub use crate::lock::diff_files;
     pub use crate::permute::{Permute, permute_file};
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};

@@ -1,6 +1,7 @@
 //! From a function and its weights to an optimised graph and a plan, and the packed weights of that plan.
 use crate::constants::cost_table;
 use crate::failure::Res;
+use crate::lock::{Plans, fit};
 use crate::session::Session;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
@@ -9,6 +10,7 @@ use spc_ir::{Amount, Graph, Keep, Op, Plan, Scope, passes};
 use spc_layout::{Options, WeightFacts, choose};
 use spc_sema::{Target, TargetKind};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Which layouts a plan may use.
@@ -138,6 +140,26 @@ pub fn fall_back<'g>(
     Ok(())
 }
 
+/// The sizes that a target asks for of axes that this function has; a target may tune others.
+pub fn tuned(graph: &Graph, target: &Target) -> BTreeMap<String, u64> {
+    let own = |n: &String| graph.syms.iter().any(|y| y.name == *n);
+    target.tune.iter().filter(|(n, _)| own(n)).map(|(n, v)| (n.clone(), *v)).collect()
+}
+
+/// Optimises a function and takes its plan from a file. See [`fit`].
+pub fn plan_of_file(
+    s: &Session<'_>,
+    file: (&Path, &Plans),
+    graph: &Graph,
+    weights: &WeightSet,
+    target: &Target,
+) -> Res<Planned> {
+    if let Some(d) = lacking(graph, target)? {
+        return Err(d.help("`spc run` runs it in the interpreter").into());
+    }
+    fit(s, file.1, file.0, optimise(s, graph)?, weights, target)
+}
+
 /// Optimises a function and chooses its layouts. The same graph, weights and target give the same plan.
 pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target, allowed: Allowed) -> Res<Planned> {
     if s.options.interp {
@@ -166,13 +188,7 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
         };
         facts.insert(name.clone(), f.map_err(|r| Bug::new(format!("`{name}`: {r}")))?);
     }
-    // Only axes that this function has: a target may tune others.
-    let tuned: BTreeMap<String, u64> = target
-        .tune
-        .iter()
-        .filter(|(n, _)| graph.syms.iter().any(|y| y.name == **n))
-        .map(|(n, v)| (n.clone(), *v))
-        .collect();
+    let tuned = tuned(&graph, target);
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
     let table = cost_table(s, target)?;
     let plan = choose(&graph, &facts, &table, &tuned, &options)?;

@@ -35,6 +35,8 @@ pub struct Options {
     pub texts: Vec<String>,
     /// File of constants that price plans; those that come with spc if none.
     pub constants: Option<PathBuf>,
+    /// File of plans to take instead of searching for layouts.
+    pub plan: Option<PathBuf>,
     /// Folder of library modules that replace the embedded ones or add to them.
     pub std: Option<PathBuf>,
 }

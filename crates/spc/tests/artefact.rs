@@ -76,6 +76,25 @@ fn a_folder_that_was_touched_is_refused() {
 }
 
 #[test]
+fn a_program_takes_the_plan_of_another_one_like_it() {
+    let f = Folder::new();
+    let first = Compiler::new().compile_file(f.path("net.sp")).unwrap().build().unwrap();
+    f.text("plan.json", first.plan());
+    let again = || Compiler::new().plan_file(f.path("plan.json")).compile_file(f.path("net.sp")).unwrap();
+    let second = again().build().unwrap();
+    assert_eq!(second.plan(), first.plan());
+    assert_eq!(second.call("f", &[("x", &x())]).unwrap().f32("y").unwrap(), expected().into_dyn());
+    compile(&f, &[]);
+    assert_eq!(load(&f).unwrap().plan(), first.plan());
+    // Weights with more zeros than the constraint leaves.
+    let zero = Array2::<f32>::zeros((2, 4));
+    let e = again().bind("m.w", zero).unwrap().build().unwrap_err();
+    assert_eq!(e.codes(), ["SP0661"], "{e}");
+    f.text("plan.json", &first.plan().replacen("dense", "dance", 1));
+    assert_eq!(again().build().unwrap_err().codes(), ["SP0660"]);
+}
+
+#[test]
 fn a_plan_for_another_program_is_stale() {
     let f = Folder::new();
     compile(&f, &[]);

@@ -4,6 +4,7 @@ pub mod doc;
 pub mod exec;
 pub mod pages;
 pub mod plans;
+pub mod schema;
 pub mod spc;
 
 use spc_base::{Diagnostic, FileId, Limits};

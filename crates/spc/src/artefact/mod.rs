@@ -6,7 +6,6 @@ pub use read::Loaded;
 pub use write::{Extra, write};
 
 use serde::{Deserialize, Serialize};
-use spc_ir::Plan;
 use std::collections::BTreeMap;
 
 /// The version of the folder that is written and read.
@@ -16,13 +15,6 @@ pub const MANIFEST: &str = "manifest.json";
 pub const PLAN: &str = "plan.json";
 pub const PROGRAM: &str = "program.ir";
 pub const WEIGHTS: &str = "weights.safetensors";
-
-/// `plan.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Plans {
-    pub format: u32,
-    pub functions: Vec<Plan>,
-}
 
 /// One packed weight in `weights.safetensors`; the metadata key `layouts` holds the list as JSON. The arrays are the
 /// tensors `<prefix>.<array>` with the array names of the layout.

@@ -1,7 +1,8 @@
 //! Reading a compiled folder. Nothing in it is trusted: hashes, graphs, plans and packed arrays are all checked.
-use super::{FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, Plans, StoredLayout, WEIGHTS};
+use super::{FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, StoredLayout, WEIGHTS};
 use crate::build::plain_weights;
 use crate::failure::{Failure, Res};
+use crate::lock::Plans;
 use crate::plan::{PackedSet, Planned, linear_weights};
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
@@ -20,6 +21,7 @@ const TEXT_LIMIT: u64 = 256 << 20;
 #[derive(Debug)]
 pub struct Loaded {
     pub functions: Vec<Planned>,
+    pub plans: Plans,
     pub packed: PackedSet,
     pub weights: WeightSet,
     /// Threads that its target asks for.
@@ -109,22 +111,24 @@ impl Reader<'_> {
         Ok(graphs)
     }
 
-    fn functions(&self) -> Res<Vec<Planned>> {
+    fn functions(&self) -> Res<(Vec<Planned>, Plans)> {
         let graphs = self.graphs()?;
-        let plans: Plans =
-            serde_json::from_str(&self.text(PLAN)?).map_err(|e| self.broken(format!("`{PLAN}`: {e}")))?;
-        if plans.format != FORMAT || plans.functions.len() != graphs.len() {
+        let plans = Plans::parse(&self.text(PLAN)?).map_err(|e| self.broken(format!("`{PLAN}`: {e}")))?;
+        if plans.edited()? {
+            return Err(self.stale(format!("`{PLAN}` was changed after it was written")));
+        }
+        if plans.functions.len() != graphs.len() {
             return Err(self.stale(format!("`{PLAN}` and `{PROGRAM}` do not belong together")));
         }
         let mut out: Vec<Planned> = Vec::new();
-        for (graph, plan) in graphs.into_iter().zip(plans.functions) {
+        for (graph, plan) in graphs.into_iter().zip(&plans.functions) {
             if plan.function != graph.name || out.iter().any(|f| f.graph.name == graph.name) {
                 return Err(self.stale(format!("the plan of `{}` is not that of `{}`", plan.function, graph.name)));
             }
             plan.verify(&graph).map_err(|e| self.stale(e))?;
-            out.push(Planned { graph, plan, interp: false });
+            out.push(Planned { graph, plan: plan.clone(), interp: false });
         }
-        Ok(out)
+        Ok((out, plans))
     }
 
     fn layouts(&self, file: &WeightFile) -> Res<Vec<StoredLayout>> {
@@ -198,7 +202,7 @@ impl Loaded {
         let r = Reader { s, dir };
         let manifest = r.manifest()?;
         r.hashes(&manifest)?;
-        let functions = r.functions()?;
+        let (functions, plans) = r.functions()?;
         let file = s.world.weights(&r.path(WEIGHTS)).map_err(|d| r.broken(d.message))?;
         let packed = r.packed(&file)?;
         let mut weights = WeightSet::default();
@@ -206,7 +210,7 @@ impl Loaded {
             r.complete(f, &packed, &file, &mut weights)?;
         }
         let threads = manifest.target.threads.clamp(1, 1024);
-        Ok(Loaded { functions, packed, weights, threads, manifest })
+        Ok(Loaded { functions, plans, packed, weights, threads, manifest })
     }
 
     pub fn function(&self, name: &str) -> Result<&Planned, Bug> {

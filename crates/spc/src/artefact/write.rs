@@ -1,17 +1,17 @@
 //! Writing a compiled folder. It appears whole or not at all.
 use super::{
-    FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, Plans, StoredFunction, StoredLayout, StoredPort, StoredRequire,
-    StoredTarget, WEIGHTS,
+    FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, StoredFunction, StoredLayout, StoredPort, StoredRequire, StoredTarget,
+    WEIGHTS,
 };
 use crate::build::Build;
 use crate::failure::Res;
+use crate::lock::{Plans, kind_word};
 use crate::session::Session;
 use serde_json::{Map, Value};
 use spc_base::Bug;
 use spc_formats::Array;
 use spc_io::{Safetensors, Stored, Values};
 use spc_ir::{Graph, NodeId, Require};
-use spc_sema::TargetKind;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -41,8 +41,7 @@ pub fn write(s: &Session<'_>, build: &Build, requires: &[Require], extra: Extra,
     let mut files: BTreeMap<String, String> = BTreeMap::new();
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
 
-    let plans = Plans { format: FORMAT, functions: build.functions.iter().map(|f| f.plan.clone()).collect() };
-    texts.push((PLAN.into(), pretty(&plans)?));
+    texts.push((PLAN.into(), Plans::of(&build.target, &build.functions)?.text()?.into_bytes()));
     let program: String = build.functions.iter().map(|f| f.graph.to_string()).collect();
     texts.push((PROGRAM.into(), program.into_bytes()));
     texts.extend(extra.files);
@@ -61,10 +60,7 @@ pub fn write(s: &Session<'_>, build: &Build, requires: &[Require], extra: Extra,
         spc: env!("CARGO_PKG_VERSION").into(),
         target: StoredTarget {
             name: build.target.name.clone(),
-            kind: match build.target.kind {
-                TargetKind::Cpu => "cpu".into(),
-                TargetKind::Cuda => "cuda".into(),
-            },
+            kind: kind_word(build.target.kind).into(),
             threads: build.target.threads,
             arch: build.target.arch.clone(),
         },

@@ -439,9 +439,9 @@ impl Unit {
                     let word = |v: usize| Addr::at(idx, row_bytes * (slot / per_word) as i32 + lane_bytes * v as i32);
                     words = (0..sums.vectors).map(|v| b.load(LoadKind::VI32, word(v))).collect();
                 }
-                for v in 0..sums.vectors {
+                for (v, word) in words.iter().enumerate() {
                     let shift = (slot % per_word) as u32 * self.fields.bits;
-                    let mut position = if shift > 0 { b.op(Op::Shr(words[v], shift as u8)) } else { words[v] };
+                    let mut position = if shift > 0 { b.op(Op::Shr(*word, shift as u8)) } else { *word };
                     // A permutation takes numbers modulo the lanes, in which four inputs repeat.
                     let exact = self.pick == Pick::Gather || (self.pick == Pick::Quad && left.is_some());
                     if let (Some(mask), true) = (mask, exact) {

@@ -81,7 +81,10 @@ fn main() {
     let mut c = Copy { from: floats(most), to: vec![0.0; most] };
     c.to.copy_from_slice(&c.from);
     let n = SIDE * SIDE;
-    println!("{}\n\n| operator | ms | copy ms | share of copy | best decile |\n| --- | --- | --- | --- | --- |", isa.name());
+    println!(
+        "{}\n\n| operator | ms | copy ms | share of copy | best decile |\n| --- | --- | --- | --- | --- |",
+        isa.name()
+    );
     let (mut mask, mut view) = (vec![0u8; most], vec![1f32; most]);
     let w = c.from.clone();
     for (k, m) in [(2usize, 4usize), (1, 8), (4, 16), (8, 32)] {
@@ -113,7 +116,11 @@ fn main() {
         sweeps.run(most, &mut slots, &[], &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
     });
     for (name, rules, optimiser) in [
-        ("a whole step: SR-STE 2:4, SGD with momentum", "require c: keep 2 of 4 of elements per tile(in: 4) via sr_ste()", SGD),
+        (
+            "a whole step: SR-STE 2:4, SGD with momentum",
+            "require c: keep 2 of 4 of elements per tile(in: 4) via sr_ste()",
+            SGD,
+        ),
         ("a whole step: l1, AdamW", "penalize p: 1e-4 * l1() of elements", Optimiser::ADAM),
     ] {
         step(name, rules, optimiser, isa, &mut c);

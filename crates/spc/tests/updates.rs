@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Rng(pub u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -16,12 +16,12 @@ impl Rng {
     }
 
     pub fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        (self.draw() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
     /// Some values twice, some zero.
     pub fn floats(&mut self, n: usize) -> Vec<f32> {
-        let one = |r: &mut Rng| match r.next() % 10 {
+        let one = |r: &mut Rng| match r.draw() % 10 {
             0 => 0.0,
             1..=3 => (r.float() * 4.0).round() / 4.0,
             _ => r.float(),
@@ -339,4 +339,34 @@ penalize p: 0.1 * l1() of elements on net.w";
     // The view, the gradient, the weights, the moment, the mask and the mask before.
     assert_eq!(passes.iter().filter(|p| p.0 == "net.w").map(|p| p.1).collect::<Vec<_>>(), [6]);
     assert_eq!(passes.len(), 3, "{passes:?}");
+}
+
+/// What a hard constraint, a frozen one or a moving mask leaves out has no moments, as in the reference.
+#[test]
+fn moments_of_absent_weights_are_zero() {
+    let file = std::env::temp_dir().join(format!("spc-moments-{}", std::process::id()));
+    for rules in [
+        "require r: keep 25% of elements per tensor on net.w",
+        "require r: keep 25% of elements per tensor on net.w via dropgrow(interval: 1)",
+    ] {
+        let checked = Compiler::new().compile_str(&program(rules)).unwrap();
+        let plan = checked.update_plan(ADAMW, 6).unwrap();
+        let mut r = Rng(3);
+        let mut params = random(&mut r);
+        let mut u = checked.updater(params.clone(), ADAMW, 6).unwrap();
+        let mut state = plan.start(&mut views(&mut params)).unwrap();
+        for step in 0..5 {
+            let g = random(&mut r);
+            plan.update(step, &mut views(&mut params), &slices(&g), 0.05, &mut state).unwrap();
+            u.step(&g, 0.05).unwrap();
+        }
+        std::fs::write(&file, plan.save(&state).unwrap()).unwrap();
+        let saved = spc_io::WeightFile::open(&file).unwrap();
+        for (k, want) in u.moments()["net.w"].iter().enumerate() {
+            let got = saved.f32(&format!("moments/{k}/net.w")).unwrap();
+            assert_eq!(got.to_vec(), *want, "{rules}");
+            assert!(got.iter().filter(|x| **x == 0.0).count() >= 576, "{rules}");
+        }
+    }
+    std::fs::remove_file(&file).unwrap();
 }

@@ -147,8 +147,10 @@ mod tests {
             };
             let a: Vec<f32> = (0..n / 3).map(|_| value(&mut s)).collect();
             let b: Vec<f32> = (0..n - n / 3).map(|_| value(&mut s)).collect();
-            let masks: Vec<Vec<u8>> =
-                [&a, &b].iter().map(|p| p.iter().map(|_| (next(&mut s) % 3 != 0) as u8).collect()).collect();
+            let masks: Vec<Vec<u8>> = [&a, &b]
+                .iter()
+                .map(|p| p.iter().map(|_| u8::from(!next(&mut s).is_multiple_of(3))).collect())
+                .collect();
             for keys in [Keys::Magnitude, Keys::Value] {
                 for among in [Vec::new(), masks.iter().map(Vec::as_slice).collect::<Vec<_>>()] {
                     let parts = [&a[..], &b[..]];

@@ -35,7 +35,7 @@ fn every_template_compiles() {
         kernels.push(contract(&mut rng, lanes).unwrap().kernel);
         kernels.push(mapped(&mut rng, lanes).unwrap().kernel);
         kernels.push(gathered(&mut rng, lanes).unwrap().kernel);
-        kernels.push(converted(&mut rng).unwrap().kernel);
+        kernels.push(converted(&mut rng, lanes).unwrap().kernel);
         kernels.push(random::kernel(&mut rng, lanes).unwrap());
     }
     assert_eq!(machine(&kernels_object(&kernels, Arch::Aarch64).unwrap()), EM_AARCH64);

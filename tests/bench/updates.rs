@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc::{Compiler, Optimiser};
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
-use spc_ir::{BinFn, DType, ScalarExpr as S};
+use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
 use spc_kernel::update::{Chain, Grid, Keys, Kind, Node, Work, group_pass, nm_pass, pivot};
 use std::time::{Duration, Instant};
 
@@ -63,12 +63,17 @@ fn lasso() -> (Chain, usize) {
     (c, y)
 }
 
-/// The view of weights under a mask.
+/// The mask of a threshold, and the weights under it.
 fn masked() -> Chain {
     let mut c = Chain::default();
     let (w, m, v) = (c.array(Kind::F32), c.array(Kind::Bytes), c.array(Kind::F32));
-    let (w, m) = (c.node(Node::Array(w)), c.node(Node::Array(m)));
-    let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![m, w], DType::F32);
+    let (w, least, early) = (c.node(Node::Array(w)), c.node(Node::Number(0)), c.node(Node::Before(1)));
+    let size = S::un(UnFn::Abs, S::Arg(0));
+    let equal = S::bin(BinFn::And, S::bin(BinFn::Eq, size.clone(), S::Arg(1)), S::Arg(2));
+    let mask = S::bin(BinFn::Or, S::bin(BinFn::Gt, size, S::Arg(1)), equal);
+    let mask = c.map(mask, vec![w, least, early], DType::Bool);
+    let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![mask, w], DType::F32);
+    c.store(m, mask);
     c.store(v, x);
     c
 }
@@ -111,9 +116,9 @@ fn main() {
     let sweeps = Sweeps::new(vec![masked().pass("masked", lanes).unwrap()], isa).unwrap();
     row("greatest 10 % of 22 Mi weights, mask and apply", &mut c, most, &mut || {
         let p = pivot(&[&w], &[], Keys::Magnitude, most / 10).unwrap().unwrap();
-        mask.iter_mut().zip(&w).for_each(|(m, x)| *m = u8::from(Keys::Magnitude.of(*x) >= p.key));
-        let mut slots = [Slot::Read(&w), Slot::ReadBytes(&mask), Slot::F32(&mut view)];
-        sweeps.run(most, &mut slots, &[], &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
+        let numbers = [f32::from_bits(p.key), f32::from_bits(p.last.1 as u32 + 1)];
+        let mut slots = [Slot::Read(&w), Slot::Bytes(&mut mask), Slot::F32(&mut view)];
+        sweeps.run(most, &mut slots, &numbers, &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
     });
     for (name, rules, optimiser) in [
         (

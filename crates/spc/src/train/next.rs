@@ -7,10 +7,47 @@ use super::situation::Next;
 use super::work::{Env, FoldUse, Missing, Ref};
 use spc_base::Bug;
 use spc_ir::method::{Body, Compute, Kind, Target};
+use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
 use spc_kernel::update::{NodeId, nm_pass};
 use std::collections::BTreeMap;
 
 impl Builder<'_> {
+    /// The sets of a choice as members, where they are whole tensors.
+    fn whole(&self, i: usize, members: &[usize]) -> Option<Vec<Vec<usize>>> {
+        let Choice::Sets(sets) = &self.core.info[i].choice else { return None };
+        let len = |k: usize| members.get(k).map(|t| self.core.tensors[*t].len);
+        let whole = |p: &(usize, usize, usize)| p.1 == 0 && len(p.0) == Some(p.2) && i32::try_from(p.2).is_ok();
+        let all = sets.iter().flatten().all(whole);
+        all.then(|| sets.iter().map(|s| s.iter().map(|p| p.0).collect()).collect())
+    }
+
+    /// Masks by a threshold of magnitudes, made in the pass that reads them.
+    fn threshold(
+        &mut self,
+        i: usize,
+        next: bool,
+        sets: Vec<Vec<usize>>,
+        members: &[usize],
+        into: &[Ref],
+    ) -> Result<(), Missing> {
+        self.flush(members)?;
+        let weights = members.iter().map(|t| self.dense(*t)).collect();
+        let slots: Vec<(usize, usize)> = members.iter().map(|_| (self.numbers.slot(), self.numbers.slot())).collect();
+        self.phases.push(Phase::Threshold { by: By::Rule(i, next), weights, sets, slots: slots.clone() });
+        for ((t, (least, place)), r) in members.iter().zip(slots).zip(into) {
+            let x = self.weight(*t);
+            let w = &mut self.works[*t];
+            let (least, early) = (w.number(least), w.before(place));
+            // 0 counts as the smallest magnitude.
+            let size = S::bin(BinFn::Max, S::un(UnFn::Abs, S::Arg(0)), S::Const(f64::from(f32::from_bits(1))));
+            let equal = S::bin(BinFn::And, S::bin(BinFn::Eq, size.clone(), S::Arg(1)), S::Arg(2));
+            let mask = S::bin(BinFn::Or, S::bin(BinFn::Gt, size, S::Arg(1)), equal);
+            let mask = w.map(mask, vec![x, least, early], DType::Bool);
+            w.set(r, mask);
+        }
+        Ok(())
+    }
+
     pub(super) fn choose(
         &mut self,
         i: usize,
@@ -30,6 +67,9 @@ impl Builder<'_> {
                 w.push(&mut self.passes, pass, vec![dense, into.clone()], vec![FoldUse::Magnitude]);
             }
             return Ok(());
+        }
+        if let (Some(sets), None, false) = (self.whole(i, &members), random, among) {
+            return self.threshold(i, next, sets, &members, into);
         }
         self.flush(&members)?;
         let weights = members.iter().map(|t| self.dense(*t)).collect();

@@ -11,7 +11,8 @@ use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_interp::method::{MethodError, Observed, constraint_at};
 use spc_ir::Require;
 use spc_ir::method::{Does, Fold, Moment};
-use spc_kernel::update::{Keys, Kind, Line, pivot, root_of_lines};
+use spc_kernel::update::{Keys, Kind, Line, Pivot, pivot, root_of_lines};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// A program with its machine code.
@@ -98,6 +99,14 @@ impl Compiled {
                     };
                     let require = require.ok_or_else(|| Bug::new("a choice of everything"))?;
                     r.choose(&require, last, *random, *among, weights, into)?;
+                }
+                Phase::Threshold { by, weights, sets, slots } => {
+                    let require = match by {
+                        By::Rule(i, later) => r.require(*i, if *later { &next } else { &moment })?,
+                        By::Guard(..) => None,
+                    };
+                    let require = require.ok_or_else(|| Bug::new("a choice of everything"))?;
+                    r.threshold(&require, weights, sets, slots, &mut numbers)?;
                 }
                 Phase::Top { keys, count, by, among, into, joint } => {
                     let counts: Vec<f32> = count.iter().map(|n| numbers[*n]).collect();
@@ -399,6 +408,41 @@ impl Run<'_, '_, '_> {
         result
     }
 
+    fn threshold(
+        &self,
+        require: &Require,
+        weights: &[Ref],
+        sets: &[Vec<usize>],
+        slots: &[(usize, usize)],
+        numbers: &mut [f32],
+    ) -> Result<(), MethodError> {
+        let k = require.keeps.last().ok_or_else(|| Bug::new("a constraint without a sentence"))?;
+        for set in sets {
+            let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
+            let groups: usize = parts.iter().map(|p| p.len()).sum();
+            let n = choice::count(k, set.first().copied().unwrap_or(0), groups as u64)? as usize;
+            let found = pivot(&parts, &[], Keys::Magnitude, n);
+            let found = found.map_err(|(p, _)| spoiled(self.core, tensor(&weights[set[p]]), parts[p]))?;
+            for (j, (m, part)) in set.iter().zip(&parts).enumerate() {
+                let (least, place) = match &found {
+                    None => (-1.0, 0),
+                    Some(p) if *p == Pivot::NONE => (f32::INFINITY, 0),
+                    Some(p) => {
+                        let place = match (p.cuts, j.cmp(&p.last.0)) {
+                            (false, _) | (_, Ordering::Less) => part.len(),
+                            (_, Ordering::Equal) => p.last.1 + 1,
+                            (_, Ordering::Greater) => 0,
+                        };
+                        (f32::from_bits(p.key), place)
+                    }
+                };
+                numbers[slots[*m].0] = least;
+                numbers[slots[*m].1] = f32::from_bits(i32::try_from(place).unwrap_or(i32::MAX) as u32);
+            }
+        }
+        Ok(())
+    }
+
     /// The greatest magnitudes of one set of parts.
     fn set(
         &self,
@@ -507,26 +551,19 @@ fn tensor(r: &Ref) -> usize {
 }
 
 /// The mask of one part of what was chosen.
-fn write(
-    out: &mut [u8],
-    values: &[f32],
-    among: Option<&[u8]>,
-    keys: Keys,
-    pivot: Option<&spc_kernel::update::Pivot>,
-    part: usize,
-) {
+fn write(out: &mut [u8], values: &[f32], among: Option<&[u8]>, keys: Keys, pivot: Option<&Pivot>, part: usize) {
     match pivot {
         None => out.fill(1),
-        Some(p) if *p == spc_kernel::update::Pivot::NONE => out.fill(0),
+        Some(p) if *p == Pivot::NONE => out.fill(0),
         Some(p) => {
             let key = p.key;
             out.iter_mut().zip(values).for_each(|(o, x)| *o = u8::from(keys.of(*x) >= key));
             if p.cuts {
                 // Of equal values those up to a place stay.
                 let from = match part.cmp(&p.last.0) {
-                    std::cmp::Ordering::Less => values.len(),
-                    std::cmp::Ordering::Equal => p.last.1 + 1,
-                    std::cmp::Ordering::Greater => 0,
+                    Ordering::Less => values.len(),
+                    Ordering::Equal => p.last.1 + 1,
+                    Ordering::Greater => 0,
                 };
                 for (o, x) in out.iter_mut().zip(values).skip(from) {
                     if keys.of(*x) == key {

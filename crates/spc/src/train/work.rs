@@ -178,6 +178,11 @@ impl Work {
         self.chain.node(Node::Number(i))
     }
 
+    /// Whether the place of a weight is below a number.
+    pub fn before(&mut self, i: usize) -> NodeId {
+        self.chain.node(Node::Before(i))
+    }
+
     pub fn select(&mut self, c: NodeId, a: NodeId, b: NodeId) -> NodeId {
         let e = ScalarExpr::select(ScalarExpr::Arg(0), ScalarExpr::Arg(1), ScalarExpr::Arg(2));
         let dtype = self.chain.dtype(a);

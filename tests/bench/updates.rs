@@ -7,7 +7,7 @@
 use spc::{Compiler, Optimiser};
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
-use spc_kernel::update::{Chain, Grid, Keys, Kind, Node, Work, group_pass, nm_pass, pivot};
+use spc_kernel::update::{Chain, Grid, Keys, Kind, Line, Node, Work, group_pass, nm_pass, pivot, root_of_lines};
 use std::time::{Duration, Instant};
 
 const SIDE: usize = 4096;
@@ -120,6 +120,8 @@ fn main() {
         let mut slots = [Slot::Read(&w), Slot::Bytes(&mut mask), Slot::F32(&mut view)];
         sweeps.run(most, &mut slots, &numbers, &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
     });
+    coupled(isa, &mut c);
+    envelope(isa, &mut c);
     for (name, rules, optimiser) in [
         (
             "a whole step: SR-STE 2:4, SGD with momentum",
@@ -129,6 +131,74 @@ fn main() {
         ("a whole step: l1, AdamW", "penalize p: 1e-4 * l1() of elements", Optimiser::ADAM),
     ] {
         step(name, rules, optimiser, isa, &mut c);
+    }
+}
+
+/// Group lasso of neurons: rows of two matrices and columns of a third.
+fn coupled(isa: Isa, c: &mut Copy) {
+    let (f, d) = (2048, 2048);
+    let n = f * d;
+    let grids =
+        [Grid { rows: 1, cols: d, tile: d }, Grid { rows: 1, cols: d, tile: d }, Grid { rows: d, cols: f, tile: 1 }];
+    let passes = grids
+        .iter()
+        .flat_map(|g| [Work::Squares, Work::Scale].map(|w| group_pass(*g, w, isa.lanes()).unwrap()))
+        .collect();
+    let sweeps = Sweeps::new(passes, isa).unwrap();
+    let mut w: Vec<Vec<f32>> = (0..3).map(|k| c.from[k..k + n].to_vec()).collect();
+    let mut side = vec![vec![0f32; f]; 3];
+    let pool = Pool::new(1);
+    row("group lasso of neurons: 2 x 2048 rows, 2048 columns", c, 3 * n, &mut || {
+        for k in 0..3 {
+            let call = [Call { pass: 2 * k, slots: vec![0, 1] }];
+            sweeps.run(n, &mut [Slot::F32(&mut w[k]), Slot::F32(&mut side[k])], &[], &call, &pool).unwrap();
+        }
+        for j in 0..f {
+            let norm = (side[0][j] + side[1][j] + side[2][j]).sqrt();
+            let factor = (norm - 1e-6).max(0.0) / norm;
+            side.iter_mut().for_each(|s| s[j] = factor);
+        }
+        for k in 0..3 {
+            let call = [Call { pass: 2 * k + 1, slots: vec![0, 1] }];
+            sweeps.run(n, &mut [Slot::F32(&mut w[k]), Slot::Read(&side[k])], &[], &call, &pool).unwrap();
+        }
+    });
+}
+
+/// The prox of wgsef over groups of 16, and its root search alone.
+fn envelope(isa: Isa, c: &mut Copy) {
+    let pool = Pool::new(1);
+    for groups in [100_000usize, 1_000_000] {
+        let n = 16 * groups;
+        let g = Grid { rows: 1, cols: 16, tile: 16 };
+        let (squares, scale) = (group_pass(g, Work::Squares, isa.lanes()), group_pass(g, Work::Scale, isa.lanes()));
+        let sweeps = Sweeps::new(vec![squares.unwrap(), scale.unwrap()], isa).unwrap();
+        let mut w = c.from[..n].to_vec();
+        let mut side = vec![0f32; groups];
+        let (keep, tau) = (groups as f64 / 2.0, 1e-3f64);
+        let mut root = Duration::ZERO;
+        let mut rounds = 0u32;
+        row(&format!("wgsef, {groups} groups of 16"), c, n, &mut || {
+            let call = [Call { pass: 0, slots: vec![0, 1] }];
+            sweeps.run(n, &mut [Slot::F32(&mut w), Slot::F32(&mut side)], &[], &call, &pool).unwrap();
+            side.iter_mut().for_each(|x| *x = x.sqrt());
+            let start = Instant::now();
+            let line =
+                |x: &f32| Line { factor: 1.0, slope: f64::from(*x) * tau.sqrt(), offset: -tau, low: 0.0, high: 1.0 };
+            let t = root_of_lines(side.iter().map(line), keep, 0.0, f64::INFINITY).unwrap();
+            root += start.elapsed();
+            rounds += 1;
+            side.iter_mut().for_each(|x| {
+                let u = (f64::from(*x) * tau.sqrt() * t - tau).clamp(0.0, 1.0);
+                *x = (u / (u + tau)) as f32;
+            });
+            let call = [Call { pass: 1, slots: vec![0, 1] }];
+            sweeps.run(n, &mut [Slot::F32(&mut w), Slot::Read(&side)], &[], &call, &pool).unwrap();
+        });
+        println!(
+            "| its root search | {:.1} ns a group | | | |",
+            root.as_nanos() as f64 / f64::from(rounds) / groups as f64
+        );
     }
 }
 

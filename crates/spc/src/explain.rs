@@ -80,6 +80,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
                     "bounds": f.plan.bounds,
                     "rules": f.plan.rules,
                     "layers": why,
+                    "removed": removed_json(&built.axes),
                     "quantize": quantized_json(&source.module.quantizes, f),
                 })
             })
@@ -91,6 +92,9 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     dense.extend(source.dense.clone());
     let mut out = projection(&built.projected) + &crate::groups::coupled(&source.module, &dense);
     out += &choices(&source.module.choices, &built.functions)?;
+    if !built.axes.is_empty() {
+        out += &format!("left out, because every weight is zero there: {}\n\n", crate::cut::words(&built.axes));
+    }
     for f in &built.functions {
         if f.interp {
             out += &format!("{}: run by the interpreter\n", f.graph.name);
@@ -103,6 +107,11 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
         out += &format!("\nin training\n  {}\n", crate::step::rule_lines(&source).join("\n  "));
     }
     Ok(out.into())
+}
+
+/// Axes without their dead positions.
+fn removed_json(axes: &[crate::cut::Axis]) -> Vec<serde_json::Value> {
+    axes.iter().map(|a| json!({ "axis": a.name, "size": a.size, "kept": a.kept })).collect()
 }
 
 /// The weights of a function that are stored rounded: how, and the tile that shares a scale.

@@ -58,7 +58,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     if let Some(file) = &what.report {
         let title = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let lanes = (t.kind == spc_sema::TargetKind::Cpu).then(|| s.cpu(1).isa.lanes());
-        let page = crate::report::page(&title, &built.functions, &crate::constants::cost_table(s, &t)?, lanes)?;
+        let page = crate::report::page(&title, &built, &crate::constants::cost_table(s, &t)?, lanes)?;
         s.world.write(file, page.as_bytes())?;
         return Ok(format!("wrote {}\n", file.display()).into());
     }
@@ -235,7 +235,7 @@ fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {
 
 /// Whether two layers are told of as one: the same shape and winner, about as many zeros, and predictions within 2 % for
 /// the layouts that hold both.
-fn alike(a: &Why, b: &Why) -> bool {
+pub fn alike(a: &Why, b: &Why) -> bool {
     let near = |x: u64, y: u64| x.abs_diff(y) <= x.max(y) / 50;
     let same = |(x, y): (&Candidate, &Candidate)| {
         x.layout == y.layout && x.kernel_ps.zip(y.kernel_ps).is_none_or(|(x, y)| near(x, y))

@@ -6,6 +6,10 @@ use spc_sema::{Library, check};
 use spc_tests::program::program;
 use std::time::Instant;
 
+/// As in the command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FILE: FileId = FileId(0);
 
 /// The best of several runs, in milliseconds.

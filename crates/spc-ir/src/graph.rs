@@ -3,9 +3,10 @@
 use crate::{Formula, Op, Require, Size, Sym, SymId, Type, infer};
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-use petgraph::visit::EdgeRef;
+use petgraph::visit::{EdgeRef, NodeIndexable};
 use spc_base::{Bug, Span};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 
 /// Dense id of a node.
@@ -66,11 +67,7 @@ impl Graph {
     pub fn add(&mut self, op: Op, inputs: &[NodeId]) -> Result<NodeId, Bug> {
         let types = inputs.iter().map(|i| self.node(*i).map(|n| &n.ty)).collect::<Result<Vec<_>, _>>()?;
         let ty = infer(&op, &types).map_err(|e| Bug::new(format!("{}: {e}", op.name())))?;
-        let id = self.g.add_node(Node { op, ty });
-        for (slot, i) in (0u32..).zip(inputs) {
-            self.g.add_edge(i.index(), id, slot);
-        }
-        Ok(NodeId(id.index() as u32))
+        Ok(self.add_typed(Node { op, ty }, inputs))
     }
 
     pub fn node(&self, id: NodeId) -> Result<&Node, Bug> {
@@ -114,26 +111,25 @@ impl Graph {
 
     /// All nodes, operands before readers, smallest id first among those that are ready.
     pub fn order(&self) -> Result<Vec<NodeId>, Bug> {
-        let mut missing: BTreeMap<NodeId, usize> = BTreeMap::new();
-        let mut ready = std::collections::BTreeSet::new();
+        let mut missing = vec![0usize; self.g.node_bound()];
+        let mut ready = BinaryHeap::new();
         for n in self.g.node_indices() {
-            let id = NodeId(n.index() as u32);
             let count = self.g.edges_directed(n, Direction::Incoming).count();
+            if let Some(m) = missing.get_mut(n.index()) {
+                *m = count;
+            }
             if count == 0 {
-                ready.insert(id);
-            } else {
-                missing.insert(id, count);
+                ready.push(Reverse(n));
             }
         }
         let mut out = Vec::with_capacity(self.len());
-        while let Some(id) = ready.pop_first() {
-            out.push(id);
-            for r in self.readers(id) {
-                if let Some(m) = missing.get_mut(&r) {
+        while let Some(Reverse(n)) = ready.pop() {
+            out.push(NodeId(n.index() as u32));
+            for r in self.g.neighbors_directed(n, Direction::Outgoing) {
+                if let Some(m) = missing.get_mut(r.index()) {
                     *m -= 1;
                     if *m == 0 {
-                        missing.remove(&r);
-                        ready.insert(r);
+                        ready.push(Reverse(r));
                     }
                 }
             }
@@ -227,37 +223,64 @@ impl Graph {
     }
 
     /// Drops nodes that no output needs (named inputs stay, they are the signature) and renumbers the rest densely in
-    /// [`Graph::order`].
+    /// [`Graph::order`]. Types are inferred again, since operands may have been replaced.
     pub fn compact(&self) -> Result<Graph, Bug> {
-        let mut live = std::collections::BTreeSet::new();
-        let mut stack: Vec<NodeId> = self.outputs.iter().map(|(_, o)| *o).collect();
-        stack.extend(self.named_inputs().into_iter().map(|(_, n)| n));
+        self.clone().packed(|out, node, inputs| out.add(node.op, inputs))
+    }
+
+    /// As [`Graph::compact`], of a graph in which no operand was replaced: types stay as they are.
+    pub fn into_compact(self) -> Result<Graph, Bug> {
+        self.packed(|out, node, inputs| Ok(out.add_typed(node, inputs)))
+    }
+
+    fn packed(mut self, add: impl Fn(&mut Graph, Node, &[NodeId]) -> Result<NodeId, Bug>) -> Result<Graph, Bug> {
+        let mut live = vec![false; self.g.node_bound()];
+        let mut stack: Vec<NodeIndex<u32>> = self.outputs.iter().map(|(_, o)| o.index()).collect();
+        let inputs = |n: &NodeIndex<u32>| self.g.node_weight(*n).is_some_and(|n| matches!(n.op, Op::Input { .. }));
+        stack.extend(self.g.node_indices().filter(inputs));
         while let Some(n) = stack.pop() {
-            if live.insert(n) {
-                stack.extend(self.inputs(n));
+            if let Some(l) = live.get_mut(n.index())
+                && !std::mem::replace(l, true)
+            {
+                stack.extend(self.g.neighbors_directed(n, Direction::Incoming));
             }
         }
         let mut out = Graph {
-            name: self.name.clone(),
-            syms: self.syms.clone(),
-            formulas: self.formulas.clone(),
-            requires: self.requires.clone(),
+            name: std::mem::take(&mut self.name),
+            syms: std::mem::take(&mut self.syms),
+            formulas: std::mem::take(&mut self.formulas),
+            requires: std::mem::take(&mut self.requires),
             ..Graph::default()
         };
-        let mut map = BTreeMap::new();
-        for id in self.order()?.into_iter().filter(|n| live.contains(n)) {
-            let inputs: Vec<NodeId> = self.inputs(id).into_iter().filter_map(|i| map.get(&i).copied()).collect();
-            let new = out.add(self.node(id)?.op.clone(), &inputs)?;
+        let mut map: Vec<Option<NodeId>> = vec![None; live.len()];
+        let new = |map: &[Option<NodeId>], n: NodeId| map.get(n.0 as usize).copied().flatten();
+        let kept = self.order()?.into_iter().filter(|n| live.get(n.0 as usize).copied().unwrap_or(false));
+        let rows: Vec<(NodeId, Vec<NodeId>)> = kept.map(|n| (n, self.inputs(n))).collect();
+        for (id, inputs) in rows {
+            let inputs: Vec<NodeId> = inputs.into_iter().filter_map(|i| new(&map, i)).collect();
+            let node = self.g.remove_node(id.index()).ok_or_else(|| Bug::new(format!("no node {id}")))?;
+            let to = add(&mut out, node, &inputs)?;
             if let Some(source) = self.sources.get(&id) {
-                out.sources.insert(new, *source);
+                out.sources.insert(to, *source);
             }
-            map.insert(id, new);
+            if let Some(m) = map.get_mut(id.0 as usize) {
+                *m = Some(to);
+            }
         }
-        for (name, o) in &self.outputs {
-            let new = map.get(o).ok_or_else(|| Bug::new(format!("output {name} has no node")))?;
-            out.outputs.push((name.clone(), *new));
+        for (name, o) in std::mem::take(&mut self.outputs) {
+            let to = new(&map, o).ok_or_else(|| Bug::new(format!("output {name} has no node")))?;
+            out.outputs.push((name, to));
         }
         Ok(out)
+    }
+
+    /// Adds a node whose type is known.
+    fn add_typed(&mut self, node: Node, inputs: &[NodeId]) -> NodeId {
+        let id = self.g.add_node(node);
+        for (slot, i) in (0u32..).zip(inputs) {
+            self.g.add_edge(i.index(), id, slot);
+        }
+        NodeId(id.index() as u32)
     }
 }
 

@@ -63,7 +63,7 @@ const UNKNOWN: [Code; 5] =
     [codes::UNKNOWN_NAME, codes::UNKNOWN_MODULE, codes::UNKNOWN_MEMBER, codes::WRONG_KIND, codes::UNKNOWN_AXIS];
 
 /// Codes that say that something does not exist, wherever they point.
-pub(crate) const ABSENT: [Code; 3] = [codes::NOTHING_MATCHED, codes::ROLE, codes::NO_RUN];
+pub(crate) const ABSENT: [Code; 4] = [codes::NOTHING_MATCHED, codes::ROLE, codes::NO_RUN, codes::UNREAD];
 
 impl<'a> Missing<'a> {
     /// The words of the text outside the items that were read. A broken `axis`, `model`, `data`, `const` or `use` may define

@@ -8,6 +8,8 @@ pub(crate) struct Refused<'a> {
     /// What was found, and the tokens before it and after it; empty at an end.
     pub found: &'a str,
     pub before: &'a str,
+    /// The line up to there.
+    pub line: &'a str,
     pub after: &'a str,
     /// An expression could have stood there, or a name to assign to.
     pub wants_expr: bool,
@@ -16,7 +18,17 @@ pub(crate) struct Refused<'a> {
 
 /// A help for the most frequent of them.
 pub(crate) fn hint(at: &Refused<'_>) -> Option<&'static str> {
-    word(at).or_else(|| mark(at))
+    word(at).or_else(|| mark(at)).or_else(|| sum_of_nothing(at))
+}
+
+/// `sum(i) x[i]`, as on paper.
+fn sum_of_nothing(at: &Refused<'_>) -> Option<&'static str> {
+    let opened = ["sum(", "mean(", "product(", "max(", "min("].iter().filter_map(|w| Some(at.line.rfind(w)? + w.len()));
+    let rest = at.line.get(opened.max()?..)?;
+    let (axis, more) = rest.split_once(')')?;
+    let name = !axis.is_empty() && axis.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let apart = more.starts_with([' ', '\t']) && (!more.trim().is_empty() || word_at(at.found, 0) == at.found);
+    (name && apart).then_some("what is summed stands inside: `sum(x[i] * w[i] over i)`")
 }
 
 fn word(at: &Refused<'_>) -> Option<&'static str> {

@@ -110,6 +110,7 @@ impl<'a> Source<'a> {
             item: word_at(self.text, from),
             found: found.text,
             before: before.map_or("", |t| t.text),
+            line: line_before(self.text, found.start),
             after: self.token(found.start + found.text.len()).text,
             wants_expr: wants(&[Rule::expr, Rule::value, Rule::arg, Rule::idx]),
             wants_place: wants(&[Rule::lhs, Rule::place, Rule::assign]),
@@ -285,6 +286,12 @@ fn closest(word: &str) -> Option<&'static str> {
     let allowed = if word.len() <= 4 { 1 } else { 2 };
     let best = ITEM_WORDS.iter().map(|item| (spc_base::edits(word, item), *item)).min()?;
     (best.0 <= allowed).then_some(best.1)
+}
+
+/// The words of a line before an offset, 200 bytes at most.
+fn line_before(text: &str, at: usize) -> &str {
+    let from = text[..at].rfind(['\n', '\r']).map_or(0, |n| n + 1).max(at.saturating_sub(200));
+    text.get(from..at).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ mod states;
 mod step;
 mod target;
 mod tensors;
+mod train;
 mod value;
 mod verify;
 mod weights;
@@ -76,6 +77,7 @@ mod world;
 pub use api::{Checked, Compiler, Error, Program};
 pub use spc_cpu::Isa;
 pub use spc_interp::method::{Observed, Optimiser, Updater};
+pub use train::{UpdatePlan, UpdateState};
 pub use value::{Input, Results};
 
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the

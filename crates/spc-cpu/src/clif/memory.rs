@@ -37,7 +37,8 @@ impl Translator<'_, '_> {
         let vector = self.clif_type(LoadKind::VF32.result());
         match kind {
             LoadKind::F32 => self.raw_load(F32, a),
-            LoadKind::VF32 => self.raw_load(vector, a),
+            // Four lanes, or one.
+            LoadKind::VF32 | LoadKind::Quad => self.raw_load(vector, a),
             LoadKind::Splat => {
                 let x = self.raw_load(F32, a)?;
                 Ok(self.splat(vector, x))
@@ -97,6 +98,20 @@ impl Translator<'_, '_> {
             sum = out;
         }
         Ok(sum)
+    }
+
+    /// A float from behind the address for each lane.
+    pub(super) fn gather(&mut self, a: &Addr, i: Val) -> Result<Value, Bug> {
+        let (p, disp) = self.addr(a)?;
+        let i = self.get(i)?;
+        let flags = MemFlagsData::new().with_notrap();
+        let mut one = |t: &mut Self, i: Value| {
+            let wide = t.b.ins().sextend(I64, i);
+            let bytes = t.b.ins().ishl_imm_u(wide, 2);
+            let at = t.b.ins().iadd(p, bytes);
+            t.b.ins().load(F32, flags, at, disp)
+        };
+        self.each_lane(i, &mut one)
     }
 
     pub(super) fn store_tail(&mut self, a: &Addr, v: Val, n: Val) -> Result<(), Bug> {

@@ -41,7 +41,7 @@ impl Depths {
                 Stmt::Let(v, op) => {
                     let d = match op {
                         Op::Load(kind, a) if *kind != LoadKind::Bool && self.movable(kernel, a, depth) => depth,
-                        Op::Load(..) | Op::LoadTail(..) | Op::Math(..) => depth,
+                        Op::Load(..) | Op::LoadTail(..) | Op::Gather(..) | Op::Math(..) => depth,
                         _ => op.uses().into_iter().map(|u| self.get(u)).max().unwrap_or(0),
                     };
                     self.set(*v, d);

@@ -2,12 +2,12 @@
 use super::Translator;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F32X4, I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Type, Value};
 use spc_base::Bug;
 use spc_kernel::ir::{Addr, LoadKind, RedFn, Val};
 
 impl Translator<'_, '_> {
-    fn cast(&mut self, ty: Type, x: Value) -> Value {
+    pub(super) fn cast(&mut self, ty: Type, x: Value) -> Value {
         if self.b.func.dfg.value_type(x) == ty {
             return x;
         }
@@ -143,6 +143,56 @@ impl Translator<'_, '_> {
             sum = self.b.ins().iadd(sum, product);
         }
         Ok(sum)
+    }
+
+    /// A float for each lane of `i`, which `one` computes from it.
+    pub(super) fn each_lane(&mut self, i: Value, one: &mut dyn FnMut(&mut Self, Value) -> Value) -> Result<Value, Bug> {
+        if !self.is_vector() {
+            return Ok(one(self, i));
+        }
+        let zero = self.float(0.0);
+        let mut out = self.splat(F32X4, zero);
+        for lane in 0..4 {
+            let own = self.b.ins().extractlane(i, lane);
+            let x = one(self, own);
+            out = self.b.ins().insertlane(out, x, lane);
+        }
+        Ok(out)
+    }
+
+    /// Through memory: no portable instruction chooses lanes by number.
+    pub(super) fn permute(&mut self, a: Val, i: Val) -> Result<Value, Bug> {
+        let (a, i) = (self.get(a)?, self.get(i)?);
+        if !self.is_vector() {
+            return Ok(a);
+        }
+        let slot = self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4));
+        self.b.ins().stack_store(I64, a, slot, 0);
+        let base = self.b.ins().stack_addr(I64, slot, 0);
+        let flags = MemFlagsData::new().with_notrap();
+        let mut one = |t: &mut Self, i: Value| {
+            let low = t.b.ins().band_imm_u(i, 3);
+            let wide = t.b.ins().uextend(I64, low);
+            let bytes = t.b.ins().ishl_imm_u(wide, 2);
+            let at = t.b.ins().iadd(base, bytes);
+            t.b.ins().load(F32, flags, at, 0)
+        };
+        self.each_lane(i, &mut one)
+    }
+
+    pub(super) fn zip(&mut self, high: bool, a: Val, b: Val) -> Result<Value, Bug> {
+        let (a, b) = (self.get(a)?, self.get(b)?);
+        if !self.is_vector() {
+            return Ok(if high { b } else { a });
+        }
+        let first = if high { 8 } else { 0 };
+        let byte =
+            |i: u8| if (i / 4).is_multiple_of(2) { first + i / 8 * 4 + i % 4 } else { 16 + first + i / 8 * 4 + i % 4 };
+        let mask: Vec<u8> = (0..16).map(byte).collect();
+        let mask = self.b.func.dfg.immediates.push(mask.into());
+        let (a, b) = (self.cast(I8X16, a), self.cast(I8X16, b));
+        let x = self.b.ins().shuffle(a, b, mask);
+        Ok(self.cast(F32X4, x))
     }
 
     pub(super) fn nearest(&mut self, a: Val) -> Result<Value, Bug> {

@@ -14,6 +14,8 @@ pub(super) enum Constant {
     Word(u32),
     /// Eight words.
     Vector([u32; 8]),
+    /// Sixteen words.
+    Wide([u32; 16]),
 }
 
 pub(super) struct Emitter<'a> {
@@ -352,11 +354,12 @@ impl Emitter<'_> {
             }
         }
         let mut starts = vec![0; self.pool.len()];
-        for vectors in [true, false] {
+        for width in [16, 8, 1] {
             for (start, c) in starts.iter_mut().zip(&self.pool) {
-                let words: &[u32] = match (c, vectors) {
-                    (Constant::Vector(v), true) => v,
-                    (Constant::Word(w), false) => std::slice::from_ref(w),
+                let words: &[u32] = match (c, width) {
+                    (Constant::Wide(v), 16) => v,
+                    (Constant::Vector(v), 8) => v,
+                    (Constant::Word(w), 1) => std::slice::from_ref(w),
                     _ => continue,
                 };
                 while !bytes.len().is_multiple_of(4 * words.len()) {

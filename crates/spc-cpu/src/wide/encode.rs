@@ -109,6 +109,7 @@ impl Emitter<'_> {
             (MOp::LoadNarrow(_) | MOp::LoadHalf | MOp::StoreBytes | MOp::Lanes(_) | MOp::Dot | MOp::LanesToF, m) => {
                 self.narrow(inst.op, &r, m);
             }
+            (MOp::LoadQuad | MOp::Gather, Some(m)) => self.spread(inst.op, &r, m),
             (op, None) => self.registers(op, &r),
             (op, Some(_)) => self.fail(format!("{op:?} has no form with memory")),
         }
@@ -217,8 +218,15 @@ impl Emitter<'_> {
                     self.put(Instruction::with3(VEX_Vcvtsi2ss_xmm_xmm_rm64, d, d, gp(r[1])));
                 }
             }
-            MOp::ShiftLanes(..) | MOp::Nearest | MOp::SplatInt | MOp::LowestInt => self.narrow(op, r, None),
+            MOp::Swap(_) | MOp::ShiftLanes(..) | MOp::Nearest | MOp::SplatInt | MOp::LowestInt => {
+                self.narrow(op, r, None)
+            }
             MOp::FToInt => self.float_to_int(r[0], r[1], r[2]),
+            MOp::FloatOfInt => {
+                let code = if self.is_512() { EVEX_Vmovd_xmm_rm32 } else { VEX_Vmovd_xmm_rm32 };
+                self.put(Instruction::with2(code, xmm(r[0]), gp32(r[1])));
+            }
+            MOp::Permute | MOp::Zip(_) => self.rearrange(op, r),
             MOp::Call(f, scalar) => self.call(f, scalar),
             _ => self.fail(format!("{op:?} without its memory operand")),
         }

@@ -127,6 +127,8 @@ pub(super) enum MOp {
     StoreBytes,
     /// Lane by lane on integers; the second may be in memory.
     Lanes(IBin),
+    /// Lane i from lane `i ^ k`.
+    Swap(u8),
     /// Lane by lane: left (true) or arithmetic right.
     ShiftLanes(bool, u8),
     /// Operands acc (tied), u, s. With VNNI `s` may be in memory; without, three temporary vectors.
@@ -139,6 +141,16 @@ pub(super) enum MOp {
     SplatInt,
     /// The lowest lane as an integer.
     LowestInt,
+    /// The low 32 bits of an integer as a scalar float.
+    FloatOfInt,
+    /// Operands vector, numbers of lanes.
+    Permute,
+    /// The second half (true) or the first of the lanes of both in turn; early, with AVX2 a temporary vector.
+    Zip(bool),
+    /// Operands numbers; early, a temporary vector with AVX2.
+    Gather,
+    /// Four floats, repeated.
+    LoadQuad,
     /// Calls a function lane by lane. Operands and result are in fixed registers.
     Call(MathFn, bool),
 }

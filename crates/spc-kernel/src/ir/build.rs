@@ -195,6 +195,11 @@ impl Builder {
         self.op(Op::Splat(a))
     }
 
+    /// Lane i gets lane `i ^ k`.
+    pub fn swap(&mut self, a: Val, k: u8) -> Val {
+        self.op(Op::Swap(a, k))
+    }
+
     pub fn reduce(&mut self, f: RedFn, a: Val) -> Val {
         self.op(Op::Reduce(f, a))
     }
@@ -209,6 +214,14 @@ impl Builder {
 
     pub fn logic(&mut self, f: LBin, a: Val, b: Val) -> Val {
         self.op(Op::Logic(f, a, b))
+    }
+
+    pub fn permute(&mut self, a: Val, i: Val) -> Val {
+        self.op(Op::Permute(a, i))
+    }
+
+    pub fn gather(&mut self, addr: Addr, i: Val) -> Val {
+        self.op(Op::Gather(addr, i))
     }
 
     pub fn select(&mut self, c: Val, a: Val, b: Val) -> Val {

@@ -165,7 +165,12 @@ impl Interp<'_> {
 
     /// Buffer and byte range of an access of `len` bytes, checked.
     fn range(&self, a: &Addr, len: usize) -> Result<(usize, std::ops::Range<usize>), String> {
-        let Value::P(buffer, offset) = self.get(a.base)? else { return wrong(a.base) };
+        self.range_from(self.get(a.base)?, a, len)
+    }
+
+    /// As [`Self::range`], with another base.
+    fn range_from(&self, base: Value, a: &Addr, len: usize) -> Result<(usize, std::ops::Range<usize>), String> {
+        let Value::P(buffer, offset) = base else { return wrong(a.base) };
         let index = match a.index {
             Some((i, scale)) => i128::from(self.int(i)?) * i128::from(scale),
             None => 0,
@@ -176,6 +181,12 @@ impl Interp<'_> {
             Some(r) if r.end <= size => Ok((buffer, r)),
             _ => Err(format!("{a} is bytes {at} to {} of buffer {buffer} of {size} bytes", at + len as i128)),
         }
+    }
+
+    /// The bytes at an address whose base and displacement are `base` already.
+    fn bytes_at<const N: usize>(&self, base: Value, a: &Addr) -> Result<[u8; N], String> {
+        let (buffer, r) = self.range_from(base, &Addr { disp: 0, ..*a }, N)?;
+        self.buffers[buffer][r].try_into().map_err(|_| "a range of another length".to_string())
     }
 
     fn bytes<const N: usize>(&self, a: &Addr) -> Result<[u8; N], String> {
@@ -272,6 +283,11 @@ impl Interp<'_> {
                 Value::VF(self.floats(a, self.kernel.lanes)?)
             }
             LoadKind::Splat => Value::VF([f32::from_le_bytes(self.bytes(a)?); MAX_LANES]),
+            LoadKind::Quad => {
+                let n = self.kernel.lanes.min(4);
+                let four = self.floats(a, n)?;
+                Value::VF(std::array::from_fn(|i| four[i % n]))
+            }
             LoadKind::I8 => Value::I(i64::from(self.bytes::<1>(a)?[0] as i8)),
             LoadKind::U16 => Value::I(i64::from(u16::from_le_bytes(self.bytes(a)?))),
             LoadKind::F16 => Value::F(math::f16_to_f32(u16::from_le_bytes(self.bytes(a)?))),
@@ -414,6 +430,14 @@ impl Interp<'_> {
                 Value::B(x) => Value::VB([x; MAX_LANES]),
                 _ => return wrong(a),
             },
+            Op::Swap(a, k) => {
+                let from = |i: usize| i ^ usize::from(k) & (MAX_LANES - 1);
+                match self.get(a)? {
+                    Value::VF(x) => Value::VF(std::array::from_fn(|i| x[from(i)])),
+                    Value::VI(x) => Value::VI(std::array::from_fn(|i| x[from(i)])),
+                    _ => return wrong(a),
+                }
+            }
             Op::Reduce(f, a) => self.reduce(f, a)?,
             Op::ICmp(c, a, b) => Value::B(compare(c, self.int(a)?, self.int(b)?)),
             Op::FCmp(c, a, b) => match (self.get(a)?, self.get(b)?) {
@@ -443,6 +467,39 @@ impl Interp<'_> {
                 Value::F(x) => Value::I(x as i64),
                 _ => return wrong(a),
             },
+            Op::ToBits(a) => match self.get(a)? {
+                Value::F(x) => Value::I(i64::from(x.to_bits() as i32)),
+                Value::VF(x) => Value::VI(x.map(|x| x.to_bits() as i32)),
+                _ => return wrong(a),
+            },
+            Op::FromBits(a) => match self.get(a)? {
+                Value::I(x) => Value::F(f32::from_bits(x as u32)),
+                Value::VI(x) => Value::VF(x.map(|x| f32::from_bits(x as u32))),
+                _ => return wrong(a),
+            },
+            Op::Permute(a, i) => {
+                let (x, at, lanes) = (self.vector(a)?, self.lanes(i)?, self.kernel.lanes);
+                Value::VF(std::array::from_fn(|j| x[at[j] as u32 as usize % lanes]))
+            }
+            Op::Zip(high, a, b) => {
+                let (x, y, lanes) = (self.vector(a)?, self.vector(b)?, self.kernel.lanes);
+                let from = if high { lanes } else { 0 };
+                Value::VF(std::array::from_fn(|j| {
+                    let at = (from + j) / 2 % MAX_LANES;
+                    if (from + j).is_multiple_of(2) { x[at] } else { y[at] }
+                }))
+            }
+            Op::Gather(ref a, i) => {
+                let at = self.lanes(i)?;
+                let mut out = [0.0; MAX_LANES];
+                for (x, i) in out.iter_mut().zip(at).take(self.kernel.lanes) {
+                    let disp = 4 * i64::from(i) + i64::from(a.disp);
+                    let Value::P(buffer, offset) = self.get(a.base)? else { return wrong(a.base) };
+                    let moved = Value::P(buffer, offset.wrapping_add(disp));
+                    *x = f32::from_le_bytes(self.bytes_at(moved, a)?);
+                }
+                Value::VF(out)
+            }
         })
     }
 

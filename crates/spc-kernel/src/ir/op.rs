@@ -107,6 +107,8 @@ named! {
         VF32 = "vf32",
         /// One float, in every lane.
         Splat = "splat",
+        /// Four floats (or as many as there are lanes), repeated over the lanes.
+        Quad = "quad",
         /// One signed byte, extended.
         I8 = "i8",
         /// Two bytes, unsigned.
@@ -155,7 +157,7 @@ impl LoadKind {
             LoadKind::F32 | LoadKind::F16 => Ty::F32,
             LoadKind::I32 | LoadKind::U32 | LoadKind::U8 | LoadKind::I8 | LoadKind::U16 => Ty::I64,
             LoadKind::Bool => Ty::Bool,
-            LoadKind::VF32 | LoadKind::Splat | LoadKind::VF16 | LoadKind::VBf16 => Ty::VF32,
+            LoadKind::VF32 | LoadKind::Splat | LoadKind::Quad | LoadKind::VF16 | LoadKind::VBf16 => Ty::VF32,
             LoadKind::VI32 | LoadKind::SplatI32 | LoadKind::VI8 | LoadKind::VU8 | LoadKind::VI16 | LoadKind::VU16 => {
                 Ty::VI32
             }
@@ -166,6 +168,7 @@ impl LoadKind {
     pub fn bytes(self, lanes: usize) -> usize {
         match self {
             LoadKind::F32 | LoadKind::I32 | LoadKind::U32 | LoadKind::Splat | LoadKind::SplatI32 => 4,
+            LoadKind::Quad => 4 * lanes.min(4),
             LoadKind::U16 | LoadKind::F16 => 2,
             LoadKind::U8 | LoadKind::I8 | LoadKind::Bool => 1,
             LoadKind::VF32 | LoadKind::VI32 => 4 * lanes,
@@ -231,6 +234,8 @@ pub enum Op {
     /// A function of one argument, or of two.
     Math(MathFn, Val, Option<Val>),
     Splat(Val),
+    /// Lane `i` of the result is lane `i ^ k` of a vector of floats or integers; k is 1 or more and below the number of lanes.
+    Swap(Val, u8),
     Reduce(RedFn, Val),
     ICmp(Cmp, Val, Val),
     FCmp(Cmp, Val, Val),
@@ -244,6 +249,16 @@ pub enum Op {
     Nearest(Val),
     /// Truncation; saturates at the ends of i64, NaN gives 0.
     FToI(Val),
+    /// The bits of a float, sign-extended; lane by lane of a vector. Those of a NaN are any NaN's.
+    ToBits(Val),
+    /// The float with the low 32 bits; lane by lane of a vector.
+    FromBits(Val),
+    /// `Permute(a, i)`: lane j is the lane of `a` whose number is lane j of `i`, modulo the number of lanes.
+    Permute(Val, Val),
+    /// `Zip(high, a, b)` of the lanes of `a` and `b` in turn, `a[0], b[0], a[1], ..`: the first half, or the second.
+    Zip(bool, Val, Val),
+    /// Lane j is the float at the address plus four times lane j of a `vi32`.
+    Gather(Addr, Val),
 }
 
 impl Op {
@@ -257,20 +272,25 @@ impl Op {
             | Op::PtrOff(a, _)
             | Op::FUn(_, a)
             | Op::Splat(a)
+            | Op::Swap(a, _)
             | Op::Reduce(_, a)
             | Op::Not(a)
             | Op::IToF(a)
             | Op::Nearest(a)
+            | Op::ToBits(a)
+            | Op::FromBits(a)
             | Op::FToI(a) => vec![*a],
             Op::IBin(_, a, b)
             | Op::PtrAdd(a, b)
             | Op::FBin(_, a, b)
             | Op::ICmp(_, a, b)
             | Op::FCmp(_, a, b)
+            | Op::Permute(a, b)
+            | Op::Zip(_, a, b)
             | Op::Logic(_, a, b) => vec![*a, *b],
             Op::Math(_, a, b) => std::iter::once(*a).chain(*b).collect(),
             Op::Load(_, addr) => addr.uses().collect(),
-            Op::LoadTail(addr, n) => addr.uses().chain([*n]).collect(),
+            Op::LoadTail(addr, n) | Op::Gather(addr, n) => addr.uses().chain([*n]).collect(),
             Op::Fma(a, b, c) | Op::Dot4(a, b, c) | Op::Select(a, b, c) => vec![*a, *b, *c],
         }
     }
@@ -280,7 +300,15 @@ impl Op {
         Some(match self {
             Op::Int(_) | Op::Wrap32(_) | Op::FToI(_) => Ty::I64,
             Op::Float(_) => Ty::F32,
-            Op::VFloat(_) | Op::LoadTail(..) => Ty::VF32,
+            Op::VFloat(_) | Op::LoadTail(..) | Op::Gather(..) => Ty::VF32,
+            Op::ToBits(a) => match ty(*a)? {
+                Ty::VF32 => Ty::VI32,
+                _ => Ty::I64,
+            },
+            Op::FromBits(a) => match ty(*a)? {
+                Ty::VI32 => Ty::VF32,
+                _ => Ty::F32,
+            },
             Op::VInt(_) | Op::Dot4(..) | Op::Nearest(_) => Ty::VI32,
             Op::IToF(a) => match ty(*a)? {
                 Ty::VI32 => Ty::VF32,
@@ -306,9 +334,12 @@ impl Op {
             | Op::IBin(_, a, _)
             | Op::Shr(a, _)
             | Op::Shl(a, _)
+            | Op::Swap(a, _)
             | Op::FBin(_, a, _)
             | Op::FUn(_, a)
             | Op::Fma(a, _, _)
+            | Op::Permute(a, _)
+            | Op::Zip(_, a, _)
             | Op::Math(_, a, _)
             | Op::Logic(_, a, _)
             | Op::Not(a)

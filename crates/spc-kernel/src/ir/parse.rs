@@ -284,6 +284,10 @@ impl<'a> Parser<'a> {
                 let a = self.addr()?;
                 return Ok(Op::LoadTail(a, self.comma_value()?));
             }
+            "gather" => {
+                let a = self.addr()?;
+                return Ok(Op::Gather(a, self.comma_value()?));
+            }
             _ => {}
         }
         let a = self.value()?;
@@ -294,6 +298,7 @@ impl<'a> Parser<'a> {
         match word {
             "ishr" => return Ok(Op::Shr(a, self.number()?)),
             "ishl" => return Ok(Op::Shl(a, self.number()?)),
+            "swap" => return Ok(Op::Swap(a, self.number()?)),
             "ptr_off" => return Ok(Op::PtrOff(a, self.number()?)),
             _ => {}
         }
@@ -318,6 +323,8 @@ fn unary(word: &str, a: Val) -> Option<Op> {
         "itof" => Op::IToF(a),
         "nearest" => Op::Nearest(a),
         "ftoi" => Op::FToI(a),
+        "to_bits" => Op::ToBits(a),
+        "from_bits" => Op::FromBits(a),
         _ => {
             FUn::from_name(word).map(|f| Op::FUn(f, a)).or_else(|| RedFn::from_name(word).map(|f| Op::Reduce(f, a)))?
         }
@@ -325,8 +332,12 @@ fn unary(word: &str, a: Val) -> Option<Op> {
 }
 
 fn binary(word: &str, a: Val, b: Val) -> Option<Op> {
-    if word == "ptr_add" {
-        return Some(Op::PtrAdd(a, b));
+    match word {
+        "ptr_add" => return Some(Op::PtrAdd(a, b)),
+        "permute" => return Some(Op::Permute(a, b)),
+        "zip_low" => return Some(Op::Zip(false, a, b)),
+        "zip_high" => return Some(Op::Zip(true, a, b)),
+        _ => {}
     }
     IBin::from_name(word)
         .map(|f| Op::IBin(f, a, b))

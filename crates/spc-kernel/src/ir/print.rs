@@ -53,6 +53,7 @@ impl fmt::Display for Op {
             Op::Dot4(..) => write!(f, "dot4 {}", list(&self.uses())),
             Op::Math(k, ..) => write!(f, "call.{} {}", k.name(), list(&self.uses())),
             Op::Splat(a) => write!(f, "splat {a}"),
+            Op::Swap(a, k) => write!(f, "swap {a}, {k}"),
             Op::Reduce(k, a) => write!(f, "{} {a}", k.name()),
             Op::ICmp(k, a, b) => write!(f, "icmp.{} {a}, {b}", k.name()),
             Op::FCmp(k, a, b) => write!(f, "fcmp.{} {a}, {b}", k.name()),
@@ -62,6 +63,11 @@ impl fmt::Display for Op {
             Op::IToF(a) => write!(f, "itof {a}"),
             Op::Nearest(a) => write!(f, "nearest {a}"),
             Op::FToI(a) => write!(f, "ftoi {a}"),
+            Op::ToBits(a) => write!(f, "to_bits {a}"),
+            Op::FromBits(a) => write!(f, "from_bits {a}"),
+            Op::Permute(a, i) => write!(f, "permute {a}, {i}"),
+            Op::Zip(high, a, b) => write!(f, "{} {a}, {b}", if *high { "zip_high" } else { "zip_low" }),
+            Op::Gather(addr, i) => write!(f, "gather {addr}, {i}"),
         }
     }
 }

@@ -205,11 +205,11 @@ impl Gen<'_> {
     fn op(&mut self, values: &[Val]) -> Op {
         let ft = self.rng.pick(&[Ty::F32, Ty::VF32, Ty::VF32]);
         let bt = if ft == Ty::F32 { Ty::Bool } else { Ty::VBool };
-        match self.rng.below(29) {
+        match self.rng.below(35) {
             0..=3 => {
                 // The bits of a NaN are no part of the meaning, so integers are read from memory that nothing writes.
                 let kind = self.rng.pick(LoadKind::ALL);
-                let float = matches!(kind, LoadKind::F32 | LoadKind::VF32 | LoadKind::Splat);
+                let float = matches!(kind, LoadKind::F32 | LoadKind::VF32 | LoadKind::Splat | LoadKind::Quad);
                 let written = float && self.rng.below(3) == 0;
                 let addr = self.addr(values, if written { self.q } else { self.p });
                 Op::Load(kind, addr)
@@ -264,6 +264,32 @@ impl Gen<'_> {
                 3 => Op::Shl(self.any(values, Ty::VI32), self.rng.below(32) as u8),
                 _ => Op::Shr(self.any(values, Ty::VI32), self.rng.below(32) as u8),
             },
+            34 if self.b.lanes() > 1 => {
+                let ty = self.rng.pick(&[Ty::VF32, Ty::VI32]);
+                Op::Swap(self.any(values, ty), 1 + self.rng.below(self.b.lanes() - 1) as u8)
+            }
+            28 => {
+                let vector = self.rng.below(2) == 0;
+                let kind = if vector { LoadKind::VF32 } else { LoadKind::F32 };
+                let addr = self.addr(values, self.p);
+                Op::ToBits(self.b.load(kind, addr))
+            }
+            29 => {
+                let ty = self.rng.pick(&[Ty::I64, Ty::VI32]);
+                Op::FromBits(self.any(values, ty))
+            }
+            30 => Op::Permute(self.any(values, Ty::VF32), self.any(values, Ty::VI32)),
+            31 | 32 => {
+                let high = self.rng.below(2) == 0;
+                Op::Zip(high, self.any(values, Ty::VF32), self.any(values, Ty::VF32))
+            }
+            33 => {
+                let base = if self.rng.below(3) == 0 { self.q } else { self.p };
+                let addr = self.addr(values, base);
+                // The 64 bytes behind the address hold 16 floats.
+                let (i, most) = (self.any(values, Ty::VI32), self.b.vint(15));
+                Op::Gather(addr, self.b.ibin(IBin::And, i, most))
+            }
             27 => Op::Shl(self.any(values, Ty::I64), self.rng.below(32) as u8),
             20 => Op::Shr(self.any(values, Ty::I64), self.rng.below(64) as u8),
             21 => Op::Int(self.rng.pick(&[0, 1, -1, 7, i64::MIN, i64::MAX, -1000])),

@@ -148,6 +148,12 @@ impl Verifier<'_> {
             Op::Wrap32(a) => {
                 self.want(*a, &[Ty::I64])?;
             }
+            Op::Swap(a, k) => {
+                self.want(*a, &[Ty::VF32, Ty::VI32])?;
+                if *k == 0 || usize::from(*k) >= self.kernel.lanes {
+                    return Err(format!("lanes swapped by {k}"));
+                }
+            }
             Op::IToF(a) => {
                 self.want(*a, INTS)?;
             }
@@ -161,6 +167,24 @@ impl Verifier<'_> {
             }
             Op::FToI(a) => {
                 self.want(*a, &[Ty::F32])?;
+            }
+            Op::ToBits(a) => {
+                self.want(*a, FLOATS)?;
+            }
+            Op::FromBits(a) => {
+                self.want(*a, INTS)?;
+            }
+            Op::Permute(a, i) => {
+                self.want(*a, &[Ty::VF32])?;
+                self.want(*i, &[Ty::VI32])?;
+            }
+            Op::Zip(_, a, b) => {
+                self.want(*a, &[Ty::VF32])?;
+                self.want(*b, &[Ty::VF32])?;
+            }
+            Op::Gather(addr, i) => {
+                self.addr(addr, false)?;
+                self.want(*i, &[Ty::VI32])?;
             }
             Op::PtrAdd(p, n) => {
                 self.want(*p, &[Ty::Ptr, Ty::CPtr])?;

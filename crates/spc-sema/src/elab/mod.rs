@@ -181,7 +181,7 @@ pub(crate) fn elaborate_with<'a>(
     if done.is_err() || cx.diags[before..].iter().any(Diagnostic::is_error) {
         return Err(Stop);
     }
-    match g.compact() {
+    match g.into_compact() {
         Ok(g) => {
             // Free axes that no input gives a size, and that do not follow from those.
             let unbound = |s: SymId| s.0 as usize >= bound && !g.formulas.contains_key(&s);

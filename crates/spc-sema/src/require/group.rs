@@ -59,6 +59,13 @@ impl Resolver<'_> {
                 }
                 None => return cx.err(codes::WRONG_KIND, expr.span, "this is no group", "expected `elements`"),
             },
+            ExprKind::Num(_) => {
+                return cx.report(
+                    Diagnostic::error(codes::WRONG_KIND, "a number is no group")
+                        .at(expr.span, "expected for example `elements`")
+                        .help("2 of each 4 is written `keep 2 of elements per tile(in: 4)`, or `nm(2, 4)` from `std.patterns.nm`"),
+                );
+            }
             _ => return cx.err(codes::WRONG_KIND, expr.span, "this is no group", "expected for example `elements`"),
         };
         Ok(Found { kind, of, on_overlap })

@@ -47,6 +47,7 @@ impl Selector<'_> {
             LoadKind::F32 => MOp::LoadF(true),
             LoadKind::VF32 | LoadKind::VI32 => MOp::LoadF(false),
             LoadKind::Splat | LoadKind::SplatI32 => MOp::LoadSplat,
+            LoadKind::Quad => MOp::LoadQuad,
             LoadKind::I32 | LoadKind::U32 | LoadKind::U16 | LoadKind::U8 | LoadKind::I8 | LoadKind::Bool => {
                 MOp::LoadInt(kind)
             }
@@ -97,6 +98,30 @@ impl Selector<'_> {
         let r = self.define(d);
         let operands: Vec<Operand> = [Operand::reg_def(r), n].into_iter().chain(temps).chain(tail).collect();
         self.code.emit(MOp::LoadTail, &operands, Some(mem));
+        Ok(())
+    }
+
+    pub(super) fn gather(&mut self, d: Val, a: &Addr, i: Val) -> Result<(), Bug> {
+        // The address has no index of its own, which is where the lanes go.
+        let (base, disp) = match a.index {
+            None => (self.operand(a.base)?, a.disp),
+            Some(_) => {
+                let mut tail = Vec::new();
+                let mem = self.mem(a, &mut tail)?;
+                let p = self.int_vreg();
+                let operands: Vec<Operand> = std::iter::once(Operand::reg_def(p)).chain(tail).collect();
+                self.code.emit(MOp::Lea, &operands, Some(mem));
+                (Operand::reg_use(p), 0)
+            }
+        };
+        let i = self.operand(i)?;
+        let t = (self.isa == Isa::Avx2).then(|| Operand::reg_temp(self.vector_vreg()));
+        let r = self.define(d);
+        let mut operands = vec![Operand::reg_def_at_start(r), i];
+        operands.extend(t);
+        operands.push(base);
+        let mem = Mem { index: false, scale: 1, disp, broadcast: false };
+        self.code.emit(MOp::Gather, &operands, Some(mem));
         Ok(())
     }
 

@@ -52,6 +52,7 @@ impl Selector<'_> {
                 Place::Float(bits) => self.set(d, Place::Float(bits)),
                 _ => return self.simple(MOp::SplatF, d, &[a]),
             },
+            Op::Swap(a, k) => return self.simple(MOp::Swap(k), d, &[a]),
             Op::Reduce(f, a) => return self.reduce(d, f, a),
             Op::ICmp(c, a, b) => match self.immediate(b) {
                 Some(n) => return self.simple(MOp::SetIntImm(c, n), d, &[a]),
@@ -73,6 +74,22 @@ impl Selector<'_> {
             Op::Select(c, a, b) => return self.select(d, c, a, b),
             Op::IToF(a) if self.ty(d) == Ty::VF32 => return self.last_in_memory(MOp::LanesToF, d, &[], a, false),
             Op::IToF(a) => return self.simple(MOp::IntToF, d, &[a]),
+            Op::ToBits(a) if self.ty(d) == Ty::VI32 => {
+                let r = self.reg(a)?;
+                self.set(d, Place::Reg(r));
+            }
+            Op::ToBits(a) => return self.simple(MOp::LowestInt, d, &[a]),
+            Op::FromBits(a) if self.ty(d) == Ty::VF32 => {
+                let r = self.reg(a)?;
+                self.set(d, Place::Reg(r));
+            }
+            Op::FromBits(a) => return self.simple(MOp::FloatOfInt, d, &[a]),
+            Op::Permute(a, i) => return self.simple(MOp::Permute, d, &[a, i]),
+            Op::Zip(high, a, b) => {
+                let t = (self.isa == Isa::Avx2).then(|| self.vector_vreg());
+                return self.early(MOp::Zip(high), d, &[a, b], t);
+            }
+            Op::Gather(ref a, i) => return self.gather(d, a, i),
             Op::FToI(a) => {
                 let t = self.int_vreg();
                 return self.early(MOp::FToInt, d, &[a], Some(t));

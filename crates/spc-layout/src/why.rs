@@ -213,7 +213,7 @@ fn size_flips(f: &WeightFacts) -> Vec<String> {
         let short = |r: &spc_formats::Refusal| r.0.contains(" is short ");
         let by_pattern = matches!(layout, Layout::Nm { .. })
             && !f.candidates.iter().any(|(l, r)| l == layout && r.as_ref().err().is_some_and(short));
-        if f.cols % multiple.max(1) != 0 && !by_pattern {
+        if !f.cols.is_multiple_of(multiple.max(1)) && !by_pattern {
             by_size.entry(multiple).or_default().push(layout.to_string());
         }
     }

@@ -90,6 +90,7 @@ fn named_layout(path: &str) -> Option<spc_formats::Layout> {
         "bsr.sp" => Some(Layout::Bsr { r: 4, c: 4 }),
         "nm.sp" => Some(Layout::Nm { n: 2, m: 4 }),
         "csr.sp" => Some(Layout::Csr),
+        "mma24.sp" => Some(Layout::Mma24),
         "dense.sp" => Some(Layout::DENSE),
         _ => None,
     }
@@ -99,7 +100,10 @@ fn named_layout(path: &str) -> Option<spc_formats::Layout> {
 fn planned(path: &str, text: &str) -> (spc_ir::Graph, support::Weights, spc_ir::Plan) {
     let checked = sound(path, text);
     let g = optimised(&checked);
-    let weights = support::projected(&g, &support::random_weights(&g, 1));
+    let mut weights = support::projected(&g, &support::random_weights(&g, 1));
+    if named_layout(path).is_some_and(|l| l.needs_tensor_cores()) {
+        weights.values_mut().for_each(|w| spc_interp::round_bf16(w));
+    }
     let plan = match named_layout(path) {
         Some(l) => plans::forced(&g, &weights, l, true),
         None => plans::chosen(&g, &weights, &support::declared(&g), &std::collections::BTreeMap::new()),

@@ -1,15 +1,19 @@
 // CPU stand-in for the device: the emitted kernels' text, compiled by a C++17 compiler with -DSPC_EMU, runs on it.
 //
-// A block runs as one fiber a thread. A barrier ends a phase: every thread runs from one barrier to the next without
-// interruption, one after the other, in an order that the schedule gives. That is adversarial where it matters: a thread
-// that reads what another one has yet to write, or overwrites what another one has yet to read, does so in some order.
+// A block runs as one fiber a thread. A barrier ends a phase: every thread runs from one barrier to the next, one after the
+// other, in an order that the schedule gives, and stops only where its warp acts together. That is adversarial where it
+// matters: a thread that reads what another one has yet to write, or overwrites what another one has yet to read, does so in
+// some order. In half of the schedules a warp runs as far ahead of the others as it can.
 //   * shared memory starts as NaN in every block and ends at a page that traps
 //   * a barrier must be reached by all threads of the block, at one place of the text
 //   * with a compiler that traps on undefined behaviour (g++ -fsanitize=signed-integer-overflow,bounds
 //     -fsanitize-undefined-trap-on-error) that is caught too
 //   * a load must lie inside one buffer and be aligned to its size; buffers start at the smallest promised alignment
 //     (16 bytes), end at a page that traps, and their padding must stay as it was
-// Not modelled: time, caches, memory order finer than barriers, warp operations.
+//   * operations of a warp must be reached by all of its lanes, at one place of the text
+//   * an asynchronous copy spoils its target at once and lands at the wait that covers it
+//   * rows of a matrix load must not meet in a bank; positions of kept weights must ascend
+// Not modelled: time, caches, memory order finer than barriers. Tensor cores add in f32, one product after the other.
 #pragma once
 #include <csignal>
 #include <cstdint>
@@ -37,6 +41,8 @@
 #define blockIdx (spc_emu::block->block_index)
 
 struct alignas(16) spc_f4 { float x, y, z, w; };
+struct alignas(16) spc_w4 { u32 x, y, z, w; };
+struct alignas(8) spc_w2 { u32 x, y; };
 
 namespace spc_emu {
 
@@ -49,6 +55,15 @@ enum Schedule { FORWARD, BACKWARD, WARPS_BACKWARD, LANES_FIRST, SHUFFLED, SHUFFL
 inline const char* const schedule_names[] = {"forward", "backward", "warps backward", "lanes first", "shuffled",
                                              "shuffled again"};
 
+struct Copy {
+  unsigned char* to;
+  const unsigned char* from;
+  int bytes;
+};
+
+// Does the work of a warp operation; slot l is what lane l gave and takes.
+using WarpOp = void (*)(void* const* slots);
+
 struct Fiber {
 #if defined(__x86_64__)
   void* stack_pointer;
@@ -57,8 +72,12 @@ struct Fiber {
 #endif
   Index thread_index;
   bool done;
+  WarpOp op;  // the operation of its warp that it waits for; null at a barrier
+  void* slot;
   const char* file;  // where it waits
   int line;
+  std::vector<std::vector<Copy>> groups;
+  std::vector<Copy> open;
 };
 
 struct Block {
@@ -146,9 +165,71 @@ inline void prepare(Fiber* f, unsigned char* stack, size_t bytes) {
 }
 
 inline void barrier(const char* file, int line) {
+  fiber->op = nullptr;
   fiber->file = file;
   fiber->line = line;
   leave();
+}
+
+// All lanes of the warp meet, `op` runs once, and all go on.
+inline void meet(WarpOp op, void* slot, const char* file, int line) {
+  fiber->op = op;
+  fiber->slot = slot;
+  fiber->file = file;
+  fiber->line = line;
+  leave();
+}
+
+// Whether every lane of this warp waits for the same operation; if so it has run.
+inline bool act(int warp) {
+  Fiber* const lanes = &block->fibers[32 * warp];
+  void* slots[32];
+  for (int i = 0; i < 32; ++i) {
+    if (lanes[i].done || !lanes[i].op || lanes[i].op != lanes[0].op) return false;
+    if (lanes[i].line != lanes[0].line || std::strcmp(lanes[i].file, lanes[0].file) != 0) return false;
+    slots[i] = lanes[i].slot;
+  }
+  fiber = lanes;
+  lanes[0].op(slots);
+  for (int i = 0; i < 32; ++i) lanes[i].op = nullptr;
+  return true;
+}
+
+// Runs the threads of `order` until all have returned or wait at a barrier.
+inline void phase(const std::vector<int>& order, bool ahead) {
+  const int warps = (int)order.size() / 32;
+  std::vector<std::vector<int>> by_warp(warps);
+  std::vector<int> sequence;
+  for (int t : order) {
+    if (by_warp[t / 32].empty()) sequence.push_back(t / 32);
+    by_warp[t / 32].push_back(t);
+  }
+  const auto run = [](int t) {
+    fiber = &block->fibers[t];
+    enter(fiber);
+  };
+  if (ahead) {
+    for (int w : sequence) {
+      do {
+        for (int t : by_warp[w]) run(t);
+      } while (act(w));
+    }
+  } else {
+    for (int t : order) run(t);
+    for (bool again = true; again;) {
+      again = false;
+      std::vector<bool> acted(warps);
+      for (int w : sequence) acted[w] = act(w);
+      for (int t : order) {
+        if (acted[t / 32]) run(t);
+      }
+      for (int w : sequence) again = again || acted[w];
+    }
+  }
+  for (Fiber& f : block->fibers) {
+    fiber = &f;
+    if (!f.done && f.op) fail("the lanes of a warp wait at different places");
+  }
 }
 
 // ---- memory
@@ -268,14 +349,14 @@ inline void launch(void (*body)(void*), void* argument, int grid, int threads, s
     for (int t = 0; t < threads; ++t) {
       b.fibers[t].thread_index.x = t;
       b.fibers[t].done = false;
+      b.fibers[t].op = nullptr;
+      b.fibers[t].groups.clear();
+      b.fibers[t].open.clear();
       prepare(&b.fibers[t], stacks + STACK * t, STACK);
     }
     for (bool done = false; !done;) {
       draw(order, schedule, random);
-      for (int t : order) {
-        fiber = &b.fibers[t];
-        enter(fiber);
-      }
+      phase(order, schedule == FORWARD || schedule == BACKWARD || schedule == WARPS_BACKWARD);
       const Fiber& one = b.fibers[0];
       for (const Fiber& f : b.fibers) {
         fiber = &b.fibers[f.thread_index.x];
@@ -301,8 +382,124 @@ SPC_FN float spc_ldg(const float* p) { return spc_emu::load<float>(p); }
 SPC_FN u32 spc_ldg(const u32* p) { return spc_emu::load<u32>(p); }
 SPC_FN u32 spc_ldg(const u8* p) { return spc_emu::load<u8>(p); }
 SPC_FN spc_f4 spc_ldg4(const float* p) { return spc_emu::load<spc_f4>(p); }
+SPC_FN u32 spc_word(float a) {
+  u32 bits;
+  std::memcpy(&bits, &a, sizeof bits);
+  return bits;
+}
 SPC_FN float spc_bits(u32 bits) {
   float f;
   std::memcpy(&f, &bits, sizeof f);
   return f;
+}
+
+// ---- tensor cores, asynchronous copies and matrix loads
+SPC_FN spc_w4 spc_stream4(const u32* p) { return spc_emu::load<spc_w4>(p); }
+SPC_FN u32 spc_stream(const u32* p) { return spc_emu::load<u32>(p); }
+
+namespace spc_emu {
+inline void in_shared(const void* p, size_t bytes, const char* what) {
+  const auto* q = (const unsigned char*)p;
+  if ((uintptr_t)p % 16 != 0) fail(std::string(what) + " is misaligned");
+  if (q < block->smem || q + bytes > block->smem + block->smem_bytes) fail(std::string(what) + " lies outside shared memory");
+}
+
+inline void in_buffer(const void* p, size_t bytes, const char* what) {
+  const auto* q = (const unsigned char*)p;
+  if ((uintptr_t)p % 16 != 0) fail(std::string(what) + " is misaligned");
+  for (const Range& r : readable) {
+    if (q >= r.begin && q + bytes <= r.end) return;
+  }
+  fail(std::string(what) + " lies outside every buffer");
+}
+}  // namespace spc_emu
+
+SPC_FN void spc_copy16(void* shared, const void* p, int bytes) {
+  spc_emu::in_shared(shared, 16, "the target of a copy");
+  if (bytes != 0 && bytes != 16) spc_emu::fail("a copy of a part of 16 bytes");
+  if (bytes == 16) spc_emu::in_buffer(p, 16, "the source of a copy");
+  std::memset(shared, spc_emu::POISON, 16);
+  spc_emu::fiber->open.push_back({(unsigned char*)shared, (const unsigned char*)p, bytes});
+}
+SPC_FN void spc_copy_commit() {
+  spc_emu::fiber->groups.push_back(spc_emu::fiber->open);
+  spc_emu::fiber->open.clear();
+}
+template <int N>
+SPC_FN void spc_copy_wait() {
+  auto& groups = spc_emu::fiber->groups;
+  while ((int)groups.size() > N) {
+    for (const spc_emu::Copy& c : groups.front()) {
+      std::memset(c.to, 0, 16);
+      std::memcpy(c.to, c.from, c.bytes);
+    }
+    groups.erase(groups.begin());
+  }
+}
+
+SPC_FN void spc_load_matrices(u32 (&r)[4], const void* row, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  struct Slot {
+    const unsigned char* row;
+    u32 r[4];
+  };
+  spc_emu::in_shared(row, 16, "a row of a matrix load");
+  Slot slot = {(const unsigned char*)row, {}};
+  spc_emu::meet(
+      [](void* const* slots) {
+        for (int m = 0; m < 4; ++m) {
+          const unsigned char* rows[8];
+          unsigned banks = 0;
+          for (int i = 0; i < 8; ++i) {
+            rows[i] = ((Slot*)slots[8 * m + i])->row;
+            banks |= 1u << ((uintptr_t)rows[i] / 16 % 8);
+          }
+          if (banks != 0xff) spc_emu::fail("rows of a matrix load meet in a bank");
+          for (int l = 0; l < 32; ++l) std::memcpy(&((Slot*)slots[l])->r[m], rows[l / 4] + l % 4 * 4, 4);
+        }
+      },
+      &slot, file, line);
+  for (int m = 0; m < 4; ++m) r[m] = slot.r[m];
+}
+
+template <int H>
+SPC_FN void spc_mma24_step(float (&d)[4], const spc_w4& a, const u32 (&b)[4], u32 meta, const char* file = __builtin_FILE(),
+                           int line = __builtin_LINE()) {
+  struct Slot {
+    u32 a[4], b[4], meta;
+    float d[4];
+  };
+  Slot slot = {{a.x, a.y, a.z, a.w}, {b[0], b[1], b[2], b[3]}, meta, {d[0], d[1], d[2], d[3]}};
+  spc_emu::meet(
+      [](void* const* slots) {
+        const auto half = [](u32 word, int h) { return spc_bits(h ? word & 0xffff0000u : word << 16); };
+        float kept[16][16], sums[16][8];
+        int column[16][16];
+        float right[32][8];
+        for (int l = 0; l < 32; ++l) {
+          const Slot& s = *(const Slot*)slots[l];
+          const int g = l / 4, t = l % 4;
+          for (int r = 0; r < 4; ++r) {
+            const int row = g + 8 * (r % 2), group = 4 * (r / 2) + t;
+            const u32 code = ((const Slot*)slots[l / 4 * 4 + 2 * H + r / 2])->meta >> (16 * (r % 2) + 4 * t) & 15;
+            if ((code & 3) >= code >> 2) spc_emu::fail("positions of kept weights do not ascend");
+            for (int h = 0; h < 2; ++h) {
+              kept[row][2 * group + h] = half(s.a[r], h);
+              column[row][2 * group + h] = 4 * group + (int)(h ? code >> 2 : code & 3);
+              right[8 * r + 2 * t + h][g] = half(s.b[r], h);
+            }
+          }
+          for (int c = 0; c < 4; ++c) sums[g + 8 * (c / 2)][2 * t + c % 2] = s.d[c];
+        }
+        for (int row = 0; row < 16; ++row) {
+          for (int i = 0; i < 16; ++i) {
+            const float* x = right[column[row][i]];
+            for (int n = 0; n < 8; ++n) sums[row][n] += kept[row][i] * x[n];
+          }
+        }
+        for (int l = 0; l < 32; ++l) {
+          for (int c = 0; c < 4; ++c) ((Slot*)slots[l])->d[c] = sums[l / 4 + 8 * (c / 2)][2 * (l % 4) + c % 2];
+        }
+      },
+      &slot, file, line);
+  for (int c = 0; c < 4; ++c) d[c] = slot.d[c];
 }

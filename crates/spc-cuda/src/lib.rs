@@ -4,6 +4,9 @@
 //! is complete (no include that NVRTC or nvcc would need) and also compiles as plain C++17 with `-DSPC_EMU` against
 //! `emu/spc_emu.hpp`, which runs it on a CPU. [`nvrtc`] compiles it to PTX and cubins. [`manifest`] says all of it as JSON.
 //!
+//! Weights that are bf16 numbers and 2:4 may be stored for tensor cores (layout `mma24`). Their activations become bf16 too: as
+//! three terms that add up to the f32 number, or, where [`Activations::Bf16`] is asked for, as one.
+//!
 //! Every kernel reads `x` token-major `[N][K]` and writes `y` token-major `[N][O]`, both f32, N = product of the leading
 //! dimensions. The activation layouts of a plan (`Act`, conversions) describe feature-major buffers of the CPU kernels and
 //! have no part here: the kernels turn their tiles in shared memory themselves. All buffers start at multiples of 16 bytes.
@@ -12,14 +15,19 @@ mod emit;
 mod expr;
 mod grid;
 mod host;
+mod linear;
 mod manifest;
+mod mma;
+mod module;
 pub mod nvrtc;
+pub mod runtime;
 mod shape;
 
-pub use emit::{CudaModule, KernelInfo, Param, ParamKind, emit};
+pub use emit::{Activations, EmitOptions, emit, emit_with};
 pub use grid::Grid;
 pub use host::HostOp;
 pub use manifest::manifest;
+pub use module::{CudaModule, KernelInfo, Operand, Param, ParamKind};
 
 /// The header that stands in for the device when the text is compiled with `-DSPC_EMU`.
 pub const EMU_HEADER: &str = include_str!("../emu/spc_emu.hpp");

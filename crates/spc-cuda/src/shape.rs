@@ -19,6 +19,7 @@ pub(crate) enum Family {
     Dense,
     Blocks,
     Nm,
+    Mma24,
 }
 
 impl Family {
@@ -27,19 +28,22 @@ impl Family {
             Family::Dense => "dense",
             Family::Blocks => "blocks",
             Family::Nm => "nm",
+            Family::Mma24 => "mma24",
         }
     }
 
-    pub(crate) fn text(self) -> &'static str {
+    /// Its template and those that it calls, in order.
+    pub(crate) fn texts(self) -> &'static [&'static str] {
+        const ROWS: &str = include_str!("device/rows.cuh");
+        const TENSOR: &str = include_str!("device/tensor.cuh");
+        const TERMS: &str = include_str!("device/terms.cuh");
+        const TILES: &str = include_str!("device/tiles.cuh");
         match self {
-            Family::Dense => include_str!("device/dense.cuh"),
-            Family::Blocks => include_str!("device/blocks.cuh"),
-            Family::Nm => include_str!("device/nm.cuh"),
+            Family::Dense => &[include_str!("device/dense.cuh")],
+            Family::Blocks => &[ROWS, include_str!("device/blocks.cuh")],
+            Family::Nm => &[ROWS, include_str!("device/nm.cuh")],
+            Family::Mma24 => &[TENSOR, TERMS, TILES, include_str!("device/mma24.cuh")],
         }
-    }
-
-    pub(crate) fn stores_rows(self) -> bool {
-        self != Family::Dense
     }
 }
 
@@ -52,14 +56,29 @@ pub(crate) struct Shape {
     pub step: u32,
     pub grid: Grid,
     pub constants: Vec<(&'static str, u32)>,
-    /// Dynamic shared memory of a block, in bytes; at most 48 KiB, which every device gives without being asked.
+    /// Dynamic shared memory of a block, in bytes. At most 48 KiB, which every device gives without being asked, but for the
+    /// families of tensor cores.
     pub shared_bytes: u32,
+    pub threads: u32,
+    /// Where a linear has several kernels: the most tokens that this one is for, 0 for the one without a bound.
+    pub up_to: u32,
 }
 
 impl Shape {
+    /// The kernels of a linear: those for few tokens first, the last one for any number. `terms` is the number of bf16 numbers
+    /// that tensor cores take an activation as.
+    ///
     /// # Errors
     /// Why no kernel can be made, in words.
-    pub(crate) fn new(layout: Layout, outputs: u64, inputs: u64) -> Result<Shape, String> {
+    pub(crate) fn all(layout: Layout, outputs: u64, inputs: u64, terms: u32) -> Result<Vec<Shape>, String> {
+        Shape::sizes(outputs, inputs)?;
+        if layout == Layout::Mma24 {
+            return Ok(crate::mma::shapes(outputs, inputs, terms));
+        }
+        Ok(vec![Shape::new(layout, outputs, inputs)?])
+    }
+
+    fn sizes(outputs: u64, inputs: u64) -> Result<(), String> {
         // Row and column numbers are `int`, and may run past the last by less than a block.
         const LIMIT: u64 = i32::MAX as u64 - 4096;
         if outputs > LIMIT || inputs > LIMIT {
@@ -68,6 +87,10 @@ impl Shape {
         if outputs == 0 {
             return Err("there are no outputs".into());
         }
+        Ok(())
+    }
+
+    fn new(layout: Layout, outputs: u64, inputs: u64) -> Result<Shape, String> {
         Ok(match layout {
             Layout::Dense { panel } => {
                 let floats = STEP * (TOKENS + 1) + STEP * DENSE_OUTPUTS as u32;
@@ -77,7 +100,7 @@ impl Shape {
             Layout::Vx1 { v } => Shape::blocks(outputs, inputs, v, 1),
             Layout::Bsr { r, c } => Shape::blocks(outputs, inputs, r, c),
             Layout::Csr => Shape::blocks(outputs, inputs, 1, 1),
-            Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => {
+            Layout::I8 { .. } | Layout::Mma24 | Layout::Nm16 { .. } | Layout::Csr16 => {
                 return Err(format!("{layout} has no CUDA kernel yet"));
             }
             Layout::Nm { n, m } => {
@@ -125,7 +148,7 @@ impl Shape {
     ) -> Shape {
         // `tiles` is at most `outputs`, which is in range.
         let grid = Grid { tokens, tiles: u32::try_from(tiles).unwrap_or(u32::MAX) };
-        Shape { family, outputs, inputs, step, grid, constants, shared_bytes: floats * 4 }
+        Shape { family, outputs, inputs, step, grid, constants, shared_bytes: floats * 4, threads: THREADS, up_to: 0 }
     }
 }
 
@@ -143,7 +166,7 @@ mod tests {
             layouts.extend(sizes().filter(|m| *m >= a).map(|m| Layout::Nm { n: a, m }));
         }
         for layout in layouts {
-            let s = Shape::new(layout, 1000, 1000).unwrap();
+            let s = &Shape::all(layout, 1000, 1000, 3).unwrap()[0];
             assert!(s.shared_bytes <= 48 << 10, "{layout}: {} bytes", s.shared_bytes);
             assert!(s.grid.tokens.is_multiple_of(32) && s.grid.tiles > 0, "{layout}");
             if let Layout::Nm { m, .. } = layout {
@@ -154,8 +177,8 @@ mod tests {
 
     #[test]
     fn sizes_out_of_range_are_refused() {
-        assert!(Shape::new(Layout::Csr, 0, 4).is_err());
-        assert!(Shape::new(Layout::Csr, 1 << 31, 4).is_err());
-        assert!(Shape::new(Layout::Csr, 4, u64::MAX).is_err());
+        assert!(Shape::all(Layout::Csr, 0, 4, 3).is_err());
+        assert!(Shape::all(Layout::Csr, 1 << 31, 4, 3).is_err());
+        assert!(Shape::all(Layout::Mma24, 4, u64::MAX, 3).is_err());
     }
 }

@@ -5,7 +5,7 @@ mod cases;
 mod support;
 
 use cases::{Act, Case, Linear, Pattern, Random, graph};
-use spc_cuda::emit;
+use spc_cuda::{Activations, EmitOptions, emit_with};
 use support::{Program, have_gxx};
 
 fn case(layout: &str, outputs: usize, inputs: usize, pattern: Pattern, act: Act, bias: bool, tokens: &[usize]) -> Case {
@@ -15,18 +15,18 @@ fn case(layout: &str, outputs: usize, inputs: usize, pattern: Pattern, act: Act,
 
 /// Emits the cases as one module, compiles it once, and runs each case on finite activations for all its numbers of
 /// tokens, and once with NaN and infinities among them.
-fn run(cases: Vec<Case>) {
+fn run(cases: Vec<Case>, activations: Activations) {
     if !have_gxx() {
         return;
     }
     let linears: Vec<Linear> = cases.into_iter().zip(1..).map(|(c, seed)| Linear::new(c, seed)).collect();
     let (graph, plan) = graph(&linears);
-    let module = emit(&graph, &plan).unwrap();
-    assert_eq!(module.kernels.len(), linears.len());
+    let module = emit_with(&graph, &plan, &EmitOptions { activations }).unwrap();
     let program = Program::of_module(&module);
     let mut random = Random::new(99);
     let (mut jobs, mut inputs) = (Vec::new(), Vec::new());
-    for (l, kernel) in linears.iter().zip(&module.kernels) {
+    for (number, l) in linears.iter().enumerate() {
+        let weight = format!("layer.{number}.w");
         for (i, tokens) in l.case.tokens.iter().enumerate() {
             let mut x: Vec<f32> = (0..tokens * l.case.inputs).map(|_| random.value()).collect();
             if i + 1 == l.case.tokens.len() {
@@ -35,12 +35,28 @@ fn run(cases: Vec<Case>) {
                     x[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][random.below(3)];
                 }
             }
+            let of = |k: &&spc_cuda::KernelInfo| k.weight == weight && k.is_for(*tokens as u64);
+            let mut found = module.kernels.iter().filter(of).filter(|k| k.family != "terms");
+            let kernel = found.next().unwrap();
+            assert!(found.next().is_none(), "two kernels for {tokens} tokens");
             jobs.push(l.job(kernel, &x, *tokens));
-            inputs.push((l, x, *tokens));
+            let terms = module.kernels.iter().find(|k| k.weight == weight && k.family == "terms");
+            let mut want = None;
+            if let Some(kernel) = terms {
+                let (job, words) = l.terms_job(kernel, &x, *tokens);
+                jobs.push(job);
+                want = Some(words);
+            }
+            inputs.push((l, x, *tokens, want));
         }
     }
-    for ((l, x, tokens), y) in inputs.iter().zip(program.run(&jobs)) {
-        l.check(x, *tokens, &y);
+    let mut results = program.run(&jobs).into_iter();
+    for (l, x, tokens, terms) in inputs {
+        l.check(&x, tokens, &results.next().unwrap(), activations);
+        if let Some(want) = terms {
+            let got: Vec<u32> = results.next().unwrap().iter().map(|v| v.to_bits()).collect();
+            assert_eq!(got, want, "terms of {tokens} tokens");
+        }
     }
 }
 
@@ -48,70 +64,106 @@ fn run(cases: Vec<Case>) {
 fn dense_panels() {
     use Act::*;
     use Pattern::*;
-    run(vec![
-        case("dense(16)", 1, 1, Full, None, false, &[1, 2]),
-        case("dense(16)", 16, 32, Random(0.5), None, true, &[64, 64]),
-        case("dense(16)", 67, 70, Bands, Gelu, true, &[1, 65, 5]),
-        case("dense(8)", 130, 33, Full, Relu, false, &[3, 64]),
-        case("dense(5)", 13, 7, Random(0.7), Gelu, true, &[130, 31]),
-        case("dense(4)", 6, 64, Empty, Relu, true, &[4, 4]),
-    ]);
+    run(
+        vec![
+            case("dense(16)", 1, 1, Full, None, false, &[1, 2]),
+            case("dense(16)", 16, 32, Random(0.5), None, true, &[64, 64]),
+            case("dense(16)", 67, 70, Bands, Gelu, true, &[1, 65, 5]),
+            case("dense(8)", 130, 33, Full, Relu, false, &[3, 64]),
+            case("dense(5)", 13, 7, Random(0.7), Gelu, true, &[130, 31]),
+            case("dense(4)", 6, 64, Empty, Relu, true, &[4, 4]),
+        ],
+        Activations::Exact,
+    );
 }
 
 #[test]
 fn column_vectors_and_csr() {
     use Act::*;
     use Pattern::*;
-    run(vec![
-        case("vx1(1)", 5, 5, Random(0.5), None, false, &[1, 3]),
-        case("vx1(4)", 7, 33, Random(0.3), Gelu, true, &[5, 64, 9]),
-        case("vx1(8)", 64, 64, Bands, Relu, false, &[64, 65]),
-        case("vx1(16)", 50, 70, Random(0.2), Gelu, true, &[1, 130, 33]),
-        case("vx1(3)", 10, 5, Full, Relu, true, &[2, 31]),
-        case("vx1(33)", 70, 35, Bands, None, true, &[31, 6]),
-        case("vx1(40)", 90, 40, Random(0.1), Relu, false, &[3, 66]),
-        case("vx1(16)", 17, 32, Empty, Gelu, true, &[7, 7]),
-        case("csr", 1, 1, Full, None, false, &[1, 2]),
-        case("csr", 33, 70, Bands, Relu, true, &[65, 12]),
-        case("csr", 100, 65, Random(0.1), Gelu, false, &[1, 40]),
-        case("csr", 9, 31, Empty, None, true, &[3, 3]),
-        case("csr", 32, 96, Full, None, false, &[32, 8]),
-    ]);
+    run(
+        vec![
+            case("vx1(1)", 5, 5, Random(0.5), None, false, &[1, 3]),
+            case("vx1(4)", 7, 33, Random(0.3), Gelu, true, &[5, 64, 9]),
+            case("vx1(8)", 64, 64, Bands, Relu, false, &[64, 65]),
+            case("vx1(16)", 50, 70, Random(0.2), Gelu, true, &[1, 130, 33]),
+            case("vx1(3)", 10, 5, Full, Relu, true, &[2, 31]),
+            case("vx1(33)", 70, 35, Bands, None, true, &[31, 6]),
+            case("vx1(40)", 90, 40, Random(0.1), Relu, false, &[3, 66]),
+            case("vx1(16)", 17, 32, Empty, Gelu, true, &[7, 7]),
+            case("csr", 1, 1, Full, None, false, &[1, 2]),
+            case("csr", 33, 70, Bands, Relu, true, &[65, 12]),
+            case("csr", 100, 65, Random(0.1), Gelu, false, &[1, 40]),
+            case("csr", 9, 31, Empty, None, true, &[3, 3]),
+            case("csr", 32, 96, Full, None, false, &[32, 8]),
+        ],
+        Activations::Exact,
+    );
 }
 
 #[test]
 fn blocks() {
     use Act::*;
     use Pattern::*;
-    run(vec![
-        case("bsr(4,4)", 12, 64, Random(0.1), None, false, &[64, 3]),
-        case("bsr(4,4)", 10, 39, Bands, Gelu, true, &[1, 65, 30]),
-        case("bsr(8,8)", 20, 70, Full, Relu, true, &[5, 33]),
-        case("bsr(16,16)", 40, 96, Bands, Relu, false, &[63, 16]),
-        case("bsr(16,4)", 33, 36, Random(0.05), Gelu, true, &[2, 70]),
-        case("bsr(1,7)", 9, 50, Random(0.2), None, true, &[31, 11]),
-        case("bsr(64,64)", 70, 100, Full, Relu, true, &[6, 5]),
-        case("bsr(2,40)", 6, 45, Bands, None, false, &[64, 9]),
-        case("bsr(3,40)", 7, 130, Bands, None, false, &[8, 9]),
-        case("bsr(5,5)", 5, 5, Full, Gelu, false, &[1, 4]),
-        case("bsr(4,8)", 8, 40, Empty, Relu, true, &[3, 3]),
-    ]);
+    run(
+        vec![
+            case("bsr(4,4)", 12, 64, Random(0.1), None, false, &[64, 3]),
+            case("bsr(4,4)", 10, 39, Bands, Gelu, true, &[1, 65, 30]),
+            case("bsr(8,8)", 20, 70, Full, Relu, true, &[5, 33]),
+            case("bsr(16,16)", 40, 96, Bands, Relu, false, &[63, 16]),
+            case("bsr(16,4)", 33, 36, Random(0.05), Gelu, true, &[2, 70]),
+            case("bsr(1,7)", 9, 50, Random(0.2), None, true, &[31, 11]),
+            case("bsr(64,64)", 70, 100, Full, Relu, true, &[6, 5]),
+            case("bsr(2,40)", 6, 45, Bands, None, false, &[64, 9]),
+            case("bsr(3,40)", 7, 130, Bands, None, false, &[8, 9]),
+            case("bsr(5,5)", 5, 5, Full, Gelu, false, &[1, 4]),
+            case("bsr(4,8)", 8, 40, Empty, Relu, true, &[3, 3]),
+        ],
+        Activations::Exact,
+    );
 }
 
 #[test]
 fn n_of_m() {
     use Act::*;
     use Pattern::*;
-    run(vec![
-        case("nm(2,4)", 9, 33, Full, None, true, &[1, 65, 20]),
-        case("nm(2,4)", 32, 64, Full, Relu, false, &[64, 6]),
-        case("nm(1,4)", 65, 30, Bands, Gelu, true, &[3, 32]),
-        case("nm(4,8)", 40, 70, Random(0.4), Gelu, true, &[31, 66]),
-        case("nm(3,5)", 11, 43, Full, Relu, true, &[7, 5]),
-        case("nm(4,4)", 3, 7, Bands, None, false, &[2, 3]),
-        case("nm(2,64)", 9, 130, Full, None, true, &[33, 8]),
-        case("nm(4,200)", 5, 410, Full, Gelu, true, &[1, 34, 4]),
-        case("nm(1,1)", 4, 3, Random(0.5), None, false, &[9, 9]),
-        case("nm(2,4)", 8, 12, Empty, Relu, true, &[4, 4]),
-    ]);
+    run(
+        vec![
+            case("nm(2,4)", 9, 33, Full, None, true, &[1, 65, 20]),
+            case("nm(2,4)", 32, 64, Full, Relu, false, &[64, 6]),
+            case("nm(1,4)", 65, 30, Bands, Gelu, true, &[3, 32]),
+            case("nm(4,8)", 40, 70, Random(0.4), Gelu, true, &[31, 66]),
+            case("nm(3,5)", 11, 43, Full, Relu, true, &[7, 5]),
+            case("nm(4,4)", 3, 7, Bands, None, false, &[2, 3]),
+            case("nm(2,64)", 9, 130, Full, None, true, &[33, 8]),
+            case("nm(4,200)", 5, 410, Full, Gelu, true, &[1, 34, 4]),
+            case("nm(1,1)", 4, 3, Random(0.5), None, false, &[9, 9]),
+            case("nm(2,4)", 8, 12, Empty, Relu, true, &[4, 4]),
+        ],
+        Activations::Exact,
+    );
+}
+
+fn tensor_cases() -> Vec<Case> {
+    use Act::*;
+    use Pattern::*;
+    vec![
+        case("mma24", 9, 33, Full, None, true, &[1, 8, 9, 33]),
+        case("mma24", 64, 64, Full, Relu, false, &[3, 64, 65, 6]),
+        case("mma24", 70, 300, Full, Gelu, true, &[1, 32, 200, 20]),
+        case("mma24", 1, 5, Bands, None, false, &[2, 2]),
+        case("mma24", 33, 550, Random(0.4), Relu, true, &[5, 40, 129, 12]),
+        case("mma24", 130, 32, Bands, None, false, &[7, 66]),
+        case("mma24", 32, 256, Empty, Gelu, true, &[4, 4]),
+    ]
+}
+
+#[test]
+fn two_of_four_on_tensor_cores_is_exact() {
+    run(tensor_cases(), Activations::Exact);
+}
+
+#[test]
+fn two_of_four_on_tensor_cores_of_rounded_activations() {
+    run(tensor_cases(), Activations::Bf16);
 }

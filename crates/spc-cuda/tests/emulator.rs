@@ -69,6 +69,60 @@ KERNEL(leaves_shared_memory_unset) {
   SPC_SMEM(smem);
   if (threadIdx.x < n) y[threadIdx.x] = ((float*)smem)[threadIdx.x] + spc_ldg(x);
 }
+KERNEL(copies) {
+  SPC_SMEM(smem);
+  float* s = (float*)smem;
+  if (threadIdx.x < 32) spc_copy16(s + 4 * threadIdx.x, x + 4 * threadIdx.x, threadIdx.x < 31 ? 16 : 0);
+  spc_copy_commit();
+  spc_copy_wait<0>();
+  spc_sync();
+  if (threadIdx.x < n) y[threadIdx.x] = s[threadIdx.x];
+}
+KERNEL(copies_are_not_waited_for) {
+  SPC_SMEM(smem);
+  float* s = (float*)smem;
+  if (threadIdx.x < 32) spc_copy16(s + 4 * threadIdx.x, x + 4 * threadIdx.x, 16);
+  spc_copy_commit();
+  spc_copy_wait<1>();
+  spc_sync();
+  if (threadIdx.x < n) y[threadIdx.x] = s[threadIdx.x];
+}
+KERNEL(copies_are_not_waited_for_by_all) {
+  SPC_SMEM(smem);
+  float* s = (float*)smem;
+  if (threadIdx.x < 32) spc_copy16(s + 4 * threadIdx.x, x + 4 * threadIdx.x, 16);
+  spc_copy_commit();
+  spc_copy_wait<0>();
+  if (threadIdx.x < n) y[threadIdx.x] = s[threadIdx.x];
+}
+KERNEL(copies_misaligned) {
+  SPC_SMEM(smem);
+  spc_copy16((float*)smem + 2, x, 16);
+  if (threadIdx.x < n) y[threadIdx.x] = 0.0f;
+}
+KERNEL(copies_from_outside) {
+  SPC_SMEM(smem);
+  spc_copy16(smem, x + 4 * threadIdx.x, 16);
+  if (threadIdx.x < n) y[threadIdx.x] = 0.0f;
+}
+KERNEL(loads_matrices_in_one_bank) {
+  SPC_SMEM(smem);
+  u32 r[4];
+  spc_load_matrices(r, smem + (threadIdx.x & 3) * 128);
+  if (threadIdx.x < n) y[threadIdx.x] = spc_bits(r[0]) + spc_ldg(x);
+}
+KERNEL(lanes_go_apart) {
+  SPC_SMEM(smem);
+  u32 r[4] = {};
+  if (threadIdx.x & 1) spc_load_matrices(r, smem + (threadIdx.x & 7) * 16);
+  if (threadIdx.x < n) y[threadIdx.x] = spc_bits(r[0]) + spc_ldg(x);
+}
+KERNEL(positions_fall) {
+  float d[4] = {};
+  const u32 b[4] = {};
+  spc_mma24_step<0>(d, spc_w4{0u, 0u, 0u, 0u}, b, 0x44444414u);
+  if (threadIdx.x < n) y[threadIdx.x] = d[0] + spc_ldg(x);
+}
 "#;
 
 fn job(kernel: &str) -> Job {
@@ -104,6 +158,12 @@ fn faults_are_named() {
         ("reads_before_the_barrier", "the result depends on the schedule"),
         ("overflows", "undefined arithmetic"),
         ("leaves_register_array", "register array out of bounds"),
+        ("copies_are_not_waited_for_by_all", "the result depends on the schedule"),
+        ("copies_misaligned", "the target of a copy is misaligned"),
+        ("copies_from_outside", "the source of a copy lies outside every buffer"),
+        ("loads_matrices_in_one_bank", "rows of a matrix load meet in a bank"),
+        ("lanes_go_apart", "the lanes of a warp wait at different places"),
+        ("positions_fall", "positions of kept weights do not ascend"),
         ("no_such_kernel", "no kernel no_such_kernel"),
     ];
     let names = FAULTS.lines().filter_map(|l| l.strip_prefix("KERNEL(")?.split(')').next());
@@ -113,6 +173,10 @@ fn faults_are_named() {
     assert!(y.iter().enumerate().all(|(i, v)| *v == 127.0 - i as f32));
     let y = &program.run(&[job("leaves_shared_memory_unset")])[0];
     assert!(y.iter().all(|v| v.is_nan()), "shared memory starts as NaN");
+    let y = &program.run(&[job("copies")])[0];
+    assert!(y.iter().enumerate().all(|(i, v)| *v == if i < 124 { i as f32 } else { 0.0 }), "{y:?}");
+    let y = &program.run(&[job("copies_are_not_waited_for")])[0];
+    assert!(y.iter().all(|v| v.is_nan()), "a copy spoils its target until it is waited for");
     for (kernel, words) in faults {
         let said = program.run_to_fault(job(kernel));
         assert!(said.contains(words), "{kernel}: {said}");

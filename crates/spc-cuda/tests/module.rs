@@ -41,13 +41,13 @@ fn module() -> CudaModule {
 fn kernels_know_what_they_read_and_write() {
     let m = module();
     let [a, b] = &m.kernels[..] else { panic!("two kernels") };
-    assert_eq!((a.name.as_str(), a.family, a.layout.as_str()), ("linear_4_a_w_nm_2_4", "nm", "nm(2,4)"));
+    assert_eq!((a.name.as_str(), a.family.as_str(), a.layout.as_str()), ("linear_4_a_w_nm_2_4", "nm", "nm(2,4)"));
     assert_eq!((a.node, a.writes, a.x, a.bias), (NodeId(4), NodeId(4), NodeId(0), None));
     assert_eq!((a.outputs, a.inputs, a.tokens.as_str(), a.block, a.cc), (7, 12, "B * T", 128, 80));
     assert_eq!(a.grid.to_string(), "ceildiv(N, 64) * 1");
     let names: Vec<&str> = a.params.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["idx", "values", "x", "y", "n"]);
-    assert_eq!((b.name.as_str(), b.family), ("linear_5_b___w_dense_16", "dense"));
+    assert_eq!((b.name.as_str(), b.family.as_str()), ("linear_5_b___w_dense_16", "dense"));
     assert_eq!((b.node, b.writes, b.x, b.bias), (NodeId(5), NodeId(6), NodeId(4), Some(NodeId(3))));
     let kinds: Vec<ParamKind> = b.params.iter().map(|p| p.kind).collect();
     use ParamKind::*;
@@ -123,7 +123,7 @@ fn the_manifest_holds_all_of_it() {
     assert_eq!(json.keys().collect::<Vec<_>>().len(), 3);
     assert_eq!(json["images"], serde_json::json!([]));
     assert_eq!(json["kernels"][0]["grid"], "ceildiv(N, 64) * 1");
-    assert_eq!(json["kernels"][0]["params"][0], serde_json::json!({"name": "idx", "kind": "u8_in"}));
+    assert_eq!(json["kernels"][0]["params"][0], serde_json::json!({"name": "idx", "kind": "u8_in", "of": "packed"}));
     assert_eq!(json["kernels"][1]["bias"], 3);
     assert_eq!(json["kernels"][1]["shared_bytes"], m.kernels[1].shared_bytes);
     assert_eq!(json["host"][1]["op"], "reduce");

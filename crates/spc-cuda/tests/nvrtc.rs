@@ -10,7 +10,7 @@ use spc_cuda::{emit, manifest};
 use std::path::Path;
 use support::{have_gxx, shared_library};
 
-const LAYOUTS: [&str; 10] = [
+const LAYOUTS: [&str; 11] = [
     "dense(16)",
     "dense(5)",
     "vx1(4)",
@@ -21,6 +21,7 @@ const LAYOUTS: [&str; 10] = [
     "nm(2,4)",
     "nm(4,200)",
     "csr",
+    "mma24",
 ];
 
 #[test]
@@ -62,6 +63,15 @@ fn every_family_compiles_to_images() {
         assert!(ptx.contains(&format!(".entry {}(", k.name)), "{}", k.name);
     }
     assert!(!ptx.contains(".local"), "no array of a kernel lies in memory");
+    for word in ["mma.sp::ordered_metadata", "ldmatrix.sync", "cp.async.cg"] {
+        assert!(ptx.contains(word), "no {word}");
+    }
+    if let Some(folder) = std::env::var_os("SPC_DUMP") {
+        for i in &built.images {
+            std::fs::write(Path::new(&folder).join(&i.file), &i.bytes).unwrap();
+        }
+        std::fs::write(Path::new(&folder).join("kernels.cu"), &module.text).unwrap();
+    }
     assert!(built.images[1..].iter().all(|i| i.bytes.starts_with(b"\x7fELF") && i.ptx_version.is_none()));
     assert_eq!(images(&module.text, DEFAULT_ARCHS).unwrap().unwrap(), built, "the same bytes again");
     let json = manifest(&module, Some(&built)).unwrap();

@@ -6,6 +6,7 @@ use crate::csr::Csr;
 use crate::csr16::Csr16;
 use crate::dense::Dense;
 use crate::format::Format;
+use crate::mma24::Mma24;
 use crate::nm::Nm;
 use crate::nm16::Nm16;
 use crate::vx1::Vx1;
@@ -26,6 +27,8 @@ pub enum Layout {
     Nm { n: u32, m: u32 },
     /// Blocks of `r` rows by 4 columns, codes of 8 bits with one scale a row, for activations of 8 bits.
     I8 { r: u32 },
+    /// 2:4 in bf16, in the fragment order of sparse tensor cores.
+    Mma24,
     /// One list of columns for each row.
     Csr,
     /// As `Nm`, with `m` up to 16: sixteen rows side by side, positions in 2 or 4 bits. For few tokens.
@@ -57,6 +60,7 @@ impl Layout {
             Layout::Bsr { .. } => "bsr",
             Layout::Nm { .. } => "nm",
             Layout::I8 { .. } => "i8",
+            Layout::Mma24 => "mma24",
             Layout::Csr => "csr",
             Layout::Nm16 { .. } => "nm16",
             Layout::Csr16 => "csr16",
@@ -73,9 +77,14 @@ impl Layout {
         matches!(self, Layout::I8 { .. })
     }
 
+    /// True if only GPUs have kernels of this layout.
+    pub fn needs_tensor_cores(&self) -> bool {
+        matches!(self, Layout::Mma24)
+    }
+
     /// Whether a kernel reads and writes feature-major activations.
     pub fn feature_major(&self) -> bool {
-        !matches!(self, Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16)
+        !matches!(self, Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Mma24)
     }
 
     /// Whether a kernel reads and writes activations as they are, token by token. Vectors run over the rows of a block, which
@@ -85,7 +94,7 @@ impl Layout {
             Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => true,
             Layout::Vx1 { v } => v.is_multiple_of(4),
             Layout::Bsr { r, .. } => r.is_multiple_of(4),
-            Layout::Nm { .. } | Layout::Csr => false,
+            Layout::Nm { .. } | Layout::Csr | Layout::Mma24 => false,
         }
     }
 
@@ -110,7 +119,7 @@ impl Layout {
             Layout::Nm { n, m } => ok(n) && ok(m) && n <= m,
             Layout::I8 { r } => ok(r) && r.is_multiple_of(16),
             Layout::Nm16 { n, m } => ok(n) && m <= 16 && n <= m,
-            Layout::Csr | Layout::Csr16 => true,
+            Layout::Csr | Layout::Csr16 | Layout::Mma24 => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
     }
@@ -124,6 +133,7 @@ impl Layout {
             Layout::Bsr { r, c } => f(&Bsr { r: size(r), c: size(c) }),
             Layout::Nm { n, m } => f(&Nm { n: size(n), m: size(m) }),
             Layout::I8 { r } => f(&Blocks8 { r: size(r) }),
+            Layout::Mma24 => f(&Mma24),
             Layout::Csr => f(&Csr),
             Layout::Nm16 { n, m } => f(&Nm16 { n: size(n), m: size(m) }),
             Layout::Csr16 => f(&Csr16),
@@ -139,6 +149,7 @@ impl fmt::Display for Layout {
             Layout::Bsr { r, c } => write!(f, "bsr({r},{c})"),
             Layout::Nm { n, m } => write!(f, "nm({n},{m})"),
             Layout::I8 { r } => write!(f, "i8({r})"),
+            Layout::Mma24 => f.write_str("mma24"),
             Layout::Csr => f.write_str("csr"),
             Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
             Layout::Csr16 => f.write_str("csr16"),
@@ -166,6 +177,7 @@ impl FromStr for Layout {
             ("bsr", [r, c]) => Layout::Bsr { r: *r, c: *c },
             ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
             ("i8", [r]) => Layout::I8 { r: *r },
+            ("mma24", []) if !text.contains('(') => Layout::Mma24,
             ("nm16", [n, m]) => Layout::Nm16 { n: *n, m: *m },
             ("csr", []) if !text.contains('(') => Layout::Csr,
             ("csr16", []) if !text.contains('(') => Layout::Csr16,

@@ -13,6 +13,7 @@
 //! bsr(R,C)  ptr u32[nb+1], idx u32[n] (first column), values f32[n][C][R]; a partial last block column starts at K-C
 //! nm(N,M)   idx u8[O][G][N] (position inside the group), values f32[O][G][N]; G = ceil(K/M)
 //! i8(R)     ptr u32[nb+1], idx u32[n] (4 inputs each), codes i8[n][R][4], start i32[nb*R], scale f32[nb*R]
+//! mma24     values u32[B][T][2][32][4], meta u32[B][T][32]: 2:4 in bf16 for tensor cores; B = ceil(O/32), T = ceil(K/32)
 //! csr       ptr u32[O+1], idx u32[nnz], values f32[nnz]
 //! nm16(N,M) idx u32[nb][W][16] (positions in 2 or 4 bits), values f32[nb][G][N][16]; nb = ceil(O/16)
 //! csr16     ptr u32[O+1], idx u8[n][2] (column), values f32[n]; rows padded to multiples of 16
@@ -32,6 +33,7 @@ mod facts;
 mod format;
 mod grid;
 mod layout;
+mod mma24;
 mod nm;
 mod nm16;
 mod packed;

@@ -11,6 +11,7 @@ pub struct Pattern {
     bits: Vec<u64>,
     present: u64,
     grid: Option<Grid>,
+    bf16: bool,
 }
 
 impl Pattern {
@@ -40,7 +41,8 @@ impl Pattern {
                 }
             }
         }
-        Ok(Pattern { rows, cols, words, bits, present: count, grid: Grid::find(cols, weights) })
+        let bf16 = weights.iter().all(|w| w.to_bits() & 0xffff == 0);
+        Ok(Pattern { rows, cols, words, bits, present: count, grid: Grid::find(cols, weights), bf16 })
     }
 
     pub fn rows(&self) -> usize {
@@ -59,6 +61,11 @@ impl Pattern {
     /// The scales of which all weights are whole multiples, if there are any.
     pub fn grid(&self) -> Option<&Grid> {
         self.grid.as_ref()
+    }
+
+    /// True if every weight is a bf16 number.
+    pub fn bf16(&self) -> bool {
+        self.bf16
     }
 
     /// Cost facts in `layout`.

@@ -43,7 +43,7 @@ impl CostTable {
             (Layout::Csr16, _) => &self.csr16,
             (Layout::Vx1 { .. }, _) => &self.vx1,
             (Layout::Bsr { .. }, _) => &self.bsr,
-            (Layout::Nm { .. }, _) => &self.nm,
+            (Layout::Nm { .. } | Layout::Mma24, _) => &self.nm,
             (Layout::Csr, _) => &self.csr,
             (Layout::I8 { .. }, _) => &self.i8,
         }

@@ -6,7 +6,7 @@ use crate::weights::{Weight, WeightSet};
 use ndarray::{ArrayD, IxDyn};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cpu::{Executor, Isa};
-use spc_formats::Validated;
+use spc_formats::{Layout, Validated};
 use spc_interp::{RunError, Value, bind_syms};
 use spc_ir::{Graph, NodeId, Op};
 use spc_kernel::{Fault, PackedPort, Slice, Sources, Tensor, schedule};
@@ -79,6 +79,15 @@ impl Engine {
                 own.insert(&name, weights.want(&name)?.clone());
             }
             return Ok(Engine { graph: planned.graph.clone(), code: Code::Interpreted(own) });
+        }
+        for l in &planned.plan.linears {
+            if l.layout.parse::<Layout>().is_ok_and(|layout| layout.needs_tensor_cores()) {
+                let text =
+                    format!("`{}` is stored for the tensor cores of a GPU, and this would run on the CPU", l.weight);
+                return Err(Diagnostic::error(codes::UNSUPPORTED, text)
+                    .help("compile it for a CPU, or run it on a GPU")
+                    .into());
+            }
         }
         available(on.isa, on.isa.is_available())?;
         let program = schedule(&planned.graph, &planned.plan, on.isa.lanes())?;

@@ -5,8 +5,8 @@ use crate::lock::{Plans, fit};
 use crate::session::Session;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
-use spc_formats::{Layout, QUANTIZED_CANDIDATES, Validated, pack, validate};
-use spc_ir::{Amount, Graph, Keep, Op, Plan, Scope, passes};
+use spc_formats::{Layout, QUANTIZED_CANDIDATES, Validated, pack, stats, validate};
+use spc_ir::{Amount, Candidate, Graph, Keep, Op, Plan, Scope, passes};
 use spc_layout::{Options, WeightFacts, choose};
 use spc_sema::{Target, TargetKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,9 +191,39 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
     let tuned = tuned(&graph, target);
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
     let table = cost_table(s, target)?;
-    let plan = choose(&graph, &facts, &table, &tuned, &options)?;
+    let mut plan = choose(&graph, &facts, &table, &tuned, &options)?;
+    if target.kind == TargetKind::Cuda && allowed == Allowed::All {
+        tensor_cores(&graph, weights, &mut plan)?;
+    }
     plan.verify(&graph).map_err(|e| Bug::new(format!("the plan does not verify: {e}")))?;
     Ok(Planned { graph, plan, interp: false })
+}
+
+/// Gives 2:4 weights of bf16 numbers to tensor cores: no other kernel of a GPU reads fewer bytes.
+fn tensor_cores(graph: &Graph, weights: &WeightSet, plan: &mut Plan) -> Res<()> {
+    let shapes = linear_weights(graph)?;
+    for l in &mut plan.linears {
+        let Some((rows, cols)) = shapes.get(&l.weight).copied() else { continue };
+        let Ok(facts) = stats(&Layout::Mma24, rows, cols, weights.want(&l.weight)?.values()) else { continue };
+        l.layout = Layout::Mma24.to_string();
+        for why in plan.why.iter_mut().filter(|w| w.node == l.node) {
+            why.winner.clone_from(&l.layout);
+            why.candidates.insert(
+                0,
+                Candidate {
+                    layout: l.layout.clone(),
+                    stored_bytes: Some(facts.stored_bytes),
+                    multiplies: Some(facts.multiplies),
+                    kernel_ps: None,
+                    plan_ps: None,
+                    refused: None,
+                },
+            );
+            why.margin_permille = None;
+            why.flips = vec!["a weight that is no bf16 number, or a third one of four in a row".into()];
+        }
+    }
+    Ok(())
 }
 
 /// Packs the weights of a plan's linears in the layouts chosen for them, those that are not in the set yet.

@@ -12,6 +12,8 @@ typedef unsigned int u32;
 #define SPC_SMEM(name) extern __shared__ __align__(16) unsigned char name[]
 
 struct __align__(16) spc_f4 { float x, y, z, w; };
+struct __align__(16) spc_w4 { u32 x, y, z, w; };
+struct __align__(8) spc_w2 { u32 x, y; };
 
 // Loads through the read-only path. The four-value load needs 16-byte alignment.
 SPC_FN float spc_ldg(const float* p) { return __ldg(p); }
@@ -24,6 +26,7 @@ SPC_FN spc_f4 spc_ldg4(const float* p) {
 // Barrier of all threads of the block.
 #define spc_sync() __syncthreads()
 SPC_FN float spc_bits(u32 bits) { return __uint_as_float(bits); }
+SPC_FN u32 spc_word(float a) { return __float_as_uint(a); }
 #endif
 
 // a * b + c, rounded once.
@@ -42,7 +45,7 @@ SPC_FN float spc_pow(float a, float b) { return powf(a, b); }
 SPC_FN float spc_max(float a, float b) { return a > b ? a : b > a ? b : a == b && a != 0.0f ? a : a + b; }
 SPC_FN float spc_min(float a, float b) { return -spc_max(-a, -b); }
 
-constexpr int SPC_THREADS = 128;  // threads of a block
+constexpr int SPC_THREADS = 128;  // threads of a block, but for the families of tensor cores
 constexpr int SPC_WARPS = SPC_THREADS / 32;
 
 // All kernels compute y[n][o] = act(sum_k w[o][k] * x[n][k] + bias[o]) with x [N][K] and y [N][O] row-major. A block

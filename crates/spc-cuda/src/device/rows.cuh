@@ -20,7 +20,7 @@ SPC_FN void spc_store_rows(const float (&acc)[S::UNITS][S::ROWS][S::TOKENS / 32]
     }
   }
   spc_sync();
-  SPC_UNROLL_4
+  SPC_ROLLED
   for (int i = threadIdx.x; i < S::TOKENS * WIDTH; i += SPC_THREADS) {
     const int t = i / WIDTH, q = i % WIDTH;
     const int unit = tile * SPC_WARPS * S::UNITS + q / S::ROWS;

@@ -1,7 +1,7 @@
 //! Linears of many shapes in one graph, with weights of many patterns, and their reference in f64.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::support::{Argument, Job, f32_bytes, u32_bytes};
-use spc_cuda::KernelInfo;
+use spc_cuda::{Activations, KernelInfo, Operand};
 use spc_formats::{Array, Layout, Packed, pack, validate};
 use spc_ir::{DType, Dim, Graph, Op, Plan, ScalarExpr, Sym, SymId, Type};
 
@@ -128,6 +128,9 @@ impl Linear {
             }
         }
         fit(case.layout, o, k, &mut weights, &mut random);
+        if case.layout.needs_tensor_cores() {
+            weights.iter_mut().for_each(|w| *w = f32::from_bits(w.to_bits() & 0xffff_0000));
+        }
         let bias = (0..o).map(|_| random.value()).collect();
         let packed = pack(&case.layout, o, k, &weights).unwrap_or_else(|e| panic!("{case:?}: {e}"));
         let packed = validate(packed).unwrap().into_packed();
@@ -139,6 +142,7 @@ impl Linear {
         let argument = |name: &str| match name {
             "bias" => Argument::In(f32_bytes(&self.bias)),
             "x" => Argument::In(f32_bytes(x)),
+            "xb" => Argument::In(u32_bytes(&terms(x, tokens, self.case.inputs, terms_of(kernel)))),
             "y" => Argument::Out((tokens * self.case.outputs * 4) as u64),
             "n" => Argument::Int(tokens as i32),
             name => Argument::In(match self.packed.array(name).unwrap() {
@@ -156,14 +160,29 @@ impl Linear {
         }
     }
 
+    /// The launch that makes the terms of `x`, and the words that it must give.
+    pub fn terms_job(&self, kernel: &KernelInfo, x: &[f32], tokens: usize) -> (Job, Vec<u32>) {
+        let want = terms(x, tokens, self.case.inputs, terms_of(kernel));
+        let bytes = kernel.terms_bytes(tokens as u64).unwrap();
+        assert_eq!(bytes, want.len() as u64 * 4);
+        let arguments = vec![Argument::In(f32_bytes(x)), Argument::Out(bytes), Argument::Int(tokens as i32)];
+        let grid = kernel.grid.blocks(tokens as u64).unwrap();
+        (Job { kernel: kernel.name.clone(), grid, block: kernel.block, shared_bytes: 0, arguments }, want)
+    }
+
     /// Fails unless `y` is the reference's result within the bound of reassociation: gamma(K + 1) times the sum of
     /// magnitudes, and a few roundings for the activation. Where an absent weight meets NaN or an infinity, NaN passes.
-    pub fn check(&self, x: &[f32], tokens: usize, y: &[f32]) {
+    pub fn check(&self, x: &[f32], tokens: usize, y: &[f32], activations: Activations) {
         let (o, k) = (self.case.outputs, self.case.inputs);
         let unit = 0.5 * f64::from(f32::EPSILON);
         let gamma = |n: usize| n as f64 * unit / (1.0 - n as f64 * unit);
+        // Terms are products of their own, of one sign.
+        let tensor = self.case.layout.needs_tensor_cores();
+        let sums = if tensor { 3 * (k + 32) } else { k };
+        let rounded: Vec<f32> =
+            x.iter().map(|v| if tensor && activations == Activations::Bf16 { nearest(*v) } else { *v }).collect();
         for t in 0..tokens {
-            let x = &x[t * k..(t + 1) * k];
+            let x = &rounded[t * k..(t + 1) * k];
             for row in 0..o {
                 let w = &self.weights[row * k..(row + 1) * k];
                 let (mut sum, mut magnitude, mut met) = (0.0f64, 0.0f64, false);
@@ -181,7 +200,7 @@ impl Linear {
                 }
                 let (want, got) = (self.case.act.at(sum), f64::from(y[t * o + row]));
                 // The activations grow by at most 1.13 per unit; each is a few roundings of its argument and its value.
-                let bound = 1.13 * gamma(k + 1) * magnitude + 16.0 * unit * (sum.abs() + want.abs());
+                let bound = 1.13 * gamma(sums + 1) * magnitude + 16.0 * unit * (sum.abs() + want.abs());
                 let agrees = if want.is_finite() {
                     (got - want).abs() <= bound
                 } else {
@@ -197,8 +216,57 @@ impl Linear {
     }
 }
 
+/// x rounded to bf16, ties to even.
+fn nearest(x: f32) -> f32 {
+    if x.is_nan() {
+        return f32::NAN;
+    }
+    let down = f64::from(f32::from_bits(x.to_bits() & 0xffff_0000));
+    let up = f32::from_bits((x.to_bits() & 0xffff_0000).wrapping_add(0x1_0000));
+    if x.is_infinite() || down == f64::from(x) {
+        return x;
+    }
+    // Beyond the greatest bf16 number the next one would be 2^128.
+    let next = if up.is_infinite() { 2f64.powi(128).copysign(f64::from(x)) } else { f64::from(up) };
+    let (below, above) = ((f64::from(x) - down).abs(), (next - f64::from(x)).abs());
+    let even = x.to_bits() >> 16 & 1 == 0;
+    if below < above || (below == above && even) { down as f32 } else { up }
+}
+
+/// How many terms a kernel reads or writes.
+fn terms_of(kernel: &KernelInfo) -> usize {
+    let terms = kernel.params.iter().find_map(|p| match p.of {
+        Operand::Terms { terms } => Some(terms as usize),
+        _ => None,
+    });
+    terms.unwrap()
+}
+
+/// `x [tokens][k]` as bf16 numbers `[count][tokens][k rounded up to 32]`, two a word.
+fn terms(x: &[f32], tokens: usize, k: usize, count: usize) -> Vec<u32> {
+    let padded = k.div_ceil(32) * 32;
+    let mut halves = vec![0u16; count * tokens * padded];
+    for (at, v) in x.iter().enumerate() {
+        let mut rest = *v;
+        for t in 0..count {
+            let term = match (rest.is_nan(), count) {
+                (true, _) => f32::from_bits(0x7fc0_0000),
+                (_, 1) => nearest(rest),
+                _ => f32::from_bits(rest.to_bits() & 0xffff_0000),
+            };
+            halves[(t * tokens + at / k) * padded + at % k] = (term.to_bits() >> 16) as u16;
+            rest = if rest.is_finite() { rest - term } else { 0.0 };
+        }
+        if count > 1 && v.is_finite() {
+            assert_eq!(rest, 0.0, "{v} is not the sum of {count} terms");
+        }
+    }
+    halves.chunks(2).map(|p| u32::from(p[0]) | u32::from(p[1]) << 16).collect()
+}
+
 /// Takes away weights that the layout cannot hold.
 fn fit(layout: Layout, o: usize, k: usize, weights: &mut [f32], random: &mut Random) {
+    let layout = if layout == Layout::Mma24 { Layout::Nm { n: 2, m: 4 } } else { layout };
     match layout {
         Layout::Nm { n, m } => {
             let (n, m) = (n as usize, m as usize);

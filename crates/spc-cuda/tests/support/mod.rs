@@ -92,7 +92,7 @@ impl Program {
         Command::new(self.file("program")).args([self.file("jobs"), self.file("results")]).output().unwrap()
     }
 
-    /// The written buffers of each job, as f32.
+    /// The written buffers of each job, as f32 (bit for bit, whatever they are).
     pub fn run(&self, jobs: &[Job]) -> Vec<Vec<f32>> {
         let ran = self.launch(jobs);
         assert!(ran.status.success(), "{:?}: {}", ran.status, String::from_utf8_lossy(&ran.stderr));

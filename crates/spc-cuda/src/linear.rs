@@ -1,0 +1,264 @@
+//! One linear of a plan: its kernels' constants, launches and text.
+use crate::expr::to_c;
+use crate::shape::{Shape, THREADS};
+use crate::{KernelInfo, Operand, Param, ParamKind, mma};
+use spc_base::Bug;
+use spc_formats::{ArrayKind, Layout};
+use spc_ir::{Graph, LinearPlan, NodeId, Op, ScalarExpr, Size};
+use std::fmt::Write;
+
+/// Compute capability that the kernels need: that of the oldest image that is built.
+const CC: u32 = 80;
+
+/// A planned linear and what it reads.
+pub(crate) struct Linear<'a> {
+    plan: &'a LinearPlan,
+    layout: Layout,
+    pub(crate) x: NodeId,
+    bias: Option<NodeId>,
+    outputs: u64,
+    inputs: u64,
+    /// The activation, and whether it keeps every element in its place.
+    act: Option<ScalarExpr>,
+    in_place: bool,
+}
+
+impl Linear<'_> {
+    pub(crate) fn new<'a>(graph: &Graph, plan: &'a LinearPlan) -> Result<Linear<'a>, Bug> {
+        let bug = |what: &str| Bug::new(format!("linear {}: {what}", plan.node));
+        let layout = plan.layout.parse::<Layout>().map_err(|e| bug(&e.0))?.for_many();
+        let Op::Linear { bias, act } = &graph.node(plan.node)?.op else { return Err(bug("it is none")) };
+        let operands = graph.inputs(plan.node);
+        let operand = |i: usize| operands.get(i).copied().ok_or_else(|| bug("an operand is missing"));
+        let (x, w) = (operand(0)?, operand(1)?);
+        let sizes: Vec<Option<u64>> = graph.ty(w)?.sizes().into_iter().map(Size::fixed).collect();
+        let [Some(outputs), Some(inputs)] = sizes[..] else { return Err(bug("its weight is no matrix")) };
+        let bias = if *bias { Some(operand(2)?) } else { None };
+        let (mut act, mut in_place) = (act.clone(), true);
+        if let Some(map) = plan.epilogue {
+            let Op::Map { expr, at } = &graph.node(map)?.op else { return Err(bug("its epilogue is no map")) };
+            in_place = at.len() == 1 && at[0].iter().copied().eq(0..graph.ty(plan.node)?.rank() as u32);
+            act = Some(expr.clone());
+        }
+        Ok(Linear { plan, layout, x, bias, outputs, inputs, act, in_place })
+    }
+
+    /// The constants of its kernels and its activation in C, or why there is no kernel.
+    pub(crate) fn specialise(&self, terms: u32) -> Result<(Vec<Shape>, String), String> {
+        if !self.in_place {
+            return Err("its epilogue moves elements".into());
+        }
+        let act = self.act.as_ref().map_or_else(|| Ok("a0".into()), to_c)?;
+        Ok((Shape::all(self.layout, self.outputs, self.inputs, terms)?, act))
+    }
+
+    /// The launch of the kernel of one shape, for `from` tokens and more.
+    pub(crate) fn info(&self, graph: &Graph, shape: &Shape, from: u64) -> Result<KernelInfo, Bug> {
+        let mut params = Vec::new();
+        let mut add = |name: &str, kind, of| params.push(Param { name: name.into(), kind, of });
+        for (name, kind) in self.layout.schema() {
+            let kind = match kind {
+                ArrayKind::F32 => ParamKind::F32In,
+                ArrayKind::U32 => ParamKind::U32In,
+                ArrayKind::U8 => ParamKind::U8In,
+            };
+            add(name, kind, Operand::Packed);
+        }
+        if self.bias.is_some() {
+            add("bias", ParamKind::F32In, Operand::Bias);
+        }
+        let terms = shape.constants.iter().find(|(n, _)| *n == "TERMS");
+        match terms {
+            Some((_, terms)) => add("xb", ParamKind::U32In, Operand::Terms { terms: *terms }),
+            None => add("x", ParamKind::F32In, Operand::X),
+        }
+        add("y", ParamKind::F32Out, Operand::Y);
+        add("n", ParamKind::I32, Operand::Tokens);
+        let few = if terms.is_some() { format!("_n{}", shape.grid.tokens) } else { String::new() };
+        Ok(KernelInfo {
+            name: format!(
+                "linear_{}_{}_{}{few}",
+                self.plan.node.0,
+                identifier(&self.plan.weight),
+                identifier(self.layout.to_string().trim_end_matches(')'))
+            ),
+            family: shape.family.name().into(),
+            node: self.plan.node,
+            writes: self.plan.epilogue.unwrap_or(self.plan.node),
+            weight: self.plan.weight.clone(),
+            layout: self.layout.to_string(),
+            outputs: self.outputs,
+            inputs: self.inputs,
+            x: self.x,
+            bias: self.bias,
+            tokens: tokens(graph, self.plan.node)?,
+            from_tokens: from,
+            to_tokens: (shape.up_to > 0).then_some(u64::from(shape.up_to)),
+            params,
+            grid: shape.grid,
+            block: shape.threads,
+            shared_bytes: shape.shared_bytes,
+            cc: CC,
+        })
+    }
+
+    /// The launch of the kernel that makes the terms of `x`.
+    pub(crate) fn terms_info(&self, graph: &Graph, terms: u32) -> Result<KernelInfo, Bug> {
+        let param = |name: &str, kind, of| Param { name: name.into(), kind, of };
+        Ok(KernelInfo {
+            name: format!("terms_{}", self.x.0),
+            family: "terms".into(),
+            node: self.plan.node,
+            writes: self.x,
+            weight: self.plan.weight.clone(),
+            layout: self.layout.to_string(),
+            outputs: self.outputs,
+            inputs: self.inputs,
+            x: self.x,
+            bias: None,
+            tokens: tokens(graph, self.plan.node)?,
+            from_tokens: 1,
+            to_tokens: None,
+            params: vec![
+                param("x", ParamKind::F32In, Operand::X),
+                param("xb", ParamKind::U32Out, Operand::Terms { terms }),
+                param("n", ParamKind::I32, Operand::Tokens),
+            ],
+            grid: mma::terms_grid(self.inputs),
+            block: THREADS,
+            shared_bytes: 0,
+            cc: CC,
+        })
+    }
+
+    /// Appends the kernel that makes the terms of `x`.
+    pub(crate) fn write_terms(&self, out: &mut String, info: &KernelInfo, terms: u32) -> Result<(), Bug> {
+        let (name, tiles, k) = (&info.name, info.grid.tiles, self.inputs);
+        write!(
+            out,
+            "\n// kernel {name}, node {}: x[N][{k}] as {terms} bf16 numbers an element\n//   launch {} blocks of \
+             {THREADS} threads\nstruct {name}_shape {{\n  static constexpr int K = {k}, KP = {}, TERMS = {terms}, TILES = \
+             {tiles};\n}};\nextern \"C\" __global__ void __launch_bounds__({THREADS}) {name}(\n    const float* \
+             __restrict__ x, u32* __restrict__ xb, int n) {{\n  spc_terms<{name}_shape>(x, xb, n);\n}}\n",
+            self.x,
+            info.grid,
+            mma::padded(k)
+        )
+        .map_err(|e| Bug::new(e.to_string()))
+    }
+
+    /// Least and greatest number of tokens of any call.
+    pub(crate) fn token_range(&self, graph: &Graph) -> Result<(u64, u64), Bug> {
+        let sizes = graph.ty(self.plan.node)?.sizes();
+        let (mut least, mut most) = (1u64, 1u64);
+        for size in sizes.iter().rev().skip(1) {
+            let (lo, hi) = match size {
+                Size::Fixed(n) => (*n, *n),
+                Size::Free(s) => (graph.sym(*s)?.lo, graph.sym(*s)?.hi),
+            };
+            (least, most) = (least.saturating_mul(lo), most.saturating_mul(hi));
+        }
+        Ok((least, most))
+    }
+
+    /// Appends the kernel with its shape. The comment's first line starts with `// kernel`: `nvrtc::blame` looks for it.
+    pub(crate) fn write(&self, out: &mut String, info: &KernelInfo, shape: &Shape, act: &str) -> Result<(), Bug> {
+        let bias = if self.bias.is_some() { " + bias[o]" } else { "" };
+        let fused = match (self.plan.epilogue, &self.act) {
+            (Some(map), Some(e)) => format!("{e}, the map {map}"),
+            (None, Some(e)) => e.to_string(),
+            _ => "none".into(),
+        };
+        let (o, k) = (self.outputs, self.inputs);
+        let mut t = format!(
+            "\n// kernel {}, node {}: y[n][o] = act(sum_k w[o][k] * x[n][k]{bias})\n",
+            info.name, self.plan.node
+        );
+        let mut line =
+            |head: &str, text: String| writeln!(t, "//   {head:<7}{text}").map_err(|e| Bug::new(e.to_string()));
+        line("weight", format!("{} [{o}, {k}] in {}: {}", quoted(&info.weight), info.layout, arrays(self.layout)))?;
+        match (info.from_tokens, info.to_tokens) {
+            (1, None) => {}
+            (from, None) => line("N", format!("{from} and more"))?,
+            (from, Some(to)) => line("N", format!("{from} to {to}"))?,
+        }
+        line(
+            "x, y",
+            format!("[N][{k}] and [N][{o}], token-major f32, N = {}", quoted(&info.tokens).trim_matches('"')),
+        )?;
+        line("act", fused)?;
+        line(
+            "launch",
+            format!("{} blocks of {} threads, {} bytes of shared memory", info.grid, info.block, info.shared_bytes),
+        )?;
+        let mut constants = vec![("O", o), ("K", k)];
+        constants.extend(shape.constants.iter().map(|(n, v)| (*n, u64::from(*v))));
+        let tile = [("TOKENS", shape.grid.tokens), ("STEP", shape.step), ("TILES", shape.grid.tiles)];
+        constants.extend(tile.map(|(n, v)| (n, u64::from(v))));
+        let constants: Vec<String> = constants.iter().map(|(n, v)| format!("{n} = {v}")).collect();
+        let list: Vec<String> = info
+            .params
+            .iter()
+            .map(|p| {
+                format!("{} {}{}", p.kind.c_type(), if p.kind == ParamKind::I32 { "" } else { "__restrict__ " }, p.name)
+            })
+            .collect();
+        let mut arguments: Vec<&str> = info.params.iter().map(|p| p.name.as_str()).collect();
+        if self.bias.is_none() {
+            arguments.insert(arguments.len() - 3, "nullptr");
+        }
+        let (name, family, threads) = (&info.name, &info.family, info.block);
+        let (constants, list, arguments) = (constants.join(", "), list.join(", "), arguments.join(", "));
+        let has_bias = self.bias.is_some();
+        // An activation may ignore its argument.
+        let used = if self.act.as_ref().is_some_and(|e| e.uses(0) == 0) { "(void)a0; " } else { "" };
+        writeln!(
+            t,
+            "struct {name}_shape {{\n  static constexpr int {constants};\n  static constexpr bool BIAS = {has_bias};\n  \
+             SPC_FN float act(float a0) {{ {used}return {act}; }}\n}};\n\
+             extern \"C\" __global__ void __launch_bounds__({threads}) {name}(\n    {list}) {{\n  \
+             SPC_SMEM(smem);\n  spc_{family}<{name}_shape>({arguments}, (float*)smem);\n}}"
+        )
+        .map_err(|e| Bug::new(e.to_string()))?;
+        out.push_str(&t);
+        Ok(())
+    }
+}
+
+/// The product of the dimensions of `node` but the last: `B * 128`, or `1`.
+fn tokens(graph: &Graph, node: NodeId) -> Result<String, Bug> {
+    let sizes = graph.ty(node)?.sizes();
+    let leading = sizes.split_last().map_or(&[][..], |(_, rest)| rest);
+    let mut factors = Vec::new();
+    for size in leading {
+        factors.push(match size {
+            Size::Fixed(n) => n.to_string(),
+            Size::Free(s) => graph.sym(*s)?.name.clone(),
+        });
+    }
+    Ok(if factors.is_empty() { "1".into() } else { factors.join(" * ") })
+}
+
+/// The arrays of a layout, for the comment.
+fn arrays(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Dense { .. } => "values[ceil(O/P)][K][P]",
+        Layout::Vx1 { .. } => "ptr[ceil(O/R)+1], idx[count] = column, values[count][R]",
+        Layout::Bsr { .. } => "ptr[ceil(O/R)+1], idx[count] = first column, values[count][C][R]",
+        Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
+        // Refused by `Shape::new`.
+        Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => "",
+        Layout::Mma24 => "values[ceil(O/32)][ceil(K/32)][2][32][4], meta[ceil(O/32)][ceil(K/32)][32]",
+        Layout::Csr => "ptr[O+1], idx[count] = column, values[count]",
+    }
+}
+
+/// A name in quotes, in ASCII: it cannot end a comment's line or continue it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.escape_default())
+}
+
+/// The letters, digits and underscores of a name, others as underscores, at most 96 of them. Not unique by itself.
+fn identifier(name: &str) -> String {
+    name.chars().take(96).map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}

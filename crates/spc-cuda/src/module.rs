@@ -1,0 +1,128 @@
+//! An emitted module as data: its text, and what a runtime must know to launch its kernels.
+use crate::{Grid, HostOp};
+use serde::{Deserialize, Serialize};
+use spc_ir::NodeId;
+
+/// The text of a module and what a runtime must know to launch its kernels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CudaModule {
+    /// Complete CUDA C++: the prelude, the templates of the families in use, then the kernels.
+    pub text: String,
+    /// In an order in which they can be launched. Of several with the same `writes`, the one runs whose range holds the number
+    /// of tokens.
+    pub kernels: Vec<KernelInfo>,
+    /// Operators without a kernel, in the graph's order. Inputs, weights, constants, splits and merges compute nothing and
+    /// are not listed; a map that runs as a kernel's epilogue is not listed either.
+    pub host: Vec<HostOp>,
+}
+
+/// A kernel and its launch. Kernels that are given no tokens are not launched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelInfo {
+    pub name: String,
+    /// The template: `dense`, `blocks` (vx1, bsr, csr), `nm`, `mma24`, or `terms`, which prepares the input of tensor cores.
+    pub family: String,
+    /// The linear.
+    pub node: NodeId,
+    /// The value that the kernel writes: `node`, the map that runs as its epilogue, or (as terms) the input.
+    pub writes: NodeId,
+    pub weight: String,
+    pub layout: String,
+    /// O, the number of outputs, and K, the number of inputs.
+    pub outputs: u64,
+    pub inputs: u64,
+    /// The value that the kernel reads, and its bias if it has one.
+    pub x: NodeId,
+    pub bias: Option<NodeId>,
+    /// N as a product of the free axes and sizes of the leading dimensions, for example `B * 128`.
+    pub tokens: String,
+    /// The numbers of tokens that the kernel is for.
+    pub from_tokens: u64,
+    pub to_tokens: Option<u64>,
+    /// In the order of the kernel's parameters.
+    pub params: Vec<Param>,
+    pub grid: Grid,
+    /// Threads of a block.
+    pub block: u32,
+    /// Dynamic shared memory in bytes.
+    pub shared_bytes: u32,
+    /// Compute capability that the kernel needs, 80 for 8.0.
+    pub cc: u32,
+}
+
+impl KernelInfo {
+    /// Whether the kernel is the one for `n` tokens.
+    pub fn is_for(&self, n: u64) -> bool {
+        n >= self.from_tokens && self.to_tokens.is_none_or(|to| n <= to)
+    }
+
+    /// Bytes of the terms of `n` tokens, where the kernel reads or writes them.
+    pub fn terms_bytes(&self, n: u64) -> Option<u64> {
+        let terms = self.params.iter().find_map(|p| match p.of {
+            Operand::Terms { terms } => Some(u64::from(terms)),
+            _ => None,
+        })?;
+        crate::mma::padded(self.inputs).checked_mul(terms)?.checked_mul(n)?.checked_mul(2)
+    }
+}
+
+/// A parameter of a kernel, and what it is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Param {
+    pub name: String,
+    pub kind: ParamKind,
+    pub of: Operand,
+}
+
+/// What a parameter is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operand {
+    /// An array of the packed weight, by the name of the parameter.
+    Packed,
+    Bias,
+    X,
+    Y,
+    /// `x` as so many bf16 numbers an element, `[terms][N][K rounded up to 32]`.
+    Terms {
+        terms: u32,
+    },
+    /// The number of tokens.
+    Tokens,
+    /// Another value of the graph.
+    Value {
+        node: NodeId,
+    },
+    /// The size of a free axis.
+    Axis {
+        sym: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamKind {
+    /// Pointer to f32 that the kernel reads.
+    F32In,
+    U32In,
+    U8In,
+    /// Pointer to f32 that the kernel writes, every element once.
+    F32Out,
+    U32Out,
+    /// The number of tokens.
+    I32,
+}
+
+impl ParamKind {
+    /// The type in C, as the kernel declares it but for `__restrict__`.
+    pub fn c_type(self) -> &'static str {
+        match self {
+            ParamKind::F32In => "const float*",
+            ParamKind::U32In => "const u32*",
+            ParamKind::U8In => "const u8*",
+            ParamKind::F32Out => "float*",
+            ParamKind::U32Out => "u32*",
+            ParamKind::I32 => "int",
+        }
+    }
+}

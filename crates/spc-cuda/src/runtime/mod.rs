@@ -1,0 +1,17 @@
+//! Emitted modules on a GPU: the driver, a device, and a function ready to be called.
+//!
+//! Nothing here is needed to compile. Without a driver, with one that lacks functions, without a device or NVRTC, there is a
+//! [`RuntimeError`], never a panic. `SPC_LIBCUDA` names another driver library than `libcuda.so.1`, `SPC_CUDA_IMAGE` (`cubin`,
+//! `ptx`, `nvrtc`) one kind of image, and `SPC_CUDA_WAIT=1` waits after every kernel, so that a fault names its layer.
+
+mod device;
+mod driver;
+mod error;
+mod image;
+mod program;
+
+pub use device::Device;
+pub use driver::DriverSearch;
+pub use error::RuntimeError;
+pub use image::ImageChoice;
+pub use program::{DeviceProgram, KernelTime, Weights};

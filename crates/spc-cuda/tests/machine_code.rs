@@ -1,0 +1,74 @@
+//! Machine code of the emitted text, where NVRTC, ptxas and nvdisasm are installed: nothing is spilled, and the instructions
+//! that the kernels are written for are there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#[path = "support/cases.rs"]
+mod cases;
+mod support;
+
+use cases::{Act, Case, Linear, Pattern, graph};
+use spc_cuda::nvrtc::images;
+use spc_cuda::{Activations, EmitOptions, emit_with};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A tool of the CUDA toolkit: in the folder that `SPC_CUDA_TOOLS` names, else on the path.
+fn tool(name: &str) -> Option<PathBuf> {
+    let path = match std::env::var_os("SPC_CUDA_TOOLS") {
+        Some(folder) => PathBuf::from(folder).join(name),
+        None => PathBuf::from(name),
+    };
+    Command::new(&path).arg("--version").output().is_ok_and(|o| o.status.success()).then_some(path)
+}
+
+#[test]
+fn nothing_is_spilled_and_tensor_cores_are_used() {
+    let (Some(ptxas), Some(nvdisasm)) = (tool("ptxas"), tool("nvdisasm")) else {
+        let message = "NO PTXAS OR NVDISASM: REGISTERS AND MACHINE CODE ARE NOT TESTED; set SPC_CUDA_TOOLS";
+        assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none(), "{message}");
+        eprintln!("{message}");
+        return;
+    };
+    let layouts = ["mma24", "dense(16)", "bsr(16,16)", "bsr(4,4)", "vx1(16)", "nm(2,4)", "csr"];
+    for activations in [Activations::Bf16, Activations::Exact] {
+        let linears = layouts.map(|layout| {
+            let (layout, pattern, act) = (layout.parse().unwrap(), Pattern::Empty, Act::Gelu);
+            let (outputs, inputs, tokens) = (256, 1024, vec![]);
+            Linear::new(Case { layout, outputs, inputs, pattern, bias: true, act, separate: false, tokens }, 1)
+        });
+        let (graph, plan) = graph(&linears);
+        let module = emit_with(&graph, &plan, &EmitOptions { activations }).unwrap();
+        let Some(built) = images(&module.text, &["compute_80"]).unwrap() else {
+            eprintln!("NO NVRTC: MACHINE CODE IS NOT TESTED");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let (ptx, cubin) = (folder.path().join("k.ptx"), folder.path().join("k.cubin"));
+        std::fs::write(&ptx, &built.images[0].bytes).unwrap();
+        for arch in ["sm_80", "sm_90"] {
+            let mut ptxas = Command::new(&ptxas);
+            let out = ptxas.args(["-v", "-O3", &format!("-arch={arch}"), "-o"]).arg(&cubin).arg(&ptx).output().unwrap();
+            let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
+            assert!(out.status.success(), "{said}");
+            let (mut kernel, mut seen) = ("", 0);
+            for line in said.lines() {
+                kernel = line.split("Function properties for ").nth(1).unwrap_or(kernel);
+                if line.contains("spill stores") {
+                    seen += 1;
+                    assert!(
+                        line.contains("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"),
+                        "{kernel}: {line}"
+                    );
+                }
+            }
+            assert_eq!(seen, module.kernels.len(), "{said}");
+            let code = Command::new(&nvdisasm).arg(&cubin).output().unwrap();
+            let code = String::from_utf8_lossy(&code.stdout).into_owned();
+            for (word, what) in
+                [("HMMA.SP.16832.F32.BF16", "mma.sp"), ("LDSM.16", "ldmatrix"), ("LDGSTS.E", "cp.async")]
+            {
+                assert!(code.contains(word), "{arch}: no {what}");
+            }
+            assert!(!code.contains(" STL") && !code.contains(" LDL"), "{arch}: local memory");
+        }
+    }
+}

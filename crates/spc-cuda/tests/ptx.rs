@@ -1,0 +1,170 @@
+//! The PTX that NVRTC makes of the emitted text, run by the interpreter under all its schedules: results against loops in
+//! f64, and counts against budgets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#[path = "support/cases.rs"]
+mod cases;
+mod support;
+
+use cases::{Act, Case, Linear, Pattern, Random, graph};
+use spc_cuda::nvrtc::{NOT_FOUND_HELP, images};
+use spc_cuda::{Activations, CudaModule, EmitOptions, KernelInfo, emit_with};
+use spc_ptx::{Counters, Launch, Memory, Module, Schedule, launch};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use support::{Argument, Job};
+
+fn case(layout: &str, outputs: usize, inputs: usize, pattern: Pattern, act: Act, bias: bool, tokens: &[usize]) -> Case {
+    let layout = layout.parse().unwrap();
+    Case { layout, outputs, inputs, pattern, bias, act, separate: false, tokens: tokens.to_vec() }
+}
+
+/// The module's PTX; `None`, with a loud message, where there is no NVRTC. Where `SPC_NEEDS_NVRTC` is set the test then fails.
+fn compiled(module: &CudaModule) -> Option<Module> {
+    let Some(built) = images(&module.text, &["compute_80"]).unwrap() else {
+        let message = format!("NO NVRTC: THE PTX OF THE EMITTED TEXT IS NOT TESTED; {NOT_FOUND_HELP}");
+        assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none(), "{message}");
+        eprintln!("{message}");
+        return None;
+    };
+    Some(Module::parse(std::str::from_utf8(&built.images[0].bytes).unwrap()).unwrap())
+}
+
+/// The written buffers, and what was counted. All schedules must give the same of both.
+fn run(module: &Module, job: &Job) -> (Vec<Vec<u8>>, Counters) {
+    let mut first: Option<(Vec<Vec<u8>>, Counters)> = None;
+    for schedule in Schedule::ALL {
+        let mut memory = Memory::default();
+        let mut arguments = Vec::new();
+        let mut written = Vec::new();
+        for a in &job.arguments {
+            arguments.push(match a {
+                Argument::In(bytes) => memory.alloc(bytes.clone()).unwrap(),
+                Argument::Out(bytes) => {
+                    let at = memory.alloc(vec![0xff; *bytes as usize]).unwrap();
+                    written.push((at, *bytes));
+                    at
+                }
+                Argument::Int(n) => u64::from(*n as u32),
+            });
+        }
+        let (grid, block, shared_bytes) = (job.grid, job.block, job.shared_bytes);
+        let how = Launch { grid, block, shared_bytes, arguments: &arguments, schedule };
+        let kernel = module.kernel(&job.kernel).unwrap_or_else(|| panic!("no kernel {}", job.kernel));
+        let counters = launch(kernel, &how, &mut memory).unwrap_or_else(|f| panic!("{schedule:?}: {f}"));
+        let out: Vec<Vec<u8>> = written.iter().map(|(at, n)| memory.read(*at, 0..*n).unwrap().to_vec()).collect();
+        match &first {
+            None => first = Some((out, counters)),
+            Some((bytes, _)) => assert!(*bytes == out, "{}: {schedule:?} gives another result", job.kernel),
+        }
+    }
+    first.unwrap()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// Runs each case on its numbers of tokens; counts by kernel.
+fn check(cases: Vec<Case>, activations: Activations) -> Option<Vec<(KernelInfo, usize, Counters)>> {
+    let linears: Vec<Linear> = cases.into_iter().zip(1..).map(|(c, seed)| Linear::new(c, seed)).collect();
+    let (graph, plan) = graph(&linears);
+    let module = emit_with(&graph, &plan, &EmitOptions { activations }).unwrap();
+    let ptx = compiled(&module)?;
+    let mut random = Random::new(5);
+    let mut counted = Vec::new();
+    for (number, l) in linears.iter().enumerate() {
+        let weight = format!("layer.{number}.w");
+        for tokens in &l.case.tokens {
+            let x: Vec<f32> = (0..tokens * l.case.inputs).map(|_| random.value()).collect();
+            for kernel in module.kernels.iter().filter(|k| k.weight == weight && k.is_for(*tokens as u64)) {
+                let counters = if kernel.family == "terms" {
+                    let (job, want) = l.terms_job(kernel, &x, *tokens);
+                    let (out, counters) = run(&ptx, &job);
+                    assert!(out[0] == support::u32_bytes(&want), "terms");
+                    counters
+                } else {
+                    let (out, counters) = run(&ptx, &l.job(kernel, &x, *tokens));
+                    l.check(&x, *tokens, &floats(&out[0]), activations);
+                    counters
+                };
+                counted.push((kernel.clone(), *tokens, counters));
+            }
+        }
+    }
+    Some(counted)
+}
+
+#[test]
+fn odd_shapes_compute_what_they_say() {
+    use Act::*;
+    use Pattern::*;
+    check(
+        vec![
+            case("dense(16)", 67, 70, Bands, Gelu, true, &[5]),
+            case("dense(5)", 13, 7, Random(0.7), None, false, &[31]),
+            case("vx1(4)", 7, 33, Random(0.3), Gelu, true, &[5, 65]),
+            case("csr", 33, 70, Bands, Relu, true, &[3]),
+            case("bsr(4,4)", 10, 39, Bands, Gelu, true, &[30]),
+            case("nm(2,4)", 9, 33, Full, None, true, &[20]),
+            case("mma24", 9, 33, Full, None, true, &[1, 9, 33]),
+            case("mma24", 70, 300, Full, Gelu, true, &[8, 20, 40, 70]),
+            case("mma24", 33, 549, Random(0.4), Relu, true, &[5]),
+        ],
+        Activations::Exact,
+    );
+    check(vec![case("mma24", 45, 93, Full, Relu, true, &[3, 12, 130])], Activations::Bf16);
+}
+
+/// Instructions of each kernel on one shape, as committed. Set `SPC_BUDGETS=write` to write what is counted now.
+const BUDGETS: &str = include_str!("budgets.txt");
+
+#[test]
+fn counts_stay_in_their_budgets() {
+    use Act::*;
+    use Pattern::*;
+    let shape = |layout: &str, tokens: &[usize]| case(layout, 128, 256, Full, Relu, true, tokens);
+    let counted = check(
+        vec![
+            shape("mma24", &[8, 32, 64, 128]),
+            case("vx1(16)", 64, 64, Random(0.25), None, false, &[64]),
+            case("bsr(16,16)", 64, 64, Random(0.25), None, false, &[64]),
+            case("nm(2,4)", 64, 64, Full, None, false, &[64]),
+            case("csr", 64, 64, Random(0.25), None, false, &[64]),
+            case("dense(16)", 64, 64, Full, None, false, &[64]),
+        ],
+        Activations::Bf16,
+    );
+    let Some(counted) = counted else { return };
+    let mut now = String::new();
+    for (kernel, tokens, c) in &counted {
+        let (load, store) = c.sector_ratios();
+        let name = &kernel.name;
+        if kernel.layout == "mma24" {
+            assert!(load <= 1.1 && store <= 1.1, "{name}: {load:.2} and {store:.2} of the bytes needed are moved");
+            assert_eq!(c.bank_conflicts, 0, "{name}");
+        }
+        writeln!(now, "{name} {tokens} {} {}", c.instructions, c.bank_conflicts).unwrap();
+    }
+    if std::env::var("SPC_BUDGETS").is_ok_and(|v| v == "write") {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/budgets.txt");
+        std::fs::write(
+            file,
+            format!("# kernel, tokens, instructions of warps, passes over shared memory beyond the first\n{now}"),
+        )
+        .unwrap();
+        return;
+    }
+    let read = |text: &str| -> BTreeMap<(String, String), (u64, u64)> {
+        let rows =
+            text.lines().filter(|l| !l.starts_with('#')).map(|l| l.split(' ').map(String::from).collect::<Vec<_>>());
+        rows.map(|w| ((w[0].clone(), w[1].clone()), (w[2].parse().unwrap(), w[3].parse().unwrap()))).collect()
+    };
+    let (budgets, now) = (read(BUDGETS), read(&now));
+    assert_eq!(budgets.keys().collect::<Vec<_>>(), now.keys().collect::<Vec<_>>());
+    for (key, (instructions, conflicts)) in &now {
+        let (most, passes) = budgets[key];
+        let change = (*instructions as f64 - most as f64) / most as f64;
+        assert!(change.abs() <= 0.02, "{key:?}: {instructions} instructions, {:+.1} % of the budget", change * 100.0);
+        assert!(*conflicts <= passes, "{key:?}: {conflicts} passes, {passes} before");
+    }
+}

@@ -7,7 +7,9 @@
 use spc::{Compiler, Optimiser};
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
-use spc_kernel::update::{Chain, Grid, Keys, Kind, Line, Node, Work, group_pass, nm_pass, pivot, root_of_lines};
+use spc_kernel::update::{
+    Chain, Grid, Kind, Line, Node, Work, between_pass, bracket, group_pass, nm_pass, pivot_between, root_of_lines,
+};
 use std::time::{Duration, Instant};
 
 const SIDE: usize = 4096;
@@ -113,9 +115,14 @@ fn main() {
             sweeps.run(n, &mut [Slot::F32(&mut view[..n])], &[1e-6], &call, &pool).unwrap();
         });
     }
-    let sweeps = Sweeps::new(vec![masked().pass("masked", lanes).unwrap()], isa).unwrap();
+    let sweeps = Sweeps::new(vec![masked().pass("masked", lanes).unwrap(), between_pass(lanes).unwrap()], isa).unwrap();
     row("greatest 10 % of 22 Mi weights, mask and apply", &mut c, most, &mut || {
-        let p = pivot(&[&w], &[], Keys::Magnitude, most / 10).unwrap().unwrap();
+        let (low, high) = bracket(&[&w], most / 10).unwrap();
+        let call = [Call { pass: 1, slots: vec![0, 1] }];
+        let folds =
+            sweeps.run(most, &mut [Slot::Read(&w), Slot::Bytes(&mut mask)], &[low, high], &call, &pool).unwrap();
+        let above: f64 = folds[0].iter().step_by(2).map(|x| f64::from(*x)).sum();
+        let p = pivot_between(&[&w], &[&mask], above as usize, most / 10).unwrap();
         let numbers = [f32::from_bits(p.key), f32::from_bits(p.last.1 as u32 + 1)];
         let mut slots = [Slot::Read(&w), Slot::Bytes(&mut mask), Slot::F32(&mut view)];
         sweeps.run(most, &mut slots, &numbers, &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();

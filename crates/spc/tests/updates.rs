@@ -370,3 +370,36 @@ fn moments_of_absent_weights_are_zero() {
     }
     std::fs::remove_file(&file).unwrap();
 }
+
+/// So many weights that the threshold is found from a sample; ties across it, and a weight that is not finite.
+#[test]
+fn thresholds_of_many_weights_are_those_of_the_reference() {
+    let text = "
+use std.updates.sr_ste
+axis B = 1..8
+model net { axes { I = 512, O = 600 } w: f32[O, I] }
+fn f(x: f32[B, I]) -> y: f32[B, O] { y[b, o] = net.w[o, i] * x[b, i] }
+require r: keep 10% of elements per tensor via sr_ste()";
+    let n = 512 * 600;
+    for coarse in [false, true] {
+        let mut r = Rng(11);
+        let mut draw = |k: f32| -> Vec<f32> {
+            let x = r.floats(n);
+            if coarse { x.iter().map(|x| (x * 8.0).round() / 8.0).collect() } else { x.iter().map(|x| x * k).collect() }
+        };
+        let (mut w, g) = (draw(1.0), draw(0.1));
+        let checked = Compiler::new().compile_str(text).unwrap();
+        let plan = checked.update_plan(Optimiser::SGD, 3).unwrap();
+        let mut u = checked.updater([("net.w".to_string(), w.clone())].into(), Optimiser::SGD, 3).unwrap();
+        let mut state = plan.start(&mut [("net.w", &mut w)]).unwrap();
+        assert!(w == u.forward().unwrap()["net.w"]);
+        assert!(w.iter().filter(|x| **x != 0.0).count() <= n.div_ceil(10));
+        plan.update(0, &mut [("net.w", &mut w)], &[("net.w", &g)], 0.5, &mut state).unwrap();
+        u.step(&[("net.w".to_string(), g.clone())].into(), 0.5).unwrap();
+        assert!(w == u.forward().unwrap()["net.w"]);
+        let mut g = g;
+        g[300_000] = -3e38;
+        let e = plan.update(1, &mut [("net.w", &mut w)], &[("net.w", &g)], 1e3, &mut state).unwrap_err();
+        assert!(e.to_string().contains("`net.w` is not finite at index 300000"), "{e}");
+    }
+}

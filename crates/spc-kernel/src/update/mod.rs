@@ -16,7 +16,7 @@ pub use chain::{Chain, Fold, FoldKind, Node, NodeId};
 pub use groups::{Grid, Work, group_pass};
 pub use nm::nm_pass;
 pub use root::{Line, root_of_lines};
-pub use top::{Keys, Pivot, pivot};
+pub use top::{Keys, Pivot, between_pass, bracket, pivot, pivot_between};
 
 use crate::ir::Kernel;
 

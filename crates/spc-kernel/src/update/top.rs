@@ -1,6 +1,10 @@
 //! The greatest k of any number of values, exactly and without a sort: a histogram of the upper bits, then the few values in the
 //! bin where the count runs out. Ties go to the lower index.
 
+use super::{Chain, Fold, FoldKind, Kind, Node, Pass};
+use spc_base::Bug;
+use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
+
 /// How floats are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
@@ -21,17 +25,6 @@ impl Keys {
                 // All bits of negative numbers turned round, the sign of others set.
                 bits ^ (((bits as i32 >> 31) as u32) | 0x8000_0000)
             }
-        }
-    }
-}
-
-impl Keys {
-    /// The key as an integer that orders with its sign.
-    #[inline(always)]
-    fn signed(self, x: f32) -> i32 {
-        match self {
-            Keys::Magnitude => self.of(x) as i32,
-            Keys::Value => (self.of(x) ^ 0x8000_0000) as i32,
         }
     }
 }
@@ -65,57 +58,68 @@ const LARGE: usize = 1 << 15;
 
 /// From here on a sample tells between which values the pivot is, nearly always.
 const SAMPLED: usize = 1 << 18;
-const SAMPLE: usize = 1 << 15;
+/// One of so many values is in the sample.
+const STRIDE: usize = 89;
 
-/// The pivot in one reading: a sample gives two keys around it; what lies above is counted, what lies between is collected.
-/// Nothing where the pivot is not between them.
-fn sampled(parts: &[&[f32]], keys: Keys, k: usize, total: usize) -> Result<Option<Pivot>, (usize, usize)> {
-    let stride = total / SAMPLE;
-    let mut sample: Vec<i32> = parts.iter().flat_map(|p| p.iter().step_by(stride)).map(|x| keys.signed(*x)).collect();
+/// Two magnitudes between which the pivot of the `k` greatest is, nearly always: from a sample, five standard deviations to
+/// either side. None for few values, for which [`pivot`] is as fast.
+pub fn bracket(parts: &[&[f32]], k: usize) -> Option<(f32, f32)> {
+    let total: usize = parts.iter().map(|p| p.len()).sum();
+    if total < SAMPLED || k == 0 || k > total {
+        return None;
+    }
+    let keys = Keys::Magnitude;
+    let mut sample: Vec<u32> = parts.iter().flat_map(|p| p.iter().step_by(STRIDE)).map(|x| keys.of(*x)).collect();
     let n = sample.len();
-    // Where the pivot stands in the sample, and five standard deviations to either side.
-    let place = (k as f64 / total as f64 * n as f64) as usize;
-    let off = (5.0 * (n as f64).sqrt() / 2.0) as usize + 1;
-    let descending = |a: &i32, b: &i32| b.cmp(a);
-    let high = match place.checked_sub(off) {
-        Some(i) => *sample.select_nth_unstable_by(i.min(n - 1), descending).1,
-        None => i32::MAX,
-    };
-    let low = if place + off < n { *sample.select_nth_unstable_by(place + off, descending).1 } else { i32::MIN };
-    let (mut above, mut most) = (0usize, i32::MIN);
-    let mut found: Vec<(u32, (usize, usize))> = Vec::new();
-    for (p, part) in parts.iter().enumerate() {
-        for (c, run) in part.chunks(RUN).enumerate() {
-            let (mut over, mut between) = (0i32, 0i32);
-            for x in run {
-                let key = keys.signed(*x);
-                over += i32::from(key > high);
-                between |= i32::from(key >= low) & i32::from(key <= high);
-                most = most.max(key);
-            }
-            above += over as usize;
-            if between != 0 {
-                for (i, x) in run.iter().enumerate() {
-                    let key = keys.signed(*x);
-                    if key >= low && key <= high {
-                        found.push((keys.of(*x), (p, c * RUN + i)));
-                    }
-                }
-            }
-        }
-    }
-    if keys == Keys::Magnitude && most >= 0x7f80_0000 {
-        let bad = |(p, part): (usize, &&[f32])| part.iter().position(|x| !x.is_finite()).map(|i| (p, i));
-        return Err(parts.iter().enumerate().find_map(bad).unwrap_or_default());
-    }
-    if k <= above || k > above + found.len() {
-        return Ok(None);
-    }
-    Ok(Some(among_found(&mut found, k - above)))
+    let share = k as f64 / total as f64;
+    let place = (share * n as f64) as usize;
+    let off = (5.0 * (n as f64 * share * (1.0 - share)).sqrt()) as usize + 2;
+    let mut at = |i: usize| f32::from_bits(*sample.select_nth_unstable_by(i, |a, b| b.cmp(a)).1);
+    let high = place.checked_sub(off).map_or(f32::INFINITY, |i| at(i.min(n - 1)));
+    let low = if place + off < n { at(place + off) } else { 0.0 };
+    // The least number stands for 0, too.
+    Some((if low <= f32::from_bits(1) { 0.0 } else { low }, high))
 }
 
-/// Values that are looked at together.
-const RUN: usize = 16;
+/// The pivot of the `k` greatest magnitudes, given which values are in the [`bracket`] and how many are above it. None where it
+/// is not inside.
+pub fn pivot_between(parts: &[&[f32]], inside: &[&[u8]], above: usize, k: usize) -> Option<Pivot> {
+    let mut found: Vec<(u32, (usize, usize))> = Vec::new();
+    for (p, (part, flags)) in parts.iter().zip(inside).enumerate() {
+        let (runs, rest) = flags.as_chunks::<16>();
+        let mut take = |i: usize, f: u8| {
+            if let (true, Some(x)) = (f != 0, part.get(i)) {
+                found.push((Keys::Magnitude.of(*x), (p, i)));
+            }
+        };
+        for (c, run) in runs.iter().enumerate() {
+            if u128::from_ne_bytes(*run) != 0 {
+                run.iter().zip(c * 16..).for_each(|(f, i)| take(i, *f));
+            }
+        }
+        rest.iter().zip(runs.len() * 16..).for_each(|(f, i)| take(i, *f));
+    }
+    let rest = k.checked_sub(above).filter(|r| (1..=found.len()).contains(r))?;
+    Some(among_found(&mut found, rest))
+}
+
+/// Which magnitudes are between numbers 0 and 1. Arrays: values, flags (written). Folds: how many are above, and the greatest.
+///
+/// # Errors
+/// A bug where the kernel does not verify.
+pub fn between_pass(lanes: usize) -> Result<Pass, Bug> {
+    let mut c = Chain::default();
+    let (x, flags) = (c.array(Kind::F32), c.array(Kind::Bytes));
+    let (x, low, high) = (c.node(Node::Array(x)), c.node(Node::Number(0)), c.node(Node::Number(1)));
+    let size = c.map(S::un(UnFn::Abs, S::Arg(0)), vec![x], DType::F32);
+    let inside = S::bin(BinFn::And, S::bin(BinFn::Ge, S::Arg(0), S::Arg(1)), S::bin(BinFn::Le, S::Arg(0), S::Arg(2)));
+    let inside = c.map(inside, vec![size, low, high], DType::Bool);
+    let above = c.map(S::bin(BinFn::Gt, S::Arg(0), S::Arg(1)), vec![size, high], DType::Bool);
+    c.store(flags, inside);
+    c.folds.push(Fold { kind: FoldKind::Count, value: above, guard: None });
+    c.folds.push(Fold { kind: FoldKind::Max, value: size, guard: None });
+    c.pass("between", lanes)
+}
 
 /// The pivot of the `rest` greatest of these.
 fn among_found(found: &mut [(u32, (usize, usize))], rest: usize) -> Pivot {
@@ -138,14 +142,6 @@ pub fn pivot(parts: &[&[f32]], among: &[&[u8]], keys: Keys, k: usize) -> Result<
     let total: usize = parts.iter().map(|p| p.len()).sum();
     let mut found: Vec<(u32, (usize, usize))> = Vec::new();
     let mut rest = k;
-    if total >= SAMPLED && among.is_empty() {
-        match sampled(parts, keys, k, total)? {
-            Some(p) => return Ok(Some(p)),
-            // An unlucky sample, or fewer than k.
-            None if k > total => return Ok(None),
-            None => {}
-        }
-    }
     if total < LARGE {
         for (p, part) in parts.iter().enumerate() {
             for (i, x) in part.iter().enumerate() {
@@ -248,6 +244,15 @@ mod tests {
                     }
                     all.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
                     for k in [0, 1, all.len() / 3, all.len(), all.len() + 1] {
+                        if let (Keys::Magnitude, true, Some((low, high))) = (keys, among.is_empty(), bracket(&parts, k))
+                        {
+                            let inside =
+                                |p: &[f32]| p.iter().map(|x| u8::from(x.abs() >= low && x.abs() <= high)).collect();
+                            let flags: Vec<Vec<u8>> = parts.iter().map(|p| inside(p)).collect();
+                            let flags: Vec<&[u8]> = flags.iter().map(Vec::as_slice).collect();
+                            let above = a.iter().chain(&b).filter(|x| x.abs() > high).count();
+                            assert_eq!(pivot_between(&parts, &flags, above, k), pivot(&parts, &[], keys, k).unwrap());
+                        }
                         let found = pivot(&parts, &among, keys, k).unwrap();
                         assert_eq!(found.is_none(), k > all.len());
                         let Some(pivot) = found else { continue };

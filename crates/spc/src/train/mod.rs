@@ -31,7 +31,7 @@ use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_interp::method::{MethodError, Observed, Optimiser, Saved, Tensors, Updater};
 use spc_ir::method::{Does, Moment, Rules};
 use spc_ir::{DType, ScalarExpr, UnFn};
-use spc_kernel::update::{Chain, Fold, FoldKind, Kind, Node};
+use spc_kernel::update::{Chain, Fold, FoldKind, Kind, Node, between_pass};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,7 +45,7 @@ pub struct Plan {
     programs: Mutex<BTreeMap<Situation, Arc<Compiled>>>,
     /// Arrays of a state.
     shape: Vec<(work::Ref, usize)>,
-    /// The greatest magnitude of a gradient.
+    /// The greatest magnitude of a gradient; which weights lie in a bracket.
     check: Sweeps,
 }
 
@@ -69,7 +69,7 @@ impl Plan {
             Err(Missing::Form(why)) => Some(why),
             Err(Missing::Bug(b)) => return Err(b.into()),
         };
-        let check = Sweeps::new(vec![magnitude(isa.lanes())?], isa)?;
+        let check = Sweeps::new(vec![magnitude(isa.lanes())?, between_pass(isa.lanes())?], isa)?;
         let shape = State::new(&core).shape();
         Ok(Plan { core, shape, isa, pool: Pool::new(threads), reason, programs: Mutex::default(), check })
     }
@@ -167,7 +167,7 @@ impl Plan {
         // One lifetime for both kinds of arrays.
         let mut own: Vec<Option<&mut [f32]>> = params.iter_mut().map(|p| p.as_deref_mut()).collect();
         let mut arrays = Arrays { params: &mut own, grads };
-        let seen = program.run(&self.core, &mut arrays, state, when, &self.pool)?;
+        let seen = program.run(&self.core, &mut arrays, state, when, (&self.check, &self.pool))?;
         for (n, f) in s.next.iter().flatten().zip(&mut state.flags) {
             *f = Flags { started: f.started || n.active, frozen: n.frozen };
         }

@@ -33,7 +33,14 @@ impl Builder<'_> {
         self.flush(members)?;
         let weights = members.iter().map(|t| self.dense(*t)).collect();
         let slots: Vec<(usize, usize)> = members.iter().map(|_| (self.numbers.slot(), self.numbers.slot())).collect();
-        self.phases.push(Phase::Threshold { by: By::Rule(i, next), weights, sets, slots: slots.clone() });
+        let into_all = into.to_vec();
+        self.phases.push(Phase::Threshold {
+            by: By::Rule(i, next),
+            weights,
+            into: into_all,
+            sets,
+            slots: slots.clone(),
+        });
         for ((t, (least, place)), r) in members.iter().zip(slots).zip(into) {
             let x = self.weight(*t);
             let w = &mut self.works[*t];

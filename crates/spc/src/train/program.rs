@@ -27,7 +27,7 @@ pub(super) enum Phase {
     Choose { by: By, random: Option<u64>, among: bool, weights: Vec<Ref>, into: Vec<Ref> },
     /// The least magnitude that a constraint over whole tensors keeps, and the place in each tensor up to which equal ones stay:
     /// slots of both. The mask is made where it is used.
-    Threshold { by: By, weights: Vec<Ref>, sets: Vec<Vec<usize>>, slots: Vec<(usize, usize)> },
+    Threshold { by: By, weights: Vec<Ref>, into: Vec<Ref>, sets: Vec<Vec<usize>>, slots: Vec<(usize, usize)> },
     /// The greatest values of each tensor, or of all together.
     Top { keys: Keys, count: Vec<usize>, by: Vec<Ref>, among: Vec<Option<Ref>>, into: Vec<Ref>, joint: bool },
     /// Norms of groups from sums of squares.

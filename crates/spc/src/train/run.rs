@@ -11,7 +11,7 @@ use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_interp::method::{MethodError, Observed, constraint_at};
 use spc_ir::Require;
 use spc_ir::method::{Does, Fold, Moment};
-use spc_kernel::update::{Keys, Kind, Line, Pivot, pivot, root_of_lines};
+use spc_kernel::update::{Keys, Kind, Line, Pivot, bracket, pivot, pivot_between, root_of_lines};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ impl Compiled {
         arrays: &mut Arrays<'_, '_>,
         state: &mut State,
         (moment, next, rate): (Moment, Moment, f32),
-        pool: &Pool,
+        (tools, pool): (&Sweeps, &Pool),
     ) -> Result<Vec<Observed>, MethodError> {
         let keep = |i: usize, later: bool, m: u64| -> Result<f64, Bug> {
             let at = if later { &next } else { &moment };
@@ -100,13 +100,13 @@ impl Compiled {
                     let require = require.ok_or_else(|| Bug::new("a choice of everything"))?;
                     r.choose(&require, last, *random, *among, weights, into)?;
                 }
-                Phase::Threshold { by, weights, sets, slots } => {
+                Phase::Threshold { by, weights, into, sets, slots } => {
                     let require = match by {
                         By::Rule(i, later) => r.require(*i, if *later { &next } else { &moment })?,
                         By::Guard(..) => None,
                     };
                     let require = require.ok_or_else(|| Bug::new("a choice of everything"))?;
-                    r.threshold(&require, weights, sets, slots, &mut numbers)?;
+                    r.threshold(&require, (weights, into), sets, slots, &mut numbers, (tools, pool))?;
                 }
                 Phase::Top { keys, count, by, among, into, joint } => {
                     let counts: Vec<f32> = count.iter().map(|n| numbers[*n]).collect();
@@ -408,21 +408,60 @@ impl Run<'_, '_, '_> {
         result
     }
 
+    /// The pivot of a set of whole tensors. Of many weights a sample tells nearly where it is, and one pass finds it; the masks
+    /// that are being made hold what it saw meanwhile.
+    fn pivot(
+        &mut self,
+        (weights, into): (&[Ref], &[Ref]),
+        set: &[usize],
+        n: usize,
+        (tools, pool): (&Sweeps, &Pool),
+    ) -> Result<Option<Pivot>, MethodError> {
+        let bracket = bracket(&set.iter().map(|m| self.floats(&weights[*m])).collect::<Vec<_>>(), n);
+        let mut found = None;
+        if let Some((low, high)) = bracket {
+            let (mut flags, mut above) = (Vec::new(), 0.0f64);
+            for m in set {
+                let Held::Bytes(mut inside) = self.take(&into[*m]) else { return Err(Bug::new("no mask").into()) };
+                let w = self.floats(&weights[*m]);
+                let call = [Call { pass: 1, slots: vec![0, 1] }];
+                let mut slots = [Slot::Read(w), Slot::Bytes(&mut inside)];
+                let folds = tools.run(w.len(), &mut slots, &[low, high], &call, pool)?;
+                let folds = folds.first().map(Vec::as_slice).unwrap_or_default();
+                if folds.iter().skip(1).step_by(2).any(|x| !x.is_finite() && *x != f32::NEG_INFINITY) {
+                    return Err(spoiled(self.core, tensor(&weights[*m]), w));
+                }
+                above += folds.iter().step_by(2).map(|x| f64::from(*x)).sum::<f64>();
+                flags.push(inside);
+            }
+            let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
+            found = pivot_between(&parts, &flags.iter().map(Vec::as_slice).collect::<Vec<_>>(), above as usize, n);
+            for (m, f) in set.iter().zip(flags) {
+                self.give(&into[*m], Held::Bytes(f));
+            }
+        }
+        if found.is_some() {
+            return Ok(found);
+        }
+        let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
+        pivot(&parts, &[], Keys::Magnitude, n).map_err(|(p, _)| spoiled(self.core, tensor(&weights[set[p]]), parts[p]))
+    }
+
     fn threshold(
-        &self,
+        &mut self,
         require: &Require,
-        weights: &[Ref],
+        (weights, into): (&[Ref], &[Ref]),
         sets: &[Vec<usize>],
         slots: &[(usize, usize)],
         numbers: &mut [f32],
+        with: (&Sweeps, &Pool),
     ) -> Result<(), MethodError> {
         let k = require.keeps.last().ok_or_else(|| Bug::new("a constraint without a sentence"))?;
         for set in sets {
-            let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
-            let groups: usize = parts.iter().map(|p| p.len()).sum();
+            let groups: usize = set.iter().map(|m| self.floats(&weights[*m]).len()).sum();
             let n = choice::count(k, set.first().copied().unwrap_or(0), groups as u64)? as usize;
-            let found = pivot(&parts, &[], Keys::Magnitude, n);
-            let found = found.map_err(|(p, _)| spoiled(self.core, tensor(&weights[set[p]]), parts[p]))?;
+            let found = self.pivot((weights, into), set, n, with)?;
+            let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
             for (j, (m, part)) in set.iter().zip(&parts).enumerate() {
                 let (least, place) = match &found {
                     None => (-1.0, 0),

@@ -128,7 +128,7 @@ fn train(rules: &str, d: &Digits) -> (Named, Vec<usize>) {
         let g = gradient(&p, &batch);
         let rate = 0.1 * (1.0 - step as f32 / STEPS as f32);
         plan.update(step, &mut views(&mut p), &slices(&g), rate, &mut state).unwrap();
-        if (step + 1) % (STEPS / 10) == 0 {
+        if (step + 1).is_multiple_of(STEPS / 10) {
             curve.push(right(&p, &d.test));
         }
     }

@@ -85,7 +85,7 @@ fn n_of_m_is_that_of_a_sort_on_every_executor() {
                         let x = if want[i] == 1 { w[i] } else { 0.0 };
                         assert_eq!(view[i].to_bits(), x.to_bits());
                     }
-                    if n % p.unit == 0 && n < 400 {
+                    if n.is_multiple_of(p.unit) && n < 400 {
                         let arrays = [bytes(&w), vec![0; n], vec![0; 4 * n]];
                         let (out, _) = interpreted(&p, n, &arrays, &[keep as f32]);
                         assert_eq!(out[1], want);
@@ -142,7 +142,7 @@ fn chains_compute_entry_by_entry_with_tails_and_threads() {
         let sweeps = Sweeps::new(vec![p.clone()], isa).unwrap();
         for n in [0usize, 1, 3, 15, 16, 17, 100, 1000, 70_000] {
             let x = r.floats(n);
-            let mask: Vec<u8> = (0..n).map(|_| (r.draw() % 3 == 0) as u8).collect();
+            let mask: Vec<u8> = (0..n).map(|_| u8::from(r.draw().is_multiple_of(3))).collect();
             let want: Vec<f32> =
                 x.iter().zip(&mask).map(|(x, m)| if *m == 1 { (x.abs() - 0.25).max(0.0) } else { *x }).collect();
             let mut last: Option<Vec<Vec<f32>>> = None;
@@ -163,7 +163,7 @@ fn chains_compute_entry_by_entry_with_tails_and_threads() {
                 }
                 last = Some(folds);
             }
-            if n > 0 && n % p.unit == 0 && n < 1000 {
+            if n > 0 && n.is_multiple_of(p.unit) && n < 1000 {
                 let (out, _) = interpreted(&p, n, &[bytes(&x), mask.clone(), vec![0; 4 * n]], &[0.25]);
                 assert_eq!(floats(&out[2]), want);
             }

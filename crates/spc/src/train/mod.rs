@@ -9,6 +9,7 @@ mod api;
 mod body;
 mod choice;
 mod core;
+mod finish;
 mod groups;
 mod next;
 mod number;
@@ -343,23 +344,24 @@ impl Plan {
         let seen = self.act(&s, params, slopes, more, state, (m, after, rate))?;
         state.done += 1;
         if state.done == steps {
-            let dense = self.weights(state, params);
-            let mut u = Updater::new(self.core.rules.clone(), dense, self.core.optimiser, steps)?;
-            u.restore(&without_dense(state.save(&self.core)))?;
-            self.show(&u.finish()?, params);
+            let mut weights = self.weights(state, params);
+            finish::finish(&self.core, state, &mut weights)?;
+            for (p, w) in params.iter_mut().zip(&weights) {
+                if let Some(p) = p {
+                    p.copy_from_slice(w);
+                }
+            }
         }
         Ok(seen)
     }
 
     /// The weights themselves, where the program reads a view of them.
-    fn weights(&self, state: &State, params: &[Option<&mut [f32]>]) -> Tensors<f32> {
-        let mut out = self.tensors(params);
-        for (t, x) in self.core.tensors.iter().enumerate() {
-            if let Some(d) = state.floats.get(&work::Ref::Dense(t)) {
-                out.insert(x.name.clone(), d.clone());
-            }
-        }
-        out
+    fn weights(&self, state: &State, params: &[Option<&mut [f32]>]) -> Vec<Vec<f32>> {
+        let own = |t: usize, p: &Option<&mut [f32]>| match state.floats.get(&work::Ref::Dense(t)) {
+            Some(d) => d.clone(),
+            None => p.as_deref().unwrap_or_default().to_vec(),
+        };
+        params.iter().enumerate().map(|(t, p)| own(t, p)).collect()
     }
 
     fn fits(&self, state: &State) -> Result<(), MethodError> {

@@ -503,3 +503,18 @@ SPC_FN void spc_mma24_step(float (&d)[4], const spc_w4& a, const u32 (&b)[4], u3
       &slot, file, line);
   for (int c = 0; c < 4; ++c) d[c] = slot.d[c];
 }
+
+SPC_FN float spc_lane_xor(float a, int m, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  struct Slot {
+    float a;
+    int m;
+    float got;
+  };
+  Slot slot = {a, m, 0.0f};
+  spc_emu::meet(
+      [](void* const* slots) {
+        for (int l = 0; l < 32; ++l) ((Slot*)slots[l])->got = ((Slot*)slots[l ^ (((Slot*)slots[l])->m & 31)])->a;
+      },
+      &slot, file, line);
+  return slot.got;
+}

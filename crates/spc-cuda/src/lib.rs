@@ -13,6 +13,7 @@
 
 mod emit;
 mod expr;
+mod generic;
 mod grid;
 mod host;
 mod linear;

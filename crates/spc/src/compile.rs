@@ -109,7 +109,7 @@ fn stages(
                 let text: Vec<String> = b.functions.iter().map(|f| assembly(f, isa)).collect::<Res<_>>()?;
                 out.push((stage.file().to_string(), text.join("\n")));
             }
-            Stage::Cuda => out.extend(cuda::texts(b)?),
+            Stage::Cuda => out.extend(cuda::texts(s, b)?),
             Stage::Ast | Stage::Core | Stage::Ir | Stage::Obj | Stage::Header | Stage::Shared => {}
         }
     }

@@ -1,11 +1,12 @@
 //! CUDA text, images and their part of the manifest.
 use crate::build::Build;
 use crate::failure::{Failure, Res};
+use crate::plan::Planned;
 use crate::session::Session;
 use serde_json::{Map, Value};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cuda::nvrtc::{self, DEFAULT_ARCHS, NvrtcError};
-use spc_cuda::{CudaModule, emit};
+use spc_cuda::{Activations, CudaModule, EmitOptions, emit_with};
 use spc_report::{Align, Table};
 use std::collections::BTreeMap;
 
@@ -17,13 +18,14 @@ fn place(b: &Build, function: &str, file: &str) -> String {
     if b.functions.len() > 1 { format!("{function}/{file}") } else { file.to_string() }
 }
 
-fn modules(b: &Build) -> Res<Vec<(String, CudaModule)>> {
-    b.functions.iter().map(|f| Ok((f.graph.name.clone(), emit(&f.graph, &f.plan)?))).collect()
+fn modules(b: &Build, activations: Activations) -> Res<Vec<(String, CudaModule)>> {
+    let emit = |f: &Planned| emit_with(&f.graph, &f.plan, &EmitOptions { activations });
+    b.functions.iter().map(|f| Ok((f.graph.name.clone(), emit(f)?))).collect()
 }
 
 /// The text of every function, by file name.
-pub fn texts(b: &Build) -> Res<Vec<(String, String)>> {
-    Ok(modules(b)?.into_iter().map(|(name, m)| (place(b, &name, TEXT), m.text)).collect())
+pub fn texts(s: &Session<'_>, b: &Build) -> Res<Vec<(String, String)>> {
+    Ok(modules(b, s.options.activations)?.into_iter().map(|(name, m)| (place(b, &name, TEXT), m.text)).collect())
 }
 
 /// Files by name, members of the manifest, and lines for the person.
@@ -37,7 +39,7 @@ pub fn images(s: &mut Session<'_>, b: &Build, build_images: bool) -> Res<Images>
         archs.push(a);
     }
     let (mut files, mut manifest, mut notes) = (Vec::new(), Map::new(), String::new());
-    let all = modules(b)?;
+    let all = modules(b, s.options.activations)?;
     let total = all.len() as u64;
     for (done, (name, module)) in (0u64..).zip(&all) {
         files.push((place(b, name, TEXT), module.text.clone().into_bytes()));
@@ -46,6 +48,9 @@ pub fn images(s: &mut Session<'_>, b: &Build, build_images: bool) -> Res<Images>
         if build_images && built.is_none() && done == 0 {
             let text =
                 "no CUDA images were built, because NVRTC was not found: only text and packed weights are written";
+            if s.options.require_images {
+                return Err(Diagnostic::error(codes::NO_IMAGES, text).help(nvrtc::NOT_FOUND_HELP).into());
+            }
             s.warn(Diagnostic::warning(codes::NO_IMAGES, text).help(nvrtc::NOT_FOUND_HELP));
         }
         for i in built.iter().flat_map(|i| &i.images) {

@@ -25,6 +25,8 @@ SPC_FN spc_f4 spc_ldg4(const float* p) {
 }
 // Barrier of all threads of the block.
 #define spc_sync() __syncthreads()
+// The value of the lane whose number differs in the bits of m. All lanes of the warp take part.
+SPC_FN float spc_lane_xor(float a, int m) { return __shfl_xor_sync(0xffffffffu, a, m); }
 SPC_FN float spc_bits(u32 bits) { return __uint_as_float(bits); }
 SPC_FN u32 spc_word(float a) { return __float_as_uint(a); }
 #endif
@@ -44,6 +46,19 @@ SPC_FN float spc_pow(float a, float b) { return powf(a, b); }
 // IEEE 754 maximum and minimum: NaN when either argument is NaN, and +0 is greater than -0.
 SPC_FN float spc_max(float a, float b) { return a > b ? a : b > a ? b : a == b && a != 0.0f ? a : a + b; }
 SPC_FN float spc_min(float a, float b) { return -spc_max(-a, -b); }
+
+// Integers wrap; division by zero gives 0.
+SPC_FN int spc_iadd(int a, int b) { return (int)((u32)a + (u32)b); }
+SPC_FN int spc_isub(int a, int b) { return (int)((u32)a - (u32)b); }
+SPC_FN int spc_imul(int a, int b) { return (int)((u32)a * (u32)b); }
+SPC_FN int spc_idiv(int a, int b) { return b == 0 ? 0 : b == -1 ? spc_isub(0, a) : a / b; }
+SPC_FN int spc_imax(int a, int b) { return a > b ? a : b; }
+SPC_FN int spc_imin(int a, int b) { return a < b ? a : b; }
+SPC_FN int spc_iabs(int a) { return a < 0 ? spc_isub(0, a) : a; }
+// Truncates; numbers outside of int give its nearest end, NaN gives 0.
+SPC_FN int spc_to_i32(float a) {
+  return a != a ? 0 : a >= 2147483648.0f ? 2147483647 : a <= -2147483648.0f ? -2147483647 - 1 : (int)a;
+}
 
 constexpr int SPC_THREADS = 128;  // threads of a block, but for the families of tensor cores
 constexpr int SPC_WARPS = SPC_THREADS / 32;

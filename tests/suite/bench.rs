@@ -117,7 +117,7 @@ fn calibrate_writes_a_file_that_commands_read() {
     let text = std::fs::read_to_string(&file).unwrap();
     for (from, to, part) in [
         ("\"launch_ps\"", "\"lunch_ps\"", "unknown field `lunch_ps`"),
-        ("\"format\": 1", "\"format\": 7", "its format is 7"),
+        ("\"format\": 2", "\"format\": 7", "its format is 7"),
         ("\"contract_fs\": 250000", "\"contract_fs\": 250001", "changed by hand"),
     ] {
         let changed = text.replacen(from, to, 1);

@@ -59,9 +59,9 @@ fn start(tokens: u64) -> Graph {
     g
 }
 
-/// Dense kernels and those of integers read and write token-major, all others feature-major.
+/// Dense kernels, those of integers and those for few tokens alone read and write token-major, all others feature-major.
 fn own_act(layout: Layout) -> Act {
-    if matches!(layout, Layout::Dense { .. }) || layout.needs_integers() { Act::Rm } else { Act::Fm }
+    if matches!(layout, Layout::Dense { .. }) || !layout.feature_major() { Act::Rm } else { Act::Fm }
 }
 
 impl Alone {

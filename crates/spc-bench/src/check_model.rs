@@ -87,10 +87,10 @@ fn judge(table: &CostTable, list: &[Sample]) -> Option<(String, String, f64, f64
 pub fn check_model(table: &CostTable, isa: Isa, now: Clock<'_>, heard: &dyn Fn(u64, u64)) -> Result<Vec<Checked>, Bug> {
     let shapes = MODELS.iter().flat_map(|(model, shapes)| shapes.iter().map(move |s| (*model, *s)));
     let total = (MODELS.iter().map(|(_, s)| s.len()).sum::<usize>() * TOKENS.len() * PATTERNS.len()) as u64;
-    let mut cases: Vec<Case> = DEFAULT_CANDIDATES.iter().map(|l| Case { layout: *l, act: Act::Fm }).collect();
-    let dense = |c: &&Case| matches!(c.layout, Layout::Dense { .. });
-    let token_major: Vec<Case> = cases.iter().filter(dense).map(|c| Case { act: Act::Rm, ..*c }).collect();
-    cases.extend(token_major);
+    let of = |act: Act, there: fn(&Layout) -> bool| {
+        DEFAULT_CANDIDATES.iter().filter(move |l| there(l)).map(move |l| Case { layout: *l, act })
+    };
+    let cases: Vec<Case> = of(Act::Fm, Layout::feature_major).chain(of(Act::Rm, Layout::row_major)).collect();
     let mut out = Vec::new();
     for (model, (rows, cols)) in shapes {
         for (i, (pattern, zeros)) in PATTERNS.iter().enumerate() {

@@ -274,7 +274,16 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         model: Option<String>,
         #[command(flatten)]
+        target: OnTarget,
+        #[command(flatten)]
         bind: Bind,
+    },
+    /// Show what a safetensors file holds: tensors, their zeros and the patterns of these; packed weights are checked.
+    Inspect {
+        file: PathBuf,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Say in what two plan files differ, and why where it is known. Exit code 1 if they do.
     Diff {
@@ -317,6 +326,8 @@ pub enum ExportKind {
     Shrunk,
     /// True where an element stays, for each constrained tensor.
     Masks,
+    /// Weights in the sparse layouts that a plan for the target chooses.
+    Packed,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -463,6 +474,7 @@ impl Cli {
             | Command::Step { .. }
             | Command::Lsp
             | Command::Diff { .. }
+            | Command::Inspect { .. }
             | Command::Std { .. } => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }
@@ -500,7 +512,8 @@ impl Cli {
             | Command::Run { target, .. }
             | Command::Verify { target, .. }
             | Command::Explain { target, .. }
-            | Command::Bench { target, .. } => Some(target),
+            | Command::Bench { target, .. }
+            | Command::Export { target, .. } => Some(target),
             _ => None,
         }
     }

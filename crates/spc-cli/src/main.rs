@@ -125,16 +125,18 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             };
             driver::step_file(s, file, &what)
         }
+        Command::Inspect { file, json } => driver::inspect_file(s, file, *json),
         Command::Diff { first, second, json } => driver::diff_files(s, first, second, *json),
         Command::Permute { file, out, model, rounds, json, .. } => {
             let what = Permute { out: out.clone(), model: model.clone(), json: *json, rounds: *rounds };
             driver::permute_file(s, file, &what)
         }
-        Command::Export { file, emit, out, model, .. } => {
+        Command::Export { file, emit, out, model, target, .. } => {
             let emit = match emit {
                 ExportKind::Safetensors => Emit::Zeros,
                 ExportKind::Shrunk => Emit::Shrunk,
                 ExportKind::Masks => Emit::Masks,
+                ExportKind::Packed => Emit::Packed { target: target.target.clone() },
             };
             driver::export_file(s, file, model.as_deref(), emit, out)
         }

@@ -11,7 +11,7 @@ use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
 use spc_formats::Blocking;
 use spc_formats::{Array, Layout, pack, validate};
 use spc_kernel::templates::limits::{READ_ROUND, fma_peak, fma_peak_round, read_stream};
-use spc_kernel::templates::{LinearSpec, Tuning, padded_tokens, rowblock_tuned};
+use spc_kernel::templates::{LinearSpec, Tuning, few, padded_tokens, panel, rowblock_tuned, rowlist};
 use std::time::Instant;
 
 const PAIRS: usize = 60;
@@ -80,15 +80,20 @@ fn main() {
     println!("{}; W 4096 x 4096; median and best decile of {PAIRS} pairs", isa.name());
     println!("| layout, zeros, tokens | us | GFLOP/s useful | % of FMA peak | best decile | stored GB/s |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    for name in
-        ["dense(16)", "vx1(4)", "vx1(6)", "vx1(8)", "vx1(12)", "vx1(16)", "bsr(16,16)", "vx1(1)", "vx1(2)", "csr"]
-    {
-        let layout: Layout = name.parse().unwrap();
+    let names =
+        ["dense(16)", "vx1(4)", "vx1(6)", "vx1(8)", "vx1(12)", "vx1(16)", "bsr(16,16)", "vx1(1)", "vx1(2)", "csr"];
+    // A name with `rm` is the kernel that reads and writes activations token by token.
+    let few_names = ["dense(16) rm", "vx1(4) rm", "vx1(8) rm", "vx1(16) rm", "bsr(16,16) rm"];
+    let of_few = ["nm16(2,4) rm", "nm16(1,4) rm", "nm16(4,8) rm", "nm16(2,8) rm", "csr16 rm"];
+    for name in names.into_iter().chain(few_names).chain(of_few) {
+        let row_major = name.ends_with(" rm");
+        let layout: Layout = name.trim_end_matches(" rm").parse().unwrap();
         for zeros in option("--zeros=").map_or(vec![50u64, 75, 90], |z| vec![z as u64]) {
             if layout == (Layout::Dense { panel: 16 }) && zeros != 50 && option("--zeros=").is_none() {
                 continue;
             }
-            for n in option("--n=").map_or(vec![1u64, 16, 48, 128], |n| vec![n as u64]) {
+            let sizes = if row_major { vec![1u64, 2, 4, 8] } else { vec![1, 16, 48, 128] };
+            for n in option("--n=").map_or(sizes, |n| vec![n as u64]) {
                 let cell = format!("{name} {zeros} {n}");
                 if !filters.is_empty() && !filters.iter().any(|f| cell.contains(f.as_str())) {
                     continue;
@@ -107,6 +112,16 @@ fn main() {
                 let w: Vec<f32> = (0..o * k)
                     .map(|i| if kept[(i / k / r) * across + i % k / c] { rng.f32() + 1.5 } else { 0.0 })
                     .collect();
+                let mut w = w;
+                if let Layout::Nm16 { n, m } = layout {
+                    for group in w.chunks_mut(m as usize) {
+                        let from = rng.next() as usize % group.len();
+                        for (i, v) in group.iter_mut().enumerate() {
+                            let kept = (i + m as usize - from) % (m as usize) < n as usize;
+                            *v = if kept { rng.f32() + 1.5 } else { 0.0 };
+                        }
+                    }
+                }
                 let stored = w.iter().filter(|v| **v != 0.0).count();
                 let packed = validate(pack(&layout, o, k, &w).unwrap()).unwrap();
                 let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
@@ -118,7 +133,16 @@ fn main() {
                 tuning.tokens = option("--tokens=").map_or(tuning.tokens, |n| n as usize);
                 tuning.weights_ahead = option("--weights=").map_or(tuning.weights_ahead, |n| n as i32);
                 tuning.rows_ahead = option("--ahead=").unwrap_or(tuning.rows_ahead);
-                let kernel = rowblock_tuned(&spec, tuning).unwrap();
+                let by_row = LinearSpec { lanes: spec.panel_lanes(), ..spec };
+                let kernel = match layout {
+                    Layout::Dense { .. } if row_major => panel(&by_row).unwrap(),
+                    Layout::Csr16 => rowlist(&by_row).unwrap(),
+                    _ if row_major => few(&by_row).unwrap(),
+                    _ => rowblock_tuned(&spec, tuning).unwrap(),
+                };
+                if row_major {
+                    tuning.blocking = None;
+                }
                 let module = compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
                 let np = padded_tokens(n).unwrap() as usize;
                 let x: Vec<f32> = (0..np * k).map(|_| rng.f32()).collect();
@@ -141,6 +165,7 @@ fn main() {
                     ("x", x.bytes().as_ptr() as u64),
                     ("y", y.bytes_mut().as_mut_ptr() as u64),
                     ("np", np as u64),
+                    ("n", n),
                     ("lo", 0),
                     ("hi", spec.blocks() as u64),
                 ]);

@@ -14,6 +14,7 @@ mod math;
 pub mod object;
 mod pool;
 mod share;
+mod sweep;
 mod wide;
 
 pub use buffer::{ALIGN, AlignedBuf};
@@ -25,4 +26,5 @@ pub use limits::Limits;
 pub use listing::listing;
 pub use pool::Pool;
 pub use share::Threads;
+pub use sweep::{Call, Slot, Sweeps};
 pub use wide::{Machine, Stats, machine_code, machine_code_near, supported};

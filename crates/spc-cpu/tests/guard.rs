@@ -84,10 +84,7 @@ fn gathers_stay_inside() {
 
 #[test]
 fn conversions_stay_inside() {
-    let mut rng = Rng::new(35);
-    for _ in 0..80 {
-        check(&converted(&mut rng).unwrap(), Isa::Clif);
-    }
+    every(35, 60, |rng, lanes, _| Some(converted(rng, lanes).unwrap()));
 }
 
 /// The pages are what they are said to be: a child that reads one byte too far dies of it.

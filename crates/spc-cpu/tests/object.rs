@@ -359,3 +359,46 @@ fn the_header_declares_what_the_object_exports() {
     }
     assert!(made.object.header.contains("#define T_WEIGHTS_EMBEDDED 1"));
 }
+
+/// Programs that add their own place among the instruction sets: the result tells which of them ran.
+#[test]
+fn the_level_decides_which_program_runs() {
+    if !compiler() {
+        return;
+    }
+    let adds = |place: usize, isa: Isa| {
+        let mut g = spc_ir::Graph::new("f");
+        let ty = spc_ir::Type::new(DType::F32, vec![spc_ir::Dim::fixed("N", 5)]);
+        let x = g.add(Op::Input { name: "x".into(), ty }, &[]).unwrap();
+        let sum = spc_ir::ScalarExpr::Const(place as f64);
+        let expr = spc_ir::ScalarExpr::bin(spc_ir::BinFn::Add, spc_ir::ScalarExpr::Arg(0), sum);
+        let y = g.add(Op::Map { expr, at: vec![vec![0]] }, &[x]).unwrap();
+        g.outputs.push(("y".into(), y));
+        let plan = spc_ir::Plan::all_dense(&g, "cpu", "dense(4)").unwrap();
+        (isa, schedule(&g, &plan, isa.lanes()).unwrap())
+    };
+    let programs: Vec<_> = Isa::ALL.iter().enumerate().map(|(place, isa)| adds(place, *isa)).collect();
+    let first = programs[0].1.clone();
+    let f = Function { name: "f".into(), programs };
+    let options = Options { prefix: "t".into(), arch: Arch::X86_64, embed_weights: true, check: true };
+    let raw = std::collections::BTreeMap::new();
+    let object = object(&[f], &sources(&first, &raw), &options).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let lib = link(&object, dir.path());
+    let room = call(&lib, "t_f_workspace_bytes", &[]);
+    let (x, workspace) = ([0f32; 5], Guarded::new(&vec![0; room as usize], true));
+    let ran = || {
+        let y = Guarded::new(&[0xff; 20], true);
+        assert_eq!(call(&lib, "t_f", &[0, x.as_ptr() as u64, y.address(), workspace.address(), room, 0]) as u32, 0);
+        Tensor::read(DType::F32, y.bytes())
+    };
+    let level = |n: usize| Tensor::F32(vec![n as f32; 5]);
+    let best = Isa::ALL.iter().position(|i| *i == Isa::native()).unwrap();
+    assert_eq!(ran(), level(best), "without a limit");
+    for limit in (0..Isa::ALL.len() + 2).rev() {
+        call(&lib, "t_isa", &[limit as u64]);
+        assert_eq!(ran(), level(limit.min(best)), "limit {limit}");
+    }
+    call(&lib, "t_isa", &[u64::from(u32::MAX)]);
+    assert_eq!(ran(), level(best), "the limit is lifted");
+}

@@ -82,6 +82,6 @@ fn gathers_conversions_and_integers() {
         {
             check(&case, &pools);
         }
-        check(&converted(&mut rng).unwrap(), &pools);
+        check(&converted(&mut rng, lanes).unwrap(), &pools);
     }
 }

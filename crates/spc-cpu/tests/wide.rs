@@ -4,7 +4,7 @@
 use spc_cpu::{AlignedBuf, Isa, JitModule, Pool, Split, compile_wide};
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::random::{self, Rng};
-use spc_kernel::templates::cases::{Case, contract, gathered, linear, mapped, rounded_linear, rounding};
+use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped, rounded_linear, rounding};
 
 /// The wide instruction sets of this machine.
 fn isas() -> Vec<Isa> {
@@ -121,6 +121,11 @@ fn pointwise() {
 }
 
 #[test]
+fn conversions() {
+    every(27, 30, |rng, lanes, _| Some(converted(rng, lanes).unwrap()));
+}
+
+#[test]
 fn gathers() {
     every(24, 60, |rng, lanes, _| Some(gathered(rng, lanes).unwrap()));
 }
@@ -138,6 +143,7 @@ fn innermost_loops_do_not_touch_the_stack() {
                 Some(contract(&mut rng, lanes).unwrap()),
                 Some(mapped(&mut rng, lanes).unwrap()),
                 Some(gathered(&mut rng, lanes).unwrap()),
+                Some(converted(&mut rng, lanes).unwrap()),
             ];
             for k in cases.into_iter().flatten().map(|c| c.kernel) {
                 let machine = spc_cpu::machine_code(&k, isa, true).unwrap();

@@ -26,7 +26,7 @@ pub(crate) struct Linear<'a> {
 impl Linear<'_> {
     pub(crate) fn new<'a>(graph: &Graph, plan: &'a LinearPlan) -> Result<Linear<'a>, Bug> {
         let bug = |what: &str| Bug::new(format!("linear {}: {what}", plan.node));
-        let layout = plan.layout.parse::<Layout>().map_err(|e| bug(&e.0))?;
+        let layout = plan.layout.parse::<Layout>().map_err(|e| bug(&e.0))?.for_many();
         let Op::Linear { bias, act } = &graph.node(plan.node)?.op else { return Err(bug("it is none")) };
         let operands = graph.inputs(plan.node);
         let operand = |i: usize| operands.get(i).copied().ok_or_else(|| bug("an operand is missing"));
@@ -241,7 +241,7 @@ fn arrays(layout: Layout) -> &'static str {
         Layout::Bsr { .. } => "ptr[ceil(O/R)+1], idx[count] = first column, values[count][C][R]",
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
         // Refused by `Shape::new`.
-        Layout::I8 { .. } => "",
+        Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => "",
         Layout::Mma24 => "values[ceil(O/32)][ceil(K/32)][2][32][4], meta[ceil(O/32)][ceil(K/32)][32]",
         Layout::Csr => "ptr[O+1], idx[count] = column, values[count]",
     }

@@ -100,7 +100,9 @@ impl Shape {
             Layout::Vx1 { v } => Shape::blocks(outputs, inputs, v, 1),
             Layout::Bsr { r, c } => Shape::blocks(outputs, inputs, r, c),
             Layout::Csr => Shape::blocks(outputs, inputs, 1, 1),
-            Layout::I8 { .. } | Layout::Mma24 => return Err(format!("{layout} has no CUDA kernel yet")),
+            Layout::I8 { .. } | Layout::Mma24 | Layout::Nm16 { .. } | Layout::Csr16 => {
+                return Err(format!("{layout} has no CUDA kernel yet"));
+            }
             Layout::Nm { n, m } => {
                 let step = if m <= STEP { STEP / m * m } else { m };
                 let tokens = if m <= 128 { TOKENS } else { TOKENS / 2 };

@@ -17,6 +17,10 @@ pub const DEFAULT_CANDIDATES: &[Layout] = &[
     Layout::Nm { n: 2, m: 4 },
     Layout::Nm { n: 4, m: 8 },
     Layout::Csr,
+    Layout::Nm16 { n: 1, m: 4 },
+    Layout::Nm16 { n: 2, m: 4 },
+    Layout::Nm16 { n: 4, m: 8 },
+    Layout::Csr16,
 ];
 
 /// To be tried for a matrix that is quantised and read with activations that are rounded to 8 bits.

@@ -3,15 +3,17 @@ use crate::Refusal;
 use crate::blocks8::Blocks8;
 use crate::bsr::Bsr;
 use crate::csr::Csr;
+use crate::csr16::Csr16;
 use crate::dense::Dense;
 use crate::format::Format;
 use crate::mma24::Mma24;
 use crate::nm::Nm;
+use crate::nm16::Nm16;
 use crate::vx1::Vx1;
 use std::fmt;
 use std::str::FromStr;
 
-/// A storage layout with its parameters. Text form: `dense(16)`, `vx1(8)`, `bsr(4,4)`, `nm(2,4)`, `csr`; the two
+/// A storage layout with its parameters. Text form: `dense(16)`, `vx1(8)`, `bsr(4,4)`, `nm(2,4)`, `csr`, `nm16(2,4)`, `csr16`; the two
 /// round trip. `dense` alone reads as `dense(16)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layout {
@@ -29,6 +31,10 @@ pub enum Layout {
     Mma24,
     /// One list of columns for each row.
     Csr,
+    /// As `Nm`, with `m` up to 16: sixteen rows side by side, positions in 2 or 4 bits. For few tokens.
+    Nm16 { n: u32, m: u32 },
+    /// As `Csr`, with columns in 16 bits and rows of whole vectors. For few tokens.
+    Csr16,
 }
 
 /// Element type of a stored array.
@@ -56,6 +62,8 @@ impl Layout {
             Layout::I8 { .. } => "i8",
             Layout::Mma24 => "mma24",
             Layout::Csr => "csr",
+            Layout::Nm16 { .. } => "nm16",
+            Layout::Csr16 => "csr16",
         }
     }
 
@@ -74,7 +82,34 @@ impl Layout {
         matches!(self, Layout::Mma24)
     }
 
-    /// Whether the parameters are usable: each in `1..=256`, `n <= m`, and `r` of `i8` a multiple of 16.
+    /// Whether a kernel reads and writes feature-major activations.
+    pub fn feature_major(&self) -> bool {
+        !matches!(self, Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Mma24)
+    }
+
+    /// Whether a kernel reads and writes activations as they are, token by token. Vectors run over the rows of a block, which
+    /// must be whole vectors of four.
+    pub fn row_major(&self) -> bool {
+        match self {
+            Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => true,
+            Layout::Vx1 { v } => v.is_multiple_of(4),
+            Layout::Bsr { r, .. } => r.is_multiple_of(4),
+            Layout::Nm { .. } | Layout::Csr | Layout::Mma24 => false,
+        }
+    }
+
+    /// The layout of the same matrices whose kernels are made for any number of tokens.
+    #[must_use]
+    pub fn for_many(self) -> Layout {
+        match self {
+            Layout::Nm16 { n, m } => Layout::Nm { n, m },
+            Layout::Csr16 => Layout::Csr,
+            other => other,
+        }
+    }
+
+    /// Whether the parameters are usable: each in `1..=256`, `n <= m`, `m` of `nm16` at most 16, and `r` of `i8` a
+    /// multiple of 16.
     pub fn check(&self) -> Result<(), Refusal> {
         let ok = |x: u32| (1..=MAX_PARAMETER).contains(&x);
         let fine = match *self {
@@ -83,7 +118,8 @@ impl Layout {
             Layout::Bsr { r, c } => ok(r) && ok(c),
             Layout::Nm { n, m } => ok(n) && ok(m) && n <= m,
             Layout::I8 { r } => ok(r) && r.is_multiple_of(16),
-            Layout::Mma24 | Layout::Csr => true,
+            Layout::Nm16 { n, m } => ok(n) && m <= 16 && n <= m,
+            Layout::Csr | Layout::Csr16 | Layout::Mma24 => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
     }
@@ -99,6 +135,8 @@ impl Layout {
             Layout::I8 { r } => f(&Blocks8 { r: size(r) }),
             Layout::Mma24 => f(&Mma24),
             Layout::Csr => f(&Csr),
+            Layout::Nm16 { n, m } => f(&Nm16 { n: size(n), m: size(m) }),
+            Layout::Csr16 => f(&Csr16),
         }
     }
 }
@@ -113,6 +151,8 @@ impl fmt::Display for Layout {
             Layout::I8 { r } => write!(f, "i8({r})"),
             Layout::Mma24 => f.write_str("mma24"),
             Layout::Csr => f.write_str("csr"),
+            Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
+            Layout::Csr16 => f.write_str("csr16"),
         }
     }
 }
@@ -138,7 +178,9 @@ impl FromStr for Layout {
             ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
             ("i8", [r]) => Layout::I8 { r: *r },
             ("mma24", []) if !text.contains('(') => Layout::Mma24,
+            ("nm16", [n, m]) => Layout::Nm16 { n: *n, m: *m },
             ("csr", []) if !text.contains('(') => Layout::Csr,
+            ("csr16", []) if !text.contains('(') => Layout::Csr16,
             _ => return Err(bad()),
         };
         layout.check()?;

@@ -15,6 +15,8 @@
 //! i8(R)     ptr u32[nb+1], idx u32[n] (4 inputs each), codes i8[n][R][4], start i32[nb*R], scale f32[nb*R]
 //! mma24     values u32[B][T][2][32][4], meta u32[B][T][32]: 2:4 in bf16 for tensor cores; B = ceil(O/32), T = ceil(K/32)
 //! csr       ptr u32[O+1], idx u32[nnz], values f32[nnz]
+//! nm16(N,M) idx u32[nb][W][16] (positions in 2 or 4 bits), values f32[nb][G][N][16]; nb = ceil(O/16)
+//! csr16     ptr u32[O+1], idx u8[n][2] (column), values f32[n]; rows padded to multiples of 16
 //! ```
 //!
 //! [`Packed`] is raw data and may come from an untrusted file; [`validate`] turns it into [`Validated`], the only form
@@ -25,6 +27,7 @@ mod blocks8;
 mod bsr;
 mod candidates;
 mod csr;
+mod csr16;
 mod dense;
 mod facts;
 mod format;
@@ -32,6 +35,7 @@ mod grid;
 mod layout;
 mod mma24;
 mod nm;
+mod nm16;
 mod packed;
 mod pattern;
 mod vx1;
@@ -41,6 +45,7 @@ pub use candidates::{DEFAULT_CANDIDATES, QUANTIZED_CANDIDATES, candidates};
 pub use facts::CostFacts;
 pub use grid::Grid;
 pub use layout::{ArrayKind, Layout};
+pub use nm16::Fields;
 pub use packed::{Array, Packed, Validated, pack, validate};
 pub use pattern::Pattern;
 

@@ -35,4 +35,4 @@ pub use source::MAX_BYTES;
 pub use table::{Table, read_csv};
 pub use tensor::{DataType, Floats, Tensor, TensorData, check_finite};
 pub use text::{Encoding, Tokenizer, read_lines};
-pub use weights::{Header, Safetensors, Stored, StoredTensor, StoredType, Values, WeightFile, read_header};
+pub use weights::{Header, Presence, Safetensors, Stored, StoredTensor, StoredType, Values, WeightFile, read_header};

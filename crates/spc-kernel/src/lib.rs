@@ -12,6 +12,7 @@ mod program;
 mod run;
 mod schedule;
 pub mod templates;
+pub mod update;
 
 pub use extent::Extent;
 pub use program::{Amount, Buffer, PackedPort, Port, Program, Role, Step, StepArg};

@@ -58,9 +58,9 @@ b5 = output 0 20*s0
 b6 = output 1 20*s0
 b7 = temp 24*pad(s0) | 32*s0
 b8 = temp 32*pad(s0) | 20*s0
-%0: k0 rm_to_fm_6(x=b0, y=b7, n=s0, np=pad(s0), lo=0, hi=6)
+%0: k0 rm_to_fm_6(x=b0, y=b7, n=s0, np=pad(s0), lo=0, hi=2)
 %3: k1 rowblock_vx1_4_8x6_a(values=b3, ptr=b1, idx=b2, x=b7, y=b8, np=pad(s0), lo=0, hi=2)
-%4: k2 fm_to_rm_8(x=b8, y=b7, np=pad(s0), lo=0, hi=s0)
+%4: k2 fm_to_rm_8(x=b8, y=b7, n=s0, np=pad(s0), lo=0, hi=2)
 %5: k3 panel_dense_16_5x8(values=b4, x=b7, y=b8, n=s0, lo=0, hi=1)
 %7: k4 map(a0=b8, y=b5, s0=s0, lo=0, hi=5)
 %6: k5 copy(a0=b8, y=b6, s0=s0, lo=0, hi=5)
@@ -88,10 +88,14 @@ fn plans_that_do_not_fit_are_refused() {
 fn panels_that_lanes_do_not_fit_get_fewer() {
     let g = graph();
     let mut panel = plan(&g);
-    for (layout, lanes, want) in [("dense(6)", 4, 1), ("dense(4)", 16, 4), ("dense(16)", 16, 16), ("dense(24)", 8, 8)] {
+    let dense =
+        [("dense(6)", 4, 1), ("dense(4)", 16, 4), ("dense(16)", 16, 16), ("dense(24)", 8, 8), ("dense(24)", 16, 8)];
+    let sparse = [("vx1(4)", 16, 4), ("bsr(8,2)", 16, 8), ("vx1(32)", 16, 16), ("nm16(2,4)", 8, 8), ("csr16", 4, 4)];
+    for (layout, lanes, want) in dense.into_iter().chain(sparse) {
         panel.linears[1].layout = layout.into();
         let p = schedule(&g, &panel, lanes).unwrap();
-        let got = p.kernels().iter().find(|k| k.name.starts_with("panel")).unwrap().lanes;
+        let row_major = |k: &&spc_kernel::ir::Kernel| ["panel", "few", "rowlist"].iter().any(|f| k.name.starts_with(f));
+        let got = p.kernels().iter().find(row_major).unwrap().lanes;
         assert_eq!(got, want, "{layout} for {lanes} lanes");
     }
 }

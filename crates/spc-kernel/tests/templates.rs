@@ -129,8 +129,9 @@ fn pointwise_kernels_stay_inside_their_buffers_and_may_be_cut() {
 #[test]
 fn conversions_transpose_and_clear_the_pads() {
     let mut rng = Rng::new(5);
-    for _ in 0..60 {
-        let case = converted(&mut rng).unwrap();
+    for _ in 0..120 {
+        let lanes = [1, 4, 8, 16][rng.below(4)];
+        let case = converted(&mut rng, lanes).unwrap();
         check(&case, &mut rng);
     }
 }

@@ -38,9 +38,8 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
                 let layout: Layout = p.layout.parse().map_err(|e| format!("{node}: {e}"))?;
                 let at = model.layouts.iter().position(|x| *x == layout);
                 let facts = at.and_then(|i| l.facts(i as u32)).ok_or_else(|| format!("{node} cannot be {layout}"))?;
-                let dense = matches!(layout, Layout::Dense { .. });
-                let only = if layout.needs_integers() { Act::Rm } else { Act::Fm };
-                if p.x != p.y || (!dense && p.x != only) {
+                let there = if p.x == Act::Rm { layout.row_major() } else { layout.feature_major() };
+                if p.x != p.y || !there {
                     return Err(format!("{node}: no kernel of {layout} reads {:?} and writes {:?}", p.x, p.y));
                 }
                 has(l.x, p.x)?;

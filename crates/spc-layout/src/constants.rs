@@ -14,7 +14,7 @@ pub struct Constants {
 }
 
 /// The format that this version writes and reads.
-pub const CONSTANTS_FORMAT: u32 = 1;
+pub const CONSTANTS_FORMAT: u32 = 2;
 
 /// Greatest time of any single thing, in the unit of its field.
 const MOST: u64 = 1_000_000_000_000;
@@ -107,6 +107,9 @@ fn check(t: &CostTable) -> Result<(), String> {
         ("bsr", &t.bsr),
         ("nm", &t.nm),
         ("csr", &t.csr),
+        ("lists_rm", &t.lists_rm),
+        ("nm16", &t.nm16),
+        ("csr16", &t.csr16),
         ("i8", &t.i8),
     ] {
         rates(name, r)?;
@@ -158,7 +161,7 @@ mod tests {
     fn files_that_cannot_be_right_are_refused_in_words() {
         let text = one().to_json().unwrap();
         for (from, to, part) in [
-            ("\"format\": 1", "\"format\": 2", "its format is 2"),
+            ("\"format\": 2", "\"format\": 1", "its format is 1"),
             ("\"launch_ps\": 300000,", "", "missing field `launch_ps`"),
             ("\"launch_ps\": 300000", "\"launch_ps\": 300000, \"lunch_ps\": 1", "unknown field `lunch_ps`"),
             ("\"launch_ps\": 300000", "\"launch_ps\": -3", "invalid value"),

@@ -29,12 +29,9 @@ fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool
             match &value.kind {
                 Kind::Linear(l) => {
                     for (layout, facts) in l.layouts.iter().filter(|(l, _)| !dense_only || model.is_dense(*l)) {
-                        let acts: &[Act] = match model.layouts[*layout as usize] {
-                            spc_formats::Layout::Dense { .. } => &[Act::Rm, Act::Fm],
-                            l if l.needs_integers() => &[Act::Rm],
-                            _ => &[Act::Fm],
-                        };
-                        for act in acts {
+                        let words = model.layouts[*layout as usize];
+                        let acts = [(Act::Rm, words.row_major()), (Act::Fm, words.feature_major())];
+                        for (act, _) in acts.iter().filter(|(_, there)| *there) {
                             for epilogue in [None, fused_by(v)] {
                                 let node = epilogue.map(|m| model.node(m).unwrap());
                                 let words = model.layouts[*layout as usize];

@@ -37,6 +37,8 @@ pub(crate) struct Known {
     pub layouts: Vec<Vec<u32>>,
     /// Kind (`dense`, `vx1`, ..) of each layout.
     pub kinds: Vec<&'static str>,
+    /// Whether each layout has a feature-major kernel, and a token-major one.
+    pub acts: Vec<[bool; 2]>,
 }
 
 impl Known {
@@ -48,6 +50,7 @@ impl Known {
             fuses: model.values.iter().map(|v| v.fuses.map(small)).collect(),
             layouts: (0..model.values.len()).map(|v| layouts(v).unwrap_or_default()).collect(),
             kinds: model.layouts.iter().map(|l| l.kind()).collect(),
+            acts: model.layouts.iter().map(|l| [l.feature_major(), l.row_major()]).collect(),
         }
     }
 }

@@ -38,6 +38,9 @@ impl CostTable {
         match (layout, act) {
             (Layout::Dense { .. }, Act::Rm) => &self.dense_rm,
             (Layout::Dense { .. }, Act::Fm) => &self.dense_fm,
+            (Layout::Vx1 { .. } | Layout::Bsr { .. }, Act::Rm) => &self.lists_rm,
+            (Layout::Nm16 { .. }, _) => &self.nm16,
+            (Layout::Csr16, _) => &self.csr16,
             (Layout::Vx1 { .. }, _) => &self.vx1,
             (Layout::Bsr { .. }, _) => &self.bsr,
             (Layout::Nm { .. } | Layout::Mma24, _) => &self.nm,
@@ -101,6 +104,7 @@ mod tests {
     fn table(r: Rates) -> CostTable {
         let mut t = CostTable::clif_x86_64_v1();
         (t.dense_rm, t.dense_fm, t.vx1, t.bsr, t.nm, t.csr) = (r, r, r, r, r, r);
+        (t.lists_rm, t.nm16, t.csr16) = (r, r, r);
         t.levels = vec![Level { up_to_bytes: 0, bytes_per_us: 1_000_000_000 }];
         (t.activation_bytes_per_us, t.launch_ps) = (1_000_000_000, 0);
         (t.pass_rm, t.pass_fm) = (8, 48);

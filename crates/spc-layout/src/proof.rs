@@ -28,6 +28,7 @@ fn applied(net: &Net) -> BTreeSet<String> {
                     let kind = model.layouts[w as usize].kind();
                     let side = match (kind, fact(l)) {
                         ("dense", Fact::In(l)) => format!("k-dense-{l}"),
+                        ("vx1" | "bsr", Fact::In(In::Rm)) => format!("k-{kind}-rm"),
                         _ => format!("k-{kind}"),
                     };
                     out.insert(side);
@@ -116,6 +117,10 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         ("k-bsr", linear(Zeros::Vectors), unused(Zeros::Vectors, &["bsr"])),
         ("k-nm", linear(Zeros::TwoOfFour), linear(Zeros::None)),
         ("k-csr", linear(Zeros::Loose), unused(Zeros::Loose, &["csr"])),
+        ("k-vx1-rm", linear(Zeros::Vectors), unused(Zeros::Vectors, &["vx1"])),
+        ("k-bsr-rm", linear(Zeros::Vectors), unused(Zeros::Vectors, &["bsr"])),
+        ("k-nm16", linear(Zeros::TwoOfFour), unused(Zeros::TwoOfFour, &["nm16"])),
+        ("k-csr16", linear(Zeros::Loose), unused(Zeros::Loose, &["csr16"])),
         ("k-i8", rounded(true), rounded(false)),
         ("k-map", relu(), broadcast()),
         // Every graph ends in an operator that reads its outputs, and lists end in nil.

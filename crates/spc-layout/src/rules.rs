@@ -73,7 +73,14 @@ fn of_kind(k: &Known, look: Look<'_>, kind: &str) -> Ways {
     usable.filter(|l| k.kinds.get(*l as usize) == Some(&kind)).map(Some).collect()
 }
 
-/// All rules. Kernels that exist: `dense` in both activation layouts, every sparse layout feature-major.
+/// Every usable layout of one kind that has a token-major kernel.
+fn of_kind_rm(k: &Known, look: Look<'_>, kind: &str) -> Ways {
+    let rm = |w: &Option<u32>| w.is_some_and(|l| k.acts.get(l as usize).is_some_and(|a| a[1]));
+    of_kind(k, look, kind).into_iter().filter(rm).collect()
+}
+
+/// All rules. Kernels that exist: `dense` in both activation layouts, sparse layouts feature-major, and token-major those for
+/// few tokens.
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "fuse-fun",
@@ -138,6 +145,38 @@ pub(crate) const RULES: &[Rule] = &[
         lhs: "(at fm (linear ?e ?n ?x))",
         rhs: "(k.mm fm ?w ?e ?n (at fm ?x))",
         ways: |k, look| of_kind(k, look, "csr"),
+    },
+    Rule {
+        name: "k-vx1-rm",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: |k, look| of_kind_rm(k, look, "vx1"),
+    },
+    Rule {
+        name: "k-bsr-rm",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: |k, look| of_kind_rm(k, look, "bsr"),
+    },
+    Rule {
+        name: "k-nm16",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: |k, look| of_kind_rm(k, look, "nm16"),
+    },
+    Rule {
+        name: "k-csr16",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: |k, look| of_kind_rm(k, look, "csr16"),
     },
     Rule {
         name: "k-map",

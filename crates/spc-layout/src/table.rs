@@ -76,6 +76,10 @@ pub struct CostTable {
     pub bsr: Rates,
     pub nm: Rates,
     pub csr: Rates,
+    /// Token-major kernels of `vx1` and `bsr`, and the layouts for few tokens.
+    pub lists_rm: Rates,
+    pub nm16: Rates,
+    pub csr16: Rates,
     pub i8: Rates,
     /// Memory levels, smallest first; the last one holds what exceeds it, too.
     pub levels: Vec<Level>,
@@ -112,6 +116,10 @@ impl CostTable {
             bsr: rates(41_000, 12_000, 300, 10_000),
             nm: rates(41_000, 21_000, 0, 4_000),
             csr: rates(41_000, 12_000, 150, 4_000),
+            lists_rm: rates(46_000, 80_000, 0, 10_000),
+            // Each activation is read by itself.
+            nm16: rates(900_000, 10_000, 0, 10_000),
+            csr16: rates(600_000, 10_000, 0, 10_000),
             // The dot product of bytes is a score of instructions here.
             i8: rates(160_000, 12_000, 300, 10_000),
             levels: vec![
@@ -141,6 +149,9 @@ impl CostTable {
             bsr: rates(10_800, 6_000, 60, 10_000),
             nm: rates(10_800, 15_500, 0, 4_000),
             csr: rates(10_800, 10_000, 60, 4_000),
+            lists_rm: rates(4_500, 165_000, 0, 10_000),
+            nm16: rates(19_500, 10_000, 0, 10_000),
+            csr16: rates(230_000, 5_000, 0, 10_000),
             i8: rates(25_000, 3_000, 60, 10_000),
             ..CostTable::clif_x86_64_v1()
         }

@@ -9,6 +9,7 @@ use crate::lock::Plans;
 use crate::plan::fall_back;
 use crate::project::without_links;
 use crate::session::{Options, Session};
+use crate::train::UpdatePlan;
 use crate::value::{Input, Results};
 use crate::weights::{Weight, WeightSet};
 use crate::world::DiskWorld;
@@ -17,6 +18,7 @@ use spc_base::{Diagnostic, codes};
 use spc_cpu::Isa;
 use spc_cuda::Activations;
 use spc_interp::method::{Optimiser, Updater};
+use spc_ir::DType;
 use spc_report::{Renderer, SourceMap};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +34,7 @@ pub struct Error {
 }
 
 impl Error {
-    fn new(failure: &Failure, sources: &SourceMap) -> Error {
+    pub(crate) fn new(failure: &Failure, sources: &SourceMap) -> Error {
         let errors = failure.diagnostics().iter().filter(|d| d.is_error());
         let codes = errors.map(|d| d.code.name()).collect();
         let text = match failure {
@@ -258,6 +260,27 @@ impl Checked {
         without_links(&self.source.module).map_err(|d| Error::new(&d.into(), &self.sources))?;
         let made = Updater::new(self.source.module.rules.clone(), weights, optimiser, steps);
         made.map_err(|e| Error::new(&e.into(), &self.sources))
+    }
+
+    /// The program's constraints and penalties compiled for a training run of `steps` steps: see [`UpdatePlan::update`]. It
+    /// covers all f32 weights that the program declares.
+    ///
+    /// # Errors
+    /// SP0338 for no steps, SP0006 for a constraint that cannot be run yet.
+    pub fn update_plan(&self, optimiser: Optimiser, steps: u64) -> Result<UpdatePlan, Error> {
+        let fail = |f: Failure| Error::new(&f, &self.sources);
+        without_links(&self.source.module).map_err(|d| fail(d.into()))?;
+        let o = &self.compiler.options;
+        let isa = o.isa.unwrap_or_else(Isa::native);
+        if !isa.is_available() {
+            let d = Diagnostic::error(codes::UNSUPPORTED, format!("this machine has no {}", isa.name()));
+            return Err(fail(d.into()));
+        }
+        let all = self.source.module.models.iter().flat_map(|m| &m.tensors).filter(|t| t.dtype == DType::F32);
+        let size = |d: &spc_ir::Dim| d.size.fixed().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let shapes = all.map(|t| (t.path.clone(), t.dims.iter().map(size).collect())).collect();
+        UpdatePlan::new(self.source.module.rules.clone(), optimiser, steps, shapes, isa, o.threads.unwrap_or(1))
+            .map_err(fail)
     }
 
     /// Gives a weight its values, in the declared shape, instead of those of the weight file. The weight of a linear is

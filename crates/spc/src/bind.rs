@@ -1,10 +1,11 @@
 //! Weights: headers against declarations, and the values of every tensor of a program.
 use crate::failure::{Failure, Res};
 use crate::load::Source;
+use crate::packed::{self, StoredLayout};
 use crate::session::Session;
 use crate::weights::WeightSet;
 use spc_base::{Diagnostic, Level, codes};
-use spc_io::{Floats, Header, check_finite};
+use spc_io::{Floats, Header, WeightFile, check_finite};
 use spc_ir::DType;
 use spc_sema::{Model, ModelTensor, Stored, check_stored};
 use std::path::Path;
@@ -21,7 +22,7 @@ fn as_stored(model: &Model) -> Model {
 }
 
 fn compare(model: &Model, header: &Header) -> Vec<Diagnostic> {
-    let stored: Vec<Stored> = header
+    let mut stored: Vec<Stored> = header
         .tensors()
         .iter()
         .map(|t| Stored {
@@ -31,6 +32,18 @@ fn compare(model: &Model, header: &Header) -> Vec<Diagnostic> {
         })
         .collect();
     let path = header.path().display().to_string();
+    match packed::entries(header) {
+        // A weight in several layouts counts once.
+        Ok(list) => {
+            for l in list {
+                if stored.iter().all(|t| t.name != l.weight) {
+                    let shape = vec![l.rows as u64, l.cols as u64];
+                    stored.push(Stored { name: l.weight, dtype: "F32".into(), shape });
+                }
+            }
+        }
+        Err(e) => return vec![Diagnostic::error(codes::BAD_FILE, format!("`{path}`: {e}"))],
+    }
     check_stored(model, &stored).into_iter().map(|d| d.note(format!("the weight file is `{path}`"))).collect()
 }
 
@@ -144,17 +157,31 @@ fn from_file(s: &Session<'_>, model: &Model, path: &Path, wanted: &[&ModelTensor
         return Err(Failure::User(found));
     }
     let mut bad = Vec::new();
+    // `compare` has read the list.
+    let packed = packed::entries(file.header()).unwrap_or_default();
     for t in &declared.tensors {
-        let stored = file.header().get(&t.stored)?;
-        let values: Floats = file.f32(&t.stored).map_err(|d| d.at(t.span, "declared here"))?;
-        match check_finite(&t.stored, &stored.shape, &values) {
-            Ok(()) => out.insert(&t.path, crate::weights::Weight::new(stored.shape.clone(), values)?),
+        let (shape, values) = match packed.iter().find(|l| l.weight == t.stored) {
+            Some(l) if file.header().get(&t.stored).is_err() => (vec![l.rows, l.cols], unpacked(&file, l)?),
+            _ => {
+                let shape = file.header().get(&t.stored)?.shape.clone();
+                (shape, file.f32(&t.stored).map_err(|d| d.at(t.span, "declared here"))?)
+            }
+        };
+        match check_finite(&t.stored, &shape, &values) {
+            Ok(()) => out.insert(&t.path, crate::weights::Weight::new(shape, values)?),
             Err(d) => {
                 bad.push(d.at(t.span, format!("declared as `{}`", t.path)).note(format!("in `{}`", path.display())))
             }
         }
     }
     if bad.is_empty() { Ok(()) } else { Err(Failure::User(bad)) }
+}
+
+/// The values of a packed weight whose shape is the declared one.
+fn unpacked(file: &WeightFile, entry: &StoredLayout) -> Res<Floats> {
+    let values = packed::load(file, entry).and_then(|p| p.unpack());
+    let wrong = |e| Diagnostic::error(codes::BAD_FILE, format!("`{}`: {e}", file.header().path().display()));
+    Ok(values.map_err(wrong)?.into())
 }
 
 /// SP0404 unless the shape is the declared one.

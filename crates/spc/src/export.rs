@@ -1,5 +1,6 @@
 //! `spc export`: the model's file with every `require` applied once, in a form that other tools load.
 mod narrow;
+mod packed;
 
 use crate::bind;
 use crate::build::check_weights;
@@ -9,6 +10,7 @@ use crate::project::{project, requires};
 use crate::run::Done;
 use crate::session::Session;
 use crate::shrink::{Cuts, gather};
+use crate::target::target;
 use crate::weights::{Weight, WeightSet};
 use narrow::Narrow;
 use spc_base::{Bug, Diagnostic, codes};
@@ -18,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Emit {
     /// The same names, types, metadata and bytes, except that removed elements are exactly zero and quantised tensors have
     /// their narrow form ([`Narrow`]).
@@ -28,17 +30,19 @@ pub enum Emit {
     Shrunk,
     /// For each constrained tensor, under its name and with its shape: true where an element is not zero.
     Masks,
+    /// As `Zeros`, but weights that a plan for this target (`cpu` if none) stores in a sparse layout are packed so.
+    Packed { target: Option<String> },
 }
 
 /// Writes what is asked for of one model. Every file appears whole or not at all, and is read back and checked.
 pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, emit: Emit, out: &Path) -> Res<Done> {
     let source = load_file(s, path)?;
     let model = choose(&source, model)?;
-    if let Some(q) = source.module.quantizes.first().filter(|_| emit != Emit::Zeros) {
+    if let Some(q) = source.module.quantizes.first().filter(|_| matches!(emit, Emit::Shrunk | Emit::Masks)) {
         let d = Diagnostic::error(codes::NOT_YET, "quantised weights cannot be exported in this form yet");
         return Err(d
             .at(q.span, "asks for another form of storage")
-            .help("export with `--emit=safetensors`, or leave `quantize` out")
+            .help("export with `--emit=safetensors` or `--emit=packed`, or leave `quantize` out")
             .into());
     }
     let map = map_path(out);
@@ -53,6 +57,10 @@ pub fn export_file(s: &mut Session<'_>, path: &Path, model: Option<&str>, emit: 
         Emit::Zeros => zeros(s, job, removed, out)?,
         Emit::Shrunk => shrunk(s, &job, out, &map)?,
         Emit::Masks => masks(s, &job, out)?,
+        Emit::Packed { target: name } => {
+            let t = target(&source.module, name.as_deref())?;
+            packed::packed(s, job, t, out)?
+        }
     };
     Ok(format!("{}: {text}, verified\n", out.display()).into())
 }
@@ -71,6 +79,14 @@ impl<'a> Job<'a> {
     fn constrained(&self) -> BTreeMap<&'a str, &'a ModelTensor> {
         let list = requires(&self.source.module);
         let names: BTreeSet<&str> = list.iter().flat_map(|r| r.weights()).collect();
+        let own = self.model.tensors.iter().filter(|t| names.contains(t.path.as_str()));
+        own.map(|t| (stored_name(t), t)).collect()
+    }
+
+    /// The tensors of the model that `quantize` names, by stored name.
+    fn quantised(&self) -> BTreeMap<&'a str, &'a ModelTensor> {
+        let named = self.source.module.quantizes.iter().flat_map(|q| &q.tensors);
+        let names: BTreeSet<&str> = named.map(|t| t.weight.as_str()).collect();
         let own = self.model.tensors.iter().filter(|t| names.contains(t.path.as_str()));
         own.map(|t| (stored_name(t), t)).collect()
     }
@@ -103,7 +119,7 @@ fn map_path(out: &Path) -> PathBuf {
 fn zeros(s: &Session<'_>, job: Job<'_>, removed: u64, out: &Path) -> Res<String> {
     let constrained = job.constrained().len();
     let narrow = narrow::tensors(job.model, job.source, &job.weights)?;
-    write(s, &narrowed(job.tensors()?, &narrow)?, &job.original, out)?;
+    write(s, &narrowed(job.tensors()?, &narrow)?, job.original.header().metadata(), out)?;
     // What was read before is given back: only what was written is looked at.
     let Job { source, model, weights, original } = job;
     drop(original);
@@ -160,7 +176,7 @@ fn masks(s: &Session<'_>, job: &Job<'_>, out: &Path) -> Res<String> {
     }
     let list: Vec<Stored<'_>> =
         kept.iter().map(|(name, shape, mask)| Stored { name, shape, values: Values::Bool(mask) }).collect();
-    write(s, &list, &job.original, out)?;
+    write(s, &list, job.original.header().metadata(), out)?;
     let written = s.world.weights(out)?;
     let mut stays = 0;
     for (name, _, mask) in &kept {
@@ -193,7 +209,7 @@ fn shrunk(s: &Session<'_>, job: &Job<'_>, out: &Path, map: &Path) -> Res<String>
             None => *t,
         })
         .collect();
-    write(s, &tensors, &job.original, out)?;
+    write(s, &tensors, job.original.header().metadata(), out)?;
     let written = s.world.weights(out)?;
     for (t, small) in &list {
         let Some((shape, bytes)) = small else { continue };
@@ -236,6 +252,12 @@ pub(crate) fn weight_file_of(
             return Err(Diagnostic::error(codes::WRITE, text).help("choose another name with `-o`").into());
         }
     }
+    let header = s.world.header(&file)?;
+    if header.metadata().contains_key(crate::packed::LAYOUTS) {
+        let text = format!("`{}` is packed, and files are not written from packed ones yet", file.display());
+        let d = Diagnostic::error(codes::NOT_YET, text).help("use the file that it was exported from");
+        return Err(d.at(model.span, "declared here").into());
+    }
     Ok(file)
 }
 
@@ -251,9 +273,9 @@ pub(crate) fn choose<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Mode
     }
 }
 
-fn write(s: &Session<'_>, tensors: &[Stored<'_>], original: &WeightFile, out: &Path) -> Res<()> {
+fn write(s: &Session<'_>, tensors: &[Stored<'_>], metadata: &BTreeMap<String, String>, out: &Path) -> Res<()> {
     s.progress.step("writing", 0, 1);
-    let file = Safetensors::new(tensors, original.header().metadata(), 8)?;
+    let file = Safetensors::new(tensors, metadata, 8)?;
     s.world.write_safetensors(out, &file)?;
     s.progress.step("writing", 1, 1);
     Ok(())

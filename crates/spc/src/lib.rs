@@ -47,12 +47,14 @@ mod fix;
 mod format;
 mod groups;
 mod init;
+mod inspect;
 mod job;
 mod kernel_check;
 mod library;
 mod load;
 mod lock;
 mod object;
+mod packed;
 mod permute;
 mod plan;
 mod project;
@@ -66,6 +68,7 @@ mod states;
 mod step;
 mod target;
 mod tensors;
+mod train;
 mod value;
 mod verify;
 mod weights;
@@ -76,6 +79,7 @@ pub use device::DeviceChoice;
 pub use spc_cpu::Isa;
 pub use spc_cuda::Activations;
 pub use spc_interp::method::{Observed, Optimiser, Updater};
+pub use train::{UpdatePlan, UpdateState};
 pub use value::{Input, Results};
 
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
@@ -91,6 +95,7 @@ pub mod driver {
     pub use crate::failure::{Failure, Res, exit_code};
     pub use crate::fix::fix_file;
     pub use crate::format::{Format as FormatFiles, format_paths};
+    pub use crate::inspect::inspect_file;
     pub use crate::library::{own_sources, show_library};
     pub use crate::lock::diff_files;
     pub use crate::permute::{Permute, permute_file};

@@ -48,7 +48,11 @@ fn suggested(graph: &Graph, weight: &str, rounded: bool) -> Vec<Layout> {
     }
     for k in graph.requires.iter().flat_map(|r| &r.keeps) {
         for m in k.members.iter().filter(|m| m.weight == weight && m.shape.len() == 2) {
-            out.extend(m.group().and_then(|group| layout_of(k, group, &m.scope)));
+            let layout = m.group().and_then(|group| layout_of(k, group, &m.scope));
+            out.extend(layout);
+            if let Some(Layout::Nm { n, m }) = layout {
+                out.insert(Layout::Nm16 { n, m });
+            }
         }
     }
     out.into_iter().filter(|l| l.check().is_ok()).collect()

@@ -111,7 +111,7 @@ impl Translator<'_, '_> {
             let at = t.b.ins().iadd(p, bytes);
             t.b.ins().load(F32, flags, at, disp)
         };
-        self.from_lanes(i, &mut one)
+        self.each_lane(i, &mut one)
     }
 
     pub(super) fn store_tail(&mut self, a: &Addr, v: Val, n: Val) -> Result<(), Bug> {

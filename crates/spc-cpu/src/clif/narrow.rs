@@ -146,11 +146,7 @@ impl Translator<'_, '_> {
     }
 
     /// A float for each lane of `i`, which `one` computes from it.
-    pub(super) fn from_lanes(
-        &mut self,
-        i: Value,
-        one: &mut dyn FnMut(&mut Self, Value) -> Value,
-    ) -> Result<Value, Bug> {
+    pub(super) fn each_lane(&mut self, i: Value, one: &mut dyn FnMut(&mut Self, Value) -> Value) -> Result<Value, Bug> {
         if !self.is_vector() {
             return Ok(one(self, i));
         }
@@ -181,7 +177,7 @@ impl Translator<'_, '_> {
             let at = t.b.ins().iadd(base, bytes);
             t.b.ins().load(F32, flags, at, 0)
         };
-        self.from_lanes(i, &mut one)
+        self.each_lane(i, &mut one)
     }
 
     pub(super) fn zip(&mut self, high: bool, a: Val, b: Val) -> Result<Value, Bug> {
@@ -190,7 +186,8 @@ impl Translator<'_, '_> {
             return Ok(if high { b } else { a });
         }
         let first = if high { 8 } else { 0 };
-        let byte = |i: u8| if i / 4 % 2 == 0 { first + i / 8 * 4 + i % 4 } else { 16 + first + i / 8 * 4 + i % 4 };
+        let byte =
+            |i: u8| if (i / 4).is_multiple_of(2) { first + i / 8 * 4 + i % 4 } else { 16 + first + i / 8 * 4 + i % 4 };
         let mask: Vec<u8> = (0..16).map(byte).collect();
         let mask = self.b.func.dfg.immediates.push(mask.into());
         let (a, b) = (self.cast(I8X16, a), self.cast(I8X16, b));

@@ -1,7 +1,7 @@
 //! Operations without memory.
 use super::Translator;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F32X4, I8, I32, I32X4, I64};
+use cranelift_codegen::ir::types::{F32, F32X4, I8, I8X16, I32, I32X4, I64};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value};
 use spc_base::Bug;
 use spc_kernel::ir::{Cmp, FBin, FUn, IBin, LBin, Op, RedFn, Ty, Val};
@@ -91,6 +91,7 @@ impl Translator<'_, '_> {
                     _ => self.splat(ty, x),
                 }
             }
+            Op::Swap(a, k) => self.swap(a, k)?,
             Op::Reduce(f, a) => self.reduce(f, a)?,
             Op::ICmp(c, a, b) => {
                 let (a, b) = (self.get(a)?, self.get(b)?);
@@ -196,6 +197,18 @@ impl Translator<'_, '_> {
             [x] => Ok(*x),
             _ => self.fail("a call without one result"),
         }
+    }
+
+    /// Lane i from lane `i ^ k`: a shuffle of bytes.
+    fn swap(&mut self, a: Val, k: u8) -> Result<Value, Bug> {
+        let a = self.get(a)?;
+        let ty = self.b.func.dfg.value_type(a);
+        let bytes: Vec<u8> = (0..4u8).flat_map(|i| (0..4).map(move |j| ((i ^ k) & 3) * 4 + j)).collect();
+        let mask = self.b.func.dfg.immediates.push(bytes.into());
+        let flags = MemFlagsData::new().with_endianness(Endianness::Little);
+        let x = self.b.ins().bitcast(I8X16, flags, a);
+        let x = self.b.ins().shuffle(x, x, mask);
+        Ok(self.b.ins().bitcast(ty, flags, x))
     }
 
     /// Lanes 0 and 1 meet lanes 2 and 3, then the two that are left meet.

@@ -56,11 +56,16 @@ pub struct Machine {
     pub heads: Vec<usize>,
 }
 
+/// What a kernel is encoded in: one of 8 lanes in AVX2 on every machine that has more.
+fn encoding(kernel: &Kernel, isa: Isa) -> Isa {
+    if kernel.lanes == Isa::Avx2.lanes() && isa.is_512() { Isa::Avx2 } else { isa }
+}
+
 /// Whether this executor can compile a kernel, or why not.
 pub fn supported(kernel: &Kernel, isa: Isa) -> Result<(), &'static str> {
     match isa {
         Isa::Clif => Err("the instruction set is Cranelift's"),
-        _ if kernel.lanes != isa.lanes() => Err("the kernel has another number of lanes"),
+        _ if kernel.lanes != encoding(kernel, isa).lanes() => Err("the kernel has another number of lanes"),
         _ => Ok(()),
     }
 }
@@ -80,6 +85,7 @@ fn generate(kernel: &Kernel, isa: Isa, check: bool, near: bool) -> Result<Machin
     let fail = |e: &str| Bug::new(format!("kernel {}: {e}", kernel.name));
     kernel.verify().map_err(|e| fail(&e))?;
     supported(kernel, isa).map_err(fail)?;
+    let isa = encoding(kernel, isa);
     let code = isel::select(kernel, isa)?;
     let allocation = regs::allocate(&kernel.name, &code, isa, check)?;
     emit::emit(&kernel.name, &code, &allocation, isa, near)

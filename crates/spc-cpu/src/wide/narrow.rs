@@ -97,6 +97,7 @@ impl Emitter<'_> {
                     None => self.put(Instruction::with2(code, self.vector(r[0]), self.vector(r[1]))),
                 }
             }
+            (MOp::Swap(k), None) => self.swap(k, r[0], r[1]),
             (MOp::ShiftLanes(left, n), None) => self.shift(left, n, r[0], r[1]),
             (MOp::Nearest, None) => self.nearest(r),
             (MOp::SplatInt, None) if z => {
@@ -112,6 +113,28 @@ impl Emitter<'_> {
                 self.put(Instruction::with2(Movsxd_r64_rm32, gp(r[0]), gp32(r[0])));
             }
             (op, _) => self.fail(format!("{op:?} has no such form")),
+        }
+    }
+
+    /// Lanes within a quarter of 128 bits first, then the quarters.
+    fn swap(&mut self, k: u8, d: usize, a: usize) {
+        use Code::*;
+        let z = self.is_512();
+        let order = |k: u32| (0..4u32).map(|i| (i ^ k) << (2 * i)).sum::<u32>();
+        let (inside, across) = (u32::from(k & 3), u32::from(k >> 2));
+        let mut from = a;
+        if inside != 0 {
+            let code = if z { EVEX_Vpermilps_zmm_k1z_zmmm512b32_imm8 } else { VEX_Vpermilps_ymm_ymmm256_imm8 };
+            self.put(Instruction::with3(code, self.vector(d), self.vector(from), order(inside)));
+            from = d;
+        }
+        if across != 0 {
+            let (d, s) = (self.vector(d), self.vector(from));
+            self.put(if z {
+                Instruction::with4(EVEX_Vshuff32x4_zmm_k1z_zmm_zmmm512b32_imm8, d, s, s, order(across))
+            } else {
+                Instruction::with4(VEX_Vperm2f128_ymm_ymm_ymmm256_imm8, d, s, s, 1u32)
+            });
         }
     }
 

@@ -127,6 +127,8 @@ pub(super) enum MOp {
     StoreBytes,
     /// Lane by lane on integers; the second may be in memory.
     Lanes(IBin),
+    /// Lane i from lane `i ^ k`.
+    Swap(u8),
     /// Lane by lane: left (true) or arithmetic right.
     ShiftLanes(bool, u8),
     /// Operands acc (tied), u, s. With VNNI `s` may be in memory; without, three temporary vectors.

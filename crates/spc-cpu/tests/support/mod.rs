@@ -33,8 +33,19 @@ pub fn sources<'a>(p: &Program, raw: &'a BTreeMap<String, Vec<f32>>) -> Weights<
     Weights { raw, packed: p.packed().iter().map(one).collect() }
 }
 
-pub const LAYOUTS: [&str; 9] =
-    ["dense(4)", "dense(16)", "vx1(1)", "vx1(4)", "vx1(16)", "bsr(4,2)", "bsr(2,1)", "nm(2,3)", "csr"];
+pub const LAYOUTS: [&str; 11] = [
+    "dense(4)",
+    "dense(16)",
+    "vx1(1)",
+    "vx1(4)",
+    "vx1(16)",
+    "bsr(4,2)",
+    "bsr(2,1)",
+    "nm(2,3)",
+    "csr",
+    "nm16(2,3)",
+    "csr16",
+];
 
 /// Every linear in a random layout that holds its weight, feature-major where it can or must be.
 pub fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rng) -> Plan {
@@ -56,7 +67,8 @@ pub fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rn
         {
             l.epilogue = Some(m);
         }
-        if !l.layout.starts_with("dense") || rng.chance(1, 2) {
+        let layout: Layout = l.layout.parse().unwrap();
+        if layout.feature_major() && (!layout.row_major() || rng.chance(1, 2)) {
             (l.x, l.y) = (Act::Fm, Act::Fm);
             plan.values.insert(l.epilogue.unwrap_or(l.node), Act::Fm);
         }

@@ -211,7 +211,10 @@ impl Cover {
 }
 
 /// A constraint at a moment of the run; nothing when it keeps everything then.
-pub(crate) fn at(r: &Require, amounts: &[Option<Schedule>], m: &Moment) -> Result<Option<Require>, MethodError> {
+///
+/// # Errors
+/// A schedule that needs the length of the run, at a moment without one.
+pub fn at(r: &Require, amounts: &[Option<Schedule>], m: &Moment) -> Result<Option<Require>, MethodError> {
     let mut out = r.clone();
     for (k, a) in out.keeps.iter_mut().zip(amounts) {
         let Some(a) = a else { continue };

@@ -12,7 +12,7 @@ mod slope;
 mod state;
 mod updater;
 
-pub use cover::Cover;
+pub use cover::{Cover, at as constraint_at};
 pub use error::MethodError;
 pub use optimiser::Optimiser;
 pub use penalty::{penalty_prox, penalty_slope, penalty_value};

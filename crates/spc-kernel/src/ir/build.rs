@@ -195,6 +195,11 @@ impl Builder {
         self.op(Op::Splat(a))
     }
 
+    /// Lane i gets lane `i ^ k`.
+    pub fn swap(&mut self, a: Val, k: u8) -> Val {
+        self.op(Op::Swap(a, k))
+    }
+
     pub fn reduce(&mut self, f: RedFn, a: Val) -> Val {
         self.op(Op::Reduce(f, a))
     }

@@ -430,6 +430,14 @@ impl Interp<'_> {
                 Value::B(x) => Value::VB([x; MAX_LANES]),
                 _ => return wrong(a),
             },
+            Op::Swap(a, k) => {
+                let from = |i: usize| i ^ usize::from(k) & (MAX_LANES - 1);
+                match self.get(a)? {
+                    Value::VF(x) => Value::VF(std::array::from_fn(|i| x[from(i)])),
+                    Value::VI(x) => Value::VI(std::array::from_fn(|i| x[from(i)])),
+                    _ => return wrong(a),
+                }
+            }
             Op::Reduce(f, a) => self.reduce(f, a)?,
             Op::ICmp(c, a, b) => Value::B(compare(c, self.int(a)?, self.int(b)?)),
             Op::FCmp(c, a, b) => match (self.get(a)?, self.get(b)?) {

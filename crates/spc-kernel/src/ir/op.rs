@@ -234,6 +234,8 @@ pub enum Op {
     /// A function of one argument, or of two.
     Math(MathFn, Val, Option<Val>),
     Splat(Val),
+    /// Lane `i` of the result is lane `i ^ k` of a vector of floats or integers; k is 1 or more and below the number of lanes.
+    Swap(Val, u8),
     Reduce(RedFn, Val),
     ICmp(Cmp, Val, Val),
     FCmp(Cmp, Val, Val),
@@ -270,6 +272,7 @@ impl Op {
             | Op::PtrOff(a, _)
             | Op::FUn(_, a)
             | Op::Splat(a)
+            | Op::Swap(a, _)
             | Op::Reduce(_, a)
             | Op::Not(a)
             | Op::IToF(a)
@@ -331,6 +334,7 @@ impl Op {
             | Op::IBin(_, a, _)
             | Op::Shr(a, _)
             | Op::Shl(a, _)
+            | Op::Swap(a, _)
             | Op::FBin(_, a, _)
             | Op::FUn(_, a)
             | Op::Fma(a, _, _)

@@ -298,6 +298,7 @@ impl<'a> Parser<'a> {
         match word {
             "ishr" => return Ok(Op::Shr(a, self.number()?)),
             "ishl" => return Ok(Op::Shl(a, self.number()?)),
+            "swap" => return Ok(Op::Swap(a, self.number()?)),
             "ptr_off" => return Ok(Op::PtrOff(a, self.number()?)),
             _ => {}
         }

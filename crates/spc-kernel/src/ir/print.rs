@@ -53,6 +53,7 @@ impl fmt::Display for Op {
             Op::Dot4(..) => write!(f, "dot4 {}", list(&self.uses())),
             Op::Math(k, ..) => write!(f, "call.{} {}", k.name(), list(&self.uses())),
             Op::Splat(a) => write!(f, "splat {a}"),
+            Op::Swap(a, k) => write!(f, "swap {a}, {k}"),
             Op::Reduce(k, a) => write!(f, "{} {a}", k.name()),
             Op::ICmp(k, a, b) => write!(f, "icmp.{} {a}, {b}", k.name()),
             Op::FCmp(k, a, b) => write!(f, "fcmp.{} {a}, {b}", k.name()),

@@ -205,7 +205,7 @@ impl Gen<'_> {
     fn op(&mut self, values: &[Val]) -> Op {
         let ft = self.rng.pick(&[Ty::F32, Ty::VF32, Ty::VF32]);
         let bt = if ft == Ty::F32 { Ty::Bool } else { Ty::VBool };
-        match self.rng.below(34) {
+        match self.rng.below(35) {
             0..=3 => {
                 // The bits of a NaN are no part of the meaning, so integers are read from memory that nothing writes.
                 let kind = self.rng.pick(LoadKind::ALL);
@@ -264,6 +264,10 @@ impl Gen<'_> {
                 3 => Op::Shl(self.any(values, Ty::VI32), self.rng.below(32) as u8),
                 _ => Op::Shr(self.any(values, Ty::VI32), self.rng.below(32) as u8),
             },
+            34 if self.b.lanes() > 1 => {
+                let ty = self.rng.pick(&[Ty::VF32, Ty::VI32]);
+                Op::Swap(self.any(values, ty), 1 + self.rng.below(self.b.lanes() - 1) as u8)
+            }
             28 => {
                 let vector = self.rng.below(2) == 0;
                 let kind = if vector { LoadKind::VF32 } else { LoadKind::F32 };

@@ -148,6 +148,12 @@ impl Verifier<'_> {
             Op::Wrap32(a) => {
                 self.want(*a, &[Ty::I64])?;
             }
+            Op::Swap(a, k) => {
+                self.want(*a, &[Ty::VF32, Ty::VI32])?;
+                if *k == 0 || usize::from(*k) >= self.kernel.lanes {
+                    return Err(format!("lanes swapped by {k}"));
+                }
+            }
             Op::IToF(a) => {
                 self.want(*a, INTS)?;
             }

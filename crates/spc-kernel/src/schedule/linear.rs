@@ -3,7 +3,7 @@ use super::Scheduler;
 use super::value::Value;
 use crate::extent::Extent;
 use crate::program::{Amount, PackedPort, Role, StepArg};
-use crate::templates::{LinearSpec, Tuning, blocks8, panel, rowblock_tuned};
+use crate::templates::{LinearSpec, Tuning, blocks8, few, panel, rowblock_tuned, rowlist};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::{Act, DType, NodeId, Op, ScalarExpr};
@@ -50,14 +50,21 @@ impl Scheduler<'_> {
                 bound.push(("y", StepArg::Buffer(y)));
                 (rowblock_tuned(&spec, tuning)?, Value { feature_major: Some(y), ..Value::default() })
             }
-            (Act::Rm, Act::Rm) => {
+            (Act::Rm, Act::Rm) if layout.row_major() => {
                 bound.push(("x", StepArg::Buffer(self.contiguous(x)?.buffer)));
                 bound.push(("n", StepArg::Amount(Amount::exact(tokens))));
                 let dims = self.dims(written)?;
                 let y = self.fresh(Role::Temp, DType::F32, &dims)?;
                 bound.push(("y", StepArg::Buffer(y.buffer)));
-                (panel(&LinearSpec { lanes: spec.panel_lanes(), ..spec })?, Value::of(y))
+                let spec = LinearSpec { lanes: spec.panel_lanes(), ..spec };
+                let kernel = match layout {
+                    Layout::Dense { .. } => panel(&spec)?,
+                    Layout::Csr16 => rowlist(&spec)?,
+                    _ => few(&spec)?,
+                };
+                (kernel, Value::of(y))
             }
+            (Act::Rm, Act::Rm) => return Err(fail(format!("{layout} has no row-major kernel"))),
             _ => return Err(fail("no kernel changes the layout of activations on the way".into())),
         };
         self.step(node, kernel, Amount::exact(Extent::fixed(spec.blocks() as u64)), &bound)?;

@@ -2,7 +2,7 @@
 use super::{Scheduler, overflow};
 use crate::extent::Extent;
 use crate::program::{Amount, Role, StepArg};
-use crate::templates::{MapSpec, Operand, collapse, map, to_feature_major, to_row_major};
+use crate::templates::{MapSpec, Operand, collapse, feature_blocks, map, to_feature_major, to_row_major};
 use spc_base::Bug;
 use spc_ir::{DType, NodeId, ScalarExpr};
 
@@ -136,8 +136,8 @@ impl Scheduler<'_> {
             ("n", StepArg::Amount(Amount::exact(tokens.clone()))),
             ("np", StepArg::Amount(Amount { per: 1, of: tokens, pad: true })),
         ];
-        let range = Amount::exact(Extent::fixed(features as u64));
-        self.step(node, to_feature_major(features)?, range, &bound)?;
+        let range = Amount::exact(Extent::fixed(feature_blocks(features, self.lanes) as u64));
+        self.step(node, to_feature_major(features, self.lanes)?, range, &bound)?;
         if let Some(v) = self.values.get_mut(&node) {
             v.feature_major = Some(to);
         }
@@ -152,9 +152,11 @@ impl Scheduler<'_> {
         let bound = [
             ("x", StepArg::Buffer(from)),
             ("y", StepArg::Buffer(to.buffer)),
-            ("np", StepArg::Amount(Amount { per: 1, of: tokens.clone(), pad: true })),
+            ("n", StepArg::Amount(Amount::exact(tokens.clone()))),
+            ("np", StepArg::Amount(Amount { per: 1, of: tokens, pad: true })),
         ];
-        self.step(node, to_row_major(features)?, Amount::exact(tokens), &bound)?;
+        let range = Amount::exact(Extent::fixed(feature_blocks(features, self.lanes) as u64));
+        self.step(node, to_row_major(features, self.lanes)?, range, &bound)?;
         if let Some(v) = self.values.get_mut(&node) {
             v.view = Some(to);
         }

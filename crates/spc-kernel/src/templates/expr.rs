@@ -1,5 +1,6 @@
 //! Pointwise expressions ([`ScalarExpr`]) as loop IR. Values are f32 as `f32` or `vf32`, i32 as sign-extended `i64`, bool
 //! as `bool` or `vbool`.
+use super::functions::function;
 use crate::ir::{Bits, Builder, Cmp, FBin, FUn, IBin, LBin, Op, Val};
 use crate::math::MathFn;
 use spc_base::Bug;
@@ -15,7 +16,8 @@ pub fn vectorises(e: &ScalarExpr, args: &[DType]) -> bool {
     types_fit && e.children().into_iter().all(|c| vectorises(c, args))
 }
 
-/// True if the expression calls a function, so that it should be emitted once and in a loop of its own.
+/// True if the expression has a function that is called or a long sequence, so that it should be emitted once and in a loop
+/// of its own.
 pub fn calls(e: &ScalarExpr) -> bool {
     let own = match e {
         ScalarExpr::Un(f, _) => math_fn(*f).is_some(),
@@ -166,7 +168,7 @@ impl Emitter<'_> {
             UnFn::Sqrt => b.fun(FUn::Sqrt, a),
             UnFn::Floor => b.fun(FUn::Floor, a),
             _ => match math_fn(f) {
-                Some(m) => b.math(m, a, None),
+                Some(m) => function(b, m, a).unwrap_or_else(|| b.math(m, a, None)),
                 None => a,
             },
         }

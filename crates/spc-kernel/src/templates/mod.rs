@@ -8,6 +8,8 @@ pub mod cases;
 mod convert;
 pub mod expr;
 mod feature_major;
+mod few;
+mod functions;
 mod gather;
 pub mod limits;
 mod map;
@@ -15,13 +17,15 @@ mod nest;
 mod panel;
 mod reduce;
 mod rowblock;
+mod rowlist;
 mod span;
 mod tile;
 mod tuning;
 
 pub use blocks8::{SCRATCH, blocks8, place, round_in_place, round_tokens};
-pub use convert::{to_feature_major, to_row_major};
+pub use convert::{feature_blocks, to_feature_major, to_row_major};
 pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
+pub use few::few;
 pub use gather::{GatherSpec, gather};
 pub use map::{MapSpec, Operand, iota, map};
 pub(crate) use nest::collapse;
@@ -29,6 +33,7 @@ pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
 pub use reduce::{Factor, Fold, ReduceSpec, reduce};
 pub use rowblock::{rowblock, rowblock_tuned};
+pub use rowlist::rowlist;
 pub use tuning::Tuning;
 
 use spc_base::Bug;
@@ -56,7 +61,8 @@ impl LinearSpec<'_> {
             Layout::Dense { panel } => panel as usize,
             Layout::Vx1 { v } => v as usize,
             Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
-            Layout::Nm { .. } | Layout::Csr | Layout::Mma24 => 1,
+            Layout::Nm16 { .. } => 16,
+            Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Mma24 => 1,
         }
     }
 
@@ -65,10 +71,13 @@ impl LinearSpec<'_> {
         self.rows.div_ceil(self.block_rows())
     }
 
-    /// Lanes of the row-major kernel: as asked, or as many of CLIF's as divide a panel that those do not fit.
+    /// Lanes of the row-major kernel: as asked, or as many of narrower code as divide a block that those do not fit.
     pub fn panel_lanes(&self) -> usize {
         let divides = |lanes: &usize| self.block_rows().is_multiple_of(*lanes);
-        [self.lanes, 4].into_iter().filter(|n| *n <= self.lanes).find(divides).unwrap_or(1)
+        if self.layout == Layout::Csr16 {
+            return self.lanes;
+        }
+        [self.lanes, 8, 4].into_iter().filter(|n| *n <= self.lanes).find(divides).unwrap_or(1)
     }
 
     fn check(&self) -> Result<(), Bug> {

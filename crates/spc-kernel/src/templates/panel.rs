@@ -7,9 +7,13 @@
 //! Lanes past the last output of a short panel are computed (their weights are zeros) and not stored.
 use super::LinearSpec;
 use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
-use crate::ir::{Addr, Builder, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::Layout;
+
+/// Weights are asked for ahead of their use by tiles of at most so many sums, by so many bytes.
+const FEW: usize = 8;
+const AHEAD: i32 = 2 << 10;
 
 /// Tokens in one tile of that many vectors, largest first: powers of two down to 1.
 fn token_tiles(vectors: usize, lanes: usize) -> Vec<usize> {
@@ -131,14 +135,36 @@ impl Panel<'_> {
         let tile = Tile { splats: tokens, vectors: strip.vectors };
         let to_i32 = |n: usize| i32::try_from(n).map_err(|_| Bug::new("a matrix is too wide for a panel kernel"));
         let (x_row, y_row) = (to_i32(4 * cols * tokens)? / tokens as i32, to_i32(4 * rows * tokens)? / tokens as i32);
-        let acc = tile.zeros(b);
-        let state: Vec<Val> = [strip.values, x].into_iter().chain(acc).collect();
-        let state = unrolled(b, Count::Fixed(cols), tile.steps(b.lanes()), state, &|b, s| {
-            let (w, x) = (s[0], s[1]);
-            let acc =
-                tile.step(b, &s[2..], &|t| Addr::at(x, x_row * t as i32), &|j| Addr::at(w, lane_bytes * j as i32));
-            [b.ptr_off(w, 4 * self.height as i32), b.ptr_off(x, 4)].into_iter().chain(acc).collect()
+        // Where there are few sums, columns are dealt to several of each in turn.
+        let (sets, size) = (tile.sets(b.lanes()).min(cols.max(1)), tile.size());
+        let column = 4 * self.height as i32;
+        let step = |b: &mut Builder, acc: &[Val], [w, x]: [Val; 2], c: usize| {
+            let (w_at, x_at) = (column * c as i32, 4 * c as i32);
+            tile.step(b, acc, &|t| Addr::at(x, x_row * t as i32 + x_at), &|j| Addr::at(w, lane_bytes * j as i32 + w_at))
+        };
+        let zero = b.vfloat(0.0);
+        let mut state = vec![zero; 2 + sets * size];
+        (state[0], state[1]) = (strip.values, x);
+        let by = (tile.steps(b.lanes()) / sets).max(1);
+        let mut state = unrolled(b, Count::Fixed(cols / sets), by, state, &|b, s| {
+            if b.lanes() >= WIDE && size <= FEW {
+                for line in 0..(column as usize * sets).div_ceil(64) {
+                    b.prefetch(Addr::at(s[0], AHEAD + 64 * line as i32));
+                }
+            }
+            let acc: Vec<Val> =
+                s[2..].chunks(size).enumerate().flat_map(|(c, acc)| step(b, acc, [s[0], s[1]], c)).collect();
+            [b.ptr_off(s[0], column * sets as i32), b.ptr_off(s[1], 4 * sets as i32)].into_iter().chain(acc).collect()
         });
+        for c in 0..cols % sets {
+            let first = step(b, &state[2..2 + size], [state[0], state[1]], c);
+            state[2..2 + size].copy_from_slice(&first);
+        }
+        for set in 1..sets {
+            for i in 2..2 + size {
+                state[i] = b.fbin(FBin::Add, state[i], state[i + set * size]);
+            }
+        }
         let epilogue = Epilogue { act: self.spec.act };
         let tail = strip.tail.map(|n| b.int(n as i64));
         for j in 0..tile.vectors {

@@ -40,7 +40,7 @@ pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
 /// The kernel in a given order.
 pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, Bug> {
     spec.check()?;
-    if spec.layout.needs_integers() || spec.layout.needs_tensor_cores() {
+    if !spec.layout.feature_major() {
         return Err(Bug::new(format!("{} has no feature-major kernel", spec.layout)));
     }
     if tuning.tokens == 0 || !tuning.tokens.is_multiple_of(TILE) {
@@ -554,7 +554,7 @@ impl Rows<'_> {
             Layout::Vx1 { v } => listed(b, v as usize),
             Layout::Bsr { r, c } => listed(b, (r * c) as usize),
             // Refused above.
-            Layout::Csr | Layout::I8 { .. } | Layout::Mma24 => listed(b, 1),
+            Layout::Csr | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Mma24 => listed(b, 1),
         }
     }
 
@@ -586,7 +586,12 @@ impl Rows<'_> {
                 let acc = step(b, &s[2..], Addr::new(s[0]), plain(s[1]));
                 with([b.ptr_off(s[0], 4 * height as i32), at.skip(b, s[1], 1)], acc)
             }),
-            Layout::Vx1 { .. } | Layout::Csr | Layout::I8 { .. } | Layout::Mma24 => {
+            Layout::Vx1 { .. }
+            | Layout::Csr
+            | Layout::I8 { .. }
+            | Layout::Nm16 { .. }
+            | Layout::Csr16
+            | Layout::Mma24 => {
                 let entry = |b: &mut Builder, s: &[Val]| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
                     if ahead.is_some() {

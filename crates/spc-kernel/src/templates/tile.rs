@@ -169,6 +169,14 @@ impl Epilogue<'_> {
         }
     }
 
+    /// The activation of a vector, whatever it is.
+    pub fn activated(&self, b: &mut Builder, v: Val) -> Result<Val, Bug> {
+        match self.act {
+            Some(e) => activate(b, e, v),
+            None => Ok(v),
+        }
+    }
+
     /// Applies an activation that calls functions to `rows` rows of `vectors` vectors at `base`, `stride` bytes apart.
     /// `tail` is the number of floats of the last vector, where it is not full.
     pub fn pass(

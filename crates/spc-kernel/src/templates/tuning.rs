@@ -38,7 +38,7 @@ impl Tuning {
         let three = Tuning { tokens: 3 * TILE, ..plain };
         let blocks = |cols: usize, rows: u32| Some(Blocking { cols: cols as u32, rows });
         match spec.layout {
-            Layout::Nm { .. } | Layout::I8 { .. } => plain,
+            Layout::Nm { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => plain,
             // One or two multiply-adds for each activation that is read: it must come from the first-level cache.
             _ if few_rows(spec) && spec.lanes == 16 => {
                 let blocking = if tokens >= MANY { blocks(128, 512) } else { None };
@@ -55,7 +55,7 @@ impl Tuning {
 
     /// The blocking, where the matrix has more than one block of inputs and the layout can be cut.
     pub fn blocks(&self, spec: &LinearSpec<'_>) -> Option<Blocking> {
-        let fits = !matches!(spec.layout, Layout::Nm { .. } | Layout::I8 { .. });
+        let fits = spec.layout.feature_major() && !matches!(spec.layout, Layout::Nm { .. });
         self.blocking.filter(|k| fits && k.col_blocks(spec.cols) > 1)
     }
 }

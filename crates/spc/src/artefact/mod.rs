@@ -16,17 +16,6 @@ pub const PLAN: &str = "plan.json";
 pub const PROGRAM: &str = "program.ir";
 pub const WEIGHTS: &str = "weights.safetensors";
 
-/// One packed weight in `weights.safetensors`; the metadata key `layouts` holds the list as JSON. The arrays are the
-/// tensors `<prefix>.<array>` with the array names of the layout.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StoredLayout {
-    pub weight: String,
-    pub layout: String,
-    pub rows: usize,
-    pub cols: usize,
-    pub prefix: String,
-}
-
 /// One constraint in the manifest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredRequire {

@@ -1,17 +1,17 @@
 //! Reading a compiled folder. Nothing in it is trusted: hashes, graphs, plans and packed arrays are all checked.
-use super::{FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, StoredLayout, WEIGHTS};
+use super::{FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, WEIGHTS};
 use crate::build::plain_weights;
 use crate::device::{self, DeviceChoice, Place};
 use crate::failure::{Failure, Res};
 use crate::lock::Plans;
+use crate::packed;
 use crate::plan::{PackedSet, Planned, linear_weights};
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cuda::nvrtc::{Image, ImageKind};
 use spc_cuda::{Activations, EmitOptions, emit_with};
-use spc_formats::{Array, ArrayKind, Layout, Packed, validate};
-use spc_io::{StoredType, WeightFile, check_finite};
+use spc_io::{WeightFile, check_finite};
 use spc_ir::{Graph, Op, Require};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -135,38 +135,16 @@ impl Reader<'_> {
         Ok((out, plans))
     }
 
-    fn layouts(&self, file: &WeightFile) -> Res<Vec<StoredLayout>> {
-        let text = file.header().metadata().get("layouts").ok_or_else(|| self.broken("the weights name no layouts"))?;
-        serde_json::from_str(text).map_err(|e| self.broken(format!("layouts of `{WEIGHTS}`: {e}")))
-    }
-
     fn packed(&self, file: &WeightFile) -> Res<PackedSet> {
+        if !file.header().metadata().contains_key(packed::LAYOUTS) {
+            return Err(self.broken("the weights name no layouts"));
+        }
         let mut out = PackedSet::new();
-        for l in self.layouts(file)? {
-            let layout: Layout = l.layout.parse().map_err(|e| self.broken(format!("`{}`: {e}", l.weight)))?;
-            let mut arrays = Vec::new();
-            for (name, kind) in layout.schema() {
-                arrays.push((*name, self.array(file, &format!("{}.{name}", l.prefix), *kind)?));
-            }
-            let packed = Packed { layout, rows: l.rows, cols: l.cols, arrays };
-            let valid = validate(packed).map_err(|e| self.broken(format!("`{}` in {layout}: {e}", l.weight)))?;
-            out.insert((l.weight, layout.to_string()), Arc::new(valid));
+        for l in packed::entries(file.header()).map_err(|e| self.broken(e))? {
+            let valid = packed::load(file, &l).map_err(|e| self.broken(e))?;
+            out.insert((l.weight, valid.layout().to_string()), Arc::new(valid));
         }
         Ok(out)
-    }
-
-    fn array(&self, file: &WeightFile, name: &str, kind: ArrayKind) -> Res<Array> {
-        let fail = |d: Diagnostic| self.broken(d.message);
-        Ok(match kind {
-            ArrayKind::F32 => Array::F32(file.f32(name).map_err(fail)?.to_vec()),
-            ArrayKind::U32 => Array::U32(file.u32(name).map_err(fail)?),
-            ArrayKind::U8 => {
-                if file.header().get(name).map_err(fail)?.dtype != StoredType::U8 {
-                    return Err(self.broken(format!("`{name}` is not U8")));
-                }
-                Array::U8(file.bytes(name).map_err(fail)?.to_vec())
-            }
-        })
     }
 
     /// Checks that every weight that a function reads is there, in its shape.

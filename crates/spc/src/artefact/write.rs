@@ -1,11 +1,11 @@
 //! Writing a compiled folder. It appears whole or not at all.
 use super::{
-    FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, StoredFunction, StoredLayout, StoredPort, StoredRequire, StoredTarget,
-    WEIGHTS,
+    FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, StoredFunction, StoredPort, StoredRequire, StoredTarget, WEIGHTS,
 };
 use crate::build::Build;
 use crate::failure::Res;
 use crate::lock::{Plans, kind_word};
+use crate::packed::StoredLayout;
 use crate::session::Session;
 use serde_json::{Map, Value};
 use spc_base::Bug;

@@ -52,6 +52,7 @@ impl Selector<'_> {
                 Place::Float(bits) => self.set(d, Place::Float(bits)),
                 _ => return self.simple(MOp::SplatF, d, &[a]),
             },
+            Op::Swap(a, k) => return self.simple(MOp::Swap(k), d, &[a]),
             Op::Reduce(f, a) => return self.reduce(d, f, a),
             Op::ICmp(c, a, b) => match self.immediate(b) {
                 Some(n) => return self.simple(MOp::SetIntImm(c, n), d, &[a]),

@@ -3,7 +3,8 @@ use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
 use crate::math::erf;
 use crate::templates::{
-    LinearSpec, TILE, Tuning, padded_tokens, panel, position, rowblock_tuned, to_feature_major, to_row_major,
+    LinearSpec, TILE, Tuning, feature_blocks, few, padded_tokens, panel, position, rowblock_tuned, rowlist,
+    to_feature_major, to_row_major,
 };
 use spc_base::Bug;
 use spc_formats::{Array, Blocking, Layout, pack, validate};
@@ -38,7 +39,7 @@ pub fn weights(rng: &mut Rng, layout: Layout, rows: usize, cols: usize) -> Vec<f
     let mut w = vec![0.0f32; rows * cols];
     let value = |rng: &mut Rng| (rng.below(2001) as f32 - 1000.0) / 1000.0;
     match layout {
-        Layout::Nm { n, m } => {
+        Layout::Nm { n, m } | Layout::Nm16 { n, m } => {
             let (n, m) = (n as usize, m as usize);
             for row in w.chunks_mut(cols.max(1)) {
                 for group in row.chunks_mut(m) {
@@ -66,13 +67,19 @@ pub fn weights(rng: &mut Rng, layout: Layout, rows: usize, cols: usize) -> Vec<f
 }
 
 fn layout(rng: &mut Rng, lanes: usize) -> Layout {
-    match rng.below(6) {
+    match rng.below(9) {
         0 => Layout::Dense { panel: (lanes * (1 + rng.below(5))) as u32 },
-        1 => Layout::Vx1 { v: [1, 2, 3, 4, 6, 8, 16][rng.below(7)] },
-        2 => Layout::Bsr { r: [1, 2, 4, 5, 8, 16][rng.below(6)], c: [1, 2, 3, 4, 8, 11, 16][rng.below(7)] },
+        1 => Layout::Vx1 { v: [1, 2, 3, 4, 6, 8, 16, 32, 80][rng.below(9)] },
+        2 => Layout::Bsr { r: [1, 2, 4, 5, 8, 16, 32][rng.below(7)], c: [1, 2, 3, 4, 8, 11, 16, 17][rng.below(8)] },
         3 => Layout::Nm { n: [1, 2, 3][rng.below(3)], m: [3, 4, 8][rng.below(3)] },
         4 => Layout::Nm { n: 11, m: 32 },
-        _ => Layout::Csr,
+        5 => Layout::Csr,
+        6 => {
+            let m = 1 + rng.below(16);
+            Layout::Nm16 { n: 1 + rng.below(m) as u32, m: m as u32 }
+        }
+        7 => [Layout::Nm16 { n: 2, m: 4 }, Layout::Nm16 { n: 1, m: 4 }, Layout::Nm16 { n: 4, m: 8 }][rng.below(3)],
+        _ => Layout::Csr16,
     }
 }
 
@@ -95,15 +102,22 @@ fn tuning(rng: &mut Rng, lanes: usize) -> Tuning {
 pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
     let layout = layout(rng, lanes);
     let (rows, cols) = (1 + rng.below(40), 1 + rng.below(40));
-    let tokens: usize = [1, 2, 7, 15, 16, 17, 33, 48, 50, 100, 145, 200][rng.below(12)];
-    let row_major = matches!(layout, Layout::Dense { .. }) && rng.below(2) == 0;
+    let row_major = layout.row_major() && (!layout.feature_major() || rng.below(2) == 0);
     let act = activation(rng).filter(|_| finite);
     let expr = act.map(|a| ScalarExpr::parse(a.0)).transpose().map_err(Bug::new)?;
     let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: expr.as_ref(), lanes };
     let w = weights(rng, layout, rows, cols);
+    let row_major = row_major && spec.panel_lanes() == lanes;
+    let many = [1, 2, 7, 15, 16, 17, 33, 48, 50, 100, 145, 200];
+    let tokens: usize = if row_major && rng.below(2) == 0 { 1 + rng.below(9) } else { many[rng.below(12)] };
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
     let tuning = tuning(rng, lanes);
-    let kernel = if row_major { panel(&spec)? } else { rowblock_tuned(&spec, tuning)? };
+    let kernel = match layout {
+        Layout::Dense { .. } if row_major => panel(&spec)?,
+        Layout::Csr16 => rowlist(&spec)?,
+        _ if row_major => few(&spec)?,
+        _ => rowblock_tuned(&spec, tuning)?,
+    };
 
     let mut b = Binder::new();
     let packed = validate(packed).map_err(Bug::new)?;
@@ -158,8 +172,8 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
 }
 
 /// A conversion between activation layouts. The result is exact, pads included.
-pub fn converted(rng: &mut Rng) -> Result<Case, Bug> {
-    let (tokens, features) = (1 + rng.below(120), 1 + rng.below(12));
+pub fn converted(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
+    let (tokens, features) = (1 + rng.below(120), 1 + rng.below(50));
     let np = padded_tokens(tokens as u64).unwrap_or(0) as usize;
     let value = |t: usize, f: usize| (t * features + f) as f32;
     let rm: Vec<f32> = (0..tokens * features).map(|i| i as f32).collect();
@@ -168,12 +182,12 @@ pub fn converted(rng: &mut Rng) -> Result<Case, Bug> {
         fm[position(t, f, features, np)] = value(t, f);
     }
     let to_fm = rng.below(2) == 0;
-    let (x, y, range) = if to_fm { (rm, fm, features) } else { (fm, rm, tokens) };
-    let kernel = if to_fm { to_feature_major(features)? } else { to_row_major(features)? };
+    let (x, y) = if to_fm { (rm, fm) } else { (fm, rm) };
+    let kernel = if to_fm { to_feature_major(features, lanes)? } else { to_row_major(features, lanes)? };
     let mut b = Binder::new();
     b.buffer("x", f32_bytes(&x));
     let out = b.buffer("y", f32_bytes(&vec![-1.0; y.len()]));
     b.int("n", tokens);
     b.int("np", np);
-    b.case(kernel, range, out, y.iter().map(|v| Some((f64::from(*v), 0.0))).collect())
+    b.case(kernel, feature_blocks(features, lanes), out, y.iter().map(|v| Some((f64::from(*v), 0.0))).collect())
 }

@@ -1,0 +1,463 @@
+//! Linear kernels from row-major to row-major for few tokens: lanes run over the outputs of a block, so that no token is
+//! padding.
+//!
+//! `y[t][o] = act(sum over stored (o, k) of w * x[t][k] + bias[o])` for the row blocks `lo..hi` and all `n` tokens.
+//!
+//! Parameters: `values`, then `ptr` and `idx` as the layout (`vx1(V)`, `bsr(R,C)`, `nm16(N,M)`) has them, `x` `[n][K]`, `y`
+//! `[n][O]`, `bias` `[O]` if there is one, `n`, `lo`, `hi`. The rows of a block are whole vectors.
+//!
+//! The weights of a block are read once for a tile of tokens (at most 8). Where that leaves few sums, each is dealt to
+//! several accumulators, which are added at the end.
+use super::LinearSpec;
+use super::tile::{Epilogue, WIDE, accumulators};
+use crate::ir::{Addr, Builder, Cmp, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use spc_base::Bug;
+use spc_formats::{Fields, Layout};
+
+/// Tokens of the largest tile.
+const MOST: usize = 8;
+/// Vectors of the widest strip of a block.
+const STRIP: usize = 4;
+/// Rows of a block of `nm16`.
+const ROWS: usize = 16;
+/// Bytes of weights, and of indices, that are asked for ahead of their use.
+const AHEAD: i32 = 2 << 10;
+/// Columns of a block that are written out.
+const COLUMNS: usize = 16;
+
+pub fn few(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
+    spec.check()?;
+    let height = spec.block_rows();
+    if !matches!(spec.layout, Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm16 { .. }) {
+        return Err(Bug::new(format!("{} has no kernel for few tokens", spec.layout)));
+    }
+    if !height.is_multiple_of(spec.lanes) {
+        return Err(Bug::new(format!("blocks of {height} rows do not fit {} lanes", spec.lanes)));
+    }
+    let mut b = Builder::new(spec.name("few"), spec.lanes);
+    let values = b.param("values", Ty::CPtr);
+    let ptr = matches!(spec.layout, Layout::Vx1 { .. } | Layout::Bsr { .. }).then(|| b.param("ptr", Ty::CPtr));
+    let idx = b.param("idx", Ty::CPtr);
+    let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
+    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
+    let f = Few { spec, height, values, ptr: ptr.unwrap_or(values), idx, x, y, bias, n };
+
+    let (full, left) = (spec.rows / height, spec.rows % height);
+    let full_end = b.int(full as i64);
+    let whole = b.ibin(IBin::Min, hi, full_end);
+    let count = b.isub(whole, lo);
+    let mut result = Ok(());
+    b.repeat(count, &[], |b, i, _| {
+        let block = b.iadd(lo, i);
+        result = f.outputs(b, block, height);
+        Vec::new()
+    });
+    if left > 0 {
+        // `hi` is at most one more than the number of full blocks.
+        let partial = b.isub(hi, full_end);
+        b.repeat(partial, &[], |b, _, _| {
+            result = result.clone().and(f.outputs(b, full_end, left));
+            Vec::new()
+        });
+    }
+    result?;
+    b.finish()
+}
+
+struct Few<'a> {
+    spec: &'a LinearSpec<'a>,
+    height: usize,
+    values: Val,
+    ptr: Val,
+    idx: Val,
+    x: Val,
+    y: Val,
+    bias: Option<Val>,
+    n: Val,
+}
+
+/// The vectors of a block that are computed together.
+#[derive(Clone, Copy)]
+struct Strip {
+    /// First weight of the strip in the block's first entry, and the block's indices (of the strip, for `nm16`).
+    values: Val,
+    idx: Val,
+    /// Entries, where the layout lists them.
+    count: Val,
+    y: Val,
+    bias: Option<Val>,
+    vectors: usize,
+    /// Outputs of the last vector, where it is not full.
+    tail: Option<usize>,
+}
+
+/// Sums of a tile: `sets` accumulators for each of `tokens * vectors`.
+#[derive(Clone, Copy)]
+struct Sums {
+    tokens: usize,
+    vectors: usize,
+    sets: usize,
+}
+
+impl Sums {
+    fn of(tokens: usize, vectors: usize, lanes: usize) -> Sums {
+        let sets = match tokens * vectors {
+            1 | 2 if lanes >= WIDE => 4,
+            1..=4 => 2,
+            _ => 1,
+        };
+        Sums { tokens, vectors, sets }
+    }
+
+    fn size(self) -> usize {
+        self.tokens * self.vectors
+    }
+
+    /// Position of a sum in the list of accumulators.
+    fn at(self, set: usize, token: usize, vector: usize) -> usize {
+        (set % self.sets * self.tokens + token) * self.vectors + vector
+    }
+
+    /// The sums of all sets.
+    fn total(self, b: &mut Builder, acc: &[Val]) -> Vec<Val> {
+        let one = |b: &mut Builder, i: usize| {
+            let parts: Vec<Val> = acc.iter().skip(i).step_by(self.size()).copied().collect();
+            parts[1..].iter().fold(parts[0], |sum, p| b.fbin(FBin::Add, sum, *p))
+        };
+        (0..self.size()).map(|i| one(b, i)).collect()
+    }
+}
+
+impl Few<'_> {
+    /// The first `rows` outputs of a block, for all tokens, strip by strip.
+    fn outputs(&self, b: &mut Builder, block: Val, rows: usize) -> Result<(), Bug> {
+        let lanes = b.lanes();
+        let (values, idx, count) = self.entries(b, block);
+        let skip = b.scale(block, 4 * self.height as i64);
+        let y = b.ptr_add(self.y, skip);
+        let bias = self.bias.map(|p| b.ptr_add(p, skip));
+        let by_row = matches!(self.spec.layout, Layout::Nm16 { .. });
+        let mut done = 0;
+        while done < rows {
+            let outputs = (rows - done).min(self.strip(lanes) * lanes);
+            let bytes = 4 * done as i32;
+            let strip = Strip {
+                values: b.ptr_off(values, bytes),
+                idx: if by_row { b.ptr_off(idx, bytes) } else { idx },
+                count,
+                y: b.ptr_off(y, bytes),
+                bias: bias.map(|p| b.ptr_off(p, bytes)),
+                vectors: outputs.div_ceil(lanes),
+                tail: Some(outputs % lanes).filter(|n| *n > 0),
+            };
+            self.tokens(b, strip)?;
+            done += outputs;
+        }
+        Ok(())
+    }
+
+    /// Vectors of the widest strip.
+    fn strip(&self, lanes: usize) -> usize {
+        match self.spec.layout {
+            Layout::Nm16 { .. } => 1,
+            _ if lanes >= WIDE => STRIP,
+            _ => 2,
+        }
+    }
+
+    /// Values, indices and number of the entries of a block.
+    fn entries(&self, b: &mut Builder, block: Val) -> (Val, Val, Val) {
+        if let Layout::Nm16 { n, m } = self.spec.layout {
+            let (n, m) = (n as usize, m as usize);
+            let groups = self.spec.cols.div_ceil(m);
+            let words = Fields::of(n, m).row_words(groups);
+            let (v, i) = (b.scale(block, (4 * ROWS * groups * n) as i64), b.scale(block, (4 * ROWS * words) as i64));
+            return (b.ptr_add(self.values, v), b.ptr_add(self.idx, i), block);
+        }
+        let per = match self.spec.layout {
+            Layout::Bsr { r, c } => (r * c) as i64,
+            _ => self.height as i64,
+        };
+        let at = Addr::indexed(self.ptr, block, 4);
+        let (from, to) = (b.load(LoadKind::U32, at), b.load(LoadKind::U32, at.plus(4)));
+        let count = b.isub(to, from);
+        let (v, i) = (b.scale(from, 4 * per), b.scale(from, 4));
+        (b.ptr_add(self.values, v), b.ptr_add(self.idx, i), count)
+    }
+
+    /// All tokens of a strip: whole tiles, then one that fits what is left.
+    fn tokens(&self, b: &mut Builder, strip: Strip) -> Result<(), Bug> {
+        let most = match self.spec.layout {
+            // Beside each sum, the inputs of its group are held.
+            Layout::Nm16 { .. } if b.lanes() < ROWS => MOST / 2,
+            _ => (accumulators(b.lanes()) / strip.vectors).clamp(1, MOST),
+        };
+        let most = 1 << most.ilog2();
+        let mut result = Ok(());
+        let (xs, ys) = ((4 * most * self.spec.cols) as i64, (4 * most * self.spec.rows) as i64);
+        let count = b.op(Op::Shr(self.n, most.trailing_zeros() as u8));
+        let r = b.repeat(count, &[self.x, strip.y], |b, _, s| {
+            result = self.tile(b, strip, s[0], s[1], most);
+            let (xs, ys) = (b.int(xs), b.int(ys));
+            vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
+        });
+        let mask = b.int(most as i64 - 1);
+        let left = b.ibin(IBin::And, self.n, mask);
+        for tokens in 1..most {
+            let here = b.int(tokens as i64);
+            let here = b.icmp(Cmp::Eq, left, here);
+            b.when(here, |b| result = result.clone().and(self.tile(b, strip, r[0], r[1], tokens)));
+        }
+        result
+    }
+
+    fn tile(&self, b: &mut Builder, strip: Strip, x: Val, y: Val, tokens: usize) -> Result<(), Bug> {
+        let far = || Bug::new("a matrix is too wide for a kernel of few tokens");
+        let to_i32 = |n: usize| i32::try_from(n).map_err(|_| far());
+        let x_row = to_i32((4 * self.spec.cols + 64) * tokens)? / tokens as i32 - 64;
+        let y_row = to_i32((4 * self.spec.rows + 64) * tokens)? / tokens as i32 - 64;
+        let sums = Sums::of(tokens, strip.vectors, b.lanes());
+        let acc = match self.spec.layout {
+            Layout::Nm16 { n, m } => self.groups(b, strip, sums, x, x_row, (n as usize, m as usize)),
+            Layout::Bsr { c, .. } => self.listed(b, strip, sums, x, x_row, c as usize),
+            _ => self.listed(b, strip, sums, x, x_row, 1),
+        };
+        let epilogue = Epilogue { act: self.spec.act };
+        let lane_bytes = 4 * b.lanes() as i32;
+        let tail = strip.tail.map(|n| b.int(n as i64));
+        for j in 0..strip.vectors {
+            let at = lane_bytes * j as i32;
+            let short = tail.filter(|_| j + 1 == strip.vectors);
+            let c = strip.bias.map(|p| match short {
+                Some(n) => b.load_tail(Addr::at(p, at), n),
+                None => b.load(LoadKind::VF32, Addr::at(p, at)),
+            });
+            for t in 0..tokens {
+                let v = epilogue.value(b, acc[sums.at(0, t, j)], c)?;
+                let addr = Addr::at(y, y_row * t as i32 + at);
+                match short {
+                    Some(n) => b.store_tail(addr, v, n),
+                    None => b.store(StoreKind::VF32, addr, v),
+                }
+            }
+        }
+        let stride = b.int(i64::from(y_row));
+        epilogue.pass(b, y, stride, tokens, strip.vectors, strip.tail)
+    }
+
+    /// Asks for the lines of `bytes` bytes at a distance behind `p`.
+    fn ahead(&self, b: &mut Builder, p: Val, bytes: usize) {
+        if b.lanes() >= WIDE {
+            (0..bytes.div_ceil(64)).for_each(|i| b.prefetch(Addr::at(p, AHEAD + 64 * i as i32)));
+        }
+    }
+
+    /// Sums over listed entries of `width` columns each.
+    fn listed(&self, b: &mut Builder, strip: Strip, sums: Sums, x: Val, x_row: i32, width: usize) -> Vec<Val> {
+        let column = 4 * self.height as i32;
+        let entry_bytes = column * width as i32;
+        // Column `c` of an entry whose weights begin `at` bytes behind `values` and whose activations are at `from`.
+        let step = |b: &mut Builder, acc: &mut [Val], set: usize, values: Val, at: i32, from: Addr| {
+            let weights: Vec<Val> = (0..sums.vectors)
+                .map(|j| b.load(LoadKind::VF32, Addr::at(values, at + 4 * (b.lanes() * j) as i32)))
+                .collect();
+            for t in 0..sums.tokens {
+                let v = b.load(LoadKind::Splat, from.plus(x_row * t as i32));
+                for (j, w) in weights.iter().enumerate() {
+                    let place = sums.at(set, t, j);
+                    acc[place] = b.fma(*w, v, acc[place]);
+                }
+            }
+        };
+        let entry = |b: &mut Builder, acc: &mut Vec<Val>, u: usize, values: Val, idx: Val| {
+            let k = b.load(LoadKind::U32, Addr::at(idx, 4 * u as i32));
+            let from = Addr::indexed(x, k, 4);
+            let at = entry_bytes * u as i32;
+            if width <= COLUMNS {
+                for c in 0..width {
+                    step(b, acc, u * width + c, values, at + column * c as i32, from.plus(4 * c as i32));
+                }
+                return;
+            }
+            let bytes = b.scale(k, 4);
+            let head = [b.ptr_off(values, at), b.ptr_add(x, bytes)];
+            let state: Vec<Val> = head.into_iter().chain(acc.iter().copied()).collect();
+            let rounds = b.int(width as i64);
+            let out = b.repeat(rounds, &state, |b, _, s| {
+                let mut acc = s[2..].to_vec();
+                step(b, &mut acc, 0, s[0], 0, Addr::new(s[1]));
+                [b.ptr_off(s[0], column), b.ptr_off(s[1], 4)].into_iter().chain(acc).collect()
+            });
+            acc.copy_from_slice(&out[2..]);
+        };
+        // Entries of one round.
+        let by = if width > COLUMNS { 1 } else { (sums.sets / width).max(1).next_power_of_two() };
+        let zero = b.vfloat(0.0);
+        let mut state = vec![zero; 2 + sums.sets * sums.size()];
+        (state[0], state[1]) = (strip.values, strip.idx);
+        let rounds = b.op(Op::Shr(strip.count, by.trailing_zeros() as u8));
+        let state = b.repeat(rounds, &state, |b, _, s| {
+            let mut acc = s[2..].to_vec();
+            self.ahead(b, s[0], by * entry_bytes as usize);
+            (0..by).for_each(|u| entry(b, &mut acc, u, s[0], s[1]));
+            let head = [b.ptr_off(s[0], entry_bytes * by as i32), b.ptr_off(s[1], 4 * by as i32)];
+            head.into_iter().chain(acc).collect()
+        });
+        let mut acc = state[2..].to_vec();
+        if by > 1 {
+            let done = b.scale(rounds, by as i64);
+            let rest = b.isub(strip.count, done);
+            // The rest goes to the first set.
+            let size = sums.size();
+            let last = b.repeat(rest, &state[..2 + size], |b, _, s| {
+                let mut acc = s[2..].to_vec();
+                acc.resize(sums.sets * size, zero);
+                entry(b, &mut acc, 0, s[0], s[1]);
+                let head = [b.ptr_off(s[0], entry_bytes), b.ptr_off(s[1], 4)];
+                head.into_iter().chain(acc[..size].iter().copied()).collect()
+            });
+            acc[..size].copy_from_slice(&last[2..]);
+        }
+        sums.total(b, &acc)
+    }
+
+    /// Sums over groups of which each row keeps its own `n` of `m` inputs.
+    fn groups(
+        &self,
+        b: &mut Builder,
+        strip: Strip,
+        sums: Sums,
+        x: Val,
+        x_row: i32,
+        (n, m): (usize, usize),
+    ) -> Vec<Val> {
+        let (cols, lanes) = (self.spec.cols, b.lanes());
+        let (fields, groups) = (Fields::of(n, m), cols.div_ceil(m));
+        let pick = Pick::of(fields, m, lanes);
+        // Groups whose activations can be read without looking where the inputs end.
+        let safe = match pick.reads(lanes) {
+            0 => groups,
+            reads if cols >= reads => ((cols - reads) / m + 1).min(groups),
+            _ => 0,
+        };
+        let units = safe / fields.groups;
+        let unit = Unit { fields, pick, n, m };
+        let zero = b.vfloat(0.0);
+        let mut state = vec![zero; 3 + sums.sets * sums.size()];
+        (state[0], state[1], state[2]) = (strip.values, strip.idx, x);
+        let slots = fields.groups * n;
+        let (v_bytes, i_bytes, x_bytes) = (4 * ROWS * slots, 4 * ROWS * fields.words, 4 * m * fields.groups);
+        let count = b.int(units as i64);
+        let state = b.repeat(count, &state, |b, _, s| {
+            let mut acc = s[3..].to_vec();
+            if strip.vectors * lanes == ROWS || lanes == WIDE {
+                self.ahead(b, s[0], v_bytes);
+                self.ahead(b, s[1], i_bytes);
+            }
+            unit.sums(b, sums, &mut acc, [s[0], s[1], s[2]], x_row, &vec![None; fields.groups]);
+            let head = [(0, v_bytes), (1, i_bytes), (2, x_bytes)].map(|(i, n)| b.ptr_off(s[i], n as i32));
+            head.into_iter().chain(acc).collect()
+        });
+        let (mut at, mut acc) = ([state[0], state[1], state[2]], state[3..].to_vec());
+        let mut g = units * fields.groups;
+        while g < groups {
+            let here: Vec<Option<usize>> =
+                (g..(g + fields.groups).min(groups)).map(|g| (g >= safe).then(|| (cols - g * m).min(m))).collect();
+            unit.sums(b, sums, &mut acc, at, x_row, &here);
+            at = [b.ptr_off(at[0], v_bytes as i32), b.ptr_off(at[1], i_bytes as i32), b.ptr_off(at[2], x_bytes as i32)];
+            g += fields.groups;
+        }
+        sums.total(b, &acc)
+    }
+}
+
+/// How the inputs that the rows keep of a group come into the lanes of their rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pick {
+    /// Four inputs, repeated over the lanes, permuted.
+    Quad,
+    /// As many inputs as there are lanes, permuted.
+    Vector,
+    /// Read one by one.
+    Gather,
+}
+
+impl Pick {
+    fn of(fields: Fields, m: usize, lanes: usize) -> Pick {
+        match lanes {
+            8 | 16 if fields.bits == 2 => Pick::Quad,
+            8 | 16 if m <= lanes => Pick::Vector,
+            _ => Pick::Gather,
+        }
+    }
+
+    /// Inputs read from the start of a group, or 0 for only those that are kept.
+    fn reads(self, lanes: usize) -> usize {
+        match self {
+            Pick::Quad => 4,
+            Pick::Vector => lanes,
+            Pick::Gather => 0,
+        }
+    }
+}
+
+/// The groups that share words of positions.
+struct Unit {
+    fields: Fields,
+    pick: Pick,
+    n: usize,
+    m: usize,
+}
+
+impl Unit {
+    /// Adds the groups `here` at values, indices and activations `at`: whole ones, or those of which so many inputs are
+    /// left to read.
+    fn sums(&self, b: &mut Builder, sums: Sums, acc: &mut [Val], at: [Val; 3], x_row: i32, here: &[Option<usize>]) {
+        let lane_bytes = 4 * b.lanes() as i32;
+        let row_bytes = 4 * ROWS as i32;
+        let [values, idx, x] = at;
+        let per_word = self.fields.per_word();
+        let mask = (self.pick != Pick::Vector).then(|| b.vint((1 << self.fields.bits) - 1));
+        let mut words: Vec<Val> = Vec::new();
+        for (j, left) in here.iter().enumerate() {
+            let from = |t: usize| Addr::at(x, 4 * (self.m * j) as i32 + x_row * t as i32);
+            let inputs: Vec<Option<Val>> = (0..sums.tokens)
+                .map(|t| match (self.pick, left) {
+                    (Pick::Gather, _) => None,
+                    (_, Some(left)) => {
+                        let left = b.int(*left as i64);
+                        Some(b.load_tail(from(t), left))
+                    }
+                    (Pick::Quad, None) => Some(b.load(LoadKind::Quad, from(t))),
+                    (Pick::Vector, None) => Some(b.load(LoadKind::VF32, from(t))),
+                })
+                .collect();
+            for e in 0..self.n {
+                let slot = j * self.n + e;
+                if slot.is_multiple_of(per_word) {
+                    let word = |v: usize| Addr::at(idx, row_bytes * (slot / per_word) as i32 + lane_bytes * v as i32);
+                    words = (0..sums.vectors).map(|v| b.load(LoadKind::VI32, word(v))).collect();
+                }
+                for (v, word) in words.iter().enumerate() {
+                    let shift = (slot % per_word) as u32 * self.fields.bits;
+                    let mut position = if shift > 0 { b.op(Op::Shr(*word, shift as u8)) } else { *word };
+                    // A permutation takes numbers modulo the lanes, in which four inputs repeat.
+                    let exact = self.pick == Pick::Gather || (self.pick == Pick::Quad && left.is_some());
+                    if let (Some(mask), true) = (mask, exact) {
+                        position = b.ibin(IBin::And, position, mask);
+                    }
+                    let w = b.load(LoadKind::VF32, Addr::at(values, row_bytes * slot as i32 + lane_bytes * v as i32));
+                    for (t, inputs) in inputs.iter().enumerate() {
+                        let kept = match inputs {
+                            Some(inputs) => b.permute(*inputs, position),
+                            None => b.gather(from(t), position),
+                        };
+                        let place = sums.at(slot, t, v);
+                        acc[place] = b.fma(kept, w, acc[place]);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The stable face of compiled updates.
+use super::Plan;
+use super::state::State as UpdateState;
+use crate::api::Error;
+use crate::failure::{Failure, Res};
+use spc_base::{Bug, Diagnostic, codes};
+use spc_cpu::Isa;
+use spc_interp::method::{Data, MethodError, Observed, Optimiser, Saved};
+use spc_io::{Safetensors, Stored, Values, WeightFile};
+use spc_ir::method::Rules;
+use spc_report::SourceMap;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The constraints and penalties of a program, compiled for training runs of one length.
+///
+/// A run keeps its memory in an [`UpdateState`]. The caller's parameters hold what the program reads: where an update has a
+/// `forward` hook, the weights behind it are kept in the state. Any number of threads gives the same bits, and stopping and going
+/// on from a saved state gives the same bits as not stopping.
+///
+/// ```
+/// let text = "
+/// use std.updates.sr_ste
+/// axis B = 1..8
+/// model net { axes { I = 4, O = 1 } w: f32[O, I] }
+/// fn f(x: f32[B, I]) -> y: f32[B, O] { y[b, o] = net.w[o, i] * x[b, i] }
+/// require half: keep 2 of 4 of elements per tile(in: 4) via sr_ste()
+/// ";
+/// let plan = spc::Compiler::new().compile_str(text)?.update_plan(spc::Optimiser::SGD, 100)?;
+/// let mut w = [4.0_f32, -3.0, 2.0, 1.0];
+/// let mut state = plan.start(&mut [("net.w", &mut w)])?;
+/// assert_eq!(w, [4.0, -3.0, 0.0, 0.0]);
+/// plan.update(0, &mut [("net.w", &mut w)], &[("net.w", &[1.0, 0.0, 0.0, 0.0])], 2.0, &mut state)?;
+/// assert_eq!(w, [0.0, -3.0, 1.9992, 0.0]);
+/// # Ok::<(), spc::Error>(())
+/// ```
+pub struct UpdatePlan {
+    plan: Plan,
+}
+
+fn shown(f: Failure) -> Error {
+    Error::new(&f, &SourceMap::default())
+}
+
+fn fail(e: MethodError) -> Error {
+    shown(e.into())
+}
+
+impl UpdatePlan {
+    pub(crate) fn new(
+        rules: Rules,
+        optimiser: Optimiser,
+        steps: u64,
+        shapes: Vec<(String, Vec<usize>)>,
+        isa: Isa,
+        threads: usize,
+    ) -> Res<UpdatePlan> {
+        Ok(UpdatePlan { plan: Plan::new(rules, optimiser, steps, shapes, isa, threads)? })
+    }
+
+    /// Why steps run in the reference interpreter, slowly: what in the program has no compiled form. `None`: they are compiled.
+    pub fn interpreted(&self) -> Option<&str> {
+        self.plan.reason()
+    }
+
+    /// Names and shapes of the parameters.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.plan.shapes()
+    }
+
+    /// Passes over memory in a step in which all rules act: the tensor and the number of arrays that the pass reads or writes;
+    /// `choice` stands for the search of a threshold over whole tensors.
+    ///
+    /// # Errors
+    /// A bug of spc.
+    pub fn passes(&self) -> Result<Vec<(String, usize)>, Error> {
+        self.plan.passes().map_err(fail)
+    }
+
+    /// Begins a run. `params` are all parameters by name, row-major; they become what the program reads in the first step.
+    ///
+    /// # Errors
+    /// SP0403 for a parameter that is missing, SP0404 for one of another size, SP0406 for NaN or infinity.
+    pub fn start(&self, params: &mut [(&str, &mut [f32])]) -> Result<UpdateState, Error> {
+        self.plan.start(params).map_err(fail)
+    }
+
+    /// Takes step `step`, the next one. `params` are what the program read, and become what it reads next; after the last step
+    /// they are the weights as they are deployed, with every constraint holding. `grads` are with respect to what it read;
+    /// a parameter without one stays, unless a rule acts on it.
+    ///
+    /// # Errors
+    /// SP0338 for a step that is not the next one, SP0337 for a state of another plan, SP0403 and SP0404 for parameters or gradients that are missing
+    /// or of another size, SP0406 for gradients with NaN or infinity: then nothing has changed. SP0406 also for weights
+    /// that the step made infinite or NaN: then parameters and state are lost.
+    pub fn update(
+        &self,
+        step: u64,
+        params: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        rate: f32,
+        state: &mut UpdateState,
+    ) -> Result<Vec<Observed>, Error> {
+        self.plan.update(step, params, grads, rate, state).map_err(fail)
+    }
+
+    /// The state as a safetensors file, to be stored beside the parameters.
+    ///
+    /// # Errors
+    /// A run of more steps than a file can say.
+    pub fn save(&self, state: &UpdateState) -> Result<Vec<u8>, Error> {
+        bytes(&self.plan.save(state)).map_err(shown)
+    }
+
+    /// The state from a file that [`UpdatePlan::save`] made.
+    ///
+    /// # Errors
+    /// SP0401 and SP0402 for a file that cannot be read, SP0337 for a state of another plan.
+    pub fn load(&self, path: impl AsRef<Path>) -> Result<UpdateState, Error> {
+        let read = || -> Res<UpdateState> { Ok(self.plan.load(&read_saved(&WeightFile::open(path.as_ref())?)?)?) };
+        read().map_err(shown)
+    }
+}
+
+/// The tensor that says how many steps are done.
+const DONE: &str = "done";
+
+fn bytes(saved: &Saved<f32>) -> Res<Vec<u8>> {
+    let done = [i32::try_from(saved.done)
+        .map_err(|_| Diagnostic::error(codes::STATE, "a state of more than 2^31 steps cannot be stored"))?];
+    let shapes: Vec<[usize; 1]> = saved.tensors.values().map(|d| [d.len()]).collect();
+    let mut list = vec![Stored { name: DONE, shape: &[1], values: Values::I32(&done) }];
+    for ((name, d), shape) in saved.tensors.iter().zip(&shapes) {
+        let values = match d {
+            Data::F(v) => Values::F32(v),
+            Data::B(v) => Values::Bool(v),
+        };
+        list.push(Stored { name, shape, values });
+    }
+    let mut out = Vec::new();
+    let written = Safetensors::new(&list, &BTreeMap::new(), 8)?.write(&mut out);
+    written.map_err(|e| Bug::new(format!("a state cannot be written: {e}")))?;
+    Ok(out)
+}
+
+fn read_saved(file: &WeightFile) -> Res<Saved<f32>> {
+    let mut out = Saved { done: 0, tensors: BTreeMap::new() };
+    let wrong = |problem: &str| MethodError::State { name: DONE.into(), problem: problem.into() };
+    let mut found = false;
+    for t in file.header().tensors() {
+        if t.name == DONE {
+            let done = file.i32(DONE)?;
+            let [n] = done[..] else { return Err(wrong("is no number").into()) };
+            out.done = u64::try_from(n).map_err(|_| wrong("is negative"))?;
+            found = true;
+        } else if let Ok(v) = file.bool(&t.name) {
+            out.tensors.insert(t.name.clone(), Data::B(v));
+        } else {
+            out.tensors.insert(t.name.clone(), Data::F(file.f32(&t.name)?.to_vec()));
+        }
+    }
+    if !found {
+        return Err(wrong("is missing").into());
+    }
+    Ok(out)
+}

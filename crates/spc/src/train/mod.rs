@@ -1,0 +1,355 @@
+//! Training updates as compiled passes: the rules of a program, applied step by step to arrays of the caller.
+//!
+//! What a step does is fixed by the situation (which rules act, which masks are due); for each situation that occurs the hooks
+//! of all rules are joined into as few passes as their meaning allows, and compiled once. Order inside a step: gradient hooks,
+//! optimiser with decoupled decay, prox, `after`, `refresh`, mask of hard constraints on weights and moments, observers, then
+//! the masks and the view of the next step. The reference interpreter of `spc-interp` is the meaning; see `docs/training.md`.
+
+mod api;
+mod choice;
+mod core;
+mod groups;
+mod number;
+mod program;
+mod run;
+mod situation;
+mod state;
+mod work;
+
+pub use api::UpdatePlan;
+pub use state::State as UpdateState;
+
+use self::core::{Core, Tensor};
+use self::run::{Arrays, Compiled};
+use self::situation::{Next, Now, Situation};
+use self::state::{Flags, State, without_dense};
+use self::work::Missing;
+use spc_base::Bug;
+use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
+use spc_interp::method::{MethodError, Observed, Optimiser, Saved, Tensors, Updater};
+use spc_ir::method::{Does, Moment, Rules};
+use spc_ir::{DType, ScalarExpr, UnFn};
+use spc_kernel::update::{Chain, Fold, FoldKind, Kind, Node};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The rules of a program, compiled for training runs of one length.
+pub struct Plan {
+    core: Core,
+    isa: Isa,
+    pool: Pool,
+    /// Why the reference interpreter runs it, where it does.
+    reason: Option<String>,
+    programs: Mutex<BTreeMap<Situation, Arc<Compiled>>>,
+    /// Arrays of a state.
+    shape: Vec<(work::Ref, usize)>,
+    /// The greatest magnitude of a gradient.
+    check: Sweeps,
+}
+
+impl Plan {
+    pub fn new(
+        rules: Rules,
+        optimiser: Optimiser,
+        steps: u64,
+        shapes: Vec<(String, Vec<usize>)>,
+        isa: Isa,
+        threads: usize,
+    ) -> Result<Plan, MethodError> {
+        if Moment::step(0, steps).is_none() || steps == 0 {
+            return Err(MethodError::Step { step: 0, steps, next: 0 });
+        }
+        let tensor =
+            |(name, shape): (String, Vec<usize>)| Tensor { name, len: shape.iter().product(), shape, dense: false };
+        let core = Core::new(rules, optimiser, steps, isa.lanes(), shapes.into_iter().map(tensor).collect())?;
+        let reason = match supported(&core) {
+            Ok(()) => None,
+            Err(Missing::Form(why)) => Some(why),
+            Err(Missing::Bug(b)) => return Err(b.into()),
+        };
+        let check = Sweeps::new(vec![magnitude(isa.lanes())?], isa)?;
+        let shape = State::new(&core).shape();
+        Ok(Plan { core, shape, isa, pool: Pool::new(threads), reason, programs: Mutex::default(), check })
+    }
+
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    fn program(&self, s: &Situation) -> Result<Arc<Compiled>, MethodError> {
+        let mut all = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(p) = all.get(s) {
+            return Ok(Arc::clone(p));
+        }
+        let program = program::build(&self.core, s).map_err(|m| match m {
+            Missing::Bug(b) => MethodError::Bug(b),
+            Missing::Form(what) => MethodError::NotYet { what },
+        })?;
+        let p = Arc::new(Compiled::new(program, self.isa)?);
+        all.insert(s.clone(), Arc::clone(&p));
+        Ok(p)
+    }
+
+    /// Parameters in the order of the plan's tensors.
+    fn params<'a>(&self, given: &'a mut [(&str, &mut [f32])]) -> Result<Vec<Option<&'a mut [f32]>>, MethodError> {
+        let mut out: Vec<Option<&'a mut [f32]>> = self.core.tensors.iter().map(|_| None).collect();
+        for (name, v) in given.iter_mut() {
+            let t = self.core.index(name).ok_or_else(|| MethodError::State {
+                name: (*name).into(),
+                problem: "is no weight of the plan, or given twice".into(),
+            })?;
+            let want = self.core.tensors[t].len;
+            if v.len() != want {
+                return Err(MethodError::Length { what: (*name).into(), want, got: v.len() });
+            }
+            if out[t].replace(v).is_some() {
+                return Err(MethodError::State { name: (*name).into(), problem: "is given twice".into() });
+            }
+        }
+        match out.iter().position(Option::is_none) {
+            Some(t) => Err(MethodError::Missing { weight: self.core.tensors[t].name.clone() }),
+            None => Ok(out),
+        }
+    }
+
+    /// Begins a run: `params` are the weights, and become what the program reads in the first step.
+    pub fn start(&self, given: &mut [(&str, &mut [f32])]) -> Result<State, MethodError> {
+        let mut params = self.params(given)?;
+        for (t, p) in self.core.tensors.iter().zip(&params) {
+            if let Some(index) = p.as_deref().and_then(|v| v.iter().position(|x| !x.is_finite())) {
+                return Err(MethodError::NotFinite { what: "the value".into(), weight: t.name.clone(), index });
+            }
+        }
+        let mut state = State::new(&self.core);
+        if self.reason.is_some() {
+            let mut u =
+                Updater::new(self.core.rules.clone(), self.tensors(&params), self.core.optimiser, self.core.steps)?;
+            self.show(&u.forward()?, &mut params);
+            state.reference = Some(Box::new(u));
+            return Ok(state);
+        }
+        for (t, p) in params.iter().enumerate() {
+            if let (Some(d), Some(p)) = (state.floats.get_mut(&work::Ref::Dense(t)), p) {
+                d.copy_from_slice(p);
+            }
+        }
+        let m = Moment::step(0, self.core.steps).ok_or_else(|| Bug::new("a run of no steps"))?;
+        let next = situation::next(&self.core, &state, &m)?;
+        let s = Situation { now: None, grads: vec![false; self.core.tensors.len()], next: Some(next) };
+        self.act(&s, &mut params, &vec![None; self.core.tensors.len()], &mut state, (m, m, 0.0))?;
+        Ok(state)
+    }
+
+    fn tensors(&self, params: &[Option<&mut [f32]>]) -> Tensors<f32> {
+        let one = |(t, p): (&Tensor, &Option<&mut [f32]>)| (t.name.clone(), p.as_deref().unwrap_or_default().to_vec());
+        self.core.tensors.iter().zip(params).map(one).collect()
+    }
+
+    fn show(&self, from: &Tensors<f32>, params: &mut [Option<&mut [f32]>]) {
+        for (t, p) in self.core.tensors.iter().zip(params) {
+            if let (Some(v), Some(p)) = (from.get(&t.name), p) {
+                p.copy_from_slice(v);
+            }
+        }
+    }
+
+    fn act(
+        &self,
+        s: &Situation,
+        params: &mut [Option<&mut [f32]>],
+        grads: &[Option<&[f32]>],
+        state: &mut State,
+        when: (Moment, Moment, f32),
+    ) -> Result<Vec<Observed>, MethodError> {
+        let program = self.program(s)?;
+        // One lifetime for both kinds of arrays.
+        let mut own: Vec<Option<&mut [f32]>> = params.iter_mut().map(|p| p.as_deref_mut()).collect();
+        let mut arrays = Arrays { params: &mut own, grads };
+        let seen = program.run(&self.core, &mut arrays, state, when, &self.pool)?;
+        for (n, f) in s.next.iter().flatten().zip(&mut state.flags) {
+            *f = Flags { started: f.started || n.active, frozen: n.frozen };
+        }
+        Ok(seen)
+    }
+
+    /// Takes step `step`: `params` are what the program read, `grads` the gradients with respect to it; `params` become what
+    /// it reads next, and after the last step the weights as they are deployed.
+    pub fn update(
+        &self,
+        step: u64,
+        given: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        rate: f32,
+        state: &mut State,
+    ) -> Result<Vec<Observed>, MethodError> {
+        let steps = self.core.steps;
+        if step != state.done || step >= steps {
+            return Err(MethodError::Step { step, steps, next: state.done });
+        }
+        self.fits(state)?;
+        let mut params = self.params(given)?;
+        let slopes = self.gradients(grads)?;
+        if let Some(u) = &mut state.reference {
+            let given = self.core.tensors.iter().zip(&slopes);
+            let given = given.filter_map(|(t, g)| Some((t.name.clone(), (*g)?.to_vec()))).collect();
+            let seen = u.step(&given, rate)?;
+            state.done += 1;
+            let view = if state.done < steps { u.forward()? } else { u.finish()? };
+            self.show(&view, &mut params);
+            return Ok(seen);
+        }
+        let m = Moment::step(step, steps).ok_or_else(|| Bug::new("a step behind the end"))?;
+        let now = situation::now(&self.core, state, &m)?;
+        for (n, (rule, info)) in now.iter().zip(self.core.rules.list.iter().zip(&self.core.info)) {
+            if let (true, Some(t)) = (n.active, info.members.iter().find(|t| slopes[**t].is_none())) {
+                let weight = format!("{}, of which `{}` needs a gradient", self.core.tensors[*t].name, rule.name);
+                return Err(MethodError::Missing { weight });
+            }
+        }
+        let after = Moment::step(step + 1, steps).ok_or_else(|| Bug::new("a step behind the end"))?;
+        let next = if step + 1 < steps { Some(situation::next(&self.core, state, &after)?) } else { None };
+        let s = Situation { now: Some(now), grads: slopes.iter().map(Option::is_some).collect(), next };
+        let seen = self.act(&s, &mut params, &slopes, state, (m, after, rate))?;
+        state.done += 1;
+        if state.done == steps {
+            let dense = self.weights(state, &params);
+            let mut u = Updater::new(self.core.rules.clone(), dense, self.core.optimiser, steps)?;
+            u.restore(&without_dense(state.save(&self.core)))?;
+            self.show(&u.finish()?, &mut params);
+        }
+        Ok(seen)
+    }
+
+    /// The weights themselves, where the program reads a view of them.
+    fn weights(&self, state: &State, params: &[Option<&mut [f32]>]) -> Tensors<f32> {
+        let mut out = self.tensors(params);
+        for (t, x) in self.core.tensors.iter().enumerate() {
+            if let Some(d) = state.floats.get(&work::Ref::Dense(t)) {
+                out.insert(x.name.clone(), d.clone());
+            }
+        }
+        out
+    }
+
+    fn fits(&self, state: &State) -> Result<(), MethodError> {
+        let other = state.reference.is_some() != self.reason.is_some() || state.flags.len() != self.core.info.len();
+        if other || (state.reference.is_none() && state.shape() != self.shape) {
+            let problem = "is of another plan".to_string();
+            return Err(MethodError::State { name: "the state".into(), problem });
+        }
+        Ok(())
+    }
+
+    /// Gradients in the order of the plan's tensors; each is finite.
+    fn gradients<'b>(&self, given: &[(&str, &'b [f32])]) -> Result<Vec<Option<&'b [f32]>>, MethodError> {
+        let mut out = vec![None; self.core.tensors.len()];
+        for (name, v) in given {
+            let t = self.core.index(name).ok_or_else(|| MethodError::Missing { weight: (*name).into() })?;
+            let want = self.core.tensors[t].len;
+            if v.len() != want {
+                return Err(MethodError::Length { what: format!("the gradient of {name}"), want, got: v.len() });
+            }
+            let calls = [Call { pass: 0, slots: vec![0] }];
+            let tops = self.check.run(want, &mut [Slot::Read(v)], &[], &calls, &self.pool)?;
+            if tops.iter().flatten().any(|x| !x.is_finite() && *x != f32::NEG_INFINITY) {
+                let index = v.iter().position(|x| !x.is_finite()).unwrap_or(0);
+                return Err(MethodError::NotFinite { what: "the gradient".into(), weight: (*name).into(), index });
+            }
+            out[t] = Some(*v);
+        }
+        Ok(out)
+    }
+
+    /// The state as named tensors.
+    pub fn save(&self, state: &State) -> Saved<f32> {
+        match &state.reference {
+            Some(u) => {
+                let mut s = u.save();
+                for (n, v) in u.weights() {
+                    s.tensors.insert(format!("dense/{n}"), spc_interp::method::Data::F(v.clone()));
+                }
+                s
+            }
+            None => state.save(&self.core),
+        }
+    }
+
+    /// A state from named tensors, to go on from.
+    pub fn load(&self, saved: &Saved<f32>) -> Result<State, MethodError> {
+        if self.reason.is_none() {
+            return State::load(&self.core, saved);
+        }
+        let mut weights = Tensors::new();
+        for (n, v) in &saved.tensors {
+            if let (Some(n), Some(v)) = (n.strip_prefix("dense/"), v.floats()) {
+                weights.insert(n.to_string(), v.to_vec());
+            }
+        }
+        let mut u = Updater::new(self.core.rules.clone(), weights, self.core.optimiser, self.core.steps)?;
+        u.restore(&without_dense(saved.clone()))?;
+        let mut state = State::new(&self.core);
+        state.done = saved.done;
+        state.reference = Some(Box::new(u));
+        Ok(state)
+    }
+
+    /// Shapes by name.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.core.tensors.iter().map(|t| (t.name.as_str(), &t.shape[..]))
+    }
+
+    /// How many passes over memory, and of how many arrays, the usual step makes: for people and tests.
+    pub fn passes(&self) -> Result<Vec<(String, usize)>, MethodError> {
+        let s = typical(&self.core, false, false);
+        let program = program::build(&self.core, &s).map_err(|_| Bug::new("no program of a plan"))?;
+        let count = |p: &program::Phase| match p {
+            program::Phase::Sweep(t, steps) => {
+                let mut refs: Vec<&work::Ref> = steps.iter().flat_map(|s| &s.refs).collect();
+                refs.sort();
+                refs.dedup();
+                (self.core.tensors[*t].name.clone(), refs.len())
+            }
+            _ => ("choice".to_string(), 0),
+        };
+        Ok(program.phases.iter().map(count).collect())
+    }
+}
+
+/// A step in which all rules act.
+fn typical(core: &Core, first: bool, frozen: bool) -> Situation {
+    let frozen = |i: usize| frozen && core.rules.list[i].frozen.is_some();
+    let masks = |i: usize| match &core.rules.list[i].does {
+        Does::Keep { update: Some(u), .. } => u.masks.len(),
+        _ => 0,
+    };
+    let n = core.rules.list.len();
+    let now = (0..n).map(|i| Now { active: true, frozen: frozen(i), refresh: first }).collect();
+    let next = |i: usize| Next {
+        active: true,
+        started: !first,
+        frozen: frozen(i),
+        was_frozen: false,
+        due: vec![true; masks(i)],
+        project: first,
+        all: false,
+    };
+    Situation { now: Some(now), grads: vec![true; core.tensors.len()], next: Some((0..n).map(next).collect()) }
+}
+
+/// Every hook of every rule has a compiled form.
+fn supported(core: &Core) -> Result<(), Missing> {
+    for s in [typical(core, true, false), typical(core, false, false), typical(core, false, true)] {
+        program::build(core, &s)?;
+    }
+    Ok(())
+}
+
+/// The greatest magnitude of an array, NaN where it has one.
+fn magnitude(lanes: usize) -> Result<spc_kernel::update::Pass, Bug> {
+    let mut c = Chain::default();
+    c.array(Kind::F32);
+    let x = c.node(Node::Array(0));
+    let value = c.map(ScalarExpr::un(UnFn::Abs, ScalarExpr::Arg(0)), vec![x], DType::F32);
+    c.folds.push(Fold { kind: FoldKind::Max, value, guard: None });
+    c.pass("magnitude", lanes)
+}

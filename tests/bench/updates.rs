@@ -1,0 +1,154 @@
+//! Training updates against copying: `cargo bench -p spc-tests --bench updates`
+//!
+//! Every row is timed in turns with a copy of as many floats (`copy_from_slice`, 64 MiB to 64 MiB for the 4096 x 4096 rows), so
+//! that the ratio holds on a machine that others use, too: share = time of the copy / time of the operator, median and best
+//! decile of the pairs. One thread. `-- avx2` or `-- clif` chooses the instruction set.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+use spc::{Compiler, Optimiser};
+use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
+use spc_ir::{BinFn, DType, ScalarExpr as S};
+use spc_kernel::update::{Chain, Grid, Keys, Kind, Node, Work, group_pass, nm_pass, pivot};
+use std::time::{Duration, Instant};
+
+const SIDE: usize = 4096;
+const PAIRS: usize = 25;
+
+fn floats(n: usize) -> Vec<f32> {
+    let mut s = 1u64;
+    let mut unit = || {
+        s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (s >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    // Sums of four: about as weights are spread.
+    (0..n).map(|_| unit() + unit() + unit() + unit()).collect()
+}
+
+fn time(f: &mut dyn FnMut()) -> Duration {
+    let t = Instant::now();
+    f();
+    t.elapsed()
+}
+
+struct Copy {
+    from: Vec<f32>,
+    to: Vec<f32>,
+}
+
+/// Times an operator in turns with the copy of `n` floats.
+fn row(name: &str, c: &mut Copy, n: usize, f: &mut dyn FnMut()) {
+    f();
+    let mut pairs: Vec<(f64, f64)> = Vec::new();
+    let begin = Instant::now();
+    while pairs.len() < 5 || (pairs.len() < PAIRS && begin.elapsed() < Duration::from_secs(4)) {
+        let (to, from) = (&mut c.to[..n], &c.from[..n]);
+        let copy = time(&mut || to.copy_from_slice(std::hint::black_box(from))).as_secs_f64();
+        pairs.push((copy, time(f).as_secs_f64()));
+    }
+    let median = |mut v: Vec<f64>| {
+        v.sort_unstable_by(f64::total_cmp);
+        (v[v.len() / 2], v[v.len() * 9 / 10])
+    };
+    let (share, best) = median(pairs.iter().map(|(c, t)| c / t).collect());
+    let (ms, _) = median(pairs.iter().map(|(_, t)| t * 1e3).collect());
+    let (copy, _) = median(pairs.iter().map(|(c, _)| c * 1e3).collect());
+    println!("| {name} | {ms:.1} | {copy:.1} | {:.0} % | {:.0} % |", share * 100.0, best * 100.0);
+}
+
+/// Soft thresholding of norms by a number.
+fn lasso() -> (Chain, usize) {
+    let mut c = Chain::default();
+    c.array(Kind::F32);
+    let (x, t) = (c.node(Node::Array(0)), c.node(Node::Number(0)));
+    let y = c.map(S::bin(BinFn::Max, S::bin(BinFn::Sub, S::Arg(0), S::Arg(1)), S::Const(0.0)), vec![x, t], DType::F32);
+    (c, y)
+}
+
+/// The view of weights under a mask.
+fn masked() -> Chain {
+    let mut c = Chain::default();
+    let (w, m, v) = (c.array(Kind::F32), c.array(Kind::Bytes), c.array(Kind::F32));
+    let (w, m) = (c.node(Node::Array(w)), c.node(Node::Array(m)));
+    let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![m, w], DType::F32);
+    c.store(v, x);
+    c
+}
+
+fn main() {
+    let isa = std::env::args().find_map(|a| Isa::from_name(&a)).unwrap_or(Isa::native());
+    let lanes = isa.lanes();
+    let pool = Pool::new(1);
+    let most = 22 << 20;
+    let mut c = Copy { from: floats(most), to: vec![0.0; most] };
+    c.to.copy_from_slice(&c.from);
+    let n = SIDE * SIDE;
+    println!(
+        "{}\n\n| operator | ms | copy ms | share of copy | best decile |\n| --- | --- | --- | --- | --- |",
+        isa.name()
+    );
+    let (mut mask, mut view) = (vec![0u8; most], vec![1f32; most]);
+    let w = c.from.clone();
+    for (k, m) in [(2usize, 4usize), (1, 8), (4, 16), (8, 32)] {
+        let sweeps = Sweeps::new(vec![nm_pass(m, 0, true, lanes).unwrap()], isa).unwrap();
+        row(&format!("{k}:{m} mask and apply, 4096 x 4096"), &mut c, n, &mut || {
+            let mut slots = [Slot::Read(&w[..n]), Slot::Bytes(&mut mask[..n]), Slot::F32(&mut view[..n])];
+            sweeps.run(n, &mut slots, &[k as f32], &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
+        });
+    }
+    let (chain, y) = lasso();
+    let grids = [
+        ("group lasso, 16 x 16 tiles", Grid { rows: 16, cols: SIDE, tile: 16 }),
+        ("group lasso, rows", Grid { rows: 1, cols: SIDE, tile: SIDE }),
+        ("group lasso, 4 x 4 tiles", Grid { rows: 4, cols: SIDE, tile: 4 }),
+    ];
+    for (name, g) in grids {
+        let sweeps = Sweeps::new(vec![group_pass(g, Work::Prox(&chain, y), lanes).unwrap()], isa).unwrap();
+        view[..n].copy_from_slice(&w[..n]);
+        row(&format!("{name}, 4096 x 4096"), &mut c, n, &mut || {
+            let call = [Call { pass: 0, slots: vec![0] }];
+            sweeps.run(n, &mut [Slot::F32(&mut view[..n])], &[1e-6], &call, &pool).unwrap();
+        });
+    }
+    let sweeps = Sweeps::new(vec![masked().pass("masked", lanes).unwrap()], isa).unwrap();
+    row("greatest 10 % of 22 Mi weights, mask and apply", &mut c, most, &mut || {
+        let p = pivot(&[&w], &[], Keys::Magnitude, most / 10).unwrap().unwrap();
+        mask.iter_mut().zip(&w).for_each(|(m, x)| *m = u8::from(Keys::Magnitude.of(*x) >= p.key));
+        let mut slots = [Slot::Read(&w), Slot::ReadBytes(&mask), Slot::F32(&mut view)];
+        sweeps.run(most, &mut slots, &[], &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
+    });
+    for (name, rules, optimiser) in [
+        (
+            "a whole step: SR-STE 2:4, SGD with momentum",
+            "require c: keep 2 of 4 of elements per tile(in: 4) via sr_ste()",
+            SGD,
+        ),
+        ("a whole step: l1, AdamW", "penalize p: 1e-4 * l1() of elements", Optimiser::ADAM),
+    ] {
+        step(name, rules, optimiser, isa, &mut c);
+    }
+}
+
+const SGD: Optimiser = Optimiser::Sgd { momentum: 0.9, weight_decay: 0.0 };
+
+fn step(name: &str, rules: &str, optimiser: Optimiser, isa: Isa, c: &mut Copy) {
+    let text = format!(
+        "
+use std.updates.sr_ste
+use std.penalties.l1
+axis B = 1..8
+model net {{ axes {{ I = 4096, O = 4096 }} w: f32[O, I] }}
+fn f(x: f32[B, I]) -> y: f32[B, O] {{ y[b, o] = net.w[o, i] * x[b, i] }}
+{rules}
+"
+    );
+    let checked = Compiler::new().isa(isa).compile_str(&text).unwrap();
+    let plan = checked.update_plan(optimiser, 1_000_000).unwrap();
+    let n = SIDE * SIDE;
+    let (mut w, g) = (c.from[..n].to_vec(), c.from[5..n + 5].to_vec());
+    let mut state = plan.start(&mut [("net.w", &mut w)]).unwrap();
+    let arrays = plan.passes().unwrap().iter().map(|p| p.1).max().unwrap_or(0);
+    let mut at = 0;
+    row(&format!("{name}, 4096 x 4096 ({arrays} arrays)"), c, n, &mut || {
+        plan.update(at, &mut [("net.w", &mut w)], &[("net.w", &g)], 1e-6, &mut state).unwrap();
+        at += 1;
+    });
+}

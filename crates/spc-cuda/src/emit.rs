@@ -102,7 +102,7 @@ impl<'a> Emitter<'a> {
                 return Ok(());
             }
         };
-        if shapes.iter().any(|s| s.family == Family::Mma24) {
+        if shapes.iter().any(|s| matches!(s.family, Family::Mma24 | Family::Mma32)) {
             self.terms(&l)?;
         }
         let range = l.token_range(self.graph)?;

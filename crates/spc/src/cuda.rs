@@ -1,14 +1,14 @@
 //! CUDA text, images and their part of the manifest.
 use crate::build::Build;
 use crate::failure::{Failure, Res};
-use crate::plan::Planned;
 use crate::session::Session;
 use serde_json::{Map, Value};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cuda::nvrtc::{self, DEFAULT_ARCHS, NvrtcError};
-use spc_cuda::{Activations, CudaModule, EmitOptions, emit_with};
+use spc_cuda::{CudaModule, EmitOptions, emit_with};
 use spc_report::{Align, Table};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Name of the text in an output folder.
 const TEXT: &str = "kernels.cu";
@@ -18,14 +18,24 @@ fn place(b: &Build, function: &str, file: &str) -> String {
     if b.functions.len() > 1 { format!("{function}/{file}") } else { file.to_string() }
 }
 
-fn modules(b: &Build, activations: Activations) -> Res<Vec<(String, CudaModule)>> {
-    let emit = |f: &Planned| emit_with(&f.graph, &f.plan, &EmitOptions { activations });
-    b.functions.iter().map(|f| Ok((f.graph.name.clone(), emit(f)?))).collect()
+/// The module of each function, its kernels attributed to the lines of the program.
+fn modules(s: &Session<'_>, b: &Build) -> Res<Vec<(String, CudaModule)>> {
+    let mut out = Vec::new();
+    for f in &b.functions {
+        let mut module = emit_with(&f.graph, &f.plan, &EmitOptions { activations: s.options.activations })?;
+        module.text = module.text_with_lines(&|node| {
+            let place = s.sources.place(f.graph.sources.get(&node)?.site)?;
+            let file = Path::new(place.path).file_name()?.to_str()?;
+            Some((file.to_string(), place.line))
+        });
+        out.push((f.graph.name.clone(), module));
+    }
+    Ok(out)
 }
 
 /// The text of every function, by file name.
 pub fn texts(s: &Session<'_>, b: &Build) -> Res<Vec<(String, String)>> {
-    Ok(modules(b, s.options.activations)?.into_iter().map(|(name, m)| (place(b, &name, TEXT), m.text)).collect())
+    Ok(modules(s, b)?.into_iter().map(|(name, m)| (place(b, &name, TEXT), m.text)).collect())
 }
 
 /// Files by name, members of the manifest, and lines for the person.
@@ -39,7 +49,7 @@ pub fn images(s: &mut Session<'_>, b: &Build, build_images: bool) -> Res<Images>
         archs.push(a);
     }
     let (mut files, mut manifest, mut notes) = (Vec::new(), Map::new(), String::new());
-    let all = modules(b, s.options.activations)?;
+    let all = modules(s, b)?;
     let total = all.len() as u64;
     for (done, (name, module)) in (0u64..).zip(&all) {
         files.push((place(b, name, TEXT), module.text.clone().into_bytes()));

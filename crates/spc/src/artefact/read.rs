@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cuda::nvrtc::{Image, ImageKind};
-use spc_cuda::{Activations, EmitOptions, emit_with};
+use spc_cuda::{Activations, EmitOptions, emit_with, without_lines};
 use spc_io::{WeightFile, check_finite};
 use spc_ir::{Graph, Op, Require};
 use std::collections::BTreeSet;
@@ -233,7 +233,7 @@ impl Loaded {
         if !self.manifest.files.contains_key(&text) {
             return Ok(None);
         }
-        let text = String::from_utf8_lossy(&read(&text)?).into_owned();
+        let text = without_lines(&String::from_utf8_lossy(&read(&text)?));
         let mut images = Vec::new();
         for name in self.manifest.files.keys() {
             let Some(file) = name.strip_prefix(&folder).filter(|f| !f.contains('/')) else { continue };

@@ -58,7 +58,8 @@ pub fn verify_path(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done>
         table.row(["require".to_string(), r.name.clone(), format!("holds for {} tensors", r.weights().len())]);
     }
     for f in &built.functions {
-        function(s, f, (&built.packed, &built.weights), &on, what, &mut table)?;
+        let reference = built.reference(f)?;
+        function(s, f, &built.packed, (&built.weights, &reference), &on, what, &mut table)?;
     }
     let outcomes = static_expects(&source, &built)?;
     let findings = outcomes.iter().filter_map(|o| o.failure.clone()).collect();
@@ -77,8 +78,9 @@ fn verify_folder(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done> {
     let loaded = Loaded::open(s, path)?;
     let dense = loaded.dense_weights()?;
     let on = loaded.place(s)?;
+    let all = loaded.restored(&dense)?;
     let requires = loaded.requires();
-    check_weights(&requires, &dense)?;
+    check_weights(&requires, &all)?;
     let mut table = table();
     table.row([
         "folder".to_string(),
@@ -89,16 +91,23 @@ fn verify_folder(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done> {
         table.row(["require".to_string(), r.name.clone(), format!("holds for {} tensors", r.weights().len())]);
     }
     for f in &loaded.functions {
-        function(s, f, (&loaded.packed, &dense), &on, what, &mut table)?;
+        let whole = loaded.whole.iter().find(|g| g.name == f.graph.name);
+        let reference = match whole {
+            Some(g) => (g.clone(), all.clone()),
+            None => (f.graph.clone(), dense.clone()),
+        };
+        function(s, f, &loaded.packed, (&dense, &reference), &on, what, &mut table)?;
     }
     Ok(table.render().into())
 }
 
-/// Compares one function: each linear's kernel alone within its derived bound, then the whole.
+/// Compares one function: each linear's kernel alone within its derived bound, then the whole with the reference, a graph
+/// from which nothing was removed and its weights.
 fn function(
     s: &Session<'_>,
     f: &Planned,
-    (packed, weights): (&PackedSet, &WeightSet),
+    packed: &PackedSet,
+    (weights, reference): (&WeightSet, &(Graph, WeightSet)),
     on: &Place,
     what: &Verify,
     table: &mut Table,
@@ -117,7 +126,7 @@ fn function(
         }
         let given = inputs(&f.graph, &syms, what.seed, round)?;
         let found = engine.call(&given)?;
-        let (share, most) = compare(&f.graph, &syms, &given, weights, &found, rounds(f, on))?;
+        let (share, most) = compare(&reference.0, &syms, &given, &reference.1, &found, rounds(f, on))?;
         (worst, distance) = (worst.max(share), distance.max(most));
         // Kernels alone are other text than that of a folder, whose images may be all there is.
         if round == 0 && !from_images {

@@ -155,13 +155,40 @@ impl DeviceProgram {
         Ok(self.run(syms, inputs, true)?.1)
     }
 
-    fn run(
+    /// Time of one round of all kernels in milliseconds: the mean of `rounds` that follow one another without a wait, after one
+    /// that is not counted. Nothing is read back.
+    ///
+    /// # Errors
+    /// As [`DeviceProgram::call`].
+    pub fn throughput(
         &self,
         syms: &[u64],
         inputs: &BTreeMap<String, Vec<u8>>,
-        timed: bool,
-    ) -> Result<(Vec<Vec<u8>>, Vec<KernelTime>), RuntimeError> {
+        rounds: u32,
+    ) -> Result<f32, RuntimeError> {
         self.device.bind()?;
+        let mut held = self.upload(syms, inputs)?;
+        let mut all = || -> Result<(), RuntimeError> {
+            for k in &self.kernels {
+                self.room(k, syms, &mut held)?;
+                let n = self.count(&k.info.tokens, syms)?;
+                if n > 0 && k.info.is_for(n) {
+                    self.launch(k, n, syms, &mut held)?;
+                }
+            }
+            Ok(())
+        };
+        all()?;
+        let start = self.device.mark()?;
+        for _ in 0..rounds {
+            all()?;
+        }
+        let total = self.device.mark()?.since(&start)?;
+        held.into_values().for_each(|b| self.give(b));
+        Ok(total / rounds.max(1) as f32)
+    }
+
+    fn upload(&self, syms: &[u64], inputs: &BTreeMap<String, Vec<u8>>) -> Result<BTreeMap<Held, Buffer>, RuntimeError> {
         let mut held: BTreeMap<Held, Buffer> = BTreeMap::new();
         for (name, node) in self.graph.named_inputs() {
             let bytes = inputs.get(&name).ok_or_else(|| Bug::new(format!("no input {name}")))?;
@@ -172,6 +199,27 @@ impl DeviceProgram {
             buffer.write(bytes)?;
             held.insert(Held::Value(node), buffer);
         }
+        Ok(held)
+    }
+
+    /// A buffer for what a kernel writes, if there is none yet.
+    fn room(&self, k: &Ready, syms: &[u64], held: &mut BTreeMap<Held, Buffer>) -> Result<(), RuntimeError> {
+        if k.info.family != "terms"
+            && let Entry::Vacant(place) = held.entry(Held::Value(k.info.writes))
+        {
+            place.insert(self.take(self.value_bytes(k.info.writes, syms)?)?);
+        }
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        syms: &[u64],
+        inputs: &BTreeMap<String, Vec<u8>>,
+        timed: bool,
+    ) -> Result<(Vec<Vec<u8>>, Vec<KernelTime>), RuntimeError> {
+        self.device.bind()?;
+        let mut held = self.upload(syms, inputs)?;
         self.check_ids(syms, inputs)?;
         if let Some(fault) = &self.fault {
             fault.write(&[0; 4])?;
@@ -179,11 +227,7 @@ impl DeviceProgram {
         let mut times = Vec::new();
         for (i, k) in self.kernels.iter().enumerate() {
             let n = self.count(&k.info.tokens, syms)?;
-            if k.info.family != "terms"
-                && let Entry::Vacant(place) = held.entry(Held::Value(k.info.writes))
-            {
-                place.insert(self.take(self.value_bytes(k.info.writes, syms)?)?);
-            }
+            self.room(k, syms, &mut held)?;
             if n > 0 && k.info.is_for(n) {
                 let start = if timed { Some(self.device.mark()?) } else { None };
                 self.launch(k, n, syms, &mut held)?;

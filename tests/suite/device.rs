@@ -152,6 +152,14 @@ fn a_compiled_folder_runs_from_its_images() {
     let source = std::fs::read_to_string(dir.path().join("digits.sp")).unwrap();
     let line = 1 + source.lines().position(|l| l.contains("nn.linear(image, mlp.w1")).unwrap();
     assert!(text.contains(&format!("#line {line} \"digits.sp\"\nextern")), "line {line}");
+    let part = ["compile", "digits.sp", "--target", "cuda", "--emit=cubin", "-o", "part"];
+    ok(spc(dir.path(), &nvrtc, "").args(part));
+    let files = |d: &str| {
+        support::spc::listing(&dir.path().join(d)).into_iter().filter(|f| f.contains("sm_") || f.contains("ptx"))
+    };
+    assert_eq!(files("part").collect::<Vec<_>>(), ["sm_80.cubin", "sm_90.cubin"]);
+    let ptx = ok(spc(dir.path(), &nvrtc, "").args(["compile", "digits.sp", "--target", "cuda", "--emit=ptx"]));
+    assert!(ptx.contains(".version 8.5") && ptx.contains("mma.sp::ordered_metadata"), "{ptx}");
     // Without NVRTC, the folder's own PTX is what runs.
     let nowhere = Path::new("/none/libnvrtc.so");
     let said = ok(spc(dir.path(), nowhere, "").args(["verify", "out", "--device", "cuda"]));
@@ -189,6 +197,14 @@ fn what_the_device_does_not_do_is_said() {
     let mut images = spc(dir.path(), nowhere, "");
     fails(images.args(["compile", "digits.sp", "--target", "cuda", "--require-images", "-o", "o"]), &["SP0604"], 4);
     assert!(!dir.path().join("o").exists());
+    let asks = |args: &[&str]| {
+        let mut c = spc(dir.path(), nowhere, "");
+        c.args(["compile", "digits.sp"]).args(args);
+        c
+    };
+    fails(&mut asks(&["--emit=ptx"]), &["the target `laptop` is a CPU"], 2);
+    fails(&mut asks(&["--emit=cubin", "--target", "cuda"]), &["needs a folder"], 2);
+    fails(&mut asks(&["--emit=ptx", "--target", "cuda"]), &["SP0604"], 4);
     let Some(nvrtc) = nvrtc() else { return };
     fails(&mut run("memory=100000", &nvrtc), &["SP0720", "the device has no"], 4);
     let words = ["SP0720", "linear_9_mlp_w2_vx1_16, of `mlp.w2` (CUDA_ERROR_LAUNCH_FAILED (719))"];

@@ -62,7 +62,7 @@ pub enum Command {
         /// Folder to write: manifest.json, plan.json, program.ir, weights.safetensors and images.
         #[arg(short, long, value_name = "DIR")]
         out: Option<PathBuf>,
-        /// Stages to write to the folder, or to print without one: ast, core, ir, plan, clif, asm, obj, header, shared, cuda.
+        /// Stages to write to the folder, or to print without one: ast, core, ir, plan, clif, asm, obj, header, shared, cuda, ptx, cubin.
         #[arg(long, value_delimiter = ',', value_parser = stage, value_name = "STAGE")]
         emit: Vec<Stage>,
         /// Processor family of object files: x86_64 or aarch64. This machine's without it.

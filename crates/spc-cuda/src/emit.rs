@@ -111,8 +111,17 @@ impl<'a> Emitter<'a> {
             let to = u64::from(shape.up_to);
             // A kernel for numbers of tokens that never come is left out.
             if (to == 0 || range.0 <= to) && from <= range.1 {
-                let info = l.info(self.graph, &shape, from)?;
-                l.write(&mut self.bodies, &info, &shape, &act)?;
+                let mut info = l.info(self.graph, &shape, from)?;
+                // Linears of one shape share a kernel, whose text differs by its name and comment alone.
+                let mut text = String::new();
+                l.write(&mut text, &info, &shape, &act)?;
+                let code = text.find("\nstruct ").map_or(text.as_str(), |at| &text[at..]).replace(&info.name, "@");
+                if let Some(name) = self.texts.get(&code) {
+                    info.name.clone_from(name);
+                } else {
+                    self.texts.insert(code, info.name.clone());
+                    self.bodies += &text;
+                }
                 self.kernels.push(info);
             }
             from = to + 1;

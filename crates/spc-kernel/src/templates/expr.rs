@@ -6,10 +6,10 @@ use crate::math::MathFn;
 use spc_base::Bug;
 use spc_ir::{BinFn, DType, ScalarExpr, UnFn};
 
-/// True if the expression can be computed lane by lane: all arguments are f32 and no i32 occurs.
+/// True if the expression can be computed lane by lane: arguments are f32 or bool and no i32 occurs.
 pub fn vectorises(e: &ScalarExpr, args: &[DType]) -> bool {
     let types_fit = match e {
-        ScalarExpr::Arg(n) => args.get(usize::from(*n)) == Some(&DType::F32),
+        ScalarExpr::Arg(n) => matches!(args.get(usize::from(*n)), Some(DType::F32 | DType::Bool)),
         ScalarExpr::Cast(t, _) => *t != DType::I32,
         _ => true,
     };

@@ -90,16 +90,20 @@ impl Sequence<'_> {
     }
 
     fn exp(&mut self, x: Val) -> Val {
-        // Beyond these the result is infinite, or rounds to zero.
+        // Beyond these the result is infinite, or rounds to zero; what would round to zero is not computed, because processors
+        // take their time over results below the normal range.
+        let (least, zero) = (self.float(-104.0), self.float(0.0));
+        let none = self.b.fcmp(Cmp::Lt, x, least);
         let x = self.with(FBin::Min, x, 89.0);
-        let x = self.with(FBin::Max, x, -104.0);
+        let x = self.b.select(none, zero, x);
         let (p, n) = self.reduced(x);
         // In two steps, the second of which rounds where the result is subnormal.
         let half = self.b.op(Op::Shr(n, 1));
         let rest = self.b.isub(n, half);
         let (half, rest) = (self.power(half), self.power(rest));
         let p = self.b.fbin(FBin::Mul, p, half);
-        self.b.fbin(FBin::Mul, p, rest)
+        let p = self.b.fbin(FBin::Mul, p, rest);
+        self.b.select(none, zero, p)
     }
 
     /// `e^x` for |x| up to 80.

@@ -3,7 +3,7 @@
 use super::expr::{Emitter, vectorises};
 use super::nest::{Inner, Sizes, Walk, collapse, contiguous, element_bytes, flat, range};
 use crate::extent::Extent;
-use crate::ir::{Addr, Builder, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_ir::{DType, ScalarExpr};
 
@@ -126,7 +126,7 @@ impl Map<'_> {
         let out = self.types.len();
         let repeated: Vec<Option<Val>> = (0..out)
             .map(|n| match self.used[n] {
-                true => self.stride(n).is_zero().then(|| self.splat(b, inner.ptrs[n], inner.count)),
+                true => self.stride(n).is_zero().then(|| self.splat(b, n, inner)),
                 false => Some(inner.count),
             })
             .collect();
@@ -135,7 +135,16 @@ impl Map<'_> {
         b.repeat(full, &[], |b, i, _| {
             let at = b.scale(i, 4 * lanes as i64);
             let args: Vec<Val> = (0..out)
-                .map(|n| repeated[n].unwrap_or_else(|| b.load(LoadKind::VF32, Addr::indexed(inner.ptrs[n], at, 1))))
+                .map(|n| match (repeated[n], self.types[n]) {
+                    (Some(v), _) => v,
+                    (None, DType::Bool) => {
+                        let at = b.scale(i, lanes as i64);
+                        let bytes = b.load(LoadKind::VU8, Addr::indexed(inner.ptrs[n], at, 1));
+                        let (bytes, zero) = (b.op(Op::IToF(bytes)), b.vfloat(0.0));
+                        b.fcmp(Cmp::Ne, bytes, zero)
+                    }
+                    (None, _) => b.load(LoadKind::VF32, Addr::indexed(inner.ptrs[n], at, 1)),
+                })
                 .collect();
             let emitter = Emitter { args: &args, types: self.types, vector: true };
             match emitter.emit(b, self.spec.expr, DType::F32) {
@@ -157,11 +166,16 @@ impl Map<'_> {
     }
 
     /// The repeated element in every lane; not read if there is nothing to compute.
-    fn splat(&self, b: &mut Builder, p: Val, count: Val) -> Val {
-        let (one, zero) = (b.int(1), b.vfloat(0.0));
-        let once = b.ibin(crate::ir::IBin::Min, count, one);
-        let r = b.repeat(once, &[zero], |b, _, _| vec![b.load(LoadKind::Splat, Addr::new(p))]);
-        r[0]
+    fn splat(&self, b: &mut Builder, n: usize, inner: &Inner<'_>) -> Val {
+        let (one, p) = (b.int(1), Addr::new(inner.ptrs[n]));
+        let once = b.ibin(IBin::Min, inner.count, one);
+        if self.types[n] == DType::Bool {
+            let no = b.op(Op::Bool(false));
+            let r = b.repeat(once, &[no], |b, _, _| vec![b.load(LoadKind::Bool, p)]);
+            return b.splat(r[0]);
+        }
+        let zero = b.vfloat(0.0);
+        b.repeat(once, &[zero], |b, _, _| vec![b.load(LoadKind::Splat, p)])[0]
     }
 }
 

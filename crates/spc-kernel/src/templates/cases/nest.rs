@@ -73,7 +73,7 @@ fn offset(at: &[usize], strides: &[Extent], sizes: &[u64]) -> usize {
     at.iter().zip(strides).map(|(i, s)| i * s.bind(sizes).unwrap_or(0) as usize).sum()
 }
 
-const EXPRESSIONS: [(&str, DType, &[DType]); 10] = [
+const EXPRESSIONS: [(&str, DType, &[DType]); 12] = [
     ("(add a0 (mul a1 a0))", DType::F32, &[DType::F32, DType::F32]),
     ("(max (min a0 1) (neg a1))", DType::F32, &[DType::F32, DType::F32]),
     ("(select (and (lt a0 a1) (not (eq a1 0))) (sqrt a0) (floor a1))", DType::F32, &[DType::F32, DType::F32]),
@@ -84,13 +84,15 @@ const EXPRESSIONS: [(&str, DType, &[DType]); 10] = [
     ("(div (pow a0 a1) (max a1 (abs a0)))", DType::I32, &[DType::I32, DType::I32]),
     ("(ne a0 (bool a1))", DType::Bool, &[DType::Bool, DType::I32]),
     ("a0", DType::F32, &[DType::F32]),
+    ("(select a2 (div a0 a1) -inf)", DType::F32, &[DType::F32, DType::F32, DType::Bool]),
+    ("(mul a0 (f32 (and a1 (not a2))))", DType::F32, &[DType::F32, DType::Bool, DType::Bool]),
 ];
 
 /// A pointwise kernel. Nothing is promised of its result here.
 pub fn mapped(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
     let mut sizes = Vec::new();
     let rank = rng.below(4);
-    let (plain, extents) = dims(rng, &mut sizes, rank, &[0, 1, 1, 2, 3, 5, 8, 13]);
+    let (plain, extents) = dims(rng, &mut sizes, rank, &[0, 1, 1, 2, 3, 5, 8, 13, 37]);
     let (text, dtype, types) = EXPRESSIONS[rng.below(EXPRESSIONS.len())];
     let expr = ScalarExpr::parse(text).map_err(Bug::new)?;
     let mut args = Vec::new();
@@ -121,8 +123,8 @@ pub fn mapped(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
 pub fn contract(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
     let mut sizes = Vec::new();
     let (out_rank, red_rank) = (rng.below(4), rng.below(3));
-    let (out_plain, out) = dims(rng, &mut sizes, out_rank, &[1, 2, 3, 4, 6, 9, 35]);
-    let (red_plain, red) = dims(rng, &mut sizes, red_rank, &[1, 2, 4, 5, 11, 16, 0]);
+    let (out_plain, out) = dims(rng, &mut sizes, out_rank, &[1, 2, 3, 4, 6, 9, 16, 35]);
+    let (red_plain, red) = dims(rng, &mut sizes, red_rank, &[1, 2, 4, 5, 11, 16, 32, 0]);
     let f = Fold::ALL[rng.below(4)];
     let two = f == Fold::Sum && rng.below(3) > 0;
     let all: Vec<Extent> = out.iter().chain(&red).cloned().collect();

@@ -1,5 +1,6 @@
 //! Reductions by vectors along a reduced dimension.
 use super::{Fold, Reduce};
+use crate::extent::Extent;
 use crate::ir::{Addr, Builder, LoadKind, Op, RedFn, Val};
 use spc_base::Bug;
 
@@ -94,6 +95,48 @@ impl Reduce<'_> {
             }
             self.store(b, v, moved[n][o], false);
         }
+        Ok(())
+    }
+
+    /// Whether as many neighbouring outputs as there are lanes can be computed by [`Self::square`].
+    pub(super) fn squares(&self, lanes: usize) -> bool {
+        let n = self.reds.len();
+        let whole = |e: &Extent| e.known().is_some_and(|c| c.is_multiple_of(lanes as u64));
+        let near = |i: usize| self.stride(i).known().is_some_and(|s| s < (1 << 24) / lanes as u64);
+        self.red.last().is_some_and(whole) && (0..n).all(near) && self.stride(n).is_one()
+    }
+
+    /// As many neighbouring outputs as there are lanes: a vector of sums for each, which then fold into one vector of totals
+    /// in the order of a horizontal reduction.
+    pub(super) fn square(&self, b: &mut Builder, ptrs: &[Val]) -> Result<(), Bug> {
+        let (n, lanes) = (self.reds.len(), b.lanes());
+        let steps: Vec<i32> = (0..n).map(|i| 4 * self.stride(i).known().unwrap_or(0) as i32).collect();
+        let count = self.red.last().and_then(Extent::known).unwrap_or(0) / lanes as u64;
+        let (count, start) = (b.int(count as i64), b.vfloat(self.start()));
+        let mut sums = self.outer(b, &ptrs[..n], vec![start; lanes], &mut |b, p, s| {
+            Ok(b.repeat(count, &s, |b, i, acc| {
+                let at = b.scale(i, lanes as i64);
+                let place = |k: usize, o: usize| Addr::indexed(p[k], at, 4).plus(steps[k] * o as i32);
+                let shared: Vec<Option<Val>> =
+                    (0..n).map(|k| (steps[k] == 0).then(|| b.load(LoadKind::VF32, place(k, 0)))).collect();
+                let one = |b: &mut Builder, o: usize| {
+                    let factors: Vec<Val> =
+                        (0..n).map(|k| shared[k].unwrap_or_else(|| b.load(LoadKind::VF32, place(k, o)))).collect();
+                    self.accumulate(b, acc[o], &factors)
+                };
+                (0..lanes).map(|o| one(b, o)).collect()
+            }))
+        })?;
+        while sums.len() > 1 {
+            let half = sums.len() / 2;
+            let fold = |b: &mut Builder, i: usize| {
+                let low = b.op(Op::Zip(false, sums[i], sums[i + half]));
+                let high = b.op(Op::Zip(true, sums[i], sums[i + half]));
+                self.combine(b, low, high)
+            };
+            sums = (0..half).map(|i| fold(b, i)).collect();
+        }
+        self.store(b, sums[0], ptrs[n], true);
         Ok(())
     }
 }

@@ -186,6 +186,7 @@ impl Reduce<'_> {
         let lanes = b.lanes();
         let tiles: Vec<(usize, bool)> = match self.form {
             Form::Outputs => vec![(8 * lanes, true), (2 * lanes, true), (lanes, true), (1, false)],
+            Form::Reduced(_) if self.squares(lanes) => vec![(lanes, true), (4, false), (1, false)],
             Form::Reduced(_) => vec![(4, false), (1, false)],
             Form::Scalar => vec![(1, false)],
         };
@@ -198,6 +199,7 @@ impl Reduce<'_> {
             let mut result = Ok(());
             ptrs = b.repeat(count, &ptrs, |b, _, p| {
                 let body = match (vector, self.form) {
+                    (true, Form::Reduced(_)) => self.square(b, p),
                     (true, _) => self.output_vectors(b, p, width / lanes),
                     (false, Form::Reduced(_)) => self.horizontal(b, p, width),
                     (false, _) => self.scalar(b, p),

@@ -24,8 +24,30 @@ def unpack(w, array):
         out, at = np.zeros((*shape[:2], p[1]), "f4"), np.indices(shape)
         np.add.at(out, (at[0], at[1], array("idx").reshape(shape)), array("values").reshape(shape))
         return out.reshape(rows, shape[1] * p[1])[:, :cols]
-    r, c = {"csr": (1, 1), "vx1": (*p, 1), "bsr": p, "i8": (*p, 4)}[kind]
-    ptr, idx = array("ptr").astype(int), array("idx").astype(int)[:, None, None]
+    if kind == "nm16":
+        bits, (n, m), groups = 2 if p[1] <= 4 else 4, p, -(-cols // p[1])
+        per = max(32 // bits // n, 1)
+        words, blocks = -(-n * bits // 32), -(-rows // 16)
+        idx = array("idx").reshape(blocks, -(-groups // per), words, 1, 16) >> (np.arange(32 // bits, dtype="u4") * bits)[:, None]
+        idx = (idx % 2 ** bits).reshape(blocks, -(-groups // per), words * 32 // bits, 16)[:, :, :per * n]
+        idx = idx.reshape(blocks, -(-groups // per) * per, n, 16)[:, :groups].transpose(0, 3, 1, 2)
+        values = array("values").reshape(blocks, groups, n, 16).transpose(0, 3, 1, 2)
+        out, at = np.zeros((blocks, 16, groups, m), "f4"), np.indices(idx.shape)
+        np.add.at(out, (at[0], at[1], at[2], idx), values)
+        return out.reshape(blocks * 16, groups * m)[:rows, :cols]
+    if kind == "mma24":
+        b, t = -(-rows // 32), -(-cols // 32)
+        pair = array("values").reshape(b, t, 2, 8, 4, 2, 2)  # half, g, t, column, low
+        code = array("meta").reshape(b, t, 8, 2, 2, 1, 1) >> (np.arange(2, dtype="u4")[:, None] * 16 + np.arange(4, dtype="u4") * 4)
+        code = code.transpose(0, 1, 3, 2, 6, 4, 5)  # g, half, column, low, t as above
+        out = np.zeros((b, t, 2, 8, 4, 2, 2, 4), "f4")
+        for i in range(2):
+            w = np.ascontiguousarray(pair >> np.uint32(16 * i) << np.uint32(16)).view("f4")
+            np.add.at(out, (*np.indices(pair.shape), code >> np.uint32(2 * i) & np.uint32(3)), w)
+        return out.transpose(0, 2, 6, 3, 1, 5, 4, 7).reshape(b * 32, t * 32)[:rows, :cols]
+    r, c = {"csr": (1, 1), "csr16": (1, 1), "vx1": (*p, 1), "bsr": p, "i8": (*p, 4)}[kind]
+    idx = array("idx").view("<u2") if kind == "csr16" else array("idx")
+    ptr, idx = array("ptr").astype(int), idx.astype(int)[:, None, None]
     row = (np.repeat(np.arange(len(ptr) - 1), np.diff(ptr)) * r)[:, None, None] + np.arange(r)[:, None]
     if kind == "i8":
         idx, values = idx * 4, array("codes").view("i1").reshape(len(idx), r, c) * array("scale")[row]

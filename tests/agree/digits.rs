@@ -124,7 +124,7 @@ fn train(rules: &str, d: &Digits) -> (Named, Vec<usize>) {
     let mut state = plan.start(&mut views(&mut p)).unwrap();
     let mut curve = Vec::new();
     for step in 0..STEPS {
-        let batch: Vec<_> = (0..BATCH).map(|_| &d.train[r.next() as usize % d.train.len()]).collect();
+        let batch: Vec<_> = (0..BATCH).map(|_| &d.train[r.draw() as usize % d.train.len()]).collect();
         let g = gradient(&p, &batch);
         let rate = 0.1 * (1.0 - step as f32 / STEPS as f32);
         plan.update(step, &mut views(&mut p), &slices(&g), rate, &mut state).unwrap();

@@ -12,7 +12,7 @@ pub type Named = BTreeMap<String, Vec<f32>>;
 pub struct Rng(pub u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Rng {
 
     /// Uniform in -1..1.
     pub fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        (self.draw() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
     pub fn floats(&mut self, n: usize, scale: f32) -> Vec<f32> {

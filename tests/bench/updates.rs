@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc::{Compiler, Optimiser};
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
-use spc_ir::{BinFn, DType, ScalarExpr as S};
-use spc_kernel::update::{Chain, Grid, Keys, Kind, Node, Work, group_pass, nm_pass, pivot};
+use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
+use spc_kernel::update::{Chain, Grid, Keys, Kind, Line, Node, Work, group_pass, nm_pass, pivot, root_of_lines};
 use std::time::{Duration, Instant};
 
 const SIDE: usize = 4096;
@@ -63,12 +63,17 @@ fn lasso() -> (Chain, usize) {
     (c, y)
 }
 
-/// The view of weights under a mask.
+/// The mask of a threshold, and the weights under it.
 fn masked() -> Chain {
     let mut c = Chain::default();
     let (w, m, v) = (c.array(Kind::F32), c.array(Kind::Bytes), c.array(Kind::F32));
-    let (w, m) = (c.node(Node::Array(w)), c.node(Node::Array(m)));
-    let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![m, w], DType::F32);
+    let (w, least, early) = (c.node(Node::Array(w)), c.node(Node::Number(0)), c.node(Node::Before(1)));
+    let size = S::un(UnFn::Abs, S::Arg(0));
+    let equal = S::bin(BinFn::And, S::bin(BinFn::Eq, size.clone(), S::Arg(1)), S::Arg(2));
+    let mask = S::bin(BinFn::Or, S::bin(BinFn::Gt, size, S::Arg(1)), equal);
+    let mask = c.map(mask, vec![w, least, early], DType::Bool);
+    let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![mask, w], DType::F32);
+    c.store(m, mask);
     c.store(v, x);
     c
 }
@@ -111,10 +116,12 @@ fn main() {
     let sweeps = Sweeps::new(vec![masked().pass("masked", lanes).unwrap()], isa).unwrap();
     row("greatest 10 % of 22 Mi weights, mask and apply", &mut c, most, &mut || {
         let p = pivot(&[&w], &[], Keys::Magnitude, most / 10).unwrap().unwrap();
-        mask.iter_mut().zip(&w).for_each(|(m, x)| *m = u8::from(Keys::Magnitude.of(*x) >= p.key));
-        let mut slots = [Slot::Read(&w), Slot::ReadBytes(&mask), Slot::F32(&mut view)];
-        sweeps.run(most, &mut slots, &[], &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
+        let numbers = [f32::from_bits(p.key), f32::from_bits(p.last.1 as u32 + 1)];
+        let mut slots = [Slot::Read(&w), Slot::Bytes(&mut mask), Slot::F32(&mut view)];
+        sweeps.run(most, &mut slots, &numbers, &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
     });
+    coupled(isa, &mut c);
+    envelope(isa, &mut c);
     for (name, rules, optimiser) in [
         (
             "a whole step: SR-STE 2:4, SGD with momentum",
@@ -124,6 +131,74 @@ fn main() {
         ("a whole step: l1, AdamW", "penalize p: 1e-4 * l1() of elements", Optimiser::ADAM),
     ] {
         step(name, rules, optimiser, isa, &mut c);
+    }
+}
+
+/// Group lasso of neurons: rows of two matrices and columns of a third.
+fn coupled(isa: Isa, c: &mut Copy) {
+    let (f, d) = (2048, 2048);
+    let n = f * d;
+    let grids =
+        [Grid { rows: 1, cols: d, tile: d }, Grid { rows: 1, cols: d, tile: d }, Grid { rows: d, cols: f, tile: 1 }];
+    let passes = grids
+        .iter()
+        .flat_map(|g| [Work::Squares, Work::Scale].map(|w| group_pass(*g, w, isa.lanes()).unwrap()))
+        .collect();
+    let sweeps = Sweeps::new(passes, isa).unwrap();
+    let mut w: Vec<Vec<f32>> = (0..3).map(|k| c.from[k..k + n].to_vec()).collect();
+    let mut side = vec![vec![0f32; f]; 3];
+    let pool = Pool::new(1);
+    row("group lasso of neurons: 2 x 2048 rows, 2048 columns", c, 3 * n, &mut || {
+        for k in 0..3 {
+            let call = [Call { pass: 2 * k, slots: vec![0, 1] }];
+            sweeps.run(n, &mut [Slot::F32(&mut w[k]), Slot::F32(&mut side[k])], &[], &call, &pool).unwrap();
+        }
+        for j in 0..f {
+            let norm = (side[0][j] + side[1][j] + side[2][j]).sqrt();
+            let factor = (norm - 1e-6).max(0.0) / norm;
+            side.iter_mut().for_each(|s| s[j] = factor);
+        }
+        for k in 0..3 {
+            let call = [Call { pass: 2 * k + 1, slots: vec![0, 1] }];
+            sweeps.run(n, &mut [Slot::F32(&mut w[k]), Slot::Read(&side[k])], &[], &call, &pool).unwrap();
+        }
+    });
+}
+
+/// The prox of wgsef over groups of 16, and its root search alone.
+fn envelope(isa: Isa, c: &mut Copy) {
+    let pool = Pool::new(1);
+    for groups in [100_000usize, 1_000_000] {
+        let n = 16 * groups;
+        let g = Grid { rows: 1, cols: 16, tile: 16 };
+        let (squares, scale) = (group_pass(g, Work::Squares, isa.lanes()), group_pass(g, Work::Scale, isa.lanes()));
+        let sweeps = Sweeps::new(vec![squares.unwrap(), scale.unwrap()], isa).unwrap();
+        let mut w = c.from[..n].to_vec();
+        let mut side = vec![0f32; groups];
+        let (keep, tau) = (groups as f64 / 2.0, 1e-3f64);
+        let mut root = Duration::ZERO;
+        let mut rounds = 0u32;
+        row(&format!("wgsef, {groups} groups of 16"), c, n, &mut || {
+            let call = [Call { pass: 0, slots: vec![0, 1] }];
+            sweeps.run(n, &mut [Slot::F32(&mut w), Slot::F32(&mut side)], &[], &call, &pool).unwrap();
+            side.iter_mut().for_each(|x| *x = x.sqrt());
+            let start = Instant::now();
+            let line =
+                |x: &f32| Line { factor: 1.0, slope: f64::from(*x) * tau.sqrt(), offset: -tau, low: 0.0, high: 1.0 };
+            let t = root_of_lines(side.iter().map(line), keep, 0.0, f64::INFINITY).unwrap();
+            root += start.elapsed();
+            rounds += 1;
+            side.iter_mut().for_each(|x| {
+                let u = (f64::from(*x) * tau.sqrt() * t - tau).clamp(0.0, 1.0);
+                *x = (u / (u + tau)) as f32;
+            });
+            let call = [Call { pass: 1, slots: vec![0, 1] }];
+            sweeps.run(n, &mut [Slot::F32(&mut w), Slot::Read(&side)], &[], &call, &pool).unwrap();
+        });
+        println!(
+            "| its root search | {:.1} ns a group | | | |",
+            root.as_nanos() as f64 / f64::from(rounds) / groups as f64
+        );
     }
 }
 

@@ -151,3 +151,61 @@ fn the_report_is_one_page_that_needs_nothing_else() {
         assert_eq!(count(format!("<{tag}>")) + count(format!("<{tag} ")), count(format!("</{tag}>")), "{tag}");
     }
 }
+
+/// The numbers of the page are those of `explain --json`, in the tables and in the pictures.
+#[test]
+fn the_report_has_the_numbers_of_explain() {
+    use spc_report::{bytes, percent, picoseconds};
+    let dir = folder();
+    assert_eq!(spc(dir.path(), ["explain", "net.sp", "--report", "report.html"]).code, 0);
+    let page = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+    let json = spc(dir.path(), ["explain", "net.sp", "--json"]).stdout;
+    let all: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let number = |v: &serde_json::Value| v.as_u64().unwrap();
+    let has = |part: String| assert!(page.contains(&part), "{part} is not in the page");
+    let mut seen = 0;
+    for f in all.as_array().unwrap() {
+        let (total, dense) = (number(&f["total_ps"]), number(&f["dense_ps"]));
+        has(format!("{} dense, {} as planned", picoseconds(dense), picoseconds(total)));
+        for l in f["layers"].as_array().unwrap() {
+            let (rows, cols, present) = (number(&l["rows"]), number(&l["cols"]), number(&l["nonzeros"]));
+            let density = present as f64 / (rows * cols) as f64;
+            let (name, winner) = (l["weight"].as_str().unwrap(), l["winner"].as_str().unwrap());
+            has(format!(
+                "<tr><td>{name}</td><td class=\"n\">{rows} x {cols}</td><td class=\"n\">{}</td><td>{winner}</td>",
+                percent(density)
+            ));
+            has(format!("width=\"{:.1}\" height=\"14\"/>", density * 560.0));
+            let candidates = l["candidates"].as_array().unwrap();
+            let time = |c: &serde_json::Value| c["kernel_ps"].as_u64();
+            let own = candidates.iter().find(|c| c["layout"] == winner).unwrap();
+            let best =
+                candidates.iter().filter(|c| c["layout"].as_str().unwrap().starts_with("dense")).filter_map(time).min();
+            let (own_ps, best) = (time(own).unwrap(), best.unwrap());
+            has(format!("<td class=\"n\">{}</td><td class=\"n\">{}</td>", picoseconds(best), picoseconds(own_ps)));
+            // What is above the table's fastest rate is not on the picture.
+            has(format!("<title>{name}, {winner}: "));
+            for c in candidates {
+                let head = format!("<tr><td>{}</td>", c["layout"].as_str().unwrap());
+                match (c["refused"].as_str(), c["stored_bytes"].as_u64()) {
+                    (Some(why), _) => has(format!("refused: {why}")),
+                    (None, Some(b)) => has(format!("{head}<td class=\"n\">{}</td>", bytes(b))),
+                    _ => has(head),
+                }
+            }
+            for flip in l["flips"].as_array().unwrap() {
+                has(flip.as_str().unwrap().to_string());
+            }
+            seen += 1;
+        }
+        let steps: std::collections::BTreeSet<&str> =
+            page.split("lines: ").skip(1).flat_map(|t| t.split('<').next().unwrap().split(' ')).collect();
+        for l in f["layers"].as_array().unwrap() {
+            let node = number(&l["node"]);
+            let fused = |n: u64| steps.contains(format!("%{n}").as_str());
+            assert!(fused(node) || fused(node + 1), "no kernel runs {node}: {steps:?}");
+        }
+    }
+    assert!(seen >= 2, "{seen} layers");
+    assert!(page.contains("<pre>") && page.contains("What was considered"));
+}

@@ -163,7 +163,21 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
     let mut layouts: Vec<Layout> =
         ["dense(16)", "dense(3)", "vx1(16)", "vx1(3)", "csr"].map(|l| l.parse().unwrap()).to_vec();
     layouts.extend(
-        ["nm(2,4)", "nm(1,3)", "bsr(4,4)", "bsr(3,5)", "i8(16)", "i8(32)"].map(|l| l.parse::<Layout>().unwrap()),
+        [
+            "nm(2,4)",
+            "nm(1,3)",
+            "nm16(2,4)",
+            "nm16(1,3)",
+            "nm16(4,8)",
+            "nm16(9,16)",
+            "csr16",
+            "mma24",
+            "bsr(4,4)",
+            "bsr(3,5)",
+            "i8(16)",
+            "i8(32)",
+        ]
+        .map(|l| l.parse::<Layout>().unwrap()),
     );
     let mut rng = Rng(9);
     let (mut list, mut arrays, mut out) = (Vec::new(), Vec::new(), BTreeMap::new());
@@ -175,7 +189,8 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                     // Never both of the last two blocks: a partial one overlaps its neighbour.
                     (bi * 3 + bj * 5) % 4 == 0 && (bj + 1) * c as usize <= cols
                 }
-                Layout::Nm { n, m } => (j + i) % (m as usize) < n as usize,
+                Layout::Nm { n, m } | Layout::Nm16 { n, m } => (j + i) % (m as usize) < n as usize,
+                Layout::Mma24 => (j + i) % 4 < 2,
                 _ => (i * 7 + j * 3) % 5 < 2,
             };
             let mut values: Vec<f32> = floats(&mut rng, rows * cols);
@@ -189,6 +204,10 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                 } else {
                     *v
                 };
+            }
+            if *l == Layout::Mma24 {
+                // What has eight bits is bf16, too.
+                values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits() & 0xffff_0000));
             }
             if l.needs_integers() {
                 // The greatest code of a row gives its scale.
@@ -227,8 +246,11 @@ fn numpy_reads_every_layout_at_odd_sizes() {
     let d = dir.path();
     let all = every_layout(&d.join("all.safetensors"));
     let kinds: std::collections::BTreeSet<&str> = all.keys().filter_map(|n| n.split(['(', ' ']).next()).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["bsr", "csr", "dense", "i8", "nm", "vx1"]);
-    assert!(all.len() >= 50, "{}", all.len());
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["bsr", "csr", "csr16", "dense", "i8", "mma24", "nm", "nm16", "vx1"]
+    );
+    assert!(all.len() >= 75, "{}", all.len());
     let v = inspect(d, "all.safetensors");
     assert_eq!(v["packed"].as_array().unwrap().len(), all.len());
     let files: Vec<String> = all.keys().map(|n| format!("{n}.npy")).collect();

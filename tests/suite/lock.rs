@@ -203,11 +203,16 @@ fn a_file_that_is_no_plan_or_was_edited_is_refused() {
     assert!(with(&good.replacen("\"format\": 2", "\"format\": 3", 1), "SP0660").contains("format 3"));
     assert!(with(&good.replacen("\"weight\"", "\"wight\"", 1), "SP0660").contains("wight"));
     // A winner changed by hand, and what a search says instead.
-    let edited = good.replace("\"layout\": \"csr\",\n          \"x\"", "\"layout\": \"vx1(4)\",\n          \"x\"");
+    let v: Value = serde_json::from_str(&good).unwrap();
+    let winner = v["functions"][0]["linears"][1]["layout"].as_str().unwrap().to_string();
+    let other = if winner == "csr" { "vx1(4)" } else { "csr" };
+    let line = |layout: &str| format!("\"weight\": \"net.w2\",\n          \"layout\": \"{layout}\"");
+    let edited = good.replacen(&line(&winner), &line(other), 1);
     assert_ne!(edited, good);
     let text = with(&edited, "SP0660");
     assert!(text.contains("changed after it was written"), "{text}");
-    assert!(text.contains("- f: net.w2 layout vx1(4)") && text.contains("+ f: net.w2 layout csr"), "{text}");
+    let lines = [format!("- f: net.w2 layout {other}"), format!("+ f: net.w2 layout {winner}")];
+    assert!(lines.iter().all(|l| text.contains(l)), "{text}");
     // A forged seal helps nobody: the plan is checked against the graph and the weights.
     let forged =
         |change: &dyn Fn(&mut Value), code: &str| with(&sealed(&good, |v| change(&mut v["functions"][0])), code);
@@ -217,10 +222,11 @@ fn a_file_that_is_no_plan_or_was_edited_is_refused() {
     );
     forged(&|f| f["linears"][1]["layout"] = "bsr(300,1)".into(), "SP0661");
     forged(&|f| f["linears"][1]["layout"] = "dense(16)".into(), "SP0660");
-    forged(&|f| f["linears"][0]["x"] = "rm".into(), "SP0660");
+    let turned = if v["functions"][0]["linears"][0]["x"] == "rm" { "fm" } else { "rm" };
+    forged(&|f| f["linears"][0]["x"] = turned.into(), "SP0660");
     forged(&|f| f["linears"][0]["epilogue"] = 10_000.into(), "SP0660");
     forged(&|f| f["values"]["10000"] = "fm".into(), "SP0660");
-    forged(&|f| f["converts"] = serde_json::json!([]), "SP0660");
+    forged(&|f| f["converts"] = serde_json::json!([{ "node": 10_000, "to": "fm", "predicted_ps": 1 }]), "SP0660");
     forged(&|f| f["linears"] = serde_json::json!([]), "SP0661");
     forged(&|f| f["why"] = serde_json::json!([]), "SP0661");
     forged(&|f| f["total_ps"] = 1.into(), "SP0660");
@@ -278,10 +284,12 @@ fn differences_are_told_for_people_and_programs() {
     let because = layout["because"].to_string();
     assert!(because.contains("vx1(16) takes") && because.contains("in the second"), "{because}");
     assert!(find("net.w1", "zeros")["a"].as_str().unwrap().starts_with("75.0 %"));
-    let because = find("net.w2", "layout")["because"].to_string();
-    assert!(because.contains("nm(1,4) is refused in the second plan: row 0, group 0 keeps 2 of 4"), "{because}");
+    let layout = find("net.w2", "layout");
+    let refused =
+        format!("{} is refused in the second plan: row 0, group 0 keeps 2 of 4", layout["a"].as_str().unwrap());
+    assert!(layout["because"].to_string().contains(&refused), "{layout:#}");
 
-    std::fs::write(d.join("edited.json"), read(d, "plan.json").replace("\"csr\"", "\"nm(1,4)\"")).unwrap();
+    std::fs::write(d.join("edited.json"), read(d, "plan.json").replace("\"winner\": \"", "\"winner\": \"nm")).unwrap();
     let r = spc(d, ["diff", "plan.json", "edited.json"]);
     assert!(r.code == 1 && r.stdout.contains("`edited.json` was changed after it was written"), "{}", r.stdout);
     assert_eq!(spc(d, ["diff", "plan.json", "nothing.json"]).code, 4);
@@ -294,7 +302,12 @@ fn plans_have_the_published_form() {
     let dir = folder();
     let v: Value = serde_json::from_str(&read(dir.path(), "plan.json")).unwrap();
     assert_eq!(faults(&v, &schema), Vec::<String>::new());
-    assert!(v["functions"][0]["converts"].as_array().is_some_and(|c| !c.is_empty()), "a plan with everything in it");
+    let mut full = v.clone();
+    full["functions"][0]["converts"] = serde_json::json!([{ "node": 1, "to": "fm", "predicted_ps": 5 }]);
+    full["functions"][0]["values"] = serde_json::json!({ "5": "fm" });
+    assert_eq!(faults(&full, &schema), Vec::<String>::new());
+    full["functions"][0]["values"]["5"] = "mf".into();
+    assert!(!faults(&full, &schema).is_empty());
     assert!(
         v["functions"][0]["why"][0]["candidates"]
             .as_array()

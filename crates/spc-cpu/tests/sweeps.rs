@@ -9,18 +9,18 @@ use spc_kernel::update::{Chain, Fold, FoldKind, Grid, IOTA, Kind, Node, Pass, Wo
 struct Rng(u64);
 
 impl Rng {
-    fn next(&mut self) -> u64 {
+    fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         self.0 >> 33
     }
 
     /// Many ties and zeros of both signs.
     fn floats(&mut self, n: usize) -> Vec<f32> {
-        let one = |r: &mut Rng| match r.next() % 8 {
+        let one = |r: &mut Rng| match r.draw() % 8 {
             0 => 0.0,
             1 => -0.0,
-            2..=4 => (r.next() % 9) as f32 / 4.0 - 1.0,
-            _ => r.next() as f32 / (1u64 << 30) as f32 - 1.0,
+            2..=4 => (r.draw() % 9) as f32 / 4.0 - 1.0,
+            _ => r.draw() as f32 / (1u64 << 30) as f32 - 1.0,
         };
         (0..n).map(|_| one(self)).collect()
     }
@@ -142,7 +142,7 @@ fn chains_compute_entry_by_entry_with_tails_and_threads() {
         let sweeps = Sweeps::new(vec![p.clone()], isa).unwrap();
         for n in [0usize, 1, 3, 15, 16, 17, 100, 1000, 70_000] {
             let x = r.floats(n);
-            let mask: Vec<u8> = (0..n).map(|_| (r.next() % 3 == 0) as u8).collect();
+            let mask: Vec<u8> = (0..n).map(|_| (r.draw() % 3 == 0) as u8).collect();
             let want: Vec<f32> =
                 x.iter().zip(&mask).map(|(x, m)| if *m == 1 { (x.abs() - 0.25).max(0.0) } else { *x }).collect();
             let mut last: Option<Vec<Vec<f32>>> = None;

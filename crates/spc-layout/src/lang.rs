@@ -2,13 +2,35 @@
 //! that patterns can bind them and order does not depend on history.
 use egg::{Id, define_language};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+
+/// Mixed into the hash of every id, so that tests can show that nothing depends on it.
+#[cfg(test)]
+pub(crate) fn salt() -> u32 {
+    SALT.with(std::cell::Cell::get)
+}
+
+#[cfg(test)]
+thread_local! {
+    pub(crate) static SALT: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(not(test))]
+const fn salt() -> u32 {
+    0
+}
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident $prefix:literal),* $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) struct $name(pub u32);
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                state.write_u32(self.0 ^ salt());
+            }
+        }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!($prefix, "{}"), self.0)

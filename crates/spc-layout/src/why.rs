@@ -63,6 +63,7 @@ pub(crate) fn explain(case: &Case<'_>, plan: &Plan) -> Result<Vec<Why>, Bug> {
         }
         if case.options.why {
             why.flips.extend(density_flips(case, v, linear, mine, &chosen.layout)?);
+            why.flips.extend(size_flips(f));
         }
         out.push(why);
     }
@@ -196,6 +197,27 @@ fn density_flips(
         }
     }
     Ok(out)
+}
+
+/// Layouts that only the number of inputs refuses, and the multiple that would let them hold the weight. Whether one of them
+/// would win is not known: its zeros would lie elsewhere.
+fn size_flips(f: &WeightFacts) -> Vec<String> {
+    let mut by_size: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for (layout, _) in f.candidates.iter().filter(|(_, r)| r.is_err()) {
+        let multiple = match *layout {
+            Layout::Bsr { c, .. } => u64::from(c),
+            Layout::Nm { m, .. } => u64::from(m),
+            _ => continue,
+        };
+        // Of `nm`, only a short last group that padding cannot fill is a matter of size.
+        let short = |r: &spc_formats::Refusal| r.0.contains(" is short ");
+        let by_pattern = matches!(layout, Layout::Nm { .. })
+            && !f.candidates.iter().any(|(l, r)| l == layout && r.as_ref().err().is_some_and(short));
+        if !f.cols.is_multiple_of(multiple.max(1)) && !by_pattern {
+            by_size.entry(multiple).or_default().push(layout.to_string());
+        }
+    }
+    by_size.into_iter().map(|(m, list)| format!("a multiple of {m} inputs allows {}", list.join(", "))).collect()
 }
 
 fn scale(f: &CostFacts, permille: u64) -> CostFacts {

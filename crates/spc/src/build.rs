@@ -1,17 +1,18 @@
 //! The common way of all commands that need weights: bind, project, plan, pack.
 use crate::bind;
+use crate::cut::{Axis, Cut, RULE, Removed, dead_channels, restore};
 use crate::failure::Res;
 use crate::load::Source;
 use crate::lock::{self, Difference, Plans};
-use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan, plan_of_file, warn_unexploited};
+use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan_like, plan_of_file, warn_unexploited};
 use crate::project::{project, requires};
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_interp::{CheckError, Projected, verify_requires};
-use spc_ir::{Graph, Op, Require};
+use spc_ir::{Graph, Op, Plan, Require};
 use spc_sema::{Model, Target};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// A program with its constraints applied, its functions planned and their weights packed.
@@ -24,6 +25,12 @@ pub struct Build {
     /// In the order of the functions asked for.
     pub functions: Vec<Planned>,
     pub packed: PackedSet,
+    /// Axes without their dead positions, and what is left of the weights that carry them. [`Build::weights`] and the graphs
+    /// are without them.
+    pub axes: Vec<Axis>,
+    pub removed: BTreeMap<String, Removed>,
+    /// The functions as they were, with their constraints, where something was removed.
+    pub whole: Vec<Graph>,
 }
 
 /// Whether every `require` is applied, or all are left out: the dense program.
@@ -45,7 +52,7 @@ pub fn build(
 ) -> Res<Build> {
     let stored = bind::weights(s, source, given)?;
     if constraints == Constraints::LeftOut {
-        return functions(s, source, target, names, stored, Vec::new(), Allowed::Dense);
+        return functions(s, source, target, names, (stored, Vec::new()), Allowed::Dense, false);
     }
     let (weights, projected) = project(s, source, &stored)?;
     drop(stored);
@@ -61,9 +68,21 @@ pub fn build_from(
     weights: WeightSet,
     projected: Vec<Projected>,
 ) -> Res<Build> {
-    let built = functions(s, source, target, names, weights, projected, Allowed::All)?;
-    warn_unexploited(s, &source.module, &built.functions);
+    let built = functions(s, source, target, names, (weights, projected), Allowed::All, true)?;
+    let smaller = built.removed.keys().map(String::as_str).collect();
+    warn_unexploited(s, &source.module, &built.functions, &smaller);
     Ok(built)
+}
+
+/// As [`build_from`], without removal of dead channels: every weight keeps its shape.
+pub fn build_in_shape(
+    s: &mut Session<'_>,
+    source: &Source,
+    target: Target,
+    names: &[String],
+    weights: WeightSet,
+) -> Res<Build> {
+    functions(s, source, target, names, (weights, Vec::new()), Allowed::All, false)
 }
 
 fn functions(
@@ -71,48 +90,93 @@ fn functions(
     source: &Source,
     target: Target,
     names: &[String],
-    weights: WeightSet,
-    projected: Vec<Projected>,
+    (weights, projected): (WeightSet, Vec<Projected>),
     allowed: Allowed,
+    structure: bool,
 ) -> Res<Build> {
-    let (mut functions, mut packed) = (Vec::new(), PackedSet::new());
-    let file = plan_file(s, source, &target, names, &weights, allowed)?;
-    for name in names {
-        let graph = match allowed {
-            Allowed::All => source.graph(name)?,
-            Allowed::Dense => source.dense_graph(name)?,
+    let file = plan_file(s, source, allowed)?;
+    let graph = |name: &String| match allowed {
+        Allowed::All => source.graph(name),
+        Allowed::Dense => source.dense_graph(name),
+    };
+    let edited = match &file {
+        Some((_, plans)) => plans.edited()?,
+        None => false,
+    };
+    // A file that was changed is compared with what a search gives.
+    let (lock, changed) = if edited { (None, file) } else { (file, None) };
+    let cut = match allowed {
+        Allowed::All if structure && !s.options.interp => dead_channels(source, &weights)?,
+        _ => None,
+    };
+    let all = |cut: Option<&Cut>| {
+        let one = |name: &String| {
+            let whole = graph(name)?;
+            let (g, w) = match cut {
+                Some(c) => (c.graphs.get(name).ok_or_else(|| Bug::new("a function vanished"))?, &c.weights),
+                None => (whole, &weights),
+            };
+            match &lock {
+                Some((path, plans)) => plan_of_file(s, (path, plans), g, w, &target),
+                None => plan_like(s, g, whole, w, &target, allowed),
+            }
         };
-        let f = match &file {
-            Some((path, plans)) => plan_of_file(s, (path, plans), graph, &weights, &target)?,
-            None => plan(s, graph, &weights, &target, allowed)?,
-        };
-        pack_weights(s, &f, &weights, &mut packed)?;
-        functions.push(f);
+        names.iter().map(one).collect::<Res<Vec<Planned>>>()
+    };
+    let total = |list: &[Planned]| list.iter().map(|f| f.plan.total_ps).fold(0, u64::saturating_add);
+    let rules = |p: &Plan| p.rules.iter().any(|r| r == RULE);
+    let (mut functions, taken) = match (cut, &lock) {
+        (None, _) => (all(None)?, None),
+        // The file says which of the two it is about.
+        (Some(c), Some((_, plans))) if plans.functions.iter().any(rules) => (all(Some(&c))?, Some(c)),
+        (Some(_), Some(_)) => (all(None)?, None),
+        (Some(c), None) => {
+            let (whole, mut smaller) = (all(None)?, all(Some(&c))?);
+            if total(&smaller) < total(&whole) {
+                for (f, w) in smaller.iter_mut().zip(&whole) {
+                    f.plan.rules.insert(0, RULE.into());
+                    // What the whole program takes at best when dense.
+                    f.plan.dense_ps = w.plan.dense_ps;
+                }
+                (smaller, Some(c))
+            } else {
+                (whole, None)
+            }
+        }
+    };
+    if let Some((path, plans)) = changed {
+        return Err(lock::was_edited(&path, &plans, &functions, &target));
     }
-    Ok(Build { target, projected, weights, functions, packed })
+    let mut b = Build {
+        target,
+        projected,
+        weights,
+        functions: Vec::new(),
+        packed: PackedSet::new(),
+        axes: Vec::new(),
+        removed: BTreeMap::new(),
+        whole: Vec::new(),
+    };
+    if let Some(c) = taken {
+        b.whole = names.iter().map(|n| graph(n).cloned()).collect::<Res<_>>()?;
+        (b.weights, b.axes, b.removed) = (c.weights, c.axes, c.removed);
+    }
+    for f in &functions {
+        pack_weights(s, f, &b.weights, &mut b.packed)?;
+    }
+    b.functions.append(&mut functions);
+    Ok(b)
 }
 
 /// The plan file that the caller named, if this program is one that it can be about.
 ///
 /// # Errors
 /// SP0401 and SP0660 for a file that cannot be used, SP0661 for one with functions that the program does not have.
-fn plan_file(
-    s: &Session<'_>,
-    source: &Source,
-    target: &Target,
-    names: &[String],
-    weights: &WeightSet,
-    allowed: Allowed,
-) -> Res<Option<(PathBuf, Plans)>> {
+fn plan_file(s: &Session<'_>, source: &Source, allowed: Allowed) -> Res<Option<(PathBuf, Plans)>> {
     let Some(path) = s.options.plan.clone().filter(|_| allowed == Allowed::All && !s.options.interp) else {
         return Ok(None);
     };
     let plans = lock::read(s, &path)?;
-    if plans.edited()? {
-        let now = |n: &String| plan(s, source.graph(n)?, weights, target, allowed);
-        let fresh = names.iter().map(now).collect::<Res<Vec<Planned>>>()?;
-        return Err(lock::was_edited(&path, &plans, &fresh, target));
-    }
     if let Some(p) = plans.functions.iter().find(|p| !source.graphs.contains_key(&p.function)) {
         let text = format!("`{}` was made for another program", path.display());
         let line = Difference::whole("function", Some(p.function.clone()), None);
@@ -165,15 +229,28 @@ impl Build {
         Ok(())
     }
 
-    /// The values of a weight as they are stored for the compiled program: unpacked from its first layout, or plain.
+    /// The values of a weight as they are stored for the compiled program: unpacked from its first layout, or plain; zero where
+    /// something was removed.
     pub fn stored_values(&self, name: &str) -> Result<Weight, Bug> {
         let packed = self.packed.iter().find(|((w, _), _)| w == name);
-        match packed {
+        let small = match packed {
             Some((_, p)) => {
                 let values = p.unpack().map_err(Bug::new)?;
-                Weight::new(vec![p.rows(), p.cols()], values.into())
+                Weight::new(vec![p.rows(), p.cols()], values.into())?
             }
-            None => self.weights.want(name).cloned(),
+            None => self.weights.want(name)?.clone(),
+        };
+        match self.removed.get(name) {
+            Some(r) => r.whole(&small).map_err(|e| Bug::new(format!("`{name}`: {e}"))),
+            None => Ok(small),
+        }
+    }
+
+    /// Functions and weights as they were before anything was removed: what the compiled program is compared with.
+    pub fn reference(&self, f: &Planned) -> Result<(Graph, WeightSet), Bug> {
+        match self.whole.iter().find(|g| g.name == f.graph.name) {
+            Some(g) => Ok((g.clone(), restore(&self.removed, &self.weights).map_err(Bug::new)?)),
+            None => Ok((f.graph.clone(), self.weights.clone())),
         }
     }
 
@@ -201,7 +278,12 @@ impl Build {
             let packed: Vec<u64> =
                 self.packed.iter().filter(|((w, _), _)| *w == t.path).map(|(_, p)| p.packed().bytes()).collect();
             if packed.is_empty() || plain.contains(&t.path) {
-                let elements = t.dims.iter().try_fold(4u64, |n, d| n.checked_mul(d.size.fixed()?));
+                let left = self.removed.get(&t.path);
+                let size = |(i, d): (usize, &spc_ir::Dim)| match left.and_then(|r| r.kept.get(i)?.as_ref()) {
+                    Some(kept) => Some(kept.len() as u64),
+                    None => d.size.fixed(),
+                };
+                let elements = t.dims.iter().enumerate().try_fold(4u64, |n, d| n.checked_mul(size(d)?));
                 total = total.saturating_add(elements.unwrap_or(u64::MAX));
             }
             total = packed.into_iter().fold(total, u64::saturating_add);

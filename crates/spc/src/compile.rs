@@ -147,6 +147,9 @@ fn summary(b: &Build) -> Res<String> {
         }
     }
     let mut out = if t.is_empty() { String::new() } else { t.render() };
+    if !b.axes.is_empty() {
+        out += &format!("left out, because every weight is zero there: {}\n", crate::cut::words(&b.axes));
+    }
     if b.target.kind == TargetKind::Cuda {
         // There is no table of a GPU yet; times of a CPU would mislead.
         return Ok(out + &format!("layouts were compared with the cost table {}, which is of a CPU\n", table_name(b)));

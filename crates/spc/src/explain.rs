@@ -58,7 +58,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     if let Some(file) = &what.report {
         let title = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let lanes = (t.kind == spc_sema::TargetKind::Cpu).then(|| s.cpu(1).isa.lanes());
-        let page = crate::report::page(&title, &built.functions, &crate::constants::cost_table(s, &t)?, lanes)?;
+        let page = crate::report::page(&title, &built, &crate::constants::cost_table(s, &t)?, lanes)?;
         s.world.write(file, page.as_bytes())?;
         return Ok(format!("wrote {}\n", file.display()).into());
     }
@@ -80,6 +80,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
                     "bounds": f.plan.bounds,
                     "rules": f.plan.rules,
                     "layers": why,
+                    "removed": removed_json(&built.axes),
                     "quantize": quantized_json(&source.module.quantizes, f),
                 })
             })
@@ -91,6 +92,9 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     dense.extend(source.dense.clone());
     let mut out = projection(&built.projected) + &crate::groups::coupled(&source.module, &dense);
     out += &choices(&source.module.choices, &built.functions)?;
+    if !built.axes.is_empty() {
+        out += &format!("left out, because every weight is zero there: {}\n\n", crate::cut::words(&built.axes));
+    }
     for f in &built.functions {
         if f.interp {
             out += &format!("{}: run by the interpreter\n", f.graph.name);
@@ -103,6 +107,11 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
         out += &format!("\nin training\n  {}\n", crate::step::rule_lines(&source).join("\n  "));
     }
     Ok(out.into())
+}
+
+/// Axes without their dead positions.
+fn removed_json(axes: &[crate::cut::Axis]) -> Vec<serde_json::Value> {
+    axes.iter().map(|a| json!({ "axis": a.name, "size": a.size, "kept": a.kept })).collect()
 }
 
 /// The weights of a function that are stored rounded: how, and the tile that shares a scale.
@@ -226,7 +235,7 @@ fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {
 
 /// Whether two layers are told of as one: the same shape and winner, about as many zeros, and predictions within 2 % for
 /// the layouts that hold both.
-fn alike(a: &Why, b: &Why) -> bool {
+pub fn alike(a: &Why, b: &Why) -> bool {
     let near = |x: u64, y: u64| x.abs_diff(y) <= x.max(y) / 50;
     let same = |(x, y): (&Candidate, &Candidate)| {
         x.layout == y.layout && x.kernel_ps.zip(y.kernel_ps).is_none_or(|(x, y)| near(x, y))

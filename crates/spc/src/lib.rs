@@ -37,6 +37,7 @@ mod check;
 mod compile;
 mod constants;
 mod cuda;
+mod cut;
 mod data;
 mod engine;
 mod explain;

@@ -162,6 +162,18 @@ pub fn plan_of_file(
 
 /// Optimises a function and chooses its layouts. The same graph, weights and target give the same plan.
 pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target, allowed: Allowed) -> Res<Planned> {
+    plan_like(s, graph, graph, weights, target, allowed)
+}
+
+/// As [`plan`], with the layouts that the constraints of `hints` suggest.
+pub fn plan_like(
+    s: &Session<'_>,
+    graph: &Graph,
+    hints: &Graph,
+    weights: &WeightSet,
+    target: &Target,
+    allowed: Allowed,
+) -> Res<Planned> {
     if s.options.interp {
         let graph = graph.compact()?;
         let plan = Plan::all_dense(&graph, &target.name, "dense(4)")?;
@@ -179,7 +191,7 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
         let values = weights.want(&name)?.values();
         let f = match allowed {
             Allowed::All => {
-                WeightFacts::of(rows, cols, values, &suggested(&graph, &name, reads_rounded(&graph, &name)?))
+                WeightFacts::of(rows, cols, values, &suggested(hints, &name, reads_rounded(&graph, &name)?))
             }
             Allowed::Dense => WeightFacts::of(rows, cols, values, &[]).map(|mut f| {
                 f.candidates.retain(|(l, _)| matches!(l, Layout::Dense { .. }));
@@ -248,11 +260,15 @@ pub fn pack_weights(s: &Session<'_>, planned: &Planned, weights: &WeightSet, int
 }
 
 /// Warns of constraints that no layout turns into less time: every weight they act on stays dense.
-pub fn warn_unexploited(s: &mut Session<'_>, module: &spc_sema::Module, plans: &[Planned]) {
+/// Weights that got smaller are exploited, whatever their layout.
+pub fn warn_unexploited(s: &mut Session<'_>, module: &spc_sema::Module, plans: &[Planned], smaller: &BTreeSet<&str>) {
     for r in &module.requires {
         let mut names: Vec<&str> = r.keeps.iter().flat_map(|k| &k.members).map(|m| m.weight.as_str()).collect();
         names.sort_unstable();
         names.dedup();
+        if names.iter().any(|n| smaller.contains(n)) {
+            continue;
+        }
         let mut linears =
             plans.iter().flat_map(|p| &p.plan.linears).filter(|l| names.contains(&l.weight.as_str())).peekable();
         if linears.peek().is_some() && linears.all(|l| l.layout.starts_with("dense")) {

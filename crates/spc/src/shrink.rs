@@ -107,6 +107,15 @@ impl Cuts {
     }
 }
 
+/// Which positions of the axis hold something that is not zero in some of these weights.
+pub fn stays_of(set: &CoupledSet, weights: &WeightSet) -> Result<Vec<bool>, Bug> {
+    let mut alive: BTreeMap<&str, Vec<Vec<bool>>> = BTreeMap::new();
+    for m in &set.members {
+        alive.insert(&m.weight, alive_along(weights.want(&m.weight)?));
+    }
+    stays(set, &alive)
+}
+
 /// Which positions of the axis hold something that is not zero in some weight.
 fn stays(set: &CoupledSet, alive: &BTreeMap<&str, Vec<Vec<bool>>>) -> Result<Vec<bool>, Bug> {
     let size = usize::try_from(set.size).map_err(|_| Bug::new("an axis of a weight has no such size"))?;
@@ -151,18 +160,28 @@ fn alive_along(w: &Weight) -> Vec<Vec<bool>> {
 /// The elements of a row-major tensor at the kept positions, and its shape.
 pub fn gather(bytes: &[u8], shape: &[usize], kept: &Kept) -> Result<(Vec<usize>, Vec<u8>), Bug> {
     let count: usize = shape.iter().product();
-    let size = bytes.len() / count.max(1);
-    if size * count != bytes.len() || kept.len() != shape.len() {
-        return Err(Bug::new(format!("{} bytes are no tensor of shape {shape:?}", bytes.len())));
+    gather_items(bytes, bytes.len() / count.max(1), shape, kept)
+}
+
+/// As [`gather`], where an element is `size` items.
+pub fn gather_items<T: Copy>(
+    items: &[T],
+    size: usize,
+    shape: &[usize],
+    kept: &Kept,
+) -> Result<(Vec<usize>, Vec<T>), Bug> {
+    let count: usize = shape.iter().product();
+    if size * count != items.len() || kept.len() != shape.len() {
+        return Err(Bug::new(format!("{} items are no tensor of shape {shape:?}", items.len())));
     }
     // From the last dimension on: one dimension loses its positions, in each of the blocks before it.
-    let (mut shape, mut bytes) = (shape.to_vec(), bytes.to_vec());
+    let (mut shape, mut items) = (shape.to_vec(), items.to_vec());
     for (d, keep) in kept.iter().enumerate().rev() {
         let Some(keep) = keep else { continue };
         let block = size * shape.get(d + 1..).unwrap_or_default().iter().product::<usize>();
         let n = shape.get(d).copied().unwrap_or_default();
-        let mut new = Vec::with_capacity(bytes.len() / n.max(1) * keep.len());
-        for whole in bytes.chunks_exact((block * n).max(1)) {
+        let mut new = Vec::with_capacity(items.len() / n.max(1) * keep.len());
+        for whole in items.chunks_exact((block * n).max(1)) {
             for k in keep {
                 new.extend_from_slice(whole.get(k * block..(k + 1) * block).unwrap_or_default());
             }
@@ -170,9 +189,9 @@ pub fn gather(bytes: &[u8], shape: &[usize], kept: &Kept) -> Result<(Vec<usize>,
         if let Some(s) = shape.get_mut(d) {
             *s = keep.len();
         }
-        bytes = new;
+        items = new;
     }
-    Ok((shape, bytes))
+    Ok((shape, items))
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ pub fn verify_path(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done>
         table.row(["require".to_string(), r.name.clone(), format!("holds for {} tensors", r.weights().len())]);
     }
     for f in &built.functions {
-        function(s, f, &built.packed, &built.weights, what, &mut table)?;
+        let reference = built.reference(f)?;
+        function(s, f, &built.packed, (&built.weights, &reference), what, &mut table)?;
     }
     let outcomes = static_expects(&source, &built)?;
     let findings = outcomes.iter().filter_map(|o| o.failure.clone()).collect();
@@ -76,8 +77,9 @@ fn table() -> Table {
 fn verify_folder(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done> {
     let loaded = Loaded::open(s, path)?;
     let dense = loaded.dense_weights()?;
+    let all = loaded.restored(&dense)?;
     let requires = loaded.requires();
-    check_weights(&requires, &dense)?;
+    check_weights(&requires, &all)?;
     let mut table = table();
     table.row([
         "folder".to_string(),
@@ -88,17 +90,23 @@ fn verify_folder(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done> {
         table.row(["require".to_string(), r.name.clone(), format!("holds for {} tensors", r.weights().len())]);
     }
     for f in &loaded.functions {
-        function(s, f, &loaded.packed, &dense, what, &mut table)?;
+        let whole = loaded.whole.iter().find(|g| g.name == f.graph.name);
+        let reference = match whole {
+            Some(g) => (g.clone(), all.clone()),
+            None => (f.graph.clone(), dense.clone()),
+        };
+        function(s, f, &loaded.packed, (&dense, &reference), what, &mut table)?;
     }
     Ok(table.render().into())
 }
 
-/// Compares one function: each linear's kernel alone within its derived bound, then the whole.
+/// Compares one function: each linear's kernel alone within its derived bound, then the whole with the reference, a graph
+/// from which nothing was removed and its weights.
 fn function(
     s: &Session<'_>,
     f: &Planned,
     packed: &PackedSet,
-    weights: &WeightSet,
+    (weights, reference): (&WeightSet, &(Graph, WeightSet)),
     what: &Verify,
     table: &mut Table,
 ) -> Res<()> {
@@ -115,7 +123,7 @@ fn function(
         }
         let given = inputs(&f.graph, &syms, what.seed, round)?;
         let found = engine.call(&given)?;
-        let (share, most) = compare(&f.graph, &syms, &given, weights, &found)?;
+        let (share, most) = compare(&reference.0, &syms, &given, &reference.1, &found)?;
         (worst, distance) = (worst.max(share), distance.max(most));
         if round == 0 {
             checked = kernel_check::linears(f, packed, weights, s.cpu(1), &syms, &given)?;

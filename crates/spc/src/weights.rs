@@ -32,6 +32,26 @@ impl Weight {
         (self.values.len() as u64).saturating_mul(4)
     }
 
+    /// Whether a position of some dimension has no element but zeros. Stops early where none has.
+    pub fn has_dead(&self) -> bool {
+        let mut alive: Vec<(Vec<bool>, usize)> = self.shape.iter().map(|n| (vec![false; *n], *n)).collect();
+        for (at, _) in self.values.iter().enumerate().filter(|(_, v)| **v != 0.0) {
+            let (mut rest, mut missing) = (at, 0);
+            for ((seen, left), n) in alive.iter_mut().zip(&self.shape).rev() {
+                if let Some(s) = seen.get_mut(rest % (*n).max(1)).filter(|s| !**s) {
+                    *s = true;
+                    *left -= 1;
+                }
+                rest /= (*n).max(1);
+                missing += *left;
+            }
+            if missing == 0 {
+                return false;
+            }
+        }
+        alive.iter().any(|(_, left)| *left > 0)
+    }
+
     pub fn zeros(&self) -> u64 {
         self.values.iter().filter(|v| **v == 0.0).count() as u64
     }

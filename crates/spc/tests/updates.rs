@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Rng(pub u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -16,12 +16,12 @@ impl Rng {
     }
 
     pub fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        (self.draw() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
     /// Some values twice, some zero.
     pub fn floats(&mut self, n: usize) -> Vec<f32> {
-        let one = |r: &mut Rng| match r.next() % 10 {
+        let one = |r: &mut Rng| match r.draw() % 10 {
             0 => 0.0,
             1..=3 => (r.float() * 4.0).round() / 4.0,
             _ => r.float(),
@@ -153,6 +153,12 @@ fn groups_functions_and_moving_masks_follow_the_reference() {
         "group column = tile(out: all, in: 1)\npenalize p: 0.1 * group_l2() of column on net.{w, v}",
         "group row = tile(out: 2, in: all)\npenalize p: 0.2 * mcp(0.9) of row on net.{w, v}",
         "group row = tile(out: 1, in: all)\npenalize p: 0.2 * sparse_group(mix: 20%) of row on net.w",
+        "group neuron = slices(O) of net\npenalize p: 0.3 * group_l2() of neuron",
+        "group neuron = slices(O) of net\npenalize p: 0.3 * mcp(2) of neuron",
+        "group row = tile(out: 1, in: all)\npenalize p: 0.5 * wgsef(keep: 40%) of row on net.{w, v}",
+        "group block = tile(out: 4, in: 4)\npenalize p: 0.5 * wgsef(keep: 25%) of block on net.w",
+        "group neuron = slices(O) of net\npenalize p: 0.7 * wgsef(keep: 30%) of neuron",
+        "group neuron = slices(O) of net cost: size\npenalize p: 0.7 * wgsef(keep: 50% of cost, cost: cost) of neuron",
         "penalize p: 0.1 * lhalf() of elements\npenalize q: 0.01 * log_sum() of elements",
         "require r: keep 1 of 4 of elements per tile(in: 4) via mdgf(scaled: true)",
         "require r: keep 2 of 4 of elements per tile(in: 4) via adams(lambda: 1e-2, refresh: 3)",
@@ -196,4 +202,171 @@ penalize p: 0.1 * group_l2() of row on net.w";
     for stop in 0..10 {
         assert_eq!(run(1, Some(stop)), whole, "stopped before step {stop}");
     }
+}
+
+fn plan_of(rules: &str) -> spc::UpdatePlan {
+    Compiler::new().compile_str(&program(rules)).unwrap().update_plan(SGD, 3).unwrap()
+}
+
+const SPARSE: &str = "require r: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste()";
+
+/// Mistakes of the caller have codes, and leave parameters and state as they were.
+#[test]
+fn bad_arguments_are_refused_and_change_nothing() {
+    let plan = plan_of(SPARSE);
+    let mut r = Rng(1);
+    let (mut params, good) = (random(&mut r), random(&mut r));
+    let mut state = plan.start(&mut views(&mut params)).unwrap();
+    plan.update(0, &mut views(&mut params), &slices(&good), 0.1, &mut state).unwrap();
+    let (before, saved) = (params.clone(), plan.save(&state).unwrap());
+    let mut refused = |step: u64, params: &mut Named, grads: &Named, code: &str, words: &str| {
+        let e = plan.update(step, &mut views(params), &slices(grads), 0.1, &mut state).unwrap_err();
+        assert_eq!(e.codes(), [code], "{e}");
+        assert!(e.to_string().contains(words), "{e}");
+        assert_eq!(plan.save(&state).unwrap(), saved);
+    };
+    refused(0, &mut params, &good, "SP0338", "step 0");
+    refused(2, &mut params, &good, "SP0338", "is at step 1");
+    refused(3, &mut params, &good, "SP0338", "a run of 3 steps");
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut g = good.clone();
+        g.get_mut("net.v").unwrap()[239] = bad;
+        refused(1, &mut params, &g, "SP0406", "gradient of `net.v` is not finite at index 239");
+    }
+    let mut g = good.clone();
+    g.get_mut("net.w").unwrap().pop();
+    refused(1, &mut params, &g, "SP0404", "767 values where 768");
+    let mut g = good.clone();
+    g.remove("net.w");
+    refused(1, &mut params, &g, "SP0403", "`r` needs a gradient");
+    g.insert("net.other".into(), vec![0.0]);
+    refused(1, &mut params, &g, "SP0403", "net.other");
+    let mut p = params.clone();
+    p.get_mut("net.b").unwrap().push(0.0);
+    refused(1, &mut p, &good, "SP0404", "25 values where 24");
+    p.remove("net.b");
+    refused(1, &mut p, &good, "SP0403", "net.b");
+    assert_eq!(params, before);
+    let mut twice = params.clone();
+    let mut again = twice["net.b"].clone();
+    let mut list = views(&mut twice);
+    list.push(("net.b", &mut again));
+    assert_eq!(plan.update(1, &mut list, &slices(&good), 0.1, &mut state).unwrap_err().codes(), ["SP0337"]);
+    // A weight that a rule does not need may go without a gradient: it stays.
+    let mut few = good.clone();
+    few.remove("net.b");
+    plan.update(1, &mut views(&mut params), &slices(&few), 0.1, &mut state).unwrap();
+    assert_eq!(params["net.b"], before["net.b"]);
+    assert_ne!(params["net.v"], before["net.v"]);
+}
+
+#[test]
+fn weights_that_overflow_stop_the_step() {
+    let plan = plan_of(SPARSE);
+    let mut params = random(&mut Rng(1));
+    let mut state = plan.start(&mut views(&mut params)).unwrap();
+    let mut g = random(&mut Rng(2));
+    g.get_mut("net.w").unwrap()[5] = 3e38;
+    let e = plan.update(0, &mut views(&mut params), &slices(&g), 100.0, &mut state).unwrap_err();
+    assert_eq!(e.codes(), ["SP0406"]);
+    assert!(e.to_string().contains("`net.w` is not finite at index 5"), "{e}");
+    let mut params = random(&mut Rng(1));
+    params.get_mut("net.v").unwrap()[7] = f32::NAN;
+    let e = plan.start(&mut views(&mut params)).unwrap_err();
+    assert!(e.to_string().contains("`net.v` is not finite at index 7"), "{e}");
+}
+
+#[test]
+fn states_of_other_plans_are_refused() {
+    let (a, b) = (plan_of(SPARSE), plan_of("require r: keep 50% of elements per tensor on net.v via frozen()"));
+    let mut params = random(&mut Rng(1));
+    let g = random(&mut Rng(2));
+    let mut state = a.start(&mut views(&mut params)).unwrap();
+    let e = b.update(0, &mut views(&mut params), &slices(&g), 0.1, &mut state).unwrap_err();
+    assert_eq!(e.codes(), ["SP0337"]);
+    let file = std::env::temp_dir().join(format!("spc-other-{}", std::process::id()));
+    std::fs::write(&file, a.save(&state).unwrap()).unwrap();
+    assert_eq!(b.load(&file).unwrap_err().codes(), ["SP0337"]);
+    assert_eq!(a.load(&file).unwrap().done(), 0);
+    std::fs::write(&file, b"no tensors").unwrap();
+    assert_eq!(a.load(&file).unwrap_err().codes(), ["SP0402"]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(a.load(&file).unwrap_err().codes(), ["SP0401"]);
+    let none = Compiler::new().compile_str(&program("")).unwrap();
+    assert_eq!(none.update_plan(SGD, 0).err().unwrap().codes(), ["SP0338"]);
+}
+
+/// Warm-up, ramp, hold and heal: masks begin with their phase, and never change once they are frozen.
+#[test]
+fn phases_act_in_their_time() {
+    let rules = "require r: keep 25% of elements per tensor on net.w via sr_ste(lambda: 0.1)
+penalize p: ramp(0.5, 0%..50%) * l1() of elements on net.v
+train main {
+  loss: mean(f(noise.x)^2)   optimizer: sgd(lr: 0.1)   batch: 4   steps: 20
+  phase warm 25% { }
+  phase hold 25% { apply r  apply p }
+  phase heal 50% { apply r  freeze masks }
+}
+data noise from npy \"x.npy\" { x: f32[I] }";
+    everywhere(rules, 0.0);
+    let checked = Compiler::new().compile_str(&program(rules)).unwrap();
+    let plan = checked.update_plan(SGD, 20).unwrap();
+    let mut r = Rng(3);
+    let mut params = random(&mut r);
+    let mut state = plan.start(&mut views(&mut params)).unwrap();
+    let mut last: Option<Vec<bool>> = None;
+    for step in 0..20 {
+        let zeros = params["net.w"].iter().filter(|v| **v == 0.0).count();
+        // Before step 5 nothing is left out on purpose; from then on exactly three of four.
+        assert_eq!(zeros >= 576, step >= 5, "step {step}: {zeros}");
+        let mask: Vec<bool> = params["net.w"].iter().map(|v| *v != 0.0).collect();
+        if step >= 10 {
+            assert!(last.as_ref().is_none_or(|l| *l == mask), "step {step}");
+            last = Some(mask);
+        }
+        let g = random(&mut r);
+        plan.update(step, &mut views(&mut params), &slices(&g), 0.03, &mut state).unwrap();
+    }
+}
+
+/// One pass over memory where one is enough: hooks, optimiser, penalty and N of M in a single sweep.
+#[test]
+fn a_step_is_one_sweep_where_no_choice_goes_over_all_weights() {
+    let rules = "require r: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste()
+penalize p: 0.1 * l1() of elements on net.w";
+    let plan = Compiler::new().compile_str(&program(rules)).unwrap().update_plan(SGD, 3).unwrap();
+    let passes = plan.passes().unwrap();
+    // The view, the gradient, the weights, the moment, the mask and the mask before.
+    assert_eq!(passes.iter().filter(|p| p.0 == "net.w").map(|p| p.1).collect::<Vec<_>>(), [6]);
+    assert_eq!(passes.len(), 3, "{passes:?}");
+}
+
+/// What a hard constraint, a frozen one or a moving mask leaves out has no moments, as in the reference.
+#[test]
+fn moments_of_absent_weights_are_zero() {
+    let file = std::env::temp_dir().join(format!("spc-moments-{}", std::process::id()));
+    for rules in [
+        "require r: keep 25% of elements per tensor on net.w",
+        "require r: keep 25% of elements per tensor on net.w via dropgrow(interval: 1)",
+    ] {
+        let checked = Compiler::new().compile_str(&program(rules)).unwrap();
+        let plan = checked.update_plan(ADAMW, 6).unwrap();
+        let mut r = Rng(3);
+        let mut params = random(&mut r);
+        let mut u = checked.updater(params.clone(), ADAMW, 6).unwrap();
+        let mut state = plan.start(&mut views(&mut params)).unwrap();
+        for step in 0..5 {
+            let g = random(&mut r);
+            plan.update(step, &mut views(&mut params), &slices(&g), 0.05, &mut state).unwrap();
+            u.step(&g, 0.05).unwrap();
+        }
+        std::fs::write(&file, plan.save(&state).unwrap()).unwrap();
+        let saved = spc_io::WeightFile::open(&file).unwrap();
+        for (k, want) in u.moments()["net.w"].iter().enumerate() {
+            let got = saved.f32(&format!("moments/{k}/net.w")).unwrap();
+            assert_eq!(got.to_vec(), *want, "{rules}");
+            assert!(got.iter().filter(|x| **x == 0.0).count() >= 576, "{rules}");
+        }
+    }
+    std::fs::remove_file(&file).unwrap();
 }

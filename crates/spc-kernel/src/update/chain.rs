@@ -14,6 +14,8 @@ pub enum Node {
     Array(usize),
     /// A number of the step.
     Number(usize),
+    /// Whether the place of the entry is below a number, which holds the bits of an i32.
+    Before(usize),
     Map {
         expr: ScalarExpr,
         args: Vec<NodeId>,
@@ -76,6 +78,7 @@ impl Chain {
     pub fn dtype(&self, n: NodeId) -> DType {
         match self.nodes.get(n) {
             Some(Node::Map { dtype, .. }) => *dtype,
+            Some(Node::Before(_)) => DType::Bool,
             Some(Node::Array(a)) if self.arrays.get(*a).is_some_and(|a| a.kind == Kind::Bytes) => DType::Bool,
             _ => DType::F32,
         }
@@ -99,7 +102,7 @@ impl Chain {
 
     /// One more than the greatest number that is read.
     pub(super) fn numbers(&self) -> usize {
-        let of = |n: &Node| if let Node::Number(i) = n { i + 1 } else { 0 };
+        let of = |n: &Node| if let Node::Number(i) | Node::Before(i) = n { i + 1 } else { 0 };
         self.nodes.iter().map(of).max().unwrap_or(0)
     }
 
@@ -108,7 +111,7 @@ impl Chain {
         let mut out: Vec<bool> = Vec::with_capacity(self.nodes.len());
         for n in &self.nodes {
             out.push(match n {
-                Node::Array(_) => false,
+                Node::Array(_) | Node::Before(_) => false,
                 Node::Number(_) => true,
                 Node::Map { args, .. } => args.iter().all(|a| out.get(*a).copied().unwrap_or(false)),
             });
@@ -219,6 +222,7 @@ impl Chain {
                 load(b, self.arrays[*a].kind, p, at)
             }
             Node::Number(i) => number(b, numbers, *i),
+            Node::Before(i) => before(b, numbers, *i, at),
             Node::Map { expr, args, dtype } => {
                 let types: Vec<DType> = args.iter().map(|a| self.dtype(*a)).collect();
                 let args = args
@@ -234,6 +238,18 @@ impl Chain {
 /// Number `i` of the step in all lanes.
 pub(super) fn number(b: &mut Builder, numbers: Val, i: usize) -> Val {
     b.load(LoadKind::Splat, Addr::at(numbers, 4 * (IOTA + i) as i32))
+}
+
+/// Whether the entries from `at` on stand before the place that number `i` holds.
+fn before(b: &mut Builder, numbers: Val, i: usize, at: Val) -> Val {
+    let end = b.load(LoadKind::SplatI32, Addr::at(numbers, 4 * (IOTA + i) as i32));
+    let iota = b.load(LoadKind::VF32, Addr::new(numbers));
+    let (iota, at) = (b.op(Op::Nearest(iota)), b.splat(at));
+    let place = b.iadd(at, iota);
+    let gap = b.isub(place, end);
+    let sign = b.op(Op::Shr(gap, 31));
+    let (x, zero) = (b.op(Op::IToF(sign)), b.vfloat(0.0));
+    b.fcmp(Cmp::Ne, x, zero)
 }
 
 pub(super) fn load(b: &mut Builder, kind: Kind, p: Val, at: Val) -> Val {
@@ -302,6 +318,7 @@ impl Chain {
             let v = match n {
                 Node::Array(a) => *arrays.get(*a).ok_or_else(lost)?,
                 Node::Number(i) => number(b, numbers, *i),
+                Node::Before(_) => return Err(Bug::new("a place outside of a loop")),
                 Node::Map { expr, args, dtype } => {
                     let types: Vec<DType> = args.iter().map(|a| self.dtype(*a)).collect();
                     let args =

@@ -9,11 +9,13 @@
 mod chain;
 mod groups;
 mod nm;
+mod root;
 mod top;
 
 pub use chain::{Chain, Fold, FoldKind, Node, NodeId};
 pub use groups::{Grid, Work, group_pass};
 pub use nm::nm_pass;
+pub use root::{Line, root_of_lines};
 pub use top::{Keys, Pivot, pivot};
 
 use crate::ir::Kernel;

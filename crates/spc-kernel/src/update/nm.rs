@@ -1,7 +1,7 @@
 //! N of every M neighbouring weights, by rank: how many of its group come before each weight, greatest magnitude first and
 //! equal ones by their place. Ranks are counted by compares of the vector with itself, its lanes swapped; nothing is sorted.
 use super::{Array, IOTA, Kind, Pass, chain::number};
-use crate::ir::{Addr, Builder, Cmp, IBin, LoadKind, Op, RedFn, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, IBin, LoadKind, Op, RedFn, StoreKind, Ty, Val};
 use spc_base::Bug;
 
 /// Greatest M of [`nm_pass`].
@@ -18,6 +18,9 @@ pub fn nm_pass(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug
     if !m.is_power_of_two() || m > MOST || lanes == 1 {
         return Err(Bug::new(format!("no kernel for groups of {m} in vectors of {lanes}")));
     }
+    if m >= lanes && m >= 16 {
+        return across(m, n, view, lanes);
+    }
     let unit = m.max(lanes);
     let vectors = unit / lanes;
     let mut b = Builder::new(format!("nm_{m}"), lanes);
@@ -27,6 +30,9 @@ pub fn nm_pass(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug
     let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     b.param("end", Ty::I64);
     let keep = number(&mut b, numbers, n);
+    let keep = b.op(Op::Nearest(keep));
+    let zero = b.vint(0);
+    let less = b.isub(zero, keep);
     // 1 in the lanes whose number has bit h: their swapped partner stands before them and wins ties.
     let iota = b.load(LoadKind::VF32, Addr::new(numbers));
     let bits: Vec<Val> = (0..lanes.trailing_zeros())
@@ -88,19 +94,103 @@ pub fn nm_pass(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug
                     rank = b.iadd(rank, before);
                 }
             }
-            let zero = b.vint(0);
-            let rank = b.isub(zero, rank);
-            let rank = b.op(Op::IToF(rank));
-            let kept = b.fcmp(Cmp::Lt, rank, keep);
-            let one = b.vint(1);
-            let byte = b.select(kept, one, zero);
+            // All ones where fewer than N come before.
+            let room = b.isub(less, rank);
+            let kept = b.op(Op::Shr(room, 31));
+            let byte = b.ibin(IBin::And, kept, one);
             b.store(StoreKind::VU8, Addr::indexed(mask, at, 1).plus(disp(v)), byte);
             if let Some(out) = out {
-                let x = b.select(kept, all[v], zero);
+                let x = b.ibin(IBin::And, all[v], kept);
                 b.store(StoreKind::VI32, Addr::indexed(out, at, 4).plus(4 * disp(v)), x);
             }
         }
         vec![keys.iter().fold(carried[0], |a, k| b.ibin(IBin::Max, a, *k))]
+    });
+    let top = b.reduce(RedFn::Max, top[0]);
+    b.store(StoreKind::I32, Addr::new(folds), top);
+    let array = |kind, written| Array { kind, written };
+    let mut arrays = vec![array(Kind::F32, false), array(Kind::Bytes, true)];
+    if view {
+        arrays.push(array(Kind::F32, true));
+    }
+    Ok(Pass { kernel: b.finish()?, arrays, unit, numbers: n + 1, folds: 1, cut: true })
+}
+
+/// Rows of a square of vectors become columns, and back.
+fn transpose(b: &mut Builder, mut rows: Vec<Val>) -> Vec<Val> {
+    let half = rows.len() / 2;
+    for _ in 0..rows.len().trailing_zeros() {
+        rows = (0..rows.len()).map(|i| b.op(Op::Zip(i % 2 == 1, rows[i / 2], rows[half + i / 2]))).collect();
+    }
+    rows
+}
+
+/// [`nm_pass`] for groups of a vector or more: as many groups as there are lanes, transposed, so that a vector holds the same place
+/// of each. One compare of two places then counts for the ranks of both.
+fn across(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug> {
+    let unit = m * lanes;
+    let mut b = Builder::new(format!("nm_{m}"), lanes);
+    let (w, mask) = (b.param("a0", Ty::Ptr), b.param("a1", Ty::Ptr));
+    let out = view.then(|| b.param("a2", Ty::Ptr));
+    let (numbers, folds) = (b.param("numbers", Ty::CPtr), b.param("folds", Ty::Ptr));
+    let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
+    b.param("end", Ty::I64);
+    let keep = number(&mut b, numbers, n);
+    let keep = b.op(Op::Nearest(keep));
+    let count = b.isub(hi, lo);
+    let top = b.vint(0);
+    let top = b.repeat(count, &[top], |b, i, carried| {
+        let at = b.iadd(lo, i);
+        let at = b.scale(at, unit as i64);
+        // Element `part * lanes` on of group g.
+        let place = |g: usize, part: usize| (g * m + part * lanes) as i32;
+        let (abs, tiny) = (b.vint(i32::MAX), b.vint(1));
+        let mut keys = Vec::new();
+        for part in 0..m / lanes {
+            let load = |b: &mut Builder, g| b.load(LoadKind::VF32, Addr::indexed(w, at, 4).plus(4 * place(g, part)));
+            let rows: Vec<Val> = (0..lanes).map(|g| load(b, g)).collect();
+            for x in transpose(b, rows) {
+                let x = b.op(Op::ToBits(x));
+                let x = b.ibin(IBin::And, x, abs);
+                keys.push(b.ibin(IBin::Max, x, tiny));
+            }
+        }
+        let most = keys.iter().fold(carried[0], |a, k| b.ibin(IBin::Max, a, *k));
+        // How many come before, less N: of the places before, all but those that are smaller.
+        let mut ranks: Vec<Val> = (0..m)
+            .map(|j| {
+                let before = b.vint(j as i32);
+                b.isub(before, keep)
+            })
+            .collect();
+        for i in 0..m {
+            for j in i + 1..m {
+                let gap = b.isub(keys[i], keys[j]);
+                // Minus 1 where j comes first.
+                let first = b.op(Op::Shr(gap, 31));
+                ranks[i] = b.isub(ranks[i], first);
+                ranks[j] = b.iadd(ranks[j], first);
+            }
+        }
+        for part in 0..m / lanes {
+            let kept: Vec<Val> = (0..lanes)
+                .map(|i| {
+                    let kept = b.op(Op::Shr(ranks[part * lanes + i], 31));
+                    b.op(Op::FromBits(kept))
+                })
+                .collect();
+            for (g, kept) in transpose(b, kept).into_iter().enumerate() {
+                let (kept, one) = (b.op(Op::ToBits(kept)), b.vint(1));
+                let byte = b.ibin(IBin::And, kept, one);
+                b.store(StoreKind::VU8, Addr::indexed(mask, at, 1).plus(place(g, part)), byte);
+                if let Some(out) = out {
+                    let x = b.load(LoadKind::VI32, Addr::indexed(w, at, 4).plus(4 * place(g, part)));
+                    let x = b.ibin(IBin::And, x, kept);
+                    b.store(StoreKind::VI32, Addr::indexed(out, at, 4).plus(4 * place(g, part)), x);
+                }
+            }
+        }
+        vec![most]
     });
     let top = b.reduce(RedFn::Max, top[0]);
     b.store(StoreKind::I32, Addr::new(folds), top);

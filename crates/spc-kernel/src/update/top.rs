@@ -25,6 +25,17 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// The key as an integer that orders with its sign.
+    #[inline(always)]
+    fn signed(self, x: f32) -> i32 {
+        match self {
+            Keys::Magnitude => self.of(x) as i32,
+            Keys::Value => (self.of(x) ^ 0x8000_0000) as i32,
+        }
+    }
+}
+
 /// Which values are chosen: those of a greater key, and those of this key up to a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pivot {
@@ -52,6 +63,68 @@ const INFINITE: usize = 0x7f80;
 /// From here on a histogram of 2^16 bins is smaller than what it counts.
 const LARGE: usize = 1 << 15;
 
+/// From here on a sample tells between which values the pivot is, nearly always.
+const SAMPLED: usize = 1 << 18;
+const SAMPLE: usize = 1 << 15;
+
+/// The pivot in one reading: a sample gives two keys around it; what lies above is counted, what lies between is collected.
+/// Nothing where the pivot is not between them.
+fn sampled(parts: &[&[f32]], keys: Keys, k: usize, total: usize) -> Result<Option<Pivot>, (usize, usize)> {
+    let stride = total / SAMPLE;
+    let mut sample: Vec<i32> = parts.iter().flat_map(|p| p.iter().step_by(stride)).map(|x| keys.signed(*x)).collect();
+    let n = sample.len();
+    // Where the pivot stands in the sample, and five standard deviations to either side.
+    let place = (k as f64 / total as f64 * n as f64) as usize;
+    let off = (5.0 * (n as f64).sqrt() / 2.0) as usize + 1;
+    let descending = |a: &i32, b: &i32| b.cmp(a);
+    let high = match place.checked_sub(off) {
+        Some(i) => *sample.select_nth_unstable_by(i.min(n - 1), descending).1,
+        None => i32::MAX,
+    };
+    let low = if place + off < n { *sample.select_nth_unstable_by(place + off, descending).1 } else { i32::MIN };
+    let (mut above, mut most) = (0usize, i32::MIN);
+    let mut found: Vec<(u32, (usize, usize))> = Vec::new();
+    for (p, part) in parts.iter().enumerate() {
+        for (c, run) in part.chunks(RUN).enumerate() {
+            let (mut over, mut between) = (0i32, 0i32);
+            for x in run {
+                let key = keys.signed(*x);
+                over += i32::from(key > high);
+                between |= i32::from(key >= low) & i32::from(key <= high);
+                most = most.max(key);
+            }
+            above += over as usize;
+            if between != 0 {
+                for (i, x) in run.iter().enumerate() {
+                    let key = keys.signed(*x);
+                    if key >= low && key <= high {
+                        found.push((keys.of(*x), (p, c * RUN + i)));
+                    }
+                }
+            }
+        }
+    }
+    if keys == Keys::Magnitude && most >= 0x7f80_0000 {
+        let bad = |(p, part): (usize, &&[f32])| part.iter().position(|x| !x.is_finite()).map(|i| (p, i));
+        return Err(parts.iter().enumerate().find_map(bad).unwrap_or_default());
+    }
+    if k <= above || k > above + found.len() {
+        return Ok(None);
+    }
+    Ok(Some(among_found(&mut found, k - above)))
+}
+
+/// Values that are looked at together.
+const RUN: usize = 16;
+
+/// The pivot of the `rest` greatest of these.
+fn among_found(found: &mut [(u32, (usize, usize))], rest: usize) -> Pivot {
+    let order = |a: &(u32, (usize, usize)), b: &(u32, (usize, usize))| b.0.cmp(&a.0).then(a.1.cmp(&b.1));
+    let (_, (key, last), after) = found.select_nth_unstable_by(rest - 1, order);
+    let cuts = after.iter().any(|(k, _)| k == key);
+    Pivot { key: *key, last: *last, cuts }
+}
+
 /// The pivot of the `k` greatest of several parts, of those that `among` allows (all, where it is empty). Places are ordered by
 /// part, then by index. Nothing where fewer than k are there: all are chosen.
 ///
@@ -65,6 +138,14 @@ pub fn pivot(parts: &[&[f32]], among: &[&[u8]], keys: Keys, k: usize) -> Result<
     let total: usize = parts.iter().map(|p| p.len()).sum();
     let mut found: Vec<(u32, (usize, usize))> = Vec::new();
     let mut rest = k;
+    if total >= SAMPLED && among.is_empty() {
+        match sampled(parts, keys, k, total)? {
+            Some(p) => return Ok(Some(p)),
+            // An unlucky sample, or fewer than k.
+            None if k > total => return Ok(None),
+            None => {}
+        }
+    }
     if total < LARGE {
         for (p, part) in parts.iter().enumerate() {
             for (i, x) in part.iter().enumerate() {
@@ -119,10 +200,7 @@ pub fn pivot(parts: &[&[f32]], among: &[&[u8]], keys: Keys, k: usize) -> Result<
     if found.len() < rest {
         return Ok(None);
     }
-    let order = |a: &(u32, (usize, usize)), b: &(u32, (usize, usize))| b.0.cmp(&a.0).then(a.1.cmp(&b.1));
-    let (_, (key, last), after) = found.select_nth_unstable_by(rest - 1, order);
-    let cuts = after.iter().any(|(k, _)| k == key);
-    Ok(Some(Pivot { key: *key, last: *last, cuts }))
+    Ok(Some(among_found(&mut found, rest)))
 }
 
 #[cfg(test)]
@@ -139,7 +217,13 @@ mod tests {
     fn the_pivot_is_that_of_a_sort() {
         let mut s = 7;
         for round in 0..60 {
-            let n = if round % 10 == 0 { 40_000 } else { 1 + next(&mut s) as usize % 300 };
+            let n = if round % 30 == 0 {
+                300_000
+            } else if round % 10 == 0 {
+                40_000
+            } else {
+                1 + next(&mut s) as usize % 300
+            };
             let coarse = round % 2 == 0;
             let value = |s: &mut u64| {
                 let x = next(s) as f32 / (1u32 << 30) as f32 - 1.0;
@@ -147,8 +231,10 @@ mod tests {
             };
             let a: Vec<f32> = (0..n / 3).map(|_| value(&mut s)).collect();
             let b: Vec<f32> = (0..n - n / 3).map(|_| value(&mut s)).collect();
-            let masks: Vec<Vec<u8>> =
-                [&a, &b].iter().map(|p| p.iter().map(|_| (next(&mut s) % 3 != 0) as u8).collect()).collect();
+            let masks: Vec<Vec<u8>> = [&a, &b]
+                .iter()
+                .map(|p| p.iter().map(|_| u8::from(!next(&mut s).is_multiple_of(3))).collect())
+                .collect();
             for keys in [Keys::Magnitude, Keys::Value] {
                 for among in [Vec::new(), masks.iter().map(Vec::as_slice).collect::<Vec<_>>()] {
                     let parts = [&a[..], &b[..]];

@@ -15,6 +15,10 @@ pub const MANIFEST: &str = "manifest.json";
 pub const PLAN: &str = "plan.json";
 pub const PROGRAM: &str = "program.ir";
 pub const WEIGHTS: &str = "weights.safetensors";
+/// The graphs before anything was removed from them, where something was.
+pub const WHOLE: &str = "whole.ir";
+/// The metadata key of the weights that tells what was removed from which.
+pub const REMOVED: &str = "removed";
 
 /// One constraint in the manifest.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Reading a compiled folder. Nothing in it is trusted: hashes, graphs, plans and packed arrays are all checked.
-use super::{FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, WEIGHTS};
+use super::{FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, REMOVED, WEIGHTS, WHOLE};
 use crate::build::plain_weights;
+use crate::cut::{Removed, restore};
 use crate::failure::{Failure, Res};
 use crate::lock::Plans;
 use crate::packed;
@@ -10,7 +11,7 @@ use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_io::{WeightFile, check_finite};
 use spc_ir::{Graph, Op, Require};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ const TEXT_LIMIT: u64 = 256 << 20;
 pub struct Loaded {
     pub functions: Vec<Planned>,
     pub plans: Plans,
+    /// The functions before anything was removed from them, where something was, and what was removed.
+    pub whole: Vec<Graph>,
+    removed: BTreeMap<String, Removed>,
     pub packed: PackedSet,
     pub weights: WeightSet,
     /// Threads that its target asks for.
@@ -89,8 +93,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn graphs(&self) -> Res<Vec<Graph>> {
-        let text = self.text(PROGRAM)?;
+    fn graphs(&self, file: &str) -> Res<Vec<Graph>> {
+        let text = self.text(file)?;
         let mut graphs = Vec::new();
         let mut start = 0;
         let mut at = 0;
@@ -98,21 +102,21 @@ impl Reader<'_> {
             at += line.len();
             if line.trim_end() == "}" {
                 let part = text.get(start..at).unwrap_or_default();
-                let g = Graph::parse(part).map_err(|e| self.broken(format!("`{PROGRAM}`: {e}")))?;
-                g.verify().map_err(|e| self.broken(format!("`{PROGRAM}`: {}", e.0)))?;
+                let g = Graph::parse(part).map_err(|e| self.broken(format!("`{file}`: {e}")))?;
+                g.verify().map_err(|e| self.broken(format!("`{file}`: {}", e.0)))?;
                 graphs.push(g);
                 start = at;
             }
         }
         let rest = text.get(start..).unwrap_or_default();
         if graphs.is_empty() || !rest.trim().is_empty() {
-            return Err(self.broken(format!("`{PROGRAM}` is not whole")));
+            return Err(self.broken(format!("`{file}` is not whole")));
         }
         Ok(graphs)
     }
 
     fn functions(&self) -> Res<(Vec<Planned>, Plans)> {
-        let graphs = self.graphs()?;
+        let graphs = self.graphs(PROGRAM)?;
         let plans = Plans::parse(&self.text(PLAN)?).map_err(|e| self.broken(format!("`{PLAN}`: {e}")))?;
         if plans.edited()? {
             return Err(self.stale(format!("`{PLAN}` was changed after it was written")));
@@ -188,7 +192,19 @@ impl Loaded {
             r.complete(f, &packed, &file, &mut weights)?;
         }
         let threads = manifest.target.threads.clamp(1, 1024);
-        Ok(Loaded { functions, plans, packed, weights, threads, manifest })
+        let listed = manifest.files.contains_key(WHOLE);
+        let whole = if listed { r.graphs(WHOLE)? } else { Vec::new() };
+        let text = file.header().metadata().get(REMOVED);
+        let removed: BTreeMap<String, Removed> = match text {
+            Some(text) => {
+                serde_json::from_str(text).map_err(|e| r.broken(format!("`{REMOVED}` of `{WEIGHTS}`: {e}")))?
+            }
+            None => BTreeMap::new(),
+        };
+        if whole.is_empty() != removed.is_empty() {
+            return Err(r.broken(format!("`{WHOLE}` and `{REMOVED}` of `{WEIGHTS}` do not belong together")));
+        }
+        Ok(Loaded { functions, plans, whole, removed, packed, weights, threads, manifest })
     }
 
     pub fn function(&self, name: &str) -> Result<&Planned, Bug> {
@@ -207,10 +223,30 @@ impl Loaded {
         Ok(out)
     }
 
+    /// All weights as they were before anything was removed.
+    ///
+    /// # Errors
+    /// SP0602 where that does not fit what is there.
+    pub fn restored(&self, dense: &WeightSet) -> Res<WeightSet> {
+        let wrong = |e: String| Diagnostic::error(codes::ARTEFACT, format!("what was removed from the weights: {e}"));
+        for g in &self.whole {
+            for (name, node) in g.weights() {
+                let Op::Weight { ty, .. } = &g.node(node)?.op else { continue };
+                let small = dense.get(&name).map(|w| w.shape().to_vec());
+                let found = self.removed.get(&name).map(|r| r.shape.clone()).or(small);
+                if found.is_none() || ty.shape(&[]) != found {
+                    return Err(wrong(format!("`{name}` has another shape than its graph declares")).into());
+                }
+            }
+        }
+        Ok(restore(&self.removed, dense).map_err(wrong)?)
+    }
+
     /// The constraints that its functions carry, each once, in file order.
     pub fn requires(&self) -> Vec<Require> {
         let mut out: Vec<Require> = Vec::new();
-        for r in self.functions.iter().flat_map(|f| &f.graph.requires) {
+        let graphs = self.functions.iter().map(|f| &f.graph).chain(&self.whole);
+        for r in graphs.flat_map(|g| &g.requires) {
             if !out.contains(r) {
                 out.push(r.clone());
             }

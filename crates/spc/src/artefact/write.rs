@@ -1,6 +1,7 @@
 //! Writing a compiled folder. It appears whole or not at all.
 use super::{
-    FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, StoredFunction, StoredPort, StoredRequire, StoredTarget, WEIGHTS,
+    FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, REMOVED, StoredFunction, StoredPort, StoredRequire, StoredTarget,
+    WEIGHTS, WHOLE,
 };
 use crate::build::Build;
 use crate::failure::Res;
@@ -44,6 +45,10 @@ pub fn write(s: &Session<'_>, build: &Build, requires: &[Require], extra: Extra,
     texts.push((PLAN.into(), Plans::of(&build.target, &build.functions)?.text()?.into_bytes()));
     let program: String = build.functions.iter().map(|f| f.graph.to_string()).collect();
     texts.push((PROGRAM.into(), program.into_bytes()));
+    if !build.whole.is_empty() {
+        let whole: String = build.whole.iter().map(ToString::to_string).collect();
+        texts.push((WHOLE.into(), whole.into_bytes()));
+    }
     texts.extend(extra.files);
     for (name, bytes) in &texts {
         folder.bytes(name, bytes)?;
@@ -132,6 +137,9 @@ fn weights(build: &Build, to: impl FnOnce(&Safetensors<'_>) -> Res<()>) -> Res<(
     let tensors: Vec<Stored<'_>> =
         arrays.iter().map(|(name, shape, values)| Stored { name, shape, values: *values }).collect();
     let text = serde_json::to_string(&layouts).map_err(json_bug)?;
-    let metadata = BTreeMap::from([("format".into(), FORMAT.to_string()), ("layouts".into(), text)]);
+    let mut metadata = BTreeMap::from([("format".into(), FORMAT.to_string()), ("layouts".into(), text)]);
+    if !build.removed.is_empty() {
+        metadata.insert(REMOVED.into(), serde_json::to_string(&build.removed).map_err(json_bug)?);
+    }
     to(&Safetensors::new(&tensors, &metadata, 64)?)
 }

@@ -1,6 +1,6 @@
 //! `--emit=packed`: the weights that a plan stores in a sparse layout, packed; everything else as it is.
 use super::{Job, stored_name, write};
-use crate::build::{build_from, check_weights};
+use crate::build::{build_in_shape, check_weights};
 use crate::failure::Res;
 use crate::packed::{self, LAYOUTS, StoredLayout};
 use crate::project::requires;
@@ -17,7 +17,7 @@ use std::path::Path;
 /// Writes the file, reads it back and compares every weight. The layouts are those that `compile` would choose for `target`.
 pub fn packed(s: &mut Session<'_>, job: Job<'_>, target: Target, out: &Path) -> Res<String> {
     let names = job.source.functions(&[])?;
-    let built = build_from(s, job.source, target, &names, job.weights.clone(), Vec::new())?;
+    let built = build_in_shape(s, job.source, target, &names, job.weights.clone())?;
     let by_path: BTreeMap<&str, &ModelTensor> = job.model.tensors.iter().map(|t| (t.path.as_str(), t)).collect();
     let mut list = Vec::new();
     let mut forms = Vec::new();

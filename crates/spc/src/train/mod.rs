@@ -6,9 +6,11 @@
 //! the masks and the view of the next step. The reference interpreter of `spc-interp` is the meaning; see `docs/training.md`.
 
 mod api;
+mod body;
 mod choice;
 mod core;
 mod groups;
+mod next;
 mod number;
 mod program;
 mod run;
@@ -307,7 +309,8 @@ impl Plan {
                 let mut refs: Vec<&work::Ref> = steps.iter().flat_map(|s| &s.refs).collect();
                 refs.sort();
                 refs.dedup();
-                (self.core.tensors[*t].name.clone(), refs.len())
+                let name = self.core.tensors.get(*t).map_or("groups", |t| t.name.as_str());
+                (name.to_string(), refs.len())
             }
             _ => ("choice".to_string(), 0),
         };

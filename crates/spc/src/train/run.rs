@@ -1,8 +1,9 @@
 //! Runs the program of a step.
-use super::choice::{self, Choice, Part};
+use super::choice::{self, Choice};
 use super::core::Core;
+use super::groups::Part;
 use super::number::Now;
-use super::program::{By, Phase, Program};
+use super::program::{By, Operand, Phase, Program};
 use super::state::State;
 use super::work::{FoldUse, Ref, Step};
 use spc_base::Bug;
@@ -10,7 +11,8 @@ use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_interp::method::{MethodError, Observed, constraint_at};
 use spc_ir::Require;
 use spc_ir::method::{Does, Fold, Moment};
-use spc_kernel::update::{Keys, Kind, pivot};
+use spc_kernel::update::{Keys, Kind, Line, Pivot, pivot, root_of_lines};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// A program with its machine code.
@@ -33,6 +35,7 @@ struct Run<'a, 'b, 'c> {
     truths: BTreeMap<Ref, Vec<u8>>,
     /// Folds of observers, by observer's fold and part.
     seen: BTreeMap<(usize, usize), Vec<f32>>,
+    lists: &'a [usize],
 }
 
 fn spoiled(core: &Core, t: usize, v: &[f32]) -> MethodError {
@@ -67,14 +70,19 @@ impl Compiled {
         };
         let now = Now { moment, next, rate, keep: &keep };
         let mut numbers = Vec::new();
-        let mut r =
-            Run { core, arrays, state, floats: BTreeMap::new(), truths: BTreeMap::new(), seen: BTreeMap::new() };
-        for s in &self.program.scratch {
-            let n = |t: usize| core.tensors[t].len;
-            match s {
-                Ref::Scratch(_, t) => _ = r.floats.insert(s.clone(), vec![0.0; n(*t)]),
-                Ref::ScratchTruth(_, t) => _ = r.truths.insert(s.clone(), vec![0; n(*t)]),
-                _ => {}
+        let mut r = Run {
+            core,
+            arrays,
+            state,
+            floats: BTreeMap::new(),
+            truths: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            lists: &self.program.lists,
+        };
+        for (s, n) in &self.program.scratch {
+            match s.kind() {
+                Kind::Bytes => _ = r.truths.insert(s.clone(), vec![0; *n]),
+                _ => _ = r.floats.insert(s.clone(), vec![0.0; *n]),
             }
         }
         for p in &self.program.phases {
@@ -92,27 +100,31 @@ impl Compiled {
                     let require = require.ok_or_else(|| Bug::new("a choice of everything"))?;
                     r.choose(&require, last, *random, *among, weights, into)?;
                 }
+                Phase::Threshold { by, weights, sets, slots } => {
+                    let require = match by {
+                        By::Rule(i, later) => r.require(*i, if *later { &next } else { &moment })?,
+                        By::Guard(..) => None,
+                    };
+                    let require = require.ok_or_else(|| Bug::new("a choice of everything"))?;
+                    r.threshold(&require, weights, sets, slots, &mut numbers)?;
+                }
                 Phase::Top { keys, count, by, among, into, joint } => {
                     let counts: Vec<f32> = count.iter().map(|n| numbers[*n]).collect();
                     r.top(*keys, &counts, by, among, into, *joint)?;
                 }
+                Phase::Gather { parts, norms, weights, of } => r.gather(parts, norms, weights, of)?,
+                Phase::Scatter { parts, factors } => r.scatter(parts, factors)?,
+                Phase::Root { sum, list, less, from, to, slot } => {
+                    numbers[*slot] = r.root(sum, r.len(*list), &numbers, (*less, *from, *to))?;
+                }
+                Phase::Folded { fold, id, slot } => numbers[*slot] = r.folded(*fold, *id),
                 Phase::Count { masks, slots, joint } => r.count(masks, slots, *joint, &mut numbers),
             }
         }
         let mut out = Vec::new();
         for o in &self.program.observers {
             for (slot, fold, first) in &o.folds {
-                let part = |p: usize| r.seen.get(&(*first, p)).map(Vec::as_slice).unwrap_or_default();
-                let sum = |p: usize| part(p).iter().map(|x| f64::from(*x)).sum::<f64>();
-                numbers[*slot] = match fold {
-                    Fold::Sum | Fold::Count => sum(0) as f32,
-                    Fold::Mean => (sum(0) / sum(1)) as f32,
-                    Fold::Max | Fold::Min => {
-                        let best = |a: f32, b: f32| if (*fold == Fold::Max) == (b > a) { b } else { a };
-                        let x = part(0).iter().copied().reduce(best).unwrap_or(f32::NAN);
-                        if x.is_infinite() { f32::NAN } else { x }
-                    }
-                };
+                numbers[*slot] = r.folded(*fold, *first);
             }
         }
         now.fill(&self.program.numbers, &mut numbers)?;
@@ -185,8 +197,8 @@ impl Run<'_, '_, '_> {
             calls.push(Call { pass: s.pass, slots });
         }
         let mut held: Vec<Held> = refs.iter().map(|r| self.take(r)).collect();
-        let n = self.core.tensors[t].len;
-        let mut param = self.arrays.params[t].as_deref_mut();
+        let n = self.len(t);
+        let mut param = self.arrays.params.get_mut(t).and_then(|p| p.as_deref_mut());
         let mut slots: Vec<Slot<'_>> = Vec::new();
         for (r, h) in refs.iter().zip(&mut held) {
             slots.push(match h {
@@ -209,6 +221,7 @@ impl Run<'_, '_, '_> {
                 let mine = folds.iter().skip(k).step_by(width).copied();
                 match what {
                     FoldUse::Observe(o, p) => self.seen.entry((*o, *p)).or_default().extend(mine),
+                    FoldUse::Ignore => {}
                     FoldUse::Magnitude | FoldUse::Norm => {
                         if mine.into_iter().any(|x| !x.is_finite()) {
                             let v = s.refs.first().map(|r| self.floats(r)).unwrap_or_default();
@@ -219,6 +232,106 @@ impl Run<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The number of a fold, from what the passes gave.
+    fn folded(&self, fold: Fold, id: usize) -> f32 {
+        let part = |p: usize| self.seen.get(&(id, p)).map(Vec::as_slice).unwrap_or_default();
+        let sum = |p: usize| part(p).iter().map(|x| f64::from(*x)).sum::<f64>();
+        match fold {
+            Fold::Sum | Fold::Count => sum(0) as f32,
+            Fold::Mean => (sum(0) / sum(1)) as f32,
+            Fold::Max | Fold::Min => {
+                let best = |a: f32, b: f32| if (fold == Fold::Max) == (b > a) { b } else { a };
+                let x = part(0).iter().copied().reduce(best).unwrap_or(f32::NAN);
+                if x.is_infinite() { f32::NAN } else { x }
+            }
+        }
+    }
+
+    fn len(&self, t: usize) -> usize {
+        match t.checked_sub(self.core.tensors.len()) {
+            None => self.core.tensors[t].len,
+            Some(list) => self.lists.get(list).copied().unwrap_or(0),
+        }
+    }
+
+    /// Norms of groups, in f64 from sums of squares; those that are too large or too small for f32 squares again from the
+    /// weights.
+    fn gather(
+        &mut self,
+        parts: &[Part],
+        norms: &Ref,
+        weights: &[[f64; 3]],
+        of: &[Option<Ref>; 3],
+    ) -> Result<(), MethodError> {
+        let Held::F32(mut out) = self.take(norms) else { return Err(Bug::new("norms that are no numbers").into()) };
+        let mut sums = vec![0f64; out.len()];
+        for p in parts {
+            let (w, side) = (self.floats(&p.weight), self.floats(&p.side));
+            p.each(self.core.lanes, &mut |group, entry, tile| {
+                let x = side.get(entry).copied().unwrap_or(0.0);
+                let usual = x > 1e-30 && x < 1e30;
+                if let Some(s) = sums.get_mut(group) {
+                    *s += if usual { f64::from(x) } else { p.squares(w, tile) };
+                }
+            });
+        }
+        for (o, s) in out.iter_mut().zip(&sums) {
+            *o = s.sqrt() as f32;
+        }
+        let bad = out.iter().any(|x| !x.is_finite());
+        self.give(norms, Held::F32(out));
+        if bad {
+            for p in parts {
+                let (t, w) = (tensor(&p.weight), self.floats(&p.weight));
+                if w.iter().any(|x| !x.is_finite()) {
+                    return Err(spoiled(self.core, t, w));
+                }
+            }
+        }
+        for (k, r) in of.iter().enumerate() {
+            let Some(r) = r else { continue };
+            let v = weights.iter().map(|w| w[k] as f32).collect();
+            self.give(r, Held::F32(v));
+        }
+        Ok(())
+    }
+
+    fn scatter(&mut self, parts: &[Part], factors: &Ref) -> Result<(), MethodError> {
+        let f = self.floats(factors).to_vec();
+        for p in parts {
+            let Held::F32(mut side) = self.take(&p.side) else { return Err(Bug::new("no factors").into()) };
+            let spread = p.spread(self.core.lanes);
+            p.each(self.core.lanes, &mut |group, entry, _| {
+                if let (Some(to), Some(f)) = (side.get_mut(entry..entry + spread), f.get(group)) {
+                    to.fill(*f);
+                }
+            });
+            self.give(&p.side, Held::F32(side));
+        }
+        Ok(())
+    }
+
+    fn root(
+        &self,
+        sum: &[Operand; 5],
+        n: usize,
+        numbers: &[f32],
+        (less, from, to): (usize, usize, usize),
+    ) -> Result<f32, MethodError> {
+        let arrays: Vec<(&[f32], f64)> = sum
+            .iter()
+            .map(|o| match o {
+                Operand::Array(r) => (self.floats(r), 0.0),
+                Operand::Number(i) => (&[][..], f64::from(numbers[*i])),
+            })
+            .collect();
+        let at = |k: usize, i: usize| arrays[k].0.get(i).map_or(arrays[k].1, |x| f64::from(*x));
+        let line = |i| Line { factor: at(0, i), slope: at(1, i), offset: at(2, i), low: at(3, i), high: at(4, i) };
+        let number = |i: usize| f64::from(numbers[i]);
+        let t = root_of_lines((0..n).map(line), number(less), number(from), number(to));
+        Ok(t.ok_or(MethodError::Falls)? as f32)
     }
 
     fn floats(&self, r: &Ref) -> &[f32] {
@@ -295,11 +408,46 @@ impl Run<'_, '_, '_> {
         result
     }
 
+    fn threshold(
+        &self,
+        require: &Require,
+        weights: &[Ref],
+        sets: &[Vec<usize>],
+        slots: &[(usize, usize)],
+        numbers: &mut [f32],
+    ) -> Result<(), MethodError> {
+        let k = require.keeps.last().ok_or_else(|| Bug::new("a constraint without a sentence"))?;
+        for set in sets {
+            let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
+            let groups: usize = parts.iter().map(|p| p.len()).sum();
+            let n = choice::count(k, set.first().copied().unwrap_or(0), groups as u64)? as usize;
+            let found = pivot(&parts, &[], Keys::Magnitude, n);
+            let found = found.map_err(|(p, _)| spoiled(self.core, tensor(&weights[set[p]]), parts[p]))?;
+            for (j, (m, part)) in set.iter().zip(&parts).enumerate() {
+                let (least, place) = match &found {
+                    None => (-1.0, 0),
+                    Some(p) if *p == Pivot::NONE => (f32::INFINITY, 0),
+                    Some(p) => {
+                        let place = match (p.cuts, j.cmp(&p.last.0)) {
+                            (false, _) | (_, Ordering::Less) => part.len(),
+                            (_, Ordering::Equal) => p.last.1 + 1,
+                            (_, Ordering::Greater) => 0,
+                        };
+                        (f32::from_bits(p.key), place)
+                    }
+                };
+                numbers[slots[*m].0] = least;
+                numbers[slots[*m].1] = f32::from_bits(i32::try_from(place).unwrap_or(i32::MAX) as u32);
+            }
+        }
+        Ok(())
+    }
+
     /// The greatest magnitudes of one set of parts.
     fn set(
         &self,
         k: &spc_ir::Keep,
-        set: &[Part],
+        set: &[choice::Part],
         members: &[usize],
         values: &[&[f32]],
         hard: &[&[u8]],
@@ -307,7 +455,7 @@ impl Run<'_, '_, '_> {
     ) -> Result<(), MethodError> {
         let groups: usize = set.iter().map(|(_, a, b)| b - a).sum();
         let n = choice::count(k, set.first().map_or(0, |p| p.0), groups as u64)? as usize;
-        let place = |p: &Part| -> Result<usize, Bug> {
+        let place = |p: &choice::Part| -> Result<usize, Bug> {
             // Members of the sentence are the tensors in order, each once.
             let name = k.members.get(p.0).map(|m| m.weight.as_str()).unwrap_or_default();
             let at = members.iter().position(|t| self.core.tensors[*t].name == name);
@@ -398,31 +546,24 @@ fn tensor(r: &Ref) -> usize {
     match r {
         Ref::Param(t) | Ref::Grad(t) | Ref::Dense(t) | Ref::Moment(_, t) => *t,
         Ref::Mask(_, _, t) | Ref::Previous(_, _, t) | Ref::Float(_, _, t) | Ref::Truth(_, _, t) => *t,
-        Ref::Scratch(_, t) | Ref::ScratchTruth(_, t) => *t,
+        Ref::Scratch(_, t) | Ref::ScratchTruth(_, t) | Ref::Side(_, t) => *t,
     }
 }
 
 /// The mask of one part of what was chosen.
-fn write(
-    out: &mut [u8],
-    values: &[f32],
-    among: Option<&[u8]>,
-    keys: Keys,
-    pivot: Option<&spc_kernel::update::Pivot>,
-    part: usize,
-) {
+fn write(out: &mut [u8], values: &[f32], among: Option<&[u8]>, keys: Keys, pivot: Option<&Pivot>, part: usize) {
     match pivot {
         None => out.fill(1),
-        Some(p) if *p == spc_kernel::update::Pivot::NONE => out.fill(0),
+        Some(p) if *p == Pivot::NONE => out.fill(0),
         Some(p) => {
             let key = p.key;
             out.iter_mut().zip(values).for_each(|(o, x)| *o = u8::from(keys.of(*x) >= key));
             if p.cuts {
                 // Of equal values those up to a place stay.
                 let from = match part.cmp(&p.last.0) {
-                    std::cmp::Ordering::Less => values.len(),
-                    std::cmp::Ordering::Equal => p.last.1 + 1,
-                    std::cmp::Ordering::Greater => 0,
+                    Ordering::Less => values.len(),
+                    Ordering::Equal => p.last.1 + 1,
+                    Ordering::Greater => 0,
                 };
                 for (o, x) in out.iter_mut().zip(values).skip(from) {
                     if keys.of(*x) == key {

@@ -22,6 +22,8 @@ pub(super) enum Ref {
     /// Memory within a step.
     Scratch(usize, usize),
     ScratchTruth(usize, usize),
+    /// Sums of squares of groups, then their factors.
+    Side(usize, usize),
 }
 
 impl Ref {
@@ -42,6 +44,7 @@ pub(super) enum FoldUse {
     Magnitude,
     /// The greatest norm: must be a number.
     Norm,
+    Ignore,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -107,7 +110,7 @@ pub(super) struct Env {
     pub norms: Option<NodeId>,
     pub tau: Option<NodeId>,
     /// Size, cost and energy of the groups.
-    pub group: [f64; 3],
+    pub group: [Option<NodeId>; 3],
     /// Numbers are those of the next step.
     pub next: bool,
 }
@@ -175,6 +178,11 @@ impl Work {
         self.chain.node(Node::Number(i))
     }
 
+    /// Whether the place of a weight is below a number.
+    pub fn before(&mut self, i: usize) -> NodeId {
+        self.chain.node(Node::Before(i))
+    }
+
     pub fn select(&mut self, c: NodeId, a: NodeId, b: NodeId) -> NodeId {
         let e = ScalarExpr::select(ScalarExpr::Arg(0), ScalarExpr::Arg(1), ScalarExpr::Arg(2));
         let dtype = self.chain.dtype(a);
@@ -229,9 +237,9 @@ impl Work {
                     Input::Moments => env.moments.ok_or_else(lost)?,
                     Input::Norms => env.norms.ok_or_else(lost)?,
                     Input::Tau => env.tau.ok_or_else(lost)?,
-                    Input::Size => self.constant(env.group[0]),
-                    Input::Cost => self.constant(env.group[1]),
-                    Input::Energy => self.constant(env.group[2]),
+                    Input::Size => env.group[0].ok_or_else(lost)?,
+                    Input::Cost => env.group[1].ok_or_else(lost)?,
+                    Input::Energy => env.group[2].ok_or_else(lost)?,
                     Input::State(s) if v.kind == ValueKind::Bool => {
                         self.get(&Ref::Truth(env.rule, s.clone(), self.tensor))
                     }

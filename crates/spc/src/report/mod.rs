@@ -1,5 +1,9 @@
 //! `spc explain --report FILE`: a page about the plans of a program. One file, no scripts, nothing from a network.
+mod pictures;
+
+use crate::build::Build;
 use crate::plan::Planned;
+use pictures::{bars, densities, roofline};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::{LinearPlan, Why};
@@ -60,12 +64,12 @@ th { color: var(--soft); font-weight: 600; } td.n, th.n { text-align: right; whi
 .wide { overflow-x: auto; } .soft { color: var(--soft); }
 pre { overflow: auto; max-height: 24rem; font-size: 12.5px; line-height: 1.4; border: 1px solid var(--rule); padding: .8rem; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .soft { fill: var(--soft); }
-.before { fill: var(--a); } .after { fill: var(--b); } .line { stroke: var(--soft); fill: none; } .grid { stroke: var(--rule); }
+.none { fill: var(--rule); } .before { fill: var(--a); } .after { fill: var(--b); } .line { stroke: var(--soft); fill: none; } .grid { stroke: var(--rule); }
 summary { cursor: pointer; }
 ";
 
 /// The page. `lanes` are those of the CPU code whose loops are shown; without them, no loops.
-pub fn page(title: &str, functions: &[Planned], table: &CostTable, lanes: Option<usize>) -> Result<String, Bug> {
+pub fn page(title: &str, build: &Build, table: &CostTable, lanes: Option<usize>) -> Result<String, Bug> {
     let title = escape(title);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
@@ -75,7 +79,13 @@ pub fn page(title: &str, functions: &[Planned], table: &CostTable, lanes: Option
         escape(&table.name),
         escape(&table.source)
     );
-    for f in functions {
+    if !build.axes.is_empty() {
+        out += &format!(
+            "<p>Left out, because every weight is zero there: {}.</p>\n",
+            escape(&crate::cut::words(&build.axes))
+        );
+    }
+    for f in &build.functions {
         if f.interp {
             out += &format!("<h2>{}</h2>\n<p>Run by the interpreter: there is no plan.</p>\n", escape(&f.graph.name));
             continue;
@@ -130,7 +140,15 @@ fn function(f: &Planned, table: &CostTable, lanes: Option<usize>) -> Result<Stri
     if rows.is_empty() {
         return Ok(out + "<p>It has no linear.</p>\n");
     }
+    if !p.rules.is_empty() || !p.bounds.is_empty() {
+        let bounds = if p.bounds.is_empty() { "No bound was hit.".to_string() } else { p.bounds.join("; ") };
+        out += &format!("<p class=\"soft\">Rules: {}. {}</p>\n", escape(&p.rules.join(", ")), escape(&bounds));
+    }
     out += &layers(&rows);
+    out += "<h3>What was considered</h3>\n";
+    out += &considered(p, &rows);
+    out += "<h3>Present weights of each layer</h3>\n";
+    out += &densities(&rows);
     out += "<h3>Time of each layer: dense above, as planned below</h3>\n";
     out += &bars(&rows, |r| (r.dense.1, r.own.1), picoseconds);
     out += "<h3>Stored bytes of each layer: dense above, as planned below</h3>\n";
@@ -151,7 +169,11 @@ fn layers(rows: &[Row<'_>]) -> String {
                    <th class=\"n\">margin</th><th>would flip it</th></tr>\n"
             .to_string();
     for r in rows {
-        let margin = r.why.margin_permille.map_or(String::new(), |m| format!("{} %", m as f64 / 10.0));
+        let margin = match r.why.margin_permille {
+            None => String::new(),
+            Some(0) => "&lt; 0.1 %".into(),
+            Some(m) => format!("{} %", m as f64 / 10.0),
+        };
         out += &format!(
             "<tr><td>{}</td><td class=\"n\">{} x {}</td><td class=\"n\">{}</td><td>{}</td><td class=\"n\">{}</td>\
              <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{margin}</td><td>{}</td></tr>\n",
@@ -169,125 +191,45 @@ fn layers(rows: &[Row<'_>]) -> String {
     out + "</table></div>\n"
 }
 
-/// Two bars a layer.
-fn bars(rows: &[Row<'_>], of: fn(&Row<'_>) -> (u64, u64), show: fn(u64) -> String) -> String {
-    let most = rows.iter().map(|r| of(r).0.max(of(r).1)).max().unwrap_or(1).max(1) as f64;
-    let (label, width, line) = (260.0, 560.0, 34.0);
-    let height = rows.len() as f64 * line + 8.0;
-    let mut out = format!("<svg viewBox=\"0 0 1000 {height:.0}\" width=\"100%\" role=\"img\">\n");
-    for (i, r) in rows.iter().enumerate() {
-        let (before, after) = of(r);
-        let y = i as f64 * line + 4.0;
-        out += &format!(
-            "<text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
-            label - 8.0,
-            y + 18.0,
-            escape(&shorten(&r.why.weight))
-        );
-        for (value, class, dy) in [(before, "before", 0.0), (after, "after", 14.0)] {
-            let w = value as f64 / most * width;
-            out += &format!(
-                "<rect class=\"{class}\" x=\"{label:.0}\" y=\"{:.1}\" width=\"{w:.1}\" height=\"12\"/>\
-                 <text x=\"{:.1}\" y=\"{:.1}\" class=\"soft\">{}</text>\n",
-                y + dy,
-                label + w + 6.0,
-                y + dy + 10.5,
-                show(value)
-            );
-        }
-    }
-    out + "</svg>\n"
-}
-
-fn shorten(name: &str) -> String {
-    let n = name.chars().count();
-    if n <= 34 { name.to_string() } else { format!("..{}", name.chars().skip(n - 32).collect::<String>()) }
-}
-
-/// Fastest rate at which the table prices multiply-adds, in 10^9 operations a second: sixteen to a load.
-fn peak(t: &CostTable) -> f64 {
-    let each = |r: &spc_layout::Rates| r.mul_fs as f64 + r.load_fs[0] as f64 / 16.0;
-    let least = [&t.dense_rm, &t.dense_fm, &t.vx1, &t.bsr].map(each).into_iter().fold(f64::INFINITY, f64::min);
-    2e6 / least.max(1e-3)
-}
-
-/// Every kernel between the lines of the table: operations a byte against operations a second, both logarithmic.
-fn roofline(rows: &[Row<'_>], table: &CostTable) -> String {
-    let peak = peak(table);
-    let points: Vec<(f64, f64)> = rows.iter().map(Row::point).filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
-    let least_x = points.iter().map(|p| p.0).fold(0.1, f64::min).log10().floor();
-    let most_x = points.iter().map(|p| p.0).fold(100.0, f64::max).log10().ceil();
-    let least_y = points.iter().map(|p| p.1).fold(peak / 100.0, f64::min).log10().floor();
-    let most_y = points.iter().map(|p| p.1).fold(peak, f64::max).log10().ceil();
-    let (left, top, width, height) = (70.0, 10.0, 900.0, 380.0);
-    let px = |x: f64| left + (x.log10() - least_x) / (most_x - least_x) * width;
-    let py = |y: f64| top + height - (y.log10() - least_y) / (most_y - least_y) * height;
-    let mut out = "<svg viewBox=\"0 0 1000 440\" width=\"100%\" role=\"img\">\n".to_string();
-    for e in least_x as i32..=most_x as i32 {
-        let x = px(10f64.powi(e));
-        out += &format!(
-            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{:.1}\"/><text class=\"soft\" x=\"{x:.1}\" \
-             y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
-            top + height,
-            top + height + 18.0,
-            10f64.powi(e)
-        );
-    }
-    for e in least_y as i32..=most_y as i32 {
-        let y = py(10f64.powi(e));
-        out += &format!(
-            "<line class=\"grid\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text class=\"soft\" x=\"{:.1}\" \
-             y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
-            left + width,
-            left - 6.0,
-            y + 4.0,
-            10f64.powi(e)
-        );
-    }
-    let end = 10f64.powf(most_x);
-    let start = 10f64.powf(least_x);
-    for l in &table.levels {
-        // 10^9 bytes a second.
-        let rate = l.bytes_per_us as f64 / 1e3;
-        let from = start.max(10f64.powf(least_y) / rate);
-        let to = (peak / rate).min(end);
-        if from < to {
-            out += &format!(
-                "<path class=\"line\" d=\"M{:.1} {:.1} L{:.1} {:.1}\"><title>{rate:.1} GB/s</title></path>\n",
-                px(from),
-                py(from * rate),
-                px(to),
-                py(to * rate)
-            );
-        }
-    }
-    out += &format!(
-        "<path class=\"line\" d=\"M{:.1} {y:.1} L{:.1} {y:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{peak:.0} \
-         GFLOP/s, the fastest that the table knows</text>\n",
-        px((peak / (table.levels.first().map_or(1.0, |l| l.bytes_per_us as f64 / 1e3))).max(start)),
-        left + width,
-        left + width - 4.0,
-        py(peak) - 6.0,
-        y = py(peak)
-    );
+/// Every layout of every layer: its cost, or why it is refused. Layers that are much the same share one.
+fn considered(p: &spc_ir::Plan, rows: &[Row<'_>]) -> String {
+    let mut groups: Vec<(&Row<'_>, Vec<&str>)> = Vec::new();
     for r in rows {
-        let (x, y) = r.point();
-        if x > 0.0 && y > 0.0 {
-            out += &format!(
-                "<circle class=\"after\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"5\"><title>{}, {}: {y:.1} GFLOP/s at {x:.1} \
-                 operations a byte</title></circle>\n",
-                px(x),
-                py(y),
-                escape(&r.why.weight),
-                escape(&r.plan.layout)
-            );
+        match groups.iter_mut().find(|(g, _)| crate::explain::alike(g.why, r.why)) {
+            Some((_, names)) => names.push(&r.why.weight),
+            None => groups.push((r, vec![&r.why.weight])),
         }
     }
-    out += &format!(
-        "<text class=\"soft\" x=\"{:.1}\" y=\"432\" text-anchor=\"middle\">operations on present weights a byte, against 10^9 \
-         operations a second</text>\n</svg>\n",
-        left + width / 2.0
-    );
+    let mut out = String::new();
+    for (r, names) in groups {
+        let refused = r.why.candidates.iter().filter(|c| c.refused.is_some()).count();
+        out += &format!(
+            "<details><summary>{} <span class=\"soft\">{}; {} layouts, {refused} refused</span></summary>\n<div class=\"wide\"><table>\n\
+             <tr><th>layout</th><th class=\"n\">stored</th><th class=\"n\">this layer</th><th class=\"n\">whole plan</th>\
+             <th>verdict</th></tr>\n",
+            escape(&names.join(", ")),
+            escape(&r.why.winner),
+            r.why.candidates.len(),
+        );
+        for c in &r.why.candidates {
+            let verdict = match (&c.refused, c.plan_ps) {
+                _ if c.layout == r.why.winner => "<b>chosen</b>".to_string(),
+                (Some(why), _) => format!("refused: {}", escape(why)),
+                (None, Some(ps)) if ps >= p.total_ps => format!("loses by {}", picoseconds(ps - p.total_ps)),
+                (None, Some(_)) => "not chosen".into(),
+                (None, None) => "no plan within the bounds uses it".into(),
+            };
+            let show = |n: Option<u64>, f: fn(u64) -> String| n.map_or(String::new(), f);
+            out += &format!(
+                "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{verdict}</td></tr>\n",
+                escape(&c.layout),
+                show(c.stored_bytes, bytes),
+                show(c.kernel_ps, picoseconds),
+                show(c.plan_ps, picoseconds),
+            );
+        }
+        out += "</table></div></details>\n";
+    }
     out
 }
 
@@ -298,12 +240,13 @@ fn kernels(f: &Planned, lanes: usize) -> Result<String, Bug> {
     for (i, k) in program.kernels().iter().enumerate() {
         let steps: Vec<String> = program.steps().iter().filter(|s| s.kernel == i).map(|s| s.node.to_string()).collect();
         let text = k.to_string();
+        let (lines, n) = (text.lines().count(), steps.len());
+        let shown = steps.get(..n.min(8)).unwrap_or_default().join(" ") + if n > 8 { " .." } else { "" };
         out += &format!(
-            "<details><summary>{} <span class=\"soft\">{} steps, {} lines: {}</span></summary>\n<pre>{}</pre></details>\n",
+            "<details><summary>{} <span class=\"soft\">{n} {}, {lines} lines: {}</span></summary>\n<pre>{}</pre></details>\n",
             escape(&k.name),
-            steps.len(),
-            text.lines().count(),
-            escape(&shorten(&steps.join(" "))),
+            if n == 1 { "step" } else { "steps" },
+            escape(&shown),
             escape(&text)
         );
     }
@@ -317,16 +260,5 @@ mod tests {
     #[test]
     fn names_cannot_become_markup() {
         assert_eq!(escape("<script>\"a\" & b"), "&lt;script&gt;&quot;a&quot; &amp; b");
-        assert_eq!(shorten("net.w"), "net.w");
-        assert_eq!(shorten(&"ä".repeat(50)).chars().count(), 34);
-    }
-
-    #[test]
-    fn the_peak_of_a_table_is_its_fastest_family() {
-        let r = spc_layout::Rates::flat;
-        let mut t = CostTable::clif_x86_64_v1();
-        (t.dense_rm, t.dense_fm, t.vx1, t.bsr) =
-            (r(99_000, 0, 0, 0), r(90_000, 0, 0, 0), r(9_000, 16_000, 0, 0), r(50_000, 0, 0, 0));
-        assert!((peak(&t) - 200.0).abs() < 1e-9);
     }
 }

@@ -1,0 +1,127 @@
+"""Compiled programs that can be called."""
+
+import json
+import os
+
+import numpy as np
+
+from . import _spc, binding
+
+_TYPES = {"f32": np.float32, "i32": np.int32, "bool": np.bool_}
+
+
+def load(source=None, *, text=None, bind=None, names=None, **options):
+    """A compiled program.
+
+    source: path of a ``.sp`` file, or of a folder that ``spc compile -o`` wrote.
+    text: the program itself, instead of a path.
+    bind: weights, instead of those that the program's files hold: ``{"net": "w.safetensors"}``, ``{"net.w": array}`` or a
+        torch module.
+    names: what a weight is called in ``bind``, where it is not the declared name: ``{"net.w": "fc1.weight"}``.
+    options: ``functions`` (list of names), ``threads``, ``target``, ``plan`` (path of a plan.json), ``isa``, ``interpret``,
+        ``dense``, ``base``, ``std``; ``docs/embedding.md`` has their meaning.
+
+    Raises Error with ``codes`` where spc refuses the program or its weights.
+    """
+    if source is not None and text is None and os.path.isdir(source):
+        if bind is not None:
+            raise TypeError("a compiled folder has its weights; `bind` is for a .sp file")
+        return Program(_spc.load_folder(os.fspath(source), options))
+    checked = _spc.compile(None if source is None else os.fspath(source), text, options)
+    binding.bind(checked, bind, names)
+    return Program(checked.build())
+
+
+class Program:
+    """Functions of a program: ``prog.classify(x)`` or ``prog["classify"](x=x)``.
+
+    A function takes arrays in the declared order or by name, and gives an array, or a dict of arrays where it has several
+    results. Calls may come from several threads.
+    """
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    @property
+    def functions(self):
+        """Names of the functions."""
+        return self._inner.functions()
+
+    @property
+    def warnings(self):
+        """What the compiler warned of, as text."""
+        return self._inner.warnings()
+
+    @property
+    def plan(self):
+        """The chosen layouts, and why: the content of a ``plan.json``."""
+        return json.loads(self._inner.plan())
+
+    def save_plan(self, path):
+        """Writes ``plan.json``; ``load(.., plan=path)`` then takes its layouts without a search."""
+        part = f"{os.fspath(path)}.part"
+        with open(part, "w", encoding="utf-8") as f:
+            f.write(self._inner.plan())
+        os.replace(part, path)
+
+    def inputs(self, function):
+        """Inputs of a function with their types: ``{"x": "f32[B=?B, I=64]"}``."""
+        return dict(self._inner.inputs(function))
+
+    def __getitem__(self, function):
+        if function not in self.functions:
+            raise KeyError(f"there is no function `{function}`; there are: {', '.join(self.functions)}")
+        return Function(self._inner, function)
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError as e:
+            raise AttributeError(e.args[0]) from None
+
+    def __dir__(self):
+        return [*super().__dir__(), *self.functions]
+
+    def __repr__(self):
+        return f"<spc.Program: {', '.join(self.functions)}>"
+
+
+class Function:
+    """One function of a program."""
+
+    def __init__(self, inner, name):
+        self._inner, self._name = inner, name
+        self._inputs = inner.inputs(name)
+
+    def __call__(self, *args, **kwargs):
+        if len(args) > len(self._inputs):
+            raise TypeError(f"{self} takes {len(self._inputs)} arrays, not {len(args)}")
+        given = dict(zip((n for n, _ in self._inputs), args))
+        for name, value in kwargs.items():
+            if name in given:
+                raise TypeError(f"`{name}` is given twice")
+            given[name] = value
+        types = dict(self._inputs)
+        arrays = {n: _input(n, v, types.get(n)) for n, v in given.items()}
+        results = self._inner.call(self._name, arrays)
+        return results[0][1] if len(results) == 1 else dict(results)
+
+    def __repr__(self):
+        return f"{self._name}({', '.join(f'{n}: {t}' for n, t in self._inputs)})"
+
+
+def _input(name, value, declared):
+    """An array of the declared element type. Another width of the same kind is converted; what does not fit is refused."""
+    array = binding.as_array(name, value)
+    if declared is None:
+        return array
+    want = np.dtype(_TYPES[declared.split("[")[0]])
+    if array.dtype == want:
+        return array
+    if not np.can_cast(array.dtype, want, "same_kind"):
+        raise TypeError(f"`{name}` is an array of {array.dtype}; the program declares {declared}")
+    if want == np.int32 and array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
+        raise OverflowError(f"`{name}` has numbers that an int32 cannot hold")
+    return array.astype(want)

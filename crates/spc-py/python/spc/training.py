@@ -1,0 +1,139 @@
+"""Training under the constraints and penalties of a program."""
+
+import os
+import tempfile
+
+import numpy as np
+
+from . import _spc, binding
+
+
+def compile(source=None, *, text=None, bind=None, names=None, **options):
+    """Checks a program for training; arguments as of ``load``.
+
+    Raises Error with ``codes`` where spc refuses the program.
+    """
+    checked = _spc.compile(None if source is None else os.fspath(source), text, options)
+    return Plan(checked, bind, names)
+
+
+class Plan:
+    """What a program asks of its weights during training, and at its end."""
+
+    def __init__(self, checked, source=None, names=None):
+        self._checked, self._source, self._names = checked, source, names
+        self._run = None
+
+    @property
+    def weights(self):
+        """Shapes of the weights by name."""
+        return {n: tuple(s) for n, s in self._checked.weights()}
+
+    @property
+    def rules(self):
+        """What each ``require`` and ``penalize`` does during training, a line each."""
+        return self._checked.rules()
+
+    def optimizer(self, params=None, name="adamw", *, lr, steps, **settings):
+        """Begins a run of ``steps`` steps.
+
+        params: float32 arrays by name, or a torch module on the CPU; what ``compile`` was given with ``bind`` if left out.
+            They are changed in place, and always hold what the program reads: weights that it has masked are zeros.
+        name: ``"sgd"`` (``momentum``, ``weight_decay``) or ``"adamw"`` (``beta1``, ``beta2``, ``eps``, ``weight_decay``);
+            decay is decoupled. Update modules with hooks on moments need an optimiser that spc runs, as this one is.
+        lr: the rate of a step: a number, or a function of the step.
+        """
+        given = binding.tensors_of(self._source if params is None else params)
+        found = binding.match(list(self.weights), given, self._names)
+        missing = [n for n in self.weights if n not in found]
+        if missing:
+            raise KeyError(f"these weights have no parameter: {', '.join(missing)}")
+        inner = self._checked.update_plan({"name": name, **settings}, steps)
+        self._run = Optimizer(inner, found, lr, steps)
+        return self._run
+
+    def _running(self):
+        if self._run is None:
+            raise RuntimeError("no run has begun: call `optimizer` first")
+        return self._run
+
+    def state_dict(self):
+        """The run's memory, to be stored beside the parameters: masks, moments, dense weights behind masks."""
+        return self._running().state_dict()
+
+    def load_state_dict(self, state):
+        """Goes on from what ``state_dict`` gave; the parameters must be those of the same moment."""
+        self._running().load_state_dict(state)
+
+    def export(self, path):
+        """Writes the weights of a finished run as safetensors, with the program's names. Every constraint holds in them."""
+        run = self._running()
+        if run.done < run.steps:
+            raise RuntimeError(f"the run has taken {run.done} of its {run.steps} steps")
+        _spc.write_weights(os.fspath(path), run.arrays())
+
+    def report(self):
+        """Density of each weight as it is now, and what observers saw in the last step."""
+        run = self._running()
+        density = {n: float(np.count_nonzero(a)) / max(a.size, 1) for n, a in run.arrays().items()}
+        return {"step": run.done, "steps": run.steps, "density": density, "observed": run.observed}
+
+
+class Optimizer:
+    """A run. ``step()`` reads the ``grad`` of torch parameters; for numpy arrays gradients are given: ``step(grads)``."""
+
+    def __init__(self, inner, params, lr, steps):
+        self._inner, self._params, self._lr = inner, params, lr
+        self.steps, self.done, self.observed = steps, 0, []
+        self._state = inner.start(self.arrays())
+        self._touched()
+
+    @property
+    def interpreted(self):
+        """Why steps run in the slow reference interpreter; None: they are compiled."""
+        return self._inner.interpreted()
+
+    def arrays(self):
+        """The parameters as numpy arrays, without a copy."""
+        return {n: binding.as_array(n, p) for n, p in self._params.items()}
+
+    def step(self, grads=None):
+        """Takes one step. A parameter without a gradient stays as it is, unless a rule acts on it."""
+        if grads is None:
+            grads = {n: p.grad for n, p in self._params.items() if getattr(p, "grad", None) is not None}
+            if not grads:
+                raise TypeError("there are no gradients: call `backward`, or pass arrays by name")
+        for name in grads:
+            if name not in self._params:
+                raise KeyError(f"there is no parameter `{name}`")
+        rate = self._lr(self.done) if callable(self._lr) else self._lr
+        arrays = {n: np.ascontiguousarray(binding.as_array(n, g), dtype=np.float32) for n, g in grads.items()}
+        self.observed = self._inner.update(self.done, self.arrays(), arrays, rate, self._state)
+        self.done += 1
+        self._touched()
+        return self.observed
+
+    def zero_grad(self):
+        """Forgets the gradients of torch parameters."""
+        for p in self._params.values():
+            if hasattr(p, "grad"):
+                p.grad = None
+
+    def state_dict(self):
+        return {"step": self.done, "memory": self._inner.save(self._state)}
+
+    def load_state_dict(self, state):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "state.safetensors")
+            with open(path, "wb") as f:
+                f.write(state["memory"])
+            self._state = self._inner.load(path)
+        self.done = state["step"]
+
+    def _touched(self):
+        """Tells autograd that parameters have changed."""
+        tensors = [p for p in self._params.values() if hasattr(p, "detach")]
+        if tensors:
+            import torch
+
+            torch.autograd.graph.increment_version(tensors)

@@ -1,0 +1,104 @@
+//! Training runs: parameters are changed in place.
+use crate::arrays::{Read, Write};
+use crate::error::raise;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::path::PathBuf;
+
+fn optimiser(options: &Bound<'_, PyDict>) -> PyResult<spc::Optimiser> {
+    let number = |key: &str, default: f64| match options.get_item(key)? {
+        Some(x) => x.extract::<f64>(),
+        None => Ok(default),
+    };
+    let name: String =
+        options.get_item("name")?.ok_or_else(|| PyTypeError::new_err("an optimiser has a name"))?.extract()?;
+    match name.as_str() {
+        "sgd" => {
+            let (momentum, weight_decay) = (number("momentum", 0.0)?, number("weight_decay", 0.0)?);
+            Ok(spc::Optimiser::Sgd { momentum, weight_decay })
+        }
+        "adamw" => {
+            let (beta1, beta2) = (number("beta1", 0.9)?, number("beta2", 0.999)?);
+            let (eps, weight_decay) = (number("eps", 1e-8)?, number("weight_decay", 0.0)?);
+            Ok(spc::Optimiser::AdamW { beta1, beta2, eps, weight_decay })
+        }
+        other => Err(PyValueError::new_err(format!("there is no optimiser `{other}`; known: sgd, adamw"))),
+    }
+}
+
+/// The constraints and penalties of a program, compiled for runs of one length.
+#[pyclass(frozen)]
+pub struct UpdatePlan {
+    inner: spc::UpdatePlan,
+    shapes: Vec<(String, Vec<usize>)>,
+}
+
+/// The memory of a run.
+#[pyclass]
+pub struct State {
+    inner: spc::UpdateState,
+}
+
+impl UpdatePlan {
+    pub fn new(
+        py: Python<'_>,
+        checked: &spc::Checked,
+        options: &Bound<'_, PyDict>,
+        steps: u64,
+    ) -> PyResult<UpdatePlan> {
+        let optimiser = optimiser(options)?;
+        let inner = checked.update_plan(optimiser, steps).map_err(|e| raise(py, &e))?;
+        let shapes = inner.shapes().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
+        Ok(UpdatePlan { inner, shapes })
+    }
+}
+
+#[pymethods]
+impl UpdatePlan {
+    /// Names and shapes of the parameters.
+    fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        self.shapes.clone()
+    }
+
+    /// Why steps are interpreted; None: they are compiled.
+    fn interpreted(&self) -> Option<&str> {
+        self.inner.interpreted()
+    }
+
+    /// Begins a run: `params` become what the program reads in the first step.
+    fn start(&self, py: Python<'_>, params: &Bound<'_, PyDict>) -> PyResult<State> {
+        let mut params = Write::of(params, &self.shapes)?;
+        let mut params = params.slices()?;
+        let done = py.detach(|| self.inner.start(&mut params));
+        done.map(|inner| State { inner }).map_err(|e| raise(py, &e))
+    }
+
+    /// Takes step `step`. Gives what observers saw: (rule, name, value).
+    fn update(
+        &self,
+        py: Python<'_>,
+        step: u64,
+        params: &Bound<'_, PyDict>,
+        grads: &Bound<'_, PyDict>,
+        rate: f32,
+        state: &mut State,
+    ) -> PyResult<Vec<(String, String, f64)>> {
+        let (mut params, grads) = (Write::of(params, &self.shapes)?, Read::of(grads, &self.shapes)?);
+        let (mut params, grads) = (params.slices()?, grads.slices()?);
+        let done = py.detach(|| self.inner.update(step, &mut params, &grads, rate, &mut state.inner));
+        let seen = done.map_err(|e| raise(py, &e))?;
+        Ok(seen.into_iter().map(|o| (o.rule, o.name, o.value)).collect())
+    }
+
+    /// The state as the bytes of a safetensors file.
+    fn save<'py>(&self, py: Python<'py>, state: &State) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = self.inner.save(&state.inner).map_err(|e| raise(py, &e))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// The state from such a file.
+    fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<State> {
+        self.inner.load(path).map(|inner| State { inner }).map_err(|e| raise(py, &e))
+    }
+}

@@ -1,0 +1,202 @@
+"""Training from Python: in place, exact, resumable; and what is refused."""
+
+import os
+import tempfile
+import unittest
+
+import numpy as np
+
+import spc
+
+TEXT = """
+use std.nn
+use std.updates.sr_ste
+axis B = 1..64
+model net { axes { I = 16, O = 8 }  w: f32[O, I]  b: f32[O] }
+fn predict(x: f32[B, I]) -> y: f32[B, O] { y = nn.linear(x, net.w, net.b) }
+require half: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste()
+"""
+STEPS = 50
+LR = 0.01
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+LAMBDA = 2e-4
+
+
+def mask(w):
+    groups = np.abs(w).reshape(-1, 4)
+    order = np.argsort(-groups, axis=1, kind="stable")
+    m = np.zeros(groups.shape, bool)
+    np.put_along_axis(m, order[:, :2], True, axis=1)
+    return m.reshape(w.shape)
+
+
+def start(seed=3):
+    rng = np.random.default_rng(seed)
+    w = rng.standard_normal((8, 16)).astype(np.float32)
+    b = np.zeros(8, np.float32)
+    x = rng.standard_normal((32, 16)).astype(np.float32)
+    y = (x @ mask(w * rng.standard_normal((8, 16)))[:8].T).astype(np.float32)
+    return w, b, x, y
+
+
+def gradients(w, b, x, y):
+    d = (x @ w.T + b - y) * np.float32(2 / len(x))
+    return {"net.w": d.T @ x, "net.b": d.sum(axis=0)}
+
+
+def by_hand(w, b, x, y, steps):
+    """SR-STE (Zhou et al. 2021) under AdamW, in f64: the gradient at the masked weights, plus decay on what is masked."""
+    w, b = w.astype(np.float64), b.astype(np.float64)
+    m = {"w": np.zeros_like(w), "b": np.zeros_like(b)}
+    v = {"w": np.zeros_like(w), "b": np.zeros_like(b)}
+    for t in range(1, steps + 1):
+        seen = mask(w)
+        g = gradients(w * seen, b, x, y)
+        g = {"w": g["net.w"] + LAMBDA * ~seen * w, "b": g["net.b"]}
+        for k, p in (("w", w), ("b", b)):
+            m[k] = BETA1 * m[k] + (1 - BETA1) * g[k]
+            v[k] = BETA2 * v[k] + (1 - BETA2) * g[k] ** 2
+            p -= LR * (m[k] / (1 - BETA1**t)) / (np.sqrt(v[k] / (1 - BETA2**t)) + EPS)
+    return w * mask(w), b
+
+
+class Runs(unittest.TestCase):
+    def test_sr_ste_is_the_published_rule(self):
+        w, b, x, y = start()
+        want_w, want_b = by_hand(w, b, x, y, STEPS)
+        plan = spc.compile(text=TEXT)
+        self.assertEqual(plan.weights, {"net.w": (8, 16), "net.b": (8,)})
+        opt = plan.optimizer({"net.w": w, "net.b": b}, "adamw", lr=LR, steps=STEPS)
+        self.assertIsNone(opt.interpreted)
+        for _ in range(STEPS):
+            # The parameter holds what the program reads: half of each four are zeros.
+            self.assertTrue((np.count_nonzero(w.reshape(-1, 4), axis=1) <= 2).all())
+            opt.step(gradients(w, b, x, y))
+        np.testing.assert_allclose(w, want_w, atol=2e-5)
+        np.testing.assert_allclose(b, want_b, atol=2e-5)
+        self.assertEqual(plan.report()["density"]["net.w"], 0.5)
+
+    def test_a_run_that_stops_goes_on_bit_for_bit(self):
+        w, b, x, y = start()
+        w2, b2 = w.copy(), b.copy()
+        a = spc.compile(text=TEXT).optimizer({"net.w": w, "net.b": b}, lr=LR, steps=20)
+        for _ in range(20):
+            a.step(gradients(w, b, x, y))
+        first = spc.compile(text=TEXT)
+        one = first.optimizer({"net.w": w2, "net.b": b2}, lr=LR, steps=20)
+        for _ in range(7):
+            one.step(gradients(w2, b2, x, y))
+        memory, at = first.state_dict(), (w2.copy(), b2.copy())
+        w3, b3 = start()[:2]
+        other = spc.compile(text=TEXT)
+        two = other.optimizer({"net.w": w3, "net.b": b3}, lr=LR, steps=20)
+        w3[:], b3[:] = at
+        other.load_state_dict(memory)
+        for _ in range(13):
+            two.step(gradients(w3, b3, x, y))
+        np.testing.assert_array_equal(w3, w)
+        np.testing.assert_array_equal(b3, b)
+
+    def test_an_export_holds_the_constraint_and_runs(self):
+        w, b, x, y = start()
+        plan = spc.compile(text=TEXT)
+        opt = plan.optimizer({"net.w": w, "net.b": b}, "sgd", lr=LR, steps=3)
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "w.safetensors")
+            with self.assertRaisesRegex(RuntimeError, "0 of its 3"):
+                plan.export(path)
+            for _ in range(3):
+                opt.step(gradients(w, b, x, y))
+            plan.export(path)
+            prog = spc.load(text=TEXT, bind={"net.w": w, "net.b": b})
+            np.testing.assert_allclose(prog.predict(x), x @ w.T + b, atol=1e-5)
+            dense = spc.load(text=TEXT, bind={"net.w": w, "net.b": b}, dense=True)
+            np.testing.assert_allclose(prog.predict(x), dense.predict(x), atol=1e-5)
+            self.assertGreater(os.path.getsize(path), 4 * (w.size + b.size))
+
+    def test_rates_may_follow_the_step(self):
+        w, b, x, y = start()
+        before = b.copy()
+        opt = spc.compile(text=TEXT).optimizer({"net.w": w, "net.b": b}, "sgd", lr=lambda s: 0.0 if s else 1.0, steps=2)
+        g = gradients(w, b, x, y)
+        for _ in range(2):
+            opt.step(g)
+            np.testing.assert_allclose(b, before - g["net.b"], atol=1e-6)
+
+    def test_a_parameter_without_rules_needs_no_gradient(self):
+        w, b, x, y = start()
+        opt = spc.compile(text=TEXT).optimizer({"net.w": w, "net.b": b}, "sgd", lr=1.0, steps=1)
+        opt.step({"net.w": gradients(w, b, x, y)["net.w"]})
+        np.testing.assert_array_equal(b, 0)
+
+
+class Refusals(unittest.TestCase):
+    def begin(self, w=None, b=None, **more):
+        w0, b0, _, _ = start()
+        given = {"net.w": w0 if w is None else w, "net.b": b0 if b is None else b}
+        return spc.compile(text=TEXT).optimizer(given, lr=LR, steps=2, **more)
+
+    def test_parameters(self):
+        w, b, _, _ = start()
+        with self.assertRaisesRegex(ValueError, "declares"):
+            self.begin(w=w.T.copy())
+        with self.assertRaisesRegex(ValueError, "contiguous"):
+            self.begin(w=np.asfortranarray(w))
+        with self.assertRaisesRegex(TypeError, "float64"):
+            self.begin(w=w.astype(np.float64))
+        fixed = w.copy()
+        fixed.flags.writeable = False
+        with self.assertRaisesRegex(ValueError, "read-only"):
+            self.begin(w=fixed)
+        both = np.zeros(8 * 16, np.float32)
+        with self.assertRaisesRegex(ValueError, "shares memory"):
+            self.begin(w=both.reshape(8, 16), b=both[:8])
+        with self.assertRaises(spc.Error) as e:
+            self.begin(w=np.full_like(w, np.inf))
+        self.assertEqual(e.exception.codes, ["SP0406"])
+        with self.assertRaisesRegex(KeyError, "net.b"):
+            spc.compile(text=TEXT).optimizer({"net.w": w}, lr=LR, steps=2)
+        with self.assertRaisesRegex(ValueError, "known: sgd, adamw"):
+            self.begin(name="lion")
+
+    def test_steps_and_gradients(self):
+        w, b, x, y = start()
+        opt = spc.compile(text=TEXT).optimizer({"net.w": w, "net.b": b}, lr=LR, steps=2)
+        before = w.copy()
+        bad = gradients(w, b, x, y)
+        bad["net.w"][3, 5] = np.nan
+        with self.assertRaises(spc.Error) as e:
+            opt.step(bad)
+        self.assertEqual(e.exception.codes, ["SP0406"])
+        self.assertIn("net.w", str(e.exception))
+        np.testing.assert_array_equal(w, before)
+        with self.assertRaisesRegex(TypeError, "no gradients"):
+            opt.step()
+        with self.assertRaisesRegex(KeyError, "net.v"):
+            opt.step({"net.v": bad["net.b"]})
+        with self.assertRaisesRegex(ValueError, "shape"):
+            opt.step({"net.w": bad["net.b"]})
+        with self.assertRaisesRegex(ValueError, "shares memory"):
+            opt.step({"net.w": w})
+        for _ in range(2):
+            opt.step(gradients(w, b, x, y))
+        with self.assertRaises(spc.Error) as e:
+            opt.step(gradients(w, b, x, y))
+        self.assertEqual(e.exception.codes, ["SP0338"])
+
+    def test_states_of_other_plans(self):
+        w, b, _, _ = start()
+        plan = spc.compile(text=TEXT)
+        plan.optimizer({"net.w": w, "net.b": b}, lr=LR, steps=2)
+        memory = plan.state_dict()
+        other = spc.compile(text=TEXT)
+        other.optimizer({"net.w": w.copy(), "net.b": b.copy()}, "sgd", lr=LR, steps=2)
+        with self.assertRaises(spc.Error) as e:
+            other.load_state_dict(memory)
+        self.assertEqual(e.exception.codes, ["SP0337"])
+        with self.assertRaises(spc.Error):
+            plan.load_state_dict({"step": 0, "memory": b"nothing"})
+
+
+if __name__ == "__main__":
+    unittest.main()

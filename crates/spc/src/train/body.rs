@@ -1,0 +1,261 @@
+//! Bodies that look at more than one weight: their choices and counts are run apart, and the rest is joined to passes.
+use super::choice;
+use super::program::{Builder, Given, Observer, Phase};
+use super::work::{Env, FoldUse, Missing, Ref, missing};
+use spc_base::Bug;
+use spc_ir::method::{Body, Compute, Fold as Folded, Input, Kind, Space, Target, ValueId};
+use spc_ir::{ScalarExpr as S, UnFn};
+use spc_kernel::update::{Fold, FoldKind, Keys, NodeId};
+use std::collections::BTreeMap;
+
+impl Builder<'_> {
+    /// The values of a body of rule `i` over its member number `k`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn values(
+        &mut self,
+        i: usize,
+        t: usize,
+        k: usize,
+        body: &Body,
+        given: &BTreeMap<ValueId, Vec<Given>>,
+        moment: Option<usize>,
+        next: bool,
+    ) -> Result<Vec<NodeId>, Missing> {
+        self.values_until(i, t, k, body, given, moment, next, body.values.len())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn values_until(
+        &mut self,
+        i: usize,
+        t: usize,
+        k: usize,
+        body: &Body,
+        given: &BTreeMap<ValueId, Vec<Given>>,
+        moment: Option<usize>,
+        next: bool,
+        end: usize,
+    ) -> Result<Vec<NodeId>, Missing> {
+        let dense = self.dense(t);
+        let w = &mut self.works[t];
+        let mut map = BTreeMap::new();
+        for (id, list) in given {
+            map.insert(
+                *id,
+                match list.get(k) {
+                    Some(Given::Array(r)) => w.get(r),
+                    Some(Given::Number(n)) => w.number(*n),
+                    None => return Err(Bug::new("a barrier without a member").into()),
+                },
+            );
+        }
+        let reads = |what: &Input| body.values.iter().any(|v| v.compute == Compute::Input(what.clone()));
+        let mut env = Env { rule: i, next, ..Env::default() };
+        env.weight = Some(w.get(&dense));
+        if reads(&Input::Grad) && !next {
+            env.grad = Some(w.get(&Ref::Grad(t)));
+        }
+        if reads(&Input::Moments) {
+            env.moments = Some(match moment {
+                Some(m) => w.get(&Ref::Moment(m, t)),
+                None => w.constant(0.0),
+            });
+        }
+        w.inline(body, &env, &map, end, &mut self.numbers)
+    }
+
+    /// Runs what a body needs that looks at more than one weight.
+    pub(super) fn barriers(
+        &mut self,
+        i: usize,
+        body: &Body,
+        next: bool,
+        all: bool,
+    ) -> Result<BTreeMap<ValueId, Vec<Given>>, Missing> {
+        let members = self.core.info[i].members.clone();
+        let mut given: BTreeMap<ValueId, Vec<Given>> = BTreeMap::new();
+        for (id, v) in body.values.iter().enumerate() {
+            let slot = id as ValueId;
+            match &v.compute {
+                Compute::Select | Compute::RandomChoice { .. } => {
+                    let into: Vec<Ref> = members.iter().map(|t| self.new_scratch(Kind::Bool, *t)).collect();
+                    let random = if let Compute::RandomChoice { seed } = v.compute { Some(seed) } else { None };
+                    if all {
+                        for (t, r) in members.iter().zip(&into) {
+                            let yes = self.works[*t].truth(true);
+                            self.works[*t].set(r, yes);
+                        }
+                    } else {
+                        self.choose(i, next, random, false, &into)?;
+                    }
+                    given.insert(slot, into.into_iter().map(Given::Array).collect());
+                }
+                Compute::CountPer { mask } => {
+                    let joint = self.joint(i)?;
+                    let masks = self.arrays(i, body, &given, *mask, next, id)?;
+                    self.flush(&members)?;
+                    let slots: Vec<usize> = match joint {
+                        true => vec![self.numbers.slot(); members.len()],
+                        false => members.iter().map(|_| self.numbers.slot()).collect(),
+                    };
+                    given.insert(slot, slots.iter().map(|s| Given::Number(*s)).collect());
+                    self.phases.push(Phase::Count { masks, slots, joint });
+                }
+                Compute::Top { n, by, among } => {
+                    let joint = self.joint(i)?;
+                    let mut count = Vec::new();
+                    for (k, t) in members.iter().enumerate() {
+                        let values = self.values_until(i, *t, k, body, &given, None, next, id)?;
+                        let n = *values.get(*n as usize).ok_or_else(|| Bug::new("a count that is not there"))?;
+                        let Some(n) = self.works[*t].numbers(n, &mut self.numbers) else {
+                            return missing("a count that is no number");
+                        };
+                        count.push(n);
+                    }
+                    let (mut by, keys) = self.keyed(i, body, &given, *by, next, id)?;
+                    let among = match among {
+                        Some(a) => self.arrays(i, body, &given, *a, next, id)?.into_iter().map(Some).collect(),
+                        None => vec![None; members.len()],
+                    };
+                    self.flush(&members)?;
+                    let into: Vec<Ref> = members.iter().map(|t| self.new_scratch(Kind::Bool, *t)).collect();
+                    given.insert(slot, into.iter().cloned().map(Given::Array).collect());
+                    by.truncate(members.len());
+                    self.phases.push(Phase::Top { keys, count, by, among, into, joint });
+                }
+                _ => {}
+            }
+        }
+        Ok(given)
+    }
+
+    /// Whether the amount is counted over all tensors together; groups must be single weights.
+    pub(super) fn joint(&self, i: usize) -> Result<bool, Missing> {
+        let k = self.core.keep(i).and_then(|(r, _)| r.keeps.last());
+        match k.filter(|k| choice::of_elements(k)).map(|k| k.scope) {
+            Some(spc_ir::Scope::Model) => Ok(true),
+            Some(spc_ir::Scope::Tensor) => Ok(false),
+            _ => missing("a choice in a hook over groups, or within tiles or layers"),
+        }
+    }
+
+    /// A value of a body as arrays in memory, one for each member.
+    pub(super) fn arrays(
+        &mut self,
+        i: usize,
+        body: &Body,
+        given: &BTreeMap<ValueId, Vec<Given>>,
+        id: ValueId,
+        next: bool,
+        end: usize,
+    ) -> Result<Vec<Ref>, Missing> {
+        let kind = body.values.get(id as usize).map_or(Kind::Float, |v| v.kind);
+        let mut out = Vec::new();
+        for (k, t) in self.core.info[i].members.clone().into_iter().enumerate() {
+            let values = self.values_until(i, t, k, body, given, None, next, end)?;
+            let n = *values.get(id as usize).ok_or_else(|| Bug::new("a value that is not there"))?;
+            out.push(match self.works[t].held(n) {
+                Some(r) => r,
+                None => {
+                    let r = self.new_scratch(kind, t);
+                    self.works[t].set(&r, n);
+                    r
+                }
+            });
+        }
+        Ok(out)
+    }
+
+    /// What choices are made by; of the magnitude of an array the array itself.
+    pub(super) fn keyed(
+        &mut self,
+        i: usize,
+        body: &Body,
+        given: &BTreeMap<ValueId, Vec<Given>>,
+        id: ValueId,
+        next: bool,
+        end: usize,
+    ) -> Result<(Vec<Ref>, Keys), Missing> {
+        let magnitude = |c: &Compute| match c {
+            Compute::Map { expr: S::Un(UnFn::Abs, x), args } => match **x {
+                S::Arg(a) => args.get(usize::from(a)).copied(),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(of) = body.values.get(id as usize).and_then(|v| magnitude(&v.compute))
+            && body.values.get(of as usize).is_some_and(|v| v.space == Space::Element)
+        {
+            // Magnitudes are ordered by their bits; 0 is the smallest either way.
+            return Ok((self.arrays(i, body, given, of, next, end)?, Keys::Magnitude));
+        }
+        Ok((self.arrays(i, body, given, id, next, end)?, Keys::Value))
+    }
+
+    pub(super) fn refresh(&mut self, i: usize, body: &Body) -> Result<(), Missing> {
+        let given = self.barriers(i, body, false, false)?;
+        for (k, t) in self.core.info[i].members.clone().into_iter().enumerate() {
+            let mut moments = Vec::new();
+            if let Some(id) = body.result(&Target::Moments) {
+                for m in 0..self.core.optimiser.moments() {
+                    let values = self.values(i, t, k, body, &given, Some(m), false)?;
+                    moments.push((Ref::Moment(m, t), values[id as usize]));
+                }
+            }
+            let values = self.values(i, t, k, body, &given, None, false)?;
+            self.assign(i, t, body, &values)?;
+            for (r, v) in moments {
+                self.works[t].set(&r, v);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn observe(&mut self, i: usize, name: &str, body: &Body) -> Result<(), Missing> {
+        let members = self.core.info[i].members.clone();
+        let mut given: BTreeMap<ValueId, Vec<Given>> = BTreeMap::new();
+        let mut folds = Vec::new();
+        for (id, v) in body.values.iter().enumerate() {
+            let Compute::Fold { fold, arg, guard } = &v.compute else { continue };
+            let slot = self.numbers.slot();
+            let first = self.folds;
+            for (k, t) in members.iter().enumerate() {
+                let values = self.values_until(i, *t, k, body, &given, None, false, id)?;
+                let of = |a: &ValueId| {
+                    let element = body.values.get(*a as usize).is_some_and(|v| v.space == Space::Element);
+                    values.get(*a as usize).copied().filter(|_| element)
+                };
+                let Some(value) = of(arg) else { return missing("an observer of groups") };
+                let guard = match guard {
+                    Some(g) => match of(g) {
+                        Some(g) => Some(g),
+                        None => return missing("an observer of groups"),
+                    },
+                    None => None,
+                };
+                let kinds: &[FoldKind] = match fold {
+                    Folded::Sum => &[FoldKind::Sum],
+                    Folded::Mean => &[FoldKind::Sum, FoldKind::Count],
+                    Folded::Max => &[FoldKind::Max],
+                    Folded::Min => &[FoldKind::Min],
+                    Folded::Count => &[FoldKind::Count],
+                };
+                for (part, kind) in kinds.iter().enumerate() {
+                    let counted = *fold == Folded::Mean && part == 1;
+                    let value = if counted { self.works[*t].truth(true) } else { value };
+                    self.works[*t].fold(Fold { kind: *kind, value, guard }, FoldUse::Observe(first, part));
+                }
+            }
+            self.folds += 1;
+            folds.push((slot, *fold, first));
+            given.insert(id as ValueId, members.iter().map(|_| Given::Number(slot)).collect());
+        }
+        let t = *members.first().ok_or_else(|| Bug::new("a rule without weights"))?;
+        let values = self.values(i, t, 0, body, &given, None, false)?;
+        let id = body.result(&Target::Result).ok_or_else(|| Bug::new("an observer of nothing"))?;
+        let result = values.get(id as usize).and_then(|n| self.works[t].numbers(*n, &mut self.numbers));
+        let Some(result) = result else { return missing("an observer that is no number") };
+        self.observers.push(Observer { rule: i, name: name.into(), folds, result });
+        Ok(())
+    }
+}

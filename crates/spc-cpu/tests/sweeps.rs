@@ -142,7 +142,7 @@ fn chains_compute_entry_by_entry_with_tails_and_threads() {
         let sweeps = Sweeps::new(vec![p.clone()], isa).unwrap();
         for n in [0usize, 1, 3, 15, 16, 17, 100, 1000, 70_000] {
             let x = r.floats(n);
-            let mask: Vec<u8> = (0..n).map(|_| (r.draw() % 3 == 0) as u8).collect();
+            let mask: Vec<u8> = (0..n).map(|_| r.draw().is_multiple_of(3) as u8).collect();
             let want: Vec<f32> =
                 x.iter().zip(&mask).map(|(x, m)| if *m == 1 { (x.abs() - 0.25).max(0.0) } else { *x }).collect();
             let mut last: Option<Vec<Vec<f32>>> = None;

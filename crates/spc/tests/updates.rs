@@ -48,7 +48,7 @@ fn f(x: f32[B, I]) -> z: f32[B, N] {{
     )
 }
 
-fn views<'a>(m: &'a mut Named) -> Vec<(&'a str, &'a mut [f32])> {
+fn views(m: &mut Named) -> Vec<(&str, &mut [f32])> {
     m.iter_mut().map(|(n, v)| (n.as_str(), &mut v[..])).collect()
 }
 

@@ -127,9 +127,9 @@ class Hooks(unittest.TestCase):
 
     def test_own_optimiser_on_a_module(self):
         x, y = data()
+        other = copy.deepcopy(self.model)
         plan = spc.compile(text=TEXT, bind=self.model)
         opt = plan.optimizer(name="adamw", lr=0.01, steps=50, weight_decay=0.01)
-        other = copy.deepcopy(self.model)
         beside = optimiser(other)
         spc.compile(text=TEXT, bind=other).attach(beside, steps=50)
         for _ in range(50):

@@ -45,12 +45,16 @@ def unpack(w, array):
             w = np.ascontiguousarray(pair >> np.uint32(16 * i) << np.uint32(16)).view("f4")
             np.add.at(out, (*np.indices(pair.shape), code >> np.uint32(2 * i) & np.uint32(3)), w)
         return out.transpose(0, 2, 6, 3, 1, 5, 4, 7).reshape(b * 32, t * 32)[:rows, :cols]
-    r, c = {"csr": (1, 1), "csr16": (1, 1), "vx1": (*p, 1), "bsr": p, "i8": (*p, 4)}[kind]
+    r, c = {"csr": (1, 1), "csr16": (1, 1), "vx1": (*p, 1), "bsr": p, "i8": (*p, 4), "mma32": (*p, 32)}[kind]
     idx = array("idx").view("<u2") if kind == "csr16" else array("idx")
     ptr, idx = array("ptr").astype(int), idx.astype(int)[:, None, None]
     row = (np.repeat(np.arange(len(ptr) - 1), np.diff(ptr)) * r)[:, None, None] + np.arange(r)[:, None]
     if kind == "i8":
         idx, values = idx * 4, array("codes").view("i1").reshape(len(idx), r, c) * array("scale")[row]
+    elif kind == "mma32":
+        word = array("values").reshape(len(idx), r // 16, 2, 8, 4, 2, 2)  # 16 rows, 16 columns, g, t, 8 columns, 8 rows
+        halves = np.stack([word << np.uint32(16), word & np.uint32(0xFFFF0000)], -1).view("f4")
+        idx, values = idx * 32, halves.transpose(0, 1, 6, 3, 2, 5, 4, 7).reshape(len(idx), r, c)
     else:
         values = array("values").reshape(len(idx), c, r).swapaxes(1, 2)
     out = np.zeros(((len(ptr) - 1) * r, cols + c), "f4")

@@ -172,6 +172,8 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
             "nm16(9,16)",
             "csr16",
             "mma24",
+            "mma32(32)",
+            "mma32(64)",
             "bsr(4,4)",
             "bsr(3,5)",
             "i8(16)",
@@ -205,7 +207,7 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                     *v
                 };
             }
-            if *l == Layout::Mma24 {
+            if l.needs_tensor_cores() {
                 // What has eight bits is bf16, too.
                 values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits() & 0xffff_0000));
             }
@@ -248,7 +250,7 @@ fn numpy_reads_every_layout_at_odd_sizes() {
     let kinds: std::collections::BTreeSet<&str> = all.keys().filter_map(|n| n.split(['(', ' ']).next()).collect();
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
-        ["bsr", "csr", "csr16", "dense", "i8", "mma24", "nm", "nm16", "vx1"]
+        ["bsr", "csr", "csr16", "dense", "i8", "mma24", "mma32", "nm", "nm16", "vx1"]
     );
     assert!(all.len() >= 75, "{}", all.len());
     let v = inspect(d, "all.safetensors");

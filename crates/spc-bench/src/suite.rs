@@ -25,6 +25,7 @@ impl Zeros {
             Layout::Vx1 { v } => Zeros::Tiles { r: v as usize, c: 1, permille },
             Layout::Bsr { r, c } => Zeros::Tiles { r: r as usize, c: c as usize, permille },
             Layout::Nm { n, m } | Layout::Nm16 { n, m } => Zeros::Groups { n: n as usize, m: m as usize },
+            Layout::Mma32 { r } => Zeros::Tiles { r: r as usize, c: 32, permille },
             Layout::Mma24 => Zeros::Groups { n: 2, m: 4 },
             Layout::Csr | Layout::Csr16 => Zeros::Tiles { r: 1, c: 1, permille },
             Layout::I8 { r } => Zeros::Tiles { r: r as usize, c: 4, permille },

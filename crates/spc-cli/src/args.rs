@@ -1,6 +1,7 @@
 //! The command line.
 use clap::{Args, Parser, Subcommand};
 use spc::Isa;
+use spc::driver::{Activations, DeviceChoice};
 use spc::driver::{Arch, Moment, Options, Ratio, Stage};
 use std::path::PathBuf;
 
@@ -61,7 +62,7 @@ pub enum Command {
         /// Folder to write: manifest.json, plan.json, program.ir, weights.safetensors and images.
         #[arg(short, long, value_name = "DIR")]
         out: Option<PathBuf>,
-        /// Stages to write to the folder, or to print without one: ast, core, ir, plan, clif, asm, obj, header, shared, cuda.
+        /// Stages to write to the folder, or to print without one: ast, core, ir, plan, clif, asm, obj, header, shared, cuda, ptx, cubin.
         #[arg(long, value_delimiter = ',', value_parser = stage, value_name = "STAGE")]
         emit: Vec<Stage>,
         /// Processor family of object files: x86_64 or aarch64. This machine's without it.
@@ -72,6 +73,11 @@ pub enum Command {
         embed_weights: bool,
         #[command(flatten)]
         on: OnIsa,
+        /// Fail where no CUDA images can be built, instead of writing the text alone with a warning.
+        #[arg(long)]
+        require_images: bool,
+        #[command(flatten)]
+        gpu: OnGpu,
         /// Functions to compile, instead of those that the program's jobs name.
         #[arg(long = "fn", value_name = "NAME")]
         functions: Vec<String>,
@@ -109,6 +115,10 @@ pub enum Command {
         interp: bool,
         #[command(flatten)]
         on: OnIsa,
+        #[command(flatten)]
+        device: OnDevice,
+        #[command(flatten)]
+        gpu: OnGpu,
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
@@ -126,6 +136,10 @@ pub enum Command {
         target: OnTarget,
         #[command(flatten)]
         on: OnIsa,
+        #[command(flatten)]
+        device: OnDevice,
+        #[command(flatten)]
+        gpu: OnGpu,
         #[command(flatten)]
         bind: Bind,
     },
@@ -364,6 +378,37 @@ pub struct OnTarget {
 }
 
 #[derive(Args, Debug)]
+pub struct OnDevice {
+    /// Where functions run: auto (as the target says, and on the CPU where there is no GPU for it), cpu or cuda.
+    #[arg(long, value_parser = device, default_value = "auto", value_name = "NAME")]
+    pub device: DeviceChoice,
+}
+
+#[derive(Args, Debug)]
+pub struct OnGpu {
+    /// What tensor cores take activations as: exact (three bf16 numbers that add up to each) or bf16 (rounded).
+    #[arg(long, value_parser = activations, default_value = "exact", value_name = "NAME")]
+    pub activations: Activations,
+}
+
+fn device(text: &str) -> Result<DeviceChoice, String> {
+    match text {
+        "auto" => Ok(DeviceChoice::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "cuda" => Ok(DeviceChoice::Cuda),
+        _ => Err("expected auto, cpu or cuda".into()),
+    }
+}
+
+fn activations(text: &str) -> Result<Activations, String> {
+    match text {
+        "exact" => Ok(Activations::Exact),
+        "bf16" => Ok(Activations::Bf16),
+        _ => Err("expected exact or bf16".into()),
+    }
+}
+
+#[derive(Args, Debug)]
 pub struct OnIsa {
     /// Instruction set of CPU kernels: native (the widest of this machine), avx512vnni, avx512, avx2 or clif.
     #[arg(long, value_parser = isa, default_value = "native", value_name = "NAME")]
@@ -505,6 +550,15 @@ impl Cli {
             o.texts.clone_from(text);
             o.threads = threads.map(usize::from);
             o.interp = *interp;
+        }
+        if let Command::Run { device, .. } | Command::Verify { device, .. } = &self.command {
+            o.device = device.device;
+        }
+        if let Command::Run { gpu, .. } | Command::Verify { gpu, .. } | Command::Compile { gpu, .. } = &self.command {
+            o.activations = gpu.activations;
+        }
+        if let Command::Compile { require_images, .. } = &self.command {
+            o.require_images = *require_images;
         }
         if let Command::Bench { threads, .. } = &self.command {
             o.threads = threads.map(usize::from);

@@ -503,3 +503,51 @@ SPC_FN void spc_mma24_step(float (&d)[4], const spc_w4& a, const u32 (&b)[4], u3
       &slot, file, line);
   for (int c = 0; c < 4; ++c) d[c] = slot.d[c];
 }
+
+SPC_FN float spc_lane_xor(float a, int m, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  struct Slot {
+    float a;
+    int m;
+    float got;
+  };
+  Slot slot = {a, m, 0.0f};
+  spc_emu::meet(
+      [](void* const* slots) {
+        for (int l = 0; l < 32; ++l) ((Slot*)slots[l])->got = ((Slot*)slots[l ^ (((Slot*)slots[l])->m & 31)])->a;
+      },
+      &slot, file, line);
+  return slot.got;
+}
+
+SPC_FN void spc_mma_step(float (&d)[4], const spc_w4& a, u32 b0, u32 b1, const char* file = __builtin_FILE(),
+                         int line = __builtin_LINE()) {
+  struct Slot {
+    u32 a[4], b[2];
+    float d[4];
+  };
+  Slot slot = {{a.x, a.y, a.z, a.w}, {b0, b1}, {d[0], d[1], d[2], d[3]}};
+  spc_emu::meet(
+      [](void* const* slots) {
+        const auto half = [](u32 word, int h) { return spc_bits(h ? word & 0xffff0000u : word << 16); };
+        float left[16][16], right[16][8], sums[16][8];
+        for (int l = 0; l < 32; ++l) {
+          const Slot& s = *(const Slot*)slots[l];
+          const int g = l / 4, t = l % 4;
+          for (int h = 0; h < 2; ++h) {
+            for (int r = 0; r < 4; ++r) left[g + 8 * (r % 2)][8 * (r / 2) + 2 * t + h] = half(s.a[r], h);
+            for (int r = 0; r < 2; ++r) right[8 * r + 2 * t + h][g] = half(s.b[r], h);
+          }
+          for (int c = 0; c < 4; ++c) sums[g + 8 * (c / 2)][2 * t + c % 2] = s.d[c];
+        }
+        for (int row = 0; row < 16; ++row) {
+          for (int k = 0; k < 16; ++k) {
+            for (int n = 0; n < 8; ++n) sums[row][n] += left[row][k] * right[k][n];
+          }
+        }
+        for (int l = 0; l < 32; ++l) {
+          for (int c = 0; c < 4; ++c) ((Slot*)slots[l])->d[c] = sums[l / 4 + 8 * (c / 2)][2 * (l % 4) + c % 2];
+        }
+      },
+      &slot, file, line);
+  for (int c = 0; c < 4; ++c) d[c] = slot.d[c];
+}

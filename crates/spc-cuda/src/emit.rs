@@ -1,10 +1,11 @@
 //! One kernel or more for each linear of a graph, in the layout of the plan.
+use crate::generic;
 use crate::host::{self, HostOp};
 use crate::linear::Linear;
-use crate::shape::Family;
+use crate::shape::{Family, THREADS};
 use crate::{CudaModule, KernelInfo};
 use spc_base::Bug;
-use spc_ir::{Graph, NodeId, Op, Plan};
+use spc_ir::{Graph, LinearPlan, NodeId, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the text depends on besides the plan.
@@ -48,31 +49,12 @@ pub fn emit(graph: &Graph, plan: &Plan) -> Result<CudaModule, Bug> {
 pub fn emit_with(graph: &Graph, plan: &Plan, options: &EmitOptions) -> Result<CudaModule, Bug> {
     plan.verify(graph).map_err(|e| Bug::new(format!("CUDA text of a wrong plan: {e}")))?;
     let mut out = Emitter { graph, options: *options, ..Emitter::new(graph) };
-    for linear in &plan.linears {
-        let l = Linear::new(graph, linear)?;
-        match l.specialise(options.activations.terms()) {
-            Ok((shapes, act)) => {
-                if shapes.iter().any(|s| s.family == Family::Mma24) {
-                    out.terms(&l)?;
-                }
-                let range = l.token_range(graph)?;
-                let mut from = 1;
-                for shape in shapes {
-                    let to = u64::from(shape.up_to);
-                    // A kernel for numbers of tokens that never come is left out.
-                    if (to == 0 || range.0 <= to) && from <= range.1 {
-                        let info = l.info(graph, &shape, from)?;
-                        l.write(&mut out.bodies, &info, &shape, &act)?;
-                        out.kernels.push(info);
-                    }
-                    from = to + 1;
-                    out.families.insert(shape.family);
-                }
-                out.fused.extend(linear.epilogue);
-            }
-            Err(why) => {
-                out.refused.insert(linear.node, why);
-            }
+    out.fused.extend(plan.linears.iter().filter_map(|l| l.epilogue));
+    for node in graph.order()? {
+        if let Some(linear) = plan.linears.iter().find(|l| l.node == node) {
+            out.linear(linear)?;
+        } else if !out.fused.contains(&node) {
+            out.generic(node)?;
         }
     }
     out.finish()
@@ -88,6 +70,8 @@ struct Emitter<'a> {
     fused: BTreeSet<NodeId>,
     /// Values whose terms are made.
     split: BTreeSet<NodeId>,
+    /// Names of operators' kernels by their text.
+    texts: BTreeMap<String, String>,
 }
 
 impl<'a> Emitter<'a> {
@@ -101,7 +85,74 @@ impl<'a> Emitter<'a> {
             refused: BTreeMap::new(),
             fused: BTreeSet::new(),
             split: BTreeSet::new(),
+            texts: BTreeMap::new(),
         }
+    }
+
+    fn linear(&mut self, plan: &LinearPlan) -> Result<(), Bug> {
+        let l = Linear::new(self.graph, plan)?;
+        let (shapes, act) = match l.specialise(self.options.activations.terms()) {
+            Ok(found) => found,
+            Err(why) => {
+                self.refused.insert(plan.node, why);
+                // Its epilogue is a map like others then.
+                if let Some(map) = plan.epilogue {
+                    self.fused.remove(&map);
+                }
+                return Ok(());
+            }
+        };
+        if shapes.iter().any(|s| matches!(s.family, Family::Mma24 | Family::Mma32)) {
+            self.terms(&l)?;
+        }
+        let range = l.token_range(self.graph)?;
+        let mut from = 1;
+        for shape in shapes {
+            let to = u64::from(shape.up_to);
+            // A kernel for numbers of tokens that never come is left out.
+            if (to == 0 || range.0 <= to) && from <= range.1 {
+                let mut info = l.info(self.graph, &shape, from)?;
+                // Linears of one shape share a kernel, whose text differs by its name and comment alone.
+                let mut text = String::new();
+                l.write(&mut text, &info, &shape, &act)?;
+                let code = text.find("\nstruct ").map_or(text.as_str(), |at| &text[at..]).replace(&info.name, "@");
+                if let Some(name) = self.texts.get(&code) {
+                    info.name.clone_from(name);
+                } else {
+                    self.texts.insert(code, info.name.clone());
+                    self.bodies += &text;
+                }
+                self.kernels.push(info);
+            }
+            from = to + 1;
+            self.families.insert(shape.family);
+        }
+        Ok(())
+    }
+
+    /// The kernel of another operator. Operators that are computed alike share one text.
+    fn generic(&mut self, node: NodeId) -> Result<(), Bug> {
+        if host::computes_nothing(&self.graph.node(node)?.op) {
+            return Ok(());
+        }
+        let mut kernel = match generic::emit(self.graph, node)? {
+            Ok(k) => k,
+            Err(why) => {
+                self.refused.insert(node, why);
+                return Ok(());
+            }
+        };
+        if let Some(name) = self.texts.get(&kernel.text) {
+            kernel.info.name.clone_from(name);
+        } else {
+            let (name, text, grid) = (&kernel.info.name, &kernel.text, kernel.info.grid);
+            let head =
+                format!("\n// kernel {name}, {}\n//   launch {grid} blocks of {THREADS} threads\n", kernel.comment);
+            self.bodies += &format!("{head}extern \"C\" __global__ void __launch_bounds__({THREADS}) {name}{text}");
+            self.texts.insert(kernel.text.clone(), name.clone());
+        }
+        self.kernels.push(kernel.info);
+        Ok(())
     }
 
     /// The kernel that makes the terms of a linear's input, once for each value.
@@ -116,7 +167,7 @@ impl<'a> Emitter<'a> {
 
     fn finish(self) -> Result<CudaModule, Bug> {
         let mut text = format!(
-            "// Linear layers of {}. Complete: compiles with NVRTC or nvcc for sm_80 and later, without other headers.\n",
+            "// Kernels of {}. Complete: compiles with NVRTC or nvcc for sm_80 and later, without other headers.\n",
             crate::linear::quoted(&self.graph.name)
         );
         text += include_str!("device/prelude.cuh");
@@ -131,18 +182,11 @@ impl<'a> Emitter<'a> {
         text += &self.bodies;
         let mut host = Vec::new();
         for node in self.graph.order()? {
-            let op = &self.graph.node(node)?.op;
-            let why = self.refused.get(&node).map(String::as_str).or(host::reason(op));
-            if let Some(why) = why.filter(|_| !self.fused.contains(&node)) {
-                host.push(HostOp { node, op: op.name().into(), reason: why.into() });
+            if let Some(reason) = self.refused.get(&node) {
+                let op = self.graph.node(node)?.op.name().into();
+                host.push(HostOp { node, op, reason: reason.clone() });
             }
         }
-        if self.kernels.iter().any(|k| self.kernels.iter().filter(|o| o.name == k.name).count() > 1) {
-            return Err(Bug::new("two kernels of one name"));
-        }
-        debug_assert!(
-            self.kernels.iter().all(|k| matches!(self.graph.node(k.node).map(|n| &n.op), Ok(Op::Linear { .. })))
-        );
         Ok(CudaModule { text, kernels: self.kernels, host })
     }
 }

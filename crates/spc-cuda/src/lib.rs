@@ -13,9 +13,11 @@
 
 mod emit;
 mod expr;
+mod generic;
 mod grid;
 mod host;
 mod linear;
+mod lines;
 mod manifest;
 mod mma;
 mod module;
@@ -26,6 +28,7 @@ mod shape;
 pub use emit::{Activations, EmitOptions, emit, emit_with};
 pub use grid::Grid;
 pub use host::HostOp;
+pub use lines::without_lines;
 pub use manifest::manifest;
 pub use module::{CudaModule, KernelInfo, Operand, Param, ParamKind};
 

@@ -8,7 +8,7 @@ use spc_ir::{Graph, LinearPlan, NodeId, Op, ScalarExpr, Size};
 use std::fmt::Write;
 
 /// Compute capability that the kernels need: that of the oldest image that is built.
-const CC: u32 = 80;
+pub(crate) const CC: u32 = 80;
 
 /// A planned linear and what it reads.
 pub(crate) struct Linear<'a> {
@@ -196,13 +196,7 @@ impl Linear<'_> {
         let tile = [("TOKENS", shape.grid.tokens), ("STEP", shape.step), ("TILES", shape.grid.tiles)];
         constants.extend(tile.map(|(n, v)| (n, u64::from(v))));
         let constants: Vec<String> = constants.iter().map(|(n, v)| format!("{n} = {v}")).collect();
-        let list: Vec<String> = info
-            .params
-            .iter()
-            .map(|p| {
-                format!("{} {}{}", p.kind.c_type(), if p.kind == ParamKind::I32 { "" } else { "__restrict__ " }, p.name)
-            })
-            .collect();
+        let list: Vec<String> = info.params.iter().map(Param::declaration).collect();
         let mut arguments: Vec<&str> = info.params.iter().map(|p| p.name.as_str()).collect();
         if self.bias.is_none() {
             arguments.insert(arguments.len() - 3, "nullptr");
@@ -248,6 +242,7 @@ fn arrays(layout: Layout) -> &'static str {
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
         // Refused by `Shape::new`.
         Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => "",
+        Layout::Mma32 { .. } => "ptr[ceil(O/R)+1], idx[count] = column / 32, values[count][R/16][2][32][4]",
         Layout::Mma24 => "values[ceil(O/32)][ceil(K/32)][2][32][4], meta[ceil(O/32)][ceil(K/32)][32]",
         Layout::Csr => "ptr[O+1], idx[count] = column, values[count]",
     }

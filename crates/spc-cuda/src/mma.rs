@@ -36,14 +36,14 @@ pub(crate) fn padded(inputs: u64) -> u64 {
 }
 
 impl Cut {
-    fn shape(self, outputs: u64, inputs: u64, terms: u32) -> Shape {
+    fn shape(self, family: Family, outputs: u64, inputs: u64, terms: u32) -> Shape {
         let (tokens, rows, width) = (8 * self.nt * self.wn, 32 * self.wm, self.kt * self.wk);
         let stages = self.stages * terms * tokens * (width * 16 + 4) * 4;
         let sums = tokens * (rows + 4) * 4;
         // Callers have bounded the sizes by 31 bits.
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         Shape {
-            family: Family::Mma24,
+            family,
             outputs,
             inputs,
             step: 32 * width,
@@ -67,7 +67,18 @@ impl Cut {
 
 pub(crate) fn shapes(outputs: u64, inputs: u64, terms: u32) -> Vec<Shape> {
     let cuts = if terms == 1 { ONE_TERM } else { THREE_TERMS };
-    cuts.into_iter().map(|c| c.shape(outputs, inputs, terms)).collect()
+    cuts.into_iter().map(|c| c.shape(Family::Mma24, outputs, inputs, terms)).collect()
+}
+
+/// The kernels of blocks of `r` rows by 32 columns. A block of threads has one row block: its list of columns is its own.
+pub(crate) fn block_shapes(outputs: u64, inputs: u64, terms: u32, r: u32) -> Vec<Shape> {
+    let (wm, stages) = (r / 32, if terms == 1 { 4 } else { 3 });
+    let cuts = [
+        cut(8, (wm, 1, 8 / wm), 1, 1, 4),
+        cut(32, (wm, 1, if wm == 4 { 2 } else { 4 }), 4, 1, stages),
+        if wm == 4 { cut(0, (4, 2, 1), 8, 1, stages) } else { cut(0, (wm, 2, 2), 4, 1, stages) },
+    ];
+    cuts.into_iter().map(|c| c.shape(Family::Mma32, outputs, inputs, terms)).collect()
 }
 
 /// The launch that makes terms of activations with `inputs` columns: one token a block.
@@ -82,7 +93,11 @@ mod tests {
 
     #[test]
     fn blocks_fit_the_smallest_device() {
-        for (terms, s) in [1, 3].into_iter().flat_map(|t| shapes(14_336, 4096, t).into_iter().map(move |s| (t, s))) {
+        let all = |t| {
+            let blocks = [32, 64, 128].map(|r| block_shapes(14_336, 4096, t, r));
+            shapes(14_336, 4096, t).into_iter().chain(blocks.into_iter().flatten())
+        };
+        for (terms, s) in [1, 3].into_iter().flat_map(|t| all(t).map(move |s| (t, s))) {
             // Compute capability 8.6 has the least: 99 KiB a block.
             assert!(s.shared_bytes <= 99 << 10, "{terms} terms, up to {}: {} bytes", s.up_to, s.shared_bytes);
             assert!(s.threads <= 256 && s.threads.is_multiple_of(32));

@@ -74,6 +74,14 @@ pub struct Param {
     pub of: Operand,
 }
 
+impl Param {
+    /// As the kernel declares it. What kernels read is not what they write.
+    pub(crate) fn declaration(&self) -> String {
+        let restrict = if self.kind == ParamKind::I32 { "" } else { "__restrict__ " };
+        format!("{} {restrict}{}", self.kind.c_type(), self.name)
+    }
+}
+
 /// What a parameter is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,6 +101,8 @@ pub enum Operand {
     Value {
         node: NodeId,
     },
+    /// Where the number of a gather whose id is out of range goes, plus one; 0 before the call.
+    Fault,
     /// The size of a free axis.
     Axis {
         sym: u32,
@@ -109,6 +119,7 @@ pub enum ParamKind {
     /// Pointer to f32 that the kernel writes, every element once.
     F32Out,
     U32Out,
+    U8Out,
     /// The number of tokens.
     I32,
 }
@@ -122,6 +133,7 @@ impl ParamKind {
             ParamKind::U8In => "const u8*",
             ParamKind::F32Out => "float*",
             ParamKind::U32Out => "u32*",
+            ParamKind::U8Out => "u8*",
             ParamKind::I32 => "int",
         }
     }

@@ -20,6 +20,7 @@ pub(crate) enum Family {
     Blocks,
     Nm,
     Mma24,
+    Mma32,
 }
 
 impl Family {
@@ -29,6 +30,7 @@ impl Family {
             Family::Blocks => "blocks",
             Family::Nm => "nm",
             Family::Mma24 => "mma24",
+            Family::Mma32 => "mma32",
         }
     }
 
@@ -42,6 +44,7 @@ impl Family {
             Family::Dense => &[include_str!("device/dense.cuh")],
             Family::Blocks => &[ROWS, include_str!("device/blocks.cuh")],
             Family::Nm => &[ROWS, include_str!("device/nm.cuh")],
+            Family::Mma32 => &[TENSOR, TERMS, TILES, include_str!("device/mma32.cuh")],
             Family::Mma24 => &[TENSOR, TERMS, TILES, include_str!("device/mma24.cuh")],
         }
     }
@@ -72,8 +75,10 @@ impl Shape {
     /// Why no kernel can be made, in words.
     pub(crate) fn all(layout: Layout, outputs: u64, inputs: u64, terms: u32) -> Result<Vec<Shape>, String> {
         Shape::sizes(outputs, inputs)?;
-        if layout == Layout::Mma24 {
-            return Ok(crate::mma::shapes(outputs, inputs, terms));
+        match layout {
+            Layout::Mma24 => return Ok(crate::mma::shapes(outputs, inputs, terms)),
+            Layout::Mma32 { r } => return Ok(crate::mma::block_shapes(outputs, inputs, terms, r)),
+            _ => {}
         }
         Ok(vec![Shape::new(layout, outputs, inputs)?])
     }
@@ -100,7 +105,7 @@ impl Shape {
             Layout::Vx1 { v } => Shape::blocks(outputs, inputs, v, 1),
             Layout::Bsr { r, c } => Shape::blocks(outputs, inputs, r, c),
             Layout::Csr => Shape::blocks(outputs, inputs, 1, 1),
-            Layout::I8 { .. } | Layout::Mma24 | Layout::Nm16 { .. } | Layout::Csr16 => {
+            Layout::I8 { .. } | Layout::Mma24 | Layout::Mma32 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => {
                 return Err(format!("{layout} has no CUDA kernel yet"));
             }
             Layout::Nm { n, m } => {

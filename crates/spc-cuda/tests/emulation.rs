@@ -159,6 +159,21 @@ fn tensor_cases() -> Vec<Case> {
 }
 
 #[test]
+fn blocks_on_tensor_cores() {
+    use Act::*;
+    use Pattern::*;
+    let cases = vec![
+        case("mma32(32)", 9, 33, Full, None, true, &[1, 9, 33]),
+        case("mma32(32)", 70, 300, Random(0.01), Gelu, true, &[8, 40, 3]),
+        case("mma32(64)", 130, 96, Bands, Relu, false, &[5, 65, 12]),
+        case("mma32(128)", 129, 530, Full, None, true, &[7, 20, 130, 3]),
+        case("mma32(128)", 40, 64, Empty, Relu, true, &[2, 2]),
+    ];
+    run(cases.clone(), Activations::Exact);
+    run(cases, Activations::Bf16);
+}
+
+#[test]
 fn two_of_four_on_tensor_cores_is_exact() {
     run(tensor_cases(), Activations::Exact);
 }

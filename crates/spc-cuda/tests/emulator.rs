@@ -182,3 +182,32 @@ fn faults_are_named() {
         assert!(said.contains(words), "{kernel}: {said}");
     }
 }
+
+/// Sine and cosine are within two units in the last place of what they should be, or 2^-24 where they are close to zero.
+#[test]
+fn sine_and_cosine_are_close_everywhere() {
+    if !have_gxx() {
+        return;
+    }
+    let text = "KERNEL(waves) {\n  for (int i = threadIdx.x; i < n; i += SPC_THREADS) {\n    y[2 * i] = spc_sin(spc_ldg(x + i));\n    \
+                y[2 * i + 1] = spc_cos(spc_ldg(x + i));\n  }\n}\n";
+    let define = FAULTS.lines().find(|l| l.starts_with("#define")).unwrap();
+    let kernels = [("waves".to_string(), vec!["const float*", "float*", "int"])];
+    let program = Program::new(&format!("{PRELUDE}{define}\n{text}"), &kernels);
+    let mut x: Vec<f32> =
+        vec![0.0, -0.0, f32::NAN, f32::INFINITY, f32::MAX, f32::MIN, 1e-40, std::f32::consts::FRAC_PI_4, 1e10];
+    for i in 0..3000u32 {
+        x.push((i as f32 - 1500.0) * 0.013);
+        x.push(f32::from_bits(i.wrapping_mul(1_400_001) & 0x7f7f_ffff));
+    }
+    let n = x.len() as u64;
+    let arguments = vec![Argument::In(f32_bytes(&x)), Argument::Out(8 * n), Argument::Int(n as i32)];
+    let y = &program.run(&[Job { kernel: "waves".into(), grid: 1, block: 128, shared_bytes: 0, arguments }])[0];
+    for (x, y) in x.iter().zip(y.chunks(2)) {
+        for (got, want) in y.iter().zip([f64::from(*x).sin(), f64::from(*x).cos()]) {
+            let error = (f64::from(*got) - want).abs();
+            let allowed = want.abs() * 2f64.powi(-22) + 2f64.powi(-26);
+            assert!(error <= allowed || (got.is_nan() && !x.is_finite()), "{x:e}: {got:e}, not {want:e}");
+        }
+    }
+}

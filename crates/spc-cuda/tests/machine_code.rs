@@ -28,7 +28,18 @@ fn nothing_is_spilled_and_tensor_cores_are_used() {
         eprintln!("{message}");
         return;
     };
-    let layouts = ["mma24", "dense(16)", "bsr(16,16)", "bsr(4,4)", "vx1(16)", "nm(2,4)", "csr"];
+    let layouts = [
+        "mma24",
+        "mma32(32)",
+        "mma32(64)",
+        "mma32(128)",
+        "dense(16)",
+        "bsr(16,16)",
+        "bsr(4,4)",
+        "vx1(16)",
+        "nm(2,4)",
+        "csr",
+    ];
     for activations in [Activations::Bf16, Activations::Exact] {
         let linears = layouts.map(|layout| {
             let (layout, pattern, act) = (layout.parse().unwrap(), Pattern::Empty, Act::Gelu);
@@ -63,9 +74,12 @@ fn nothing_is_spilled_and_tensor_cores_are_used() {
             assert_eq!(seen, module.kernels.len(), "{said}");
             let code = Command::new(&nvdisasm).arg(&cubin).output().unwrap();
             let code = String::from_utf8_lossy(&code.stdout).into_owned();
-            for (word, what) in
-                [("HMMA.SP.16832.F32.BF16", "mma.sp"), ("LDSM.16", "ldmatrix"), ("LDGSTS.E", "cp.async")]
-            {
+            for (word, what) in [
+                ("HMMA.SP.16832.F32.BF16", "mma.sp"),
+                ("HMMA.16816.F32.BF16", "mma"),
+                ("LDSM.16", "ldmatrix"),
+                ("LDGSTS.E", "cp.async"),
+            ] {
                 assert!(code.contains(word), "{arch}: no {what}");
             }
             assert!(!code.contains(" STL") && !code.contains(" LDL"), "{arch}: local memory");

@@ -1,6 +1,6 @@
 //! What a module says about itself: kernels, host operators, text, manifest.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-use spc_cuda::{CudaModule, ParamKind, emit, manifest};
+use spc_cuda::{CudaModule, Operand, ParamKind, emit, manifest};
 use spc_ir::{Act, Graph, NodeId, Plan};
 
 /// Two linears with a softmax-like tail; the second linear's activation is the map %8.
@@ -40,7 +40,7 @@ fn module() -> CudaModule {
 #[test]
 fn kernels_know_what_they_read_and_write() {
     let m = module();
-    let [a, b] = &m.kernels[..] else { panic!("two kernels") };
+    let [a, b, ..] = &m.kernels[..] else { panic!("two kernels") };
     assert_eq!((a.name.as_str(), a.family.as_str(), a.layout.as_str()), ("linear_4_a_w_nm_2_4", "nm", "nm(2,4)"));
     assert_eq!((a.node, a.writes, a.x, a.bias), (NodeId(4), NodeId(4), NodeId(0), None));
     assert_eq!((a.outputs, a.inputs, a.tokens.as_str(), a.block, a.cc), (7, 12, "B * T", 128, 80));
@@ -55,23 +55,29 @@ fn kernels_know_what_they_read_and_write() {
 }
 
 #[test]
-fn the_rest_runs_on_the_host_with_a_reason() {
+fn other_operators_have_kernels_too() {
     let m = module();
-    let host: Vec<(u32, &str)> = m.host.iter().map(|h| (h.node.0, h.op.as_str())).collect();
+    assert!(m.host.is_empty());
+    let [_, _, exp, sum] = &m.kernels[..] else { panic!("four kernels") };
     // Not the map that is fused, not inputs and weights.
-    assert_eq!(host, [(7, "map"), (8, "reduce")]);
-    assert!(m.host.iter().all(|h| h.reason.contains("no CUDA kernel yet")));
+    assert_eq!((exp.name.as_str(), exp.writes, exp.tokens.as_str()), ("map_7", NodeId(7), "B * T * 5"));
+    assert_eq!(
+        (sum.name.as_str(), sum.writes, sum.grid.to_string().as_str()),
+        ("reduce_8", NodeId(8), "ceildiv(N, 4) * 1")
+    );
+    assert_eq!(exp.params[0].of, Operand::Value { node: NodeId(6) });
 }
 
 #[test]
-fn a_linear_that_no_kernel_can_compute_runs_on_the_host() {
-    let text = GRAPH.replace("(mul a0 2)", "(f32 (i32 a0))");
+fn what_no_kernel_can_compute_is_listed_with_its_reason() {
+    // Powers of integers have none; the map is not fused then, and has none either.
+    let text = GRAPH.replace("(mul a0 2)", "(f32 (pow (i32 a0) 2))");
     let graph = Graph::parse(&text).unwrap();
     let m = emit(&graph, &plan(&graph)).unwrap();
-    assert_eq!(m.kernels.len(), 1);
     let host: Vec<(u32, &str)> = m.host.iter().map(|h| (h.node.0, h.reason.as_str())).collect();
-    assert_eq!(host[0], (5, "the activation computes with integers"));
-    assert_eq!(host[1].0, 6, "its epilogue is not fused then");
+    let reason = "`pow` of i32 has no CUDA kernel yet";
+    assert_eq!(host, [(5, reason), (6, reason)]);
+    assert_eq!(m.kernels.len(), 3);
 }
 
 #[test]
@@ -126,7 +132,7 @@ fn the_manifest_holds_all_of_it() {
     assert_eq!(json["kernels"][0]["params"][0], serde_json::json!({"name": "idx", "kind": "u8_in", "of": "packed"}));
     assert_eq!(json["kernels"][1]["bias"], 3);
     assert_eq!(json["kernels"][1]["shared_bytes"], m.kernels[1].shared_bytes);
-    assert_eq!(json["host"][1]["op"], "reduce");
+    assert_eq!(json["kernels"][3]["params"][0]["of"]["value"]["node"], 7);
     let text = serde_json::to_string(&json).unwrap();
     assert_eq!(text, serde_json::to_string(&manifest(&m, None).unwrap()).unwrap());
 }

@@ -109,6 +109,8 @@ fn odd_shapes_compute_what_they_say() {
             case("mma24", 9, 33, Full, None, true, &[1, 9, 33]),
             case("mma24", 70, 300, Full, Gelu, true, &[8, 20, 40, 70]),
             case("mma24", 33, 549, Random(0.4), Relu, true, &[5]),
+            case("mma32(32)", 70, 300, Random(0.01), Gelu, true, &[8, 40]),
+            case("mma32(128)", 129, 130, Full, None, false, &[5, 70]),
         ],
         Activations::Exact,
     );
@@ -126,6 +128,9 @@ fn counts_stay_in_their_budgets() {
     let counted = check(
         vec![
             shape("mma24", &[8, 32, 64, 128]),
+            shape("mma32(32)", &[8, 32, 64]),
+            shape("mma32(64)", &[8, 32, 64]),
+            shape("mma32(128)", &[8, 32, 128]),
             case("vx1(16)", 64, 64, Random(0.25), None, false, &[64]),
             case("bsr(16,16)", 64, 64, Random(0.25), None, false, &[64]),
             case("nm(2,4)", 64, 64, Full, None, false, &[64]),
@@ -139,7 +144,7 @@ fn counts_stay_in_their_budgets() {
     for (kernel, tokens, c) in &counted {
         let (load, store) = c.sector_ratios();
         let name = &kernel.name;
-        if kernel.layout == "mma24" {
+        if kernel.layout.starts_with("mma") {
             assert!(load <= 1.1 && store <= 1.1, "{name}: {load:.2} and {store:.2} of the bytes needed are moved");
             assert_eq!(c.bank_conflicts, 0, "{name}");
         }

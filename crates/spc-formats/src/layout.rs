@@ -7,6 +7,7 @@ use crate::csr16::Csr16;
 use crate::dense::Dense;
 use crate::format::Format;
 use crate::mma24::Mma24;
+use crate::mma32::Mma32;
 use crate::nm::Nm;
 use crate::nm16::Nm16;
 use crate::vx1::Vx1;
@@ -29,6 +30,8 @@ pub enum Layout {
     I8 { r: u32 },
     /// 2:4 in bf16, in the fragment order of sparse tensor cores.
     Mma24,
+    /// Blocks of `r` rows by 32 columns in bf16, in the fragment order of tensor cores.
+    Mma32 { r: u32 },
     /// One list of columns for each row.
     Csr,
     /// As `Nm`, with `m` up to 16: sixteen rows side by side, positions in 2 or 4 bits. For few tokens.
@@ -61,6 +64,7 @@ impl Layout {
             Layout::Nm { .. } => "nm",
             Layout::I8 { .. } => "i8",
             Layout::Mma24 => "mma24",
+            Layout::Mma32 { .. } => "mma32",
             Layout::Csr => "csr",
             Layout::Nm16 { .. } => "nm16",
             Layout::Csr16 => "csr16",
@@ -79,12 +83,12 @@ impl Layout {
 
     /// True if only GPUs have kernels of this layout.
     pub fn needs_tensor_cores(&self) -> bool {
-        matches!(self, Layout::Mma24)
+        matches!(self, Layout::Mma24 | Layout::Mma32 { .. })
     }
 
     /// Whether a kernel reads and writes feature-major activations.
     pub fn feature_major(&self) -> bool {
-        !matches!(self, Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Mma24)
+        !matches!(self, Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Mma24 | Layout::Mma32 { .. })
     }
 
     /// Whether a kernel reads and writes activations as they are, token by token. Vectors run over the rows of a block, which
@@ -94,7 +98,7 @@ impl Layout {
             Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => true,
             Layout::Vx1 { v } => v.is_multiple_of(4),
             Layout::Bsr { r, .. } => r.is_multiple_of(4),
-            Layout::Nm { .. } | Layout::Csr | Layout::Mma24 => false,
+            Layout::Nm { .. } | Layout::Csr | Layout::Mma24 | Layout::Mma32 { .. } => false,
         }
     }
 
@@ -119,6 +123,7 @@ impl Layout {
             Layout::Nm { n, m } => ok(n) && ok(m) && n <= m,
             Layout::I8 { r } => ok(r) && r.is_multiple_of(16),
             Layout::Nm16 { n, m } => ok(n) && m <= 16 && n <= m,
+            Layout::Mma32 { r } => [32, 64, 128].contains(&r),
             Layout::Csr | Layout::Csr16 | Layout::Mma24 => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
@@ -134,6 +139,7 @@ impl Layout {
             Layout::Nm { n, m } => f(&Nm { n: size(n), m: size(m) }),
             Layout::I8 { r } => f(&Blocks8 { r: size(r) }),
             Layout::Mma24 => f(&Mma24),
+            Layout::Mma32 { r } => f(&Mma32 { r: size(r) }),
             Layout::Csr => f(&Csr),
             Layout::Nm16 { n, m } => f(&Nm16 { n: size(n), m: size(m) }),
             Layout::Csr16 => f(&Csr16),
@@ -150,6 +156,7 @@ impl fmt::Display for Layout {
             Layout::Nm { n, m } => write!(f, "nm({n},{m})"),
             Layout::I8 { r } => write!(f, "i8({r})"),
             Layout::Mma24 => f.write_str("mma24"),
+            Layout::Mma32 { r } => write!(f, "mma32({r})"),
             Layout::Csr => f.write_str("csr"),
             Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
             Layout::Csr16 => f.write_str("csr16"),
@@ -177,6 +184,7 @@ impl FromStr for Layout {
             ("bsr", [r, c]) => Layout::Bsr { r: *r, c: *c },
             ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
             ("i8", [r]) => Layout::I8 { r: *r },
+            ("mma32", [r]) => Layout::Mma32 { r: *r },
             ("mma24", []) if !text.contains('(') => Layout::Mma24,
             ("nm16", [n, m]) => Layout::Nm16 { n: *n, m: *m },
             ("csr", []) if !text.contains('(') => Layout::Csr,

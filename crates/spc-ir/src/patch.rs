@@ -59,6 +59,10 @@ impl Patch {
             let inputs = inputs.iter().map(|r| find(&ids, *r)).collect::<Result<Vec<_>, _>>()?;
             ids.push(g.add(op.clone(), &inputs)?);
         }
+        // What a patch adds stands where the first thing stood that it replaces.
+        if let Some(source) = self.replaced.iter().find_map(|(old, _)| g.sources.get(old)).copied() {
+            g.sources.extend(ids.iter().map(|id| (*id, source)));
+        }
         for (old, new) in &self.replaced {
             let new = find(&ids, *new)?;
             g.redirect(*old, new);

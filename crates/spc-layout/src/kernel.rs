@@ -44,6 +44,7 @@ impl CostTable {
             (Layout::Vx1 { .. }, _) => &self.vx1,
             (Layout::Bsr { .. }, _) => &self.bsr,
             (Layout::Nm { .. } | Layout::Mma24, _) => &self.nm,
+            (Layout::Mma32 { .. }, _) => &self.bsr,
             (Layout::Csr, _) => &self.csr,
             (Layout::I8 { .. }, _) => &self.i8,
         }

@@ -131,13 +131,13 @@ impl CostTable {
             convert_bytes_per_us: 12_000,
             launch_ps: 300_000,
             element_ps: 150,
-            call_ps: 4_000,
+            call_ps: 1_500,
             contract_fs: 250_000,
         }
     }
 
     /// 256- and 512-bit code on one core of an AVX-512 server, its kernel rates fitted as those of
-    /// [`CostTable::clif_x86_64_v1`]; conversions and calls of functions run the same scalar code. AVX2 takes about twice the
+    /// [`CostTable::clif_x86_64_v1`]. AVX2 takes about twice the
     /// time in every kernel, so its choices are the same.
     pub fn wide_x86_64_v1() -> CostTable {
         let rates = Rates::flat;
@@ -152,6 +152,8 @@ impl CostTable {
             lists_rm: rates(4_500, 165_000, 0, 10_000),
             nm16: rates(19_500, 10_000, 0, 10_000),
             csr16: rates(230_000, 5_000, 0, 10_000),
+            convert_bytes_per_us: 30_000,
+            call_ps: 400,
             i8: rates(25_000, 3_000, 60, 10_000),
             ..CostTable::clif_x86_64_v1()
         }

@@ -152,13 +152,14 @@ fn limits(ty: Ty) -> (i128, i128) {
     }
 }
 
-/// Bits `length` of `a` inserted into `b` at `at`.
-pub(crate) fn bfi(a: u64, b: u64, at: u64, length: u64) -> u64 {
+/// The low `length` bits of `a` inserted into `b` at `at`.
+pub(crate) fn bfi(ty: Ty, a: u64, b: u64, at: u64, length: u64) -> u64 {
     let (at, length) = (at & 255, length & 255);
-    if at >= 32 {
+    if at >= ty.bits() {
         return b;
     }
-    let mask = if length >= 32 { 0xffff_ffff } else { (1u64 << length) - 1 } << at & 0xffff_ffff;
+    let ones = if length >= 64 { u64::MAX } else { (1u64 << length) - 1 };
+    let mask = ty.keep(ones << at);
     (b & !mask) | (a << at & mask)
 }
 
@@ -217,9 +218,11 @@ mod tests {
         assert_eq!(b(Binary::MulHi, Ty::U64, -1, -1), u64::MAX - 1);
         assert_eq!(b(Binary::Shl, Ty::U32, 1, 32), 0);
         assert_eq!(
-            (bfi(0xff, 0x1234_5678, 8, 4), bfe(Ty::S32, 0xf0, 4, 4) as i64, bfe(Ty::U32, 0xf0, 4, 8)),
+            (bfi(Ty::U32, 0xff, 0x1234_5678, 8, 4), bfe(Ty::S32, 0xf0, 4, 4) as i64, bfe(Ty::U32, 0xf0, 4, 8)),
             (0x1234_5f78, -1, 15)
         );
+        assert_eq!(bfi(Ty::U64, 0xdead_beef, 0x1_2345_6789, 32, 32), 0xdead_beef_2345_6789);
+        assert_eq!(bfi(Ty::U32, 1, 2, 40, 4), 2);
         assert_eq!(prmt(0x8877_6655, 0x4433_2211, 0x7530), 0x4422_8855);
         assert_eq!(funnel(true, false, 0x1, 0x2, 1) & 0xffff_ffff, 0);
         assert_eq!(funnel(false, false, 0x8000_0000, 0x1, 1) & 0xffff_ffff, 3);

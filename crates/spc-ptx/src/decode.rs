@@ -127,7 +127,7 @@ fn least_operands(kind: Kind) -> usize {
         | Kind::Selp(_)
         | Kind::Mma => 4,
         Kind::Setp(_, _, Some(_), _) => 4,
-        Kind::Bfi | Kind::Shuffle(_) => 5,
+        Kind::Bfi(_) | Kind::Shuffle(_) => 5,
         Kind::MmaSparse(_) => 6,
         _ => 2,
     }
@@ -251,7 +251,7 @@ fn kind(opcode: &str, operands: &[Operand]) -> Result<Kind, String> {
         "mad" | "fma" => Kind::Mad(ty),
         "mov" => Kind::Mov(ty),
         "cvta" => Kind::Mov(Ty::U64),
-        "bfi" => Kind::Bfi,
+        "bfi" => Kind::Bfi(ty),
         "bfe" => Kind::Bfe(ty),
         "prmt" => Kind::Prmt,
         "shf" => Kind::Funnel { right: has("r"), clamp: has("clamp") },

@@ -177,7 +177,7 @@ pub(crate) enum Kind {
     MulWide(Ty),
     Mad(Ty),
     MadWide(Ty),
-    Bfi,
+    Bfi(Ty),
     Bfe(Ty),
     Prmt,
     /// Funnel shift; right or left, clamped or not.

@@ -177,7 +177,7 @@ impl Warp {
             Kind::MadWide(ty) => (wide(ty), ((ty.number(get(1)) * ty.number(get(2))) as u64).wrapping_add(get(3))),
             Kind::Mad(Ty::F32) => (Ty::F32, bits_of(f32_of(get(1)).mul_add(f32_of(get(2)), f32_of(get(3))))),
             Kind::Mad(ty) => (ty, get(1).wrapping_mul(get(2)).wrapping_add(get(3))),
-            Kind::Bfi => (Ty::U32, a::bfi(get(1), get(2), get(3), get(4))),
+            Kind::Bfi(ty) => (ty, a::bfi(ty, get(1), get(2), get(3), get(4))),
             Kind::Bfe(ty) => (ty, a::bfe(ty, get(1), get(2), get(3))),
             Kind::Prmt => (Ty::U32, a::prmt(get(1), get(2), get(3))),
             Kind::Funnel { right, clamp } => (Ty::U32, a::funnel(right, clamp, get(1), get(2), get(3))),

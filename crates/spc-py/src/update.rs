@@ -23,6 +23,7 @@ fn optimiser(options: &Bound<'_, PyDict>) -> PyResult<spc::Optimiser> {
             let (eps, weight_decay) = (number("eps", 1e-8)?, number("weight_decay", 0.0)?);
             Ok(spc::Optimiser::AdamW { beta1, beta2, eps, weight_decay })
         }
+        "outside" => Ok(spc::Optimiser::Outside { moments: number("moments", 0.0)? as usize }),
         other => Err(PyValueError::new_err(format!("there is no optimiser `{other}`; known: sgd, adamw"))),
     }
 }
@@ -87,6 +88,58 @@ impl UpdatePlan {
         let (mut params, grads) = (Write::of(params, &self.shapes)?, Read::of(grads, &self.shapes)?);
         let (mut params, grads) = (params.slices()?, grads.slices()?);
         let done = py.detach(|| self.inner.update(step, &mut params, &grads, rate, &mut state.inner));
+        let seen = done.map_err(|e| raise(py, &e))?;
+        Ok(seen.into_iter().map(|o| (o.rule, o.name, o.value)).collect())
+    }
+
+    /// Whether a rule changes the gradient of a parameter, so that `before` needs room for it.
+    fn maps_gradient(&self, name: &str) -> bool {
+        self.inner.maps_gradient(name)
+    }
+
+    /// The first half of a step around the caller's optimiser: `params` become the weights, `mapped` their gradients.
+    fn before(
+        &self,
+        py: Python<'_>,
+        step: u64,
+        params: &Bound<'_, PyDict>,
+        grads: &Bound<'_, PyDict>,
+        mapped: &Bound<'_, PyDict>,
+        state: &mut State,
+    ) -> PyResult<()> {
+        let (mut params, grads) = (Write::of(params, &self.shapes)?, Read::of(grads, &self.shapes)?);
+        let mut mapped = Write::of(mapped, &self.shapes)?;
+        let (mut params, grads, mut mapped) = (params.slices()?, grads.slices()?, mapped.slices()?);
+        let done = py.detach(|| self.inner.before(step, &mut params, &grads, &mut mapped, &mut state.inner));
+        done.map_err(|e| raise(py, &e))
+    }
+
+    /// The second half: `params` as the optimiser has moved them become what the program reads next. `moments` are lists of
+    /// dicts by name, as many as the plan was made for.
+    #[expect(clippy::too_many_arguments)]
+    fn after(
+        &self,
+        py: Python<'_>,
+        step: u64,
+        params: &Bound<'_, PyDict>,
+        grads: &Bound<'_, PyDict>,
+        moments: Vec<Bound<'_, PyDict>>,
+        rate: f32,
+        state: &mut State,
+    ) -> PyResult<Vec<(String, String, f64)>> {
+        let (mut params, grads) = (Write::of(params, &self.shapes)?, Read::of(grads, &self.shapes)?);
+        let mut moments = moments.iter().map(|m| Write::of(m, &self.shapes)).collect::<PyResult<Vec<_>>>()?;
+        let (mut params, grads) = (params.slices()?, grads.slices()?);
+        let mut given: Vec<(&str, Vec<&mut [f32]>)> = Vec::new();
+        for m in &mut moments {
+            for (name, v) in m.slices()? {
+                match given.iter_mut().find(|(n, _)| *n == name) {
+                    Some((_, list)) => list.push(v),
+                    None => given.push((name, vec![v])),
+                }
+            }
+        }
+        let done = py.detach(|| self.inner.after(step, &mut params, &grads, &mut given, rate, &mut state.inner));
         let seen = done.map_err(|e| raise(py, &e))?;
         Ok(seen.into_iter().map(|o| (o.rule, o.name, o.value)).collect())
     }

@@ -1,6 +1,7 @@
 //! The embedding API: compile a program, bind weights, call functions by name.
 use crate::artefact::Loaded;
 use crate::build::{Constraints, build};
+use crate::device::{DeviceChoice, place};
 use crate::engine::{Engine, Inputs};
 use crate::failure::{Failure, Res};
 use crate::load::{Source, listing, load_file, load_text};
@@ -8,7 +9,6 @@ use crate::lock::Plans;
 use crate::plan::fall_back;
 use crate::project::without_links;
 use crate::session::{Options, Session};
-use crate::target::target;
 use crate::train::UpdatePlan;
 use crate::value::{Input, Results};
 use crate::weights::{Weight, WeightSet};
@@ -16,10 +16,10 @@ use crate::world::DiskWorld;
 use ndarray::{ArrayBase, Data, Dimension};
 use spc_base::{Diagnostic, codes};
 use spc_cpu::Isa;
+use spc_cuda::Activations;
 use spc_interp::method::{Optimiser, Updater};
 use spc_ir::DType;
 use spc_report::{Renderer, SourceMap};
-use spc_sema::TargetKind;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,21 @@ impl Compiler {
         self
     }
 
-    /// The declared CPU target to tune for; without it, the only declared one, else defaults.
+    /// Where functions run: as the target says (on the CPU, with a warning, where there is no GPU for it), the CPU, or a GPU.
+    #[must_use]
+    pub fn device(mut self, device: DeviceChoice) -> Compiler {
+        self.options.device = device;
+        self
+    }
+
+    /// What the tensor cores of a GPU take activations as: exactly, which is the default, or rounded to bf16.
+    #[must_use]
+    pub fn activations(mut self, activations: Activations) -> Compiler {
+        self.options.activations = activations;
+        self
+    }
+
+    /// The declared target to tune for; without it, the only declared one, else defaults.
     #[must_use]
     pub fn target(mut self, name: &str) -> Compiler {
         self.target = Some(name.to_string());
@@ -193,18 +207,18 @@ impl Compiler {
     /// SP0602 for a folder that is incomplete, damaged or of another format; SP0603 for parts that do not belong together.
     pub fn load(self, folder: impl AsRef<Path>) -> Result<Program, Error> {
         let world = DiskWorld::default();
-        let s = Session::new(&world, self.options);
-        let all = || -> Res<Program> {
-            let loaded = Loaded::open(&s, folder.as_ref())?;
-            let on = s.cpu(loaded.threads);
+        let mut s = Session::new(&world, self.options);
+        let all = |s: &mut Session<'_>| -> Res<Program> {
+            let loaded = Loaded::open(s, folder.as_ref())?;
+            let on = loaded.place(s)?;
             let mut engines = BTreeMap::new();
             for f in &loaded.functions {
-                engines.insert(f.graph.name.clone(), Engine::new(f, &loaded.packed, &loaded.weights, on)?);
+                engines.insert(f.graph.name.clone(), Engine::at(f, &loaded.packed, &loaded.weights, &on)?);
             }
             let plan = loaded.plans.text()?;
-            Ok(Program { engines, warnings: Vec::new(), plan })
+            Ok(Program { engines, warnings: shown(s), plan })
         };
-        all().map_err(|f| Error::new(&f, &s.sources))
+        all(&mut s).map_err(|f| Error::new(&f, &s.sources))
     }
 }
 
@@ -326,7 +340,8 @@ impl Checked {
     /// Applies every `require` to the weights, chooses layouts, packs, and compiles for this machine.
     ///
     /// # Errors
-    /// SP0401 to SP0406 for weights that are missing or do not fit; SP0605 for a target that is not a CPU.
+    /// SP0401 to SP0406 for weights that are missing or do not fit; SP0605 for what a GPU has no kernel for, SP0720 where
+    /// it cannot be used.
     pub fn build(self) -> Result<Program, Error> {
         let world = DiskWorld::default();
         let Checked { compiler, source, sources, warnings, given } = self;
@@ -334,13 +349,15 @@ impl Checked {
         s.sources = sources;
         s.warnings = warnings;
         match engines(&mut s, &compiler, &source, &given) {
-            Ok((engines, plan)) => {
-                let shown = s.warnings.iter().map(|d| Renderer::default().render(d, &s.sources)).collect();
-                Ok(Program { engines, warnings: shown, plan })
-            }
+            Ok((engines, plan)) => Ok(Program { engines, warnings: shown(&s), plan }),
             Err(f) => Err(Error::new(&f, &s.sources)),
         }
     }
+}
+
+/// The warnings so far, as the command shows them.
+fn shown(s: &Session<'_>) -> Vec<String> {
+    s.warnings.iter().map(|d| Renderer::default().render(d, &s.sources)).collect()
 }
 
 /// Engines by function, and the plan file.
@@ -348,12 +365,7 @@ type Made = (BTreeMap<String, Engine>, String);
 
 fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet) -> Res<Made> {
     source.check_overrides(s)?;
-    let t = target(&source.module, c.target.as_deref())?;
-    if t.kind != TargetKind::Cpu {
-        let text = format!("the target `{}` is not a CPU, and only CPU code can be called here", t.name);
-        return Err(Diagnostic::error(codes::UNSUPPORTED, text).into());
-    }
-    let on = s.cpu(t.threads);
+    let (t, on) = place(s, &source.module, c.target.as_deref())?;
     let names = source.functions(&c.functions)?;
     let graph = |n: &String| match c.constraints {
         Constraints::Applied => source.graph(n),
@@ -364,7 +376,7 @@ fn engines(s: &mut Session<'_>, c: &Compiler, source: &Source, given: &WeightSet
     let built = build(s, source, t, &names, given, c.constraints)?;
     let mut out = BTreeMap::new();
     for f in &built.functions {
-        out.insert(f.graph.name.clone(), Engine::new(f, &built.packed, &built.weights, on)?);
+        out.insert(f.graph.name.clone(), Engine::at(f, &built.packed, &built.weights, &on)?);
     }
     let plan = Plans::of(&built.target, &built.functions)?.text()?;
     Ok((out, plan))

@@ -30,10 +30,14 @@ pub enum Stage {
     Shared,
     /// CUDA C++.
     Cuda,
+    /// PTX of the CUDA C++.
+    Ptx,
+    /// Machine code of GPUs.
+    Cubin,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 10] = [
+    pub const ALL: [Stage; 12] = [
         Stage::Ast,
         Stage::Core,
         Stage::Ir,
@@ -44,6 +48,8 @@ impl Stage {
         Stage::Header,
         Stage::Shared,
         Stage::Cuda,
+        Stage::Ptx,
+        Stage::Cubin,
     ];
 
     pub fn name(self) -> &'static str {
@@ -58,6 +64,8 @@ impl Stage {
             Stage::Header => "header",
             Stage::Shared => "shared",
             Stage::Cuda => "cuda",
+            Stage::Ptx => "ptx",
+            Stage::Cubin => "cubin",
         }
     }
 
@@ -72,6 +80,7 @@ impl Stage {
             Stage::Asm => "kernels.s",
             Stage::Obj | Stage::Header | Stage::Shared => "object",
             Stage::Cuda => "kernels.cu",
+            Stage::Ptx | Stage::Cubin => "kernels.ptx",
         }
     }
 
@@ -92,7 +101,7 @@ pub fn emit_text(s: &Session<'_>, source: &Source, functions: &[String], stage: 
             }
             Some(out)
         }
-        Stage::Plan | Stage::Clif | Stage::Asm | Stage::Obj | Stage::Header | Stage::Shared | Stage::Cuda => None,
+        _ => None,
     })
 }
 

@@ -41,6 +41,7 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
     if what.out.is_none() {
         object::needs_folder(&what.emit)?;
     }
+    cuda::fits(&t, &what.emit, what.out.is_some())?;
     let texts_only = what.out.is_none() && !what.emit.is_empty();
     if texts_only && what.emit.iter().all(|e| matches!(e, Stage::Ast | Stage::Core | Stage::Ir)) {
         return stages(s, &source, None, &names, &what.emit).map(|list| joined(list).into());
@@ -54,14 +55,17 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
     let mut extra = Extra::default();
     let mut notes = String::new();
     if built.target.kind == TargetKind::Cuda {
-        let (files, manifest, text) = cuda::images(s, &built, what.out.is_some())?;
+        let (files, manifest, text) = cuda::images(s, &built, what.out.is_some(), &what.emit)?;
         extra.files.extend(files);
         extra.manifest = manifest;
         notes = text;
     }
     let (mut objects, sizes) = object::files(s, &built, path, &what.emit, what.arch, what.embed_weights)?;
     notes += &sizes;
-    let mut emitted = stages(s, &source, Some(&built), &names, &what.emit)?;
+    // Images are among the folder's files already.
+    let images = |e: &Stage| what.out.is_some() && matches!(e, Stage::Ptx | Stage::Cubin);
+    let texts: Vec<Stage> = what.emit.iter().copied().filter(|e| !images(e)).collect();
+    let mut emitted = stages(s, &source, Some(&built), &names, &texts)?;
     let Some(out) = &what.out else {
         // Only the header gets here.
         emitted.extend(objects.into_iter().map(|(name, b)| (name, String::from_utf8_lossy(&b).into_owned())));
@@ -109,8 +113,9 @@ fn stages(
                 let text: Vec<String> = b.functions.iter().map(|f| assembly(f, isa)).collect::<Res<_>>()?;
                 out.push((stage.file().to_string(), text.join("\n")));
             }
-            Stage::Cuda => out.extend(cuda::texts(b)?),
-            Stage::Ast | Stage::Core | Stage::Ir | Stage::Obj | Stage::Header | Stage::Shared => {}
+            Stage::Cuda => out.extend(cuda::texts(s, b)?),
+            Stage::Ptx => out.extend(cuda::ptx(s, b)?),
+            Stage::Ast | Stage::Core | Stage::Ir | Stage::Obj | Stage::Header | Stage::Shared | Stage::Cubin => {}
         }
     }
     Ok(out)

@@ -1,13 +1,16 @@
 //! CUDA text, images and their part of the manifest.
 use crate::build::Build;
+use crate::check::Stage;
 use crate::failure::{Failure, Res};
 use crate::session::Session;
 use serde_json::{Map, Value};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cuda::nvrtc::{self, DEFAULT_ARCHS, NvrtcError};
-use spc_cuda::{CudaModule, emit};
+use spc_cuda::{CudaModule, EmitOptions, emit_with};
 use spc_report::{Align, Table};
+use spc_sema::{Target, TargetKind};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Name of the text in an output folder.
 const TEXT: &str = "kernels.cu";
@@ -17,27 +20,75 @@ fn place(b: &Build, function: &str, file: &str) -> String {
     if b.functions.len() > 1 { format!("{function}/{file}") } else { file.to_string() }
 }
 
-fn modules(b: &Build) -> Res<Vec<(String, CudaModule)>> {
-    b.functions.iter().map(|f| Ok((f.graph.name.clone(), emit(&f.graph, &f.plan)?))).collect()
+/// The module of each function, its kernels attributed to the lines of the program.
+fn modules(s: &Session<'_>, b: &Build) -> Res<Vec<(String, CudaModule)>> {
+    let mut out = Vec::new();
+    for f in &b.functions {
+        let mut module = emit_with(&f.graph, &f.plan, &EmitOptions { activations: s.options.activations })?;
+        module.text = module.text_with_lines(&|node| {
+            let place = s.sources.place(f.graph.sources.get(&node)?.site)?;
+            let file = Path::new(place.path).file_name()?.to_str()?;
+            Some((file.to_string(), place.line))
+        });
+        out.push((f.graph.name.clone(), module));
+    }
+    Ok(out)
 }
 
 /// The text of every function, by file name.
-pub fn texts(b: &Build) -> Res<Vec<(String, String)>> {
-    Ok(modules(b)?.into_iter().map(|(name, m)| (place(b, &name, TEXT), m.text)).collect())
+pub fn texts(s: &Session<'_>, b: &Build) -> Res<Vec<(String, String)>> {
+    Ok(modules(s, b)?.into_iter().map(|(name, m)| (place(b, &name, TEXT), m.text)).collect())
+}
+
+/// Whether stages of a GPU can be had: of a GPU's target, and what is no text in a folder.
+pub fn fits(target: &Target, emit: &[Stage], folder: bool) -> Res<()> {
+    for stage in emit.iter().filter(|e| matches!(e, Stage::Ptx | Stage::Cubin)) {
+        let name = stage.name();
+        let d = if target.kind != TargetKind::Cuda {
+            let text = format!("`{name}` is code of a GPU, and the target `{}` is a CPU", target.name);
+            Diagnostic::error(codes::ARGUMENT, text).help("compile with `--target cuda`")
+        } else if *stage == Stage::Cubin && !folder {
+            let text = format!("`{name}` is not text: it needs a folder to be written to");
+            Diagnostic::error(codes::ARGUMENT, text).help("name one with `-o DIR`")
+        } else {
+            continue;
+        };
+        return Err(Failure::usage(d));
+    }
+    Ok(())
+}
+
+/// The PTX of every function, by file name.
+pub fn ptx(s: &Session<'_>, b: &Build) -> Res<Vec<(String, String)>> {
+    let mut out = Vec::new();
+    for (name, module) in modules(s, b)? {
+        let built = nvrtc::images(&module.text, &["compute_80"]).map_err(|e| failed(b, e))?;
+        let Some(image) = built.and_then(|i| i.images.into_iter().next()) else {
+            let text = "there is no PTX, because NVRTC was not found";
+            return Err(Diagnostic::error(codes::NO_IMAGES, text).help(nvrtc::NOT_FOUND_HELP).into());
+        };
+        out.push((place(b, &name, &image.file), String::from_utf8_lossy(&image.bytes).into_owned()));
+    }
+    Ok(out)
 }
 
 /// Files by name, members of the manifest, and lines for the person.
 pub type Images = (Vec<(String, Vec<u8>)>, Map<String, Value>, String);
 
 /// Text and images of every function, what the manifest says of them, and the operators that stay on the host. Images are
-/// built only when they will be written. Without NVRTC the warning SP0604 is given.
-pub fn images(s: &mut Session<'_>, b: &Build, build_images: bool) -> Res<Images> {
+/// built only when they will be written; those that `emit` asks for, or all where it asks for none. Without NVRTC the
+/// warning SP0604 is given.
+pub fn images(s: &mut Session<'_>, b: &Build, build_images: bool, emit: &[Stage]) -> Res<Images> {
     let mut archs: Vec<&str> = DEFAULT_ARCHS.to_vec();
     if let Some(a) = b.target.arch.as_deref().filter(|a| !DEFAULT_ARCHS.contains(a)) {
         archs.push(a);
     }
+    let (ptx, cubin) = (emit.contains(&Stage::Ptx), emit.contains(&Stage::Cubin));
+    if ptx != cubin {
+        archs.retain(|a| a.starts_with("compute_") == ptx);
+    }
     let (mut files, mut manifest, mut notes) = (Vec::new(), Map::new(), String::new());
-    let all = modules(b)?;
+    let all = modules(s, b)?;
     let total = all.len() as u64;
     for (done, (name, module)) in (0u64..).zip(&all) {
         files.push((place(b, name, TEXT), module.text.clone().into_bytes()));
@@ -46,6 +97,9 @@ pub fn images(s: &mut Session<'_>, b: &Build, build_images: bool) -> Res<Images>
         if build_images && built.is_none() && done == 0 {
             let text =
                 "no CUDA images were built, because NVRTC was not found: only text and packed weights are written";
+            if s.options.require_images {
+                return Err(Diagnostic::error(codes::NO_IMAGES, text).help(nvrtc::NOT_FOUND_HELP).into());
+            }
             s.warn(Diagnostic::warning(codes::NO_IMAGES, text).help(nvrtc::NOT_FOUND_HELP));
         }
         for i in built.iter().flat_map(|i| &i.images) {

@@ -1,4 +1,5 @@
 //! A planned function made ready to run on this machine.
+use crate::device::{self, Place};
 use crate::failure::{Failure, Res};
 use crate::plan::{PackedSet, Planned};
 use crate::states::with_states;
@@ -6,6 +7,7 @@ use crate::weights::{Weight, WeightSet};
 use ndarray::{ArrayD, IxDyn};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cpu::{Executor, Isa};
+use spc_cuda::runtime::{DeviceProgram, RuntimeError};
 use spc_formats::{Layout, Validated};
 use spc_interp::{RunError, Value, bind_syms};
 use spc_ir::{Graph, NodeId, Op};
@@ -33,6 +35,7 @@ pub struct Engine {
 
 enum Code {
     Compiled(Box<Executor>),
+    Device(Box<DeviceProgram>),
     Interpreted(WeightSet),
 }
 
@@ -95,6 +98,17 @@ impl Engine {
         Ok(Engine { graph: planned.graph.clone(), code: Code::Compiled(Box::new(executor)) })
     }
 
+    /// As [`Engine::new`], on a CPU or a GPU. What a GPU has no kernels for is an error.
+    pub fn at(planned: &Planned, packed: &PackedSet, weights: &WeightSet, place: &Place) -> Res<Engine> {
+        match place {
+            Place::Cpu(on) => Engine::new(planned, packed, weights, *on),
+            Place::Gpu(gpu) => {
+                let code = Code::Device(Box::new(device::program(planned, packed, weights, gpu)?));
+                Ok(Engine { graph: planned.graph.clone(), code })
+            }
+        }
+    }
+
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -119,6 +133,7 @@ impl Engine {
         let syms = bind_syms(&self.graph, &shapes)?;
         let executor = match &self.code {
             Code::Compiled(e) => e,
+            Code::Device(program) => return self.on_device(program, &syms, inputs, now.is_some()),
             Code::Interpreted(weights) => {
                 let start = now.map(|now| now());
                 let outputs = spc_interp::run::<f32>(&self.graph, &syms, inputs, weights)?;
@@ -159,6 +174,46 @@ impl Engine {
             outputs.push((name, value(shape.ok_or_else(|| Bug::new("a result without a shape"))?, t)?));
         }
         Ok((outputs, times.into_iter().map(|(node, time)| StepTime { node, time }).collect()))
+    }
+
+    fn on_device(
+        &self,
+        program: &DeviceProgram,
+        syms: &[u64],
+        inputs: &Inputs,
+        timed: bool,
+    ) -> Res<(Outputs, Vec<StepTime>)> {
+        let mut given = BTreeMap::new();
+        for (name, node) in self.graph.named_inputs() {
+            let v = inputs.get(&name).ok_or_else(|| Bug::new(format!("no input {name}")))?;
+            let want = self.graph.ty(node)?.dtype;
+            if v.dtype() != want {
+                let (want, got) = (want.name(), v.dtype().name());
+                return Err(RunError::InputType { name, want, got }.into());
+            }
+            given.insert(name, device::bytes(v));
+        }
+        if timed {
+            let times = program.timed(syms, &given).map_err(|e| self.device_fault(&e))?;
+            let time = |ms: f32| Duration::try_from_secs_f64(f64::from(ms) / 1e3).unwrap_or_default();
+            return Ok((
+                Vec::new(),
+                times.into_iter().map(|t| StepTime { node: t.node, time: time(t.milliseconds) }).collect(),
+            ));
+        }
+        let results = program.call(syms, &given).map_err(|e| self.device_fault(&e))?;
+        let mut out = Vec::new();
+        for (i, ((name, _), bytes)) in self.graph.outputs.iter().zip(&results).enumerate() {
+            out.push((name.clone(), device::value(&self.graph, i, syms, bytes)?));
+        }
+        Ok((out, Vec::new()))
+    }
+
+    fn device_fault(&self, e: &RuntimeError) -> Failure {
+        match e {
+            RuntimeError::IndexRange(node) => self.fault(&Fault::IndexRange(*node)),
+            other => device::failure(other),
+        }
     }
 
     fn fault(&self, fault: &Fault) -> Failure {

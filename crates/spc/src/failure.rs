@@ -71,7 +71,7 @@ pub fn exit_code(list: &[Diagnostic]) -> u8 {
         codes::EXPECT_FAILED | codes::VERIFY_FAILED => 3,
         codes::TARGET if d.primary.is_none() => 2,
         codes::REPORT | codes::TARGET => 1,
-        codes::INPUT | codes::INDEX_RANGE => 4,
+        codes::INPUT | codes::INDEX_RANGE | codes::DEVICE => 4,
         c if c.0 / 100 == 4 || c.0 / 100 == 6 => 4,
         _ => 1,
     };

@@ -1,10 +1,12 @@
 //! The kernel of every linear alone, against its sum in f64, within the bound that any order of summation keeps.
-use crate::engine::{Cpu, Engine, Inputs};
+use crate::device::Place;
+use crate::engine::{Engine, Inputs};
 use crate::failure::Res;
 use crate::plan::{PackedSet, Planned};
 use crate::weights::{Weight, WeightSet};
 use ndarray::{ArrayD, IxDyn};
 use spc_base::{Bug, Diagnostic, codes};
+use spc_cuda::Activations;
 use spc_interp::{Absent, Value, gamma, run_all, sum_abs};
 use spc_ir::{Act, Convert, DType, Dim, Graph, LinearPlan, NodeId, Op, Plan, Size, Sym, SymId, Type};
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ pub fn linears(
     f: &Planned,
     packed: &PackedSet,
     weights: &WeightSet,
-    on: Cpu,
+    on: &Place,
     syms: &[u64],
     given: &Inputs,
 ) -> Res<usize> {
@@ -119,14 +121,14 @@ fn one(
     l: &LinearPlan,
     packed: &PackedSet,
     weights: &WeightSet,
-    on: Cpu,
+    on: &Place,
     x: &ArrayD<f32>,
     bias: Option<&[f32]>,
 ) -> Res<()> {
     let p = packed.get(&(l.weight.clone(), l.layout.clone())).ok_or_else(|| Bug::new("a linear is not packed"))?;
     let (rows, cols, tokens) = (p.rows(), p.cols(), x.shape()[0]);
     let planned = alone(l, rows, cols, tokens, bias.is_some())?;
-    let engine = Engine::new(&planned, packed, weights, on)?;
+    let engine = Engine::at(&planned, packed, weights, on)?;
     let mut given = Inputs::from([("x".to_string(), Value::F(x.clone()))]);
     if let Some(b) = bias {
         let b = ArrayD::from_shape_vec(IxDyn(&[b.len()]), b.to_vec()).map_err(|e| Bug::new(e.to_string()))?;
@@ -142,10 +144,14 @@ fn one(
     let exact = spc_interp::run::<f64>(&planned.graph, &[tokens as u64], &wide, &own)?;
     let exact = exact.first().and_then(|(_, v)| v.floats()).ok_or_else(|| Bug::new("a linear without a result"))?;
     // A sum of integers is exact; a few roundings scale it, and weights and activations are rounded products themselves.
+    let tensor = l.layout.parse::<spc_formats::Layout>().is_ok_and(|l| l.needs_tensor_cores());
+    // Tensor cores add three products for each, and their sums are cut off rather than rounded to nearest.
+    let terms = if tensor { 6 * (cols + 32) } else { cols };
+    let rounding = if tensor && on.activations() == Some(Activations::Bf16) { 1.0 / 256.0 } else { 0.0 };
     let roundings = if integers(l)? { 8 } else { 1 };
     let size = sum_abs(x, own.want(&l.weight)?.values(), bias)?;
     for (i, ((y, e), s)) in found.iter().zip(exact).zip(&size).enumerate() {
-        let allowed = gamma(cols + roundings) * s + f64::from(f32::MIN_POSITIVE) * cols as f64;
+        let allowed = (gamma(terms + roundings) + rounding) * s + f64::from(f32::MIN_POSITIVE) * cols as f64;
         let error = (f64::from(*y) - e).abs();
         // Also refuses NaN where the sum is finite.
         if e.is_finite() && (error > allowed || error.is_nan()) {

@@ -21,7 +21,7 @@
 //! # Ok::<(), spc::Error>(())
 //! ```
 //!
-//! [`Compiler`], [`Checked`], [`Program`], [`Results`], [`Input`], [`Updater`], [`Optimiser`], [`Observed`] and [`Error`] are the stable API. [`driver`] holds the
+//! [`Compiler`], [`DeviceChoice`], [`Activations`], [`Checked`], [`Program`], [`Results`], [`Input`], [`Updater`], [`Optimiser`], [`Observed`] and [`Error`] are the stable API. [`driver`] holds the
 //! steps behind the commands and may change in any version.
 
 // A failure is made once and then printed: boxing it would help nobody.
@@ -39,6 +39,7 @@ mod constants;
 mod cuda;
 mod cut;
 mod data;
+mod device;
 mod engine;
 mod explain;
 mod export;
@@ -75,7 +76,9 @@ mod weights;
 mod world;
 
 pub use api::{Checked, Compiler, Error, Program};
+pub use device::DeviceChoice;
 pub use spc_cpu::Isa;
+pub use spc_cuda::Activations;
 pub use spc_interp::method::{Observed, Optimiser, Updater};
 pub use train::{UpdatePlan, UpdateState};
 pub use value::{Input, Results};
@@ -87,6 +90,7 @@ pub mod driver {
     pub use crate::check::{Stage, check};
     pub use crate::compile::{Compile, compile_file};
     pub use crate::constants::{calibrate_machine, read_constants};
+    pub use crate::device::DeviceChoice;
     pub use crate::explain::{Explain, explain_code, explain_file};
     pub use crate::export::{Emit, export_file};
     pub use crate::failure::{Failure, Res, exit_code};
@@ -104,6 +108,7 @@ pub mod driver {
     pub use spc_base::Diagnostic;
     pub use spc_bench::Budget;
     pub use spc_cpu::object::Arch;
+    pub use spc_cuda::Activations;
     pub use spc_ir::method::{Moment, Ratio};
     pub use spc_report::{Format, Renderer};
 }

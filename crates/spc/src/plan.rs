@@ -5,7 +5,7 @@ use crate::lock::{Plans, fit};
 use crate::session::Session;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
-use spc_formats::{Layout, QUANTIZED_CANDIDATES, Validated, pack, stats, validate};
+use spc_formats::{Layout, Pattern, QUANTIZED_CANDIDATES, Validated, pack, validate};
 use spc_ir::{Amount, Candidate, Graph, Keep, Op, Plan, Scope, passes};
 use spc_layout::{Options, WeightFacts, choose};
 use spc_sema::{Target, TargetKind};
@@ -204,35 +204,47 @@ pub fn plan_like(
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
     let table = cost_table(s, target)?;
     let mut plan = choose(&graph, &facts, &table, &tuned, &options)?;
-    if target.kind == TargetKind::Cuda && allowed == Allowed::All {
-        tensor_cores(&graph, weights, &mut plan)?;
+    if target.kind == TargetKind::Cuda {
+        for_gpu(&graph, weights, &mut plan)?;
     }
     plan.verify(&graph).map_err(|e| Bug::new(format!("the plan does not verify: {e}")))?;
     Ok(Planned { graph, plan, interp: false })
 }
 
-/// Gives 2:4 weights of bf16 numbers to tensor cores: no other kernel of a GPU reads fewer bytes.
-fn tensor_cores(graph: &Graph, weights: &WeightSet, plan: &mut Plan) -> Res<()> {
+/// Layouts of a GPU: weights of bf16 numbers go to tensor cores, 2:4 ones in any case, others in blocks where those are fewer
+/// bytes than what was chosen. What only a CPU has kernels for becomes what a GPU has kernels for.
+fn for_gpu(graph: &Graph, weights: &WeightSet, plan: &mut Plan) -> Res<()> {
     let shapes = linear_weights(graph)?;
     for l in &mut plan.linears {
         let Some((rows, cols)) = shapes.get(&l.weight).copied() else { continue };
-        let Ok(facts) = stats(&Layout::Mma24, rows, cols, weights.want(&l.weight)?.values()) else { continue };
-        l.layout = Layout::Mma24.to_string();
+        let pattern = Pattern::new(rows, cols, weights.want(&l.weight)?.values()).map_err(|r| Bug::new(r.0))?;
+        let chosen: Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
+        let blocks = [128, 64, 32].map(|r| Layout::Mma32 { r });
+        let mut best = (chosen.for_many(), pattern.stats(&chosen.for_many()).ok());
+        for layout in blocks.into_iter().chain([Layout::Mma24]) {
+            let Ok(facts) = pattern.stats(&layout) else { continue };
+            if best.1.is_none_or(|b| facts.stored_bytes < b.stored_bytes) {
+                best = (layout, Some(facts));
+            }
+        }
+        if best.0 == chosen {
+            continue;
+        }
+        l.layout = best.0.to_string();
         for why in plan.why.iter_mut().filter(|w| w.node == l.node) {
             why.winner.clone_from(&l.layout);
-            why.candidates.insert(
-                0,
-                Candidate {
-                    layout: l.layout.clone(),
-                    stored_bytes: Some(facts.stored_bytes),
-                    multiplies: Some(facts.multiplies),
-                    kernel_ps: None,
-                    plan_ps: None,
-                    refused: None,
-                },
-            );
+            let candidate = Candidate {
+                layout: l.layout.clone(),
+                stored_bytes: best.1.map(|f| f.stored_bytes),
+                multiplies: best.1.map(|f| f.multiplies),
+                kernel_ps: None,
+                plan_ps: None,
+                refused: None,
+            };
+            why.candidates.retain(|c| c.layout != candidate.layout);
+            why.candidates.insert(0, candidate);
             why.margin_permille = None;
-            why.flips = vec!["a weight that is no bf16 number, or a third one of four in a row".into()];
+            why.flips = Vec::new();
         }
     }
     Ok(())

@@ -1,9 +1,11 @@
 //! What every step of one command shares: the world, the options, the sources for messages, the warnings so far.
+use crate::device::DeviceChoice;
 use crate::engine::Cpu;
 use crate::failure::{Failure, Res};
 use crate::world::World;
 use spc_base::{Diagnostic, FileId, Limits, has_errors};
 use spc_cpu::Isa;
+use spc_cuda::Activations;
 use spc_ir::method::Moment;
 use spc_report::SourceMap;
 use spc_sema::Library;
@@ -21,6 +23,12 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Instruction set of CPU kernels, one that this machine has; `None`: the widest.
     pub isa: Option<Isa>,
+    /// Where functions run.
+    pub device: DeviceChoice,
+    /// What tensor cores take activations as.
+    pub activations: Activations,
+    /// Fail where no CUDA images can be built.
+    pub require_images: bool,
     /// Run functions in the reference interpreter instead of compiling them.
     pub interp: bool,
     /// Weight files by model, instead of those that the program names.

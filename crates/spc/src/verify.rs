@@ -3,6 +3,7 @@
 use crate::artefact::Loaded;
 use crate::bind;
 use crate::build::{Build, Constraints, build, build_from, check_weights, program_requires};
+use crate::device::{Place, place};
 use crate::engine::{Engine, Inputs, Outputs};
 use crate::failure::{Failure, Res};
 use crate::kernel_check;
@@ -11,9 +12,9 @@ use crate::plan::{PackedSet, Planned};
 use crate::random::{fits, inputs, sizes};
 use crate::run::{Done, static_expects};
 use crate::session::Session;
-use crate::target::target;
 use crate::weights::WeightSet;
 use spc_base::{Diagnostic, codes};
+use spc_cuda::Activations;
 use spc_interp::{Value, gamma};
 use spc_ir::{Graph, Op};
 use spc_report::{Align, Table};
@@ -40,8 +41,7 @@ pub fn verify_path(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done>
         return verify_folder(s, path, what);
     }
     let source = load_file(s, path)?;
-    let t = target(&source.module, what.target.as_deref())?;
-    let t = if t.kind == spc_sema::TargetKind::Cuda { target(&source.module, Some("cpu"))? } else { t };
+    let (t, on) = place(s, &source.module, what.target.as_deref())?;
     let names = source.functions(&[])?;
     let requires = program_requires(&source);
     // A weight file that the caller names is looked at as it is; the program's own is projected first.
@@ -59,7 +59,7 @@ pub fn verify_path(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done>
     }
     for f in &built.functions {
         let reference = built.reference(f)?;
-        function(s, f, &built.packed, (&built.weights, &reference), what, &mut table)?;
+        function(s, f, &built.packed, (&built.weights, &reference), &on, what, &mut table)?;
     }
     let outcomes = static_expects(&source, &built)?;
     let findings = outcomes.iter().filter_map(|o| o.failure.clone()).collect();
@@ -77,6 +77,7 @@ fn table() -> Table {
 fn verify_folder(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done> {
     let loaded = Loaded::open(s, path)?;
     let dense = loaded.dense_weights()?;
+    let on = loaded.place(s)?;
     let all = loaded.restored(&dense)?;
     let requires = loaded.requires();
     check_weights(&requires, &all)?;
@@ -95,7 +96,7 @@ fn verify_folder(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done> {
             Some(g) => (g.clone(), all.clone()),
             None => (f.graph.clone(), dense.clone()),
         };
-        function(s, f, &loaded.packed, (&dense, &reference), what, &mut table)?;
+        function(s, f, &loaded.packed, (&dense, &reference), &on, what, &mut table)?;
     }
     Ok(table.render().into())
 }
@@ -107,10 +108,12 @@ fn function(
     f: &Planned,
     packed: &PackedSet,
     (weights, reference): (&WeightSet, &(Graph, WeightSet)),
+    on: &Place,
     what: &Verify,
     table: &mut Table,
 ) -> Res<()> {
-    let engine = Engine::new(f, packed, weights, s.cpu(1))?;
+    let engine = Engine::at(f, packed, weights, on)?;
+    let from_images = matches!(on, Place::Gpu(gpu) if gpu.images.contains_key(&f.graph.name));
     let (mut worst, mut distance, mut checked) = (0.0f64, 0.0f64, 0usize);
     for round in 0..what.rounds {
         s.progress.step("verifying", round, what.rounds);
@@ -123,10 +126,11 @@ fn function(
         }
         let given = inputs(&f.graph, &syms, what.seed, round)?;
         let found = engine.call(&given)?;
-        let (share, most) = compare(&reference.0, &syms, &given, &reference.1, &found)?;
+        let (share, most) = compare(&reference.0, &syms, &given, &reference.1, &found, rounds(f, on))?;
         (worst, distance) = (worst.max(share), distance.max(most));
-        if round == 0 {
-            checked = kernel_check::linears(f, packed, weights, s.cpu(1), &syms, &given)?;
+        // Kernels alone are other text than that of a folder, whose images may be all there is.
+        if round == 0 && !from_images {
+            checked = kernel_check::linears(f, packed, weights, on, &syms, &given)?;
         }
     }
     s.progress.step("verifying", what.rounds, what.rounds);
@@ -143,6 +147,15 @@ fn function(
     Ok(())
 }
 
+/// The share of a result that rounding activations to bf16 may change: half a unit in the last of 8 bits for each linear on the
+/// way.
+fn rounds(f: &Planned, on: &Place) -> f64 {
+    let tensor =
+        |l: &&spc_ir::LinearPlan| l.layout.parse::<spc_formats::Layout>().is_ok_and(|l| l.needs_tensor_cores());
+    let count = f.plan.linears.iter().filter(tensor).count();
+    if on.activations() == Some(Activations::Bf16) { count as f64 / 256.0 } else { 0.0 }
+}
+
 /// What a result may differ from the f64 reference by, as a multiple of what the reference in f32 differs by.
 ///
 /// Errors of a deep program have no useful bound in advance, so the f32 interpreter, which sums in index order, is the
@@ -150,12 +163,19 @@ fn function(
 const YARDSTICK: f64 = 32.0;
 
 /// The greatest error as a share of what is allowed, and as a difference; SP0502 where one is more than allowed.
-fn compare(g: &Graph, syms: &[u64], given: &Inputs, weights: &WeightSet, found: &Outputs) -> Res<(f64, f64)> {
+fn compare(
+    g: &Graph,
+    syms: &[u64],
+    given: &Inputs,
+    weights: &WeightSet,
+    found: &Outputs,
+    rounding: f64,
+) -> Res<(f64, f64)> {
     let wide = given.iter().map(|(n, v)| (n.clone(), v.convert::<f64>())).collect();
     let exact = spc_interp::run::<f64>(g, syms, &wide, weights)?;
     let narrow = spc_interp::run::<f32>(g, syms, given, weights)?;
     let terms = kernel_check::longest_sum(g)?;
-    let step = if rounds_computed(g)? { 1.0 / 127.0 } else { 0.0 };
+    let step = rounding + if rounds_computed(g)? { 1.0 / 127.0 } else { 0.0 };
     let (mut worst, mut distance) = (0.0f64, 0.0f64);
     for (((name, e), (_, n)), (_, y)) in exact.iter().zip(&narrow).zip(found) {
         match (e, n, y) {

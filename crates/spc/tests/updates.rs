@@ -238,7 +238,7 @@ fn bad_arguments_are_refused_and_change_nothing() {
     refused(1, &mut params, &g, "SP0404", "767 values where 768");
     let mut g = good.clone();
     g.remove("net.w");
-    refused(1, &mut params, &g, "SP0403", "`r` needs a gradient");
+    refused(1, &mut params, &g, "SP0403", "gradient of `net.w`, on which `r` acts");
     g.insert("net.other".into(), vec![0.0]);
     refused(1, &mut params, &g, "SP0403", "net.other");
     let mut p = params.clone();

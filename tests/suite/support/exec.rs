@@ -31,6 +31,16 @@ impl Packs {
     }
 }
 
+impl spc_cuda::runtime::Weights for Packs {
+    fn packed(&self, weight: &str, layout: &str) -> Option<&Validated> {
+        self.packed.get(&(weight.to_string(), layout.to_string()))
+    }
+
+    fn plain(&self, weight: &str) -> Option<&[f32]> {
+        self.weights.get(weight).map(Vec::as_slice)
+    }
+}
+
 impl Sources for Packs {
     fn weight(&self, name: &str) -> Option<&[f32]> {
         self.weights.get(name).map(Vec::as_slice)

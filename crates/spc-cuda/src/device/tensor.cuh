@@ -33,6 +33,13 @@ SPC_FN void spc_load_matrices(u32 (&r)[4], const void* row) {
                : "r"(spc_shared(row))
                : "memory");
 }
+// d[16][8] += a[16][16] * b[16][8].
+SPC_FN void spc_mma_step(float (&d)[4], const spc_w4& a, u32 b0, u32 b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+}
 // d[16][8] += a[16][32] * b[32][8], a with 2 of 4 kept; H says which lanes of a quad hold the positions: the first two (0)
 // or the last two (1).
 template <int H>

@@ -3,16 +3,23 @@
 use super::RuntimeError;
 use super::driver::{self, Address, Driver, DriverSearch, Handle};
 use std::ffi::{CString, c_void};
-use std::rc::Rc;
+use std::sync::Arc;
 
-/// A CUDA device with its own stream. It stays on the thread that opened it.
+/// A CUDA device with its own stream.
 pub struct Device {
     pub(super) driver: Driver,
     ordinal: i32,
+    context: Handle,
     stream: Handle,
     name: String,
     cc: (u32, u32),
 }
+
+// SAFETY: the handles are those of the process, not of a thread; the driver may be called from several threads at once. What
+// needs the context of a thread calls `bind` first.
+unsafe impl Send for Device {}
+// SAFETY: as above.
+unsafe impl Sync for Device {}
 
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,7 +32,7 @@ impl Device {
     ///
     /// # Errors
     /// There is no driver or no device, or the driver fails.
-    pub fn open(search: &DriverSearch) -> Result<Rc<Device>, RuntimeError> {
+    pub fn open(search: &DriverSearch) -> Result<Arc<Device>, RuntimeError> {
         let driver = Driver::open(search)?;
         let (mut count, mut ordinal) = (0, 0);
         // SAFETY: the pointer is valid for one int.
@@ -50,15 +57,14 @@ impl Device {
         let mut context = std::ptr::null_mut();
         // SAFETY: the pointer is valid for one handle. Released when the device is dropped.
         driver.check(unsafe { (driver.context_retain)(&mut context, ordinal) }, "cuDevicePrimaryCtxRetain")?;
-        let mut device = Device { driver, ordinal, stream: std::ptr::null_mut(), name, cc };
-        // SAFETY: the context was just retained.
-        device.check(unsafe { (device.driver.context_set)(context) }, "cuCtxSetCurrent")?;
+        let mut device = Device { driver, ordinal, context, stream: std::ptr::null_mut(), name, cc };
+        device.bind()?;
         const NON_BLOCKING: u32 = 1;
         let mut stream = std::ptr::null_mut();
         // SAFETY: the pointer is valid for one handle.
         device.check(unsafe { (device.driver.stream_create)(&mut stream, NON_BLOCKING) }, "cuStreamCreate")?;
         device.stream = stream;
-        Ok(Rc::new(device))
+        Ok(Arc::new(device))
     }
 
     pub fn name(&self) -> &str {
@@ -70,12 +76,18 @@ impl Device {
         self.cc
     }
 
+    /// Makes the device's context that of this thread.
+    pub(super) fn bind(&self) -> Result<(), RuntimeError> {
+        // SAFETY: the context is retained as long as the device lives.
+        self.check(unsafe { (self.driver.context_set)(self.context) }, "cuCtxSetCurrent")
+    }
+
     fn check(&self, status: driver::Status, function: &'static str) -> Result<(), RuntimeError> {
         self.driver.check(status, function)
     }
 
     /// A buffer of so many bytes, not initialised. An empty one takes 16 bytes.
-    pub(super) fn alloc(self: &Rc<Device>, bytes: u64) -> Result<Buffer, RuntimeError> {
+    pub(super) fn alloc(self: &Arc<Device>, bytes: u64) -> Result<Buffer, RuntimeError> {
         let size = usize::try_from(bytes.max(16)).map_err(|_| RuntimeError::OutOfMemory { bytes })?;
         let mut address = 0;
         // SAFETY: the pointer is valid for one address.
@@ -83,13 +95,13 @@ impl Device {
             driver::OUT_OF_MEMORY => Err(RuntimeError::OutOfMemory { bytes }),
             status => {
                 self.check(status, "cuMemAlloc")?;
-                Ok(Buffer { device: Rc::clone(self), address, bytes })
+                Ok(Buffer { device: Arc::clone(self), address, bytes })
             }
         }
     }
 
     /// A buffer with these bytes.
-    pub(super) fn upload(self: &Rc<Device>, bytes: &[u8]) -> Result<Buffer, RuntimeError> {
+    pub(super) fn upload(self: &Arc<Device>, bytes: &[u8]) -> Result<Buffer, RuntimeError> {
         let buffer = self.alloc(bytes.len() as u64)?;
         buffer.write(bytes)?;
         Ok(buffer)
@@ -104,7 +116,7 @@ impl Device {
     /// Starts a kernel. `arguments` are the values of its parameters, 8 or 4 bytes each as the kernel declares.
     pub(super) fn launch(
         &self,
-        function: Handle,
+        function: Function,
         (grid, block, shared): (u32, u32, u32),
         arguments: &mut [u64],
     ) -> Result<(), driver::Status> {
@@ -113,17 +125,17 @@ impl Device {
         // SAFETY: there is a pointer for every parameter of the kernel, each to 8 bytes of which the driver reads as many as
         // the parameter has (little-endian, so the low ones of an int); the caller has checked the addresses.
         let status = unsafe {
-            (self.driver.launch)(function, grid, 1, 1, block, 1, 1, shared, self.stream, pointers.as_mut_ptr(), null)
+            (self.driver.launch)(function.0, grid, 1, 1, block, 1, 1, shared, self.stream, pointers.as_mut_ptr(), null)
         };
         if status == 0 { Ok(()) } else { Err(status) }
     }
 
     /// An event that has passed when all that was asked for so far is done.
-    pub(super) fn mark(self: &Rc<Device>) -> Result<Event, RuntimeError> {
+    pub(super) fn mark(self: &Arc<Device>) -> Result<Event, RuntimeError> {
         let mut event = std::ptr::null_mut();
         // SAFETY: the pointer is valid for one handle; flags 0 make an event with time.
         self.check(unsafe { (self.driver.event_create)(&mut event, 0) }, "cuEventCreate")?;
-        let event = Event { device: Rc::clone(self), event };
+        let event = Event { device: Arc::clone(self), event };
         // SAFETY: both are alive.
         self.check(unsafe { (self.driver.event_record)(event.event, self.stream) }, "cuEventRecord")?;
         Ok(event)
@@ -132,6 +144,7 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
+        let _ = self.bind();
         // SAFETY: the stream and the context were made by `open` and are let go of once. Failures leave nothing to do.
         unsafe {
             if !self.stream.is_null() {
@@ -144,7 +157,7 @@ impl Drop for Device {
 
 /// Device memory.
 pub(super) struct Buffer {
-    device: Rc<Device>,
+    device: Arc<Device>,
     address: Address,
     bytes: u64,
 }
@@ -192,6 +205,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        let _ = self.device.bind();
         // SAFETY: the address came from this driver and is freed once. A failure leaves nothing to do.
         let _ = unsafe { (self.device.driver.free)(self.address) };
     }
@@ -199,7 +213,7 @@ impl Drop for Buffer {
 
 /// A point in the stream.
 pub(super) struct Event {
-    device: Rc<Device>,
+    device: Arc<Device>,
     event: Handle,
 }
 
@@ -227,29 +241,43 @@ impl Drop for Event {
 
 /// A loaded image.
 pub(super) struct Loaded {
-    device: Rc<Device>,
+    device: Arc<Device>,
     module: Handle,
 }
+
+// SAFETY: a module's handle is that of the process, as the device's are.
+unsafe impl Send for Loaded {}
+// SAFETY: as above.
+unsafe impl Sync for Loaded {}
+
+/// A kernel of a loaded image.
+#[derive(Clone, Copy)]
+pub(super) struct Function(Handle);
+
+// SAFETY: a function's handle is that of the process, as the device's are.
+unsafe impl Send for Function {}
+// SAFETY: as above.
+unsafe impl Sync for Function {}
 
 impl Loaded {
     /// Loads a cubin or PTX.
     ///
     /// # Errors
     /// The driver's word for what is wrong with it.
-    pub fn new(device: &Rc<Device>, image: &[u8]) -> Result<Loaded, String> {
+    pub fn new(device: &Arc<Device>, image: &[u8]) -> Result<Loaded, String> {
         // PTX must end in NUL; a cubin may.
         let mut bytes = image.to_vec();
         bytes.push(0);
         let mut module = std::ptr::null_mut();
         // SAFETY: the image is complete and NUL-terminated; the driver copies what it needs.
         match unsafe { (device.driver.module_load)(&mut module, bytes.as_ptr().cast()) } {
-            0 => Ok(Loaded { device: Rc::clone(device), module }),
+            0 => Ok(Loaded { device: Arc::clone(device), module }),
             status => Err(device.driver.describe(status)),
         }
     }
 
     /// A kernel that may use so much dynamic shared memory. It lives as long as `self`.
-    pub fn function(&self, name: &str, shared: u32) -> Result<Handle, RuntimeError> {
+    pub fn function(&self, name: &str, shared: u32) -> Result<Function, RuntimeError> {
         let d = &self.device;
         let text = CString::new(name).map_err(|_| spc_base::Bug::new("a kernel's name"))?;
         let mut function = std::ptr::null_mut();
@@ -263,12 +291,13 @@ impl Loaded {
             let status = unsafe { (d.driver.function_set)(function, driver::MAX_DYNAMIC_SHARED, shared) };
             d.check(status, "cuFuncSetAttribute")?;
         }
-        Ok(function)
+        Ok(Function(function))
     }
 }
 
 impl Drop for Loaded {
     fn drop(&mut self) {
+        let _ = self.device.bind();
         // SAFETY: loaded by `new`, unloaded once.
         let _ = unsafe { (self.device.driver.module_unload)(self.module) };
     }

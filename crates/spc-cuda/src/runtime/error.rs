@@ -1,6 +1,7 @@
 //! What can go wrong between a compiled program and a GPU.
 use crate::nvrtc::NvrtcError;
 use spc_base::Bug;
+use spc_ir::NodeId;
 use std::fmt;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,8 @@ pub enum RuntimeError {
         reason: String,
     },
     Nvrtc(NvrtcError),
+    /// An id of a gather lies outside of its table.
+    IndexRange(NodeId),
     /// A call of the driver failed.
     Call {
         function: &'static str,
@@ -120,6 +123,7 @@ impl fmt::Display for RuntimeError {
             }
             RuntimeError::NoKernel { op, reason } => write!(f, "`{op}` cannot run on the device: {reason}"),
             RuntimeError::Nvrtc(e) => e.fmt(f),
+            RuntimeError::IndexRange(node) => write!(f, "an id of the operator {node} lies outside of its table"),
             RuntimeError::Call { function, code } => write!(f, "{function} failed: {code}"),
             RuntimeError::Bug(b) => f.write_str(&b.0),
         }

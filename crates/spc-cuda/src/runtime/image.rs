@@ -2,7 +2,7 @@
 use super::RuntimeError;
 use super::device::{Device, Loaded};
 use crate::nvrtc::{self, Image, ImageKind};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The order in which images are tried, or one kind only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn fitness(image: &Image, (major, minor): (u32, u32)) -> Option<(u32, u32, bool)
 
 /// Loads the best image that the device takes, else what NVRTC makes of `text` for it.
 pub(super) fn load(
-    device: &Rc<Device>,
+    device: &Arc<Device>,
     images: &[Image],
     text: &str,
     choice: ImageChoice,

@@ -1,16 +1,14 @@
 //! A function on a device: its kernels, its weights, and buffers that are kept from call to call.
-use super::device::{Buffer, Device, Loaded};
-use super::driver::Handle;
+use super::device::{Buffer, Device, Function, Loaded};
 use super::{ImageChoice, RuntimeError, image};
 use crate::nvrtc::Image;
 use crate::{CudaModule, KernelInfo, Operand};
 use spc_base::Bug;
 use spc_formats::{Array, Validated};
 use spc_ir::{DType, Graph, NodeId, Op};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where weights come from while a program is loaded.
 pub trait Weights {
@@ -27,7 +25,7 @@ pub struct KernelTime {
     pub milliseconds: f32,
 }
 
-/// A function, ready to be called.
+/// A function, ready to be called, from any thread.
 pub struct DeviceProgram {
     graph: Graph,
     kernels: Vec<Ready>,
@@ -35,16 +33,18 @@ pub struct DeviceProgram {
     packed: BTreeMap<(String, String, String), Buffer>,
     plain: BTreeMap<NodeId, Buffer>,
     /// Buffers that no value needs now, by size.
-    free: RefCell<BTreeMap<u64, Vec<Buffer>>>,
+    free: Mutex<BTreeMap<u64, Vec<Buffer>>>,
     wait: bool,
+    /// Where kernels report ids out of range, if any does.
+    fault: Option<Buffer>,
     // Last, so that kernels and buffers go before their module and device.
     _module: Loaded,
-    device: Rc<Device>,
+    device: Arc<Device>,
 }
 
 struct Ready {
     info: KernelInfo,
-    function: Handle,
+    function: Function,
 }
 
 /// What a buffer holds in one call: a value, or a value as terms for tensor cores.
@@ -76,7 +76,7 @@ impl DeviceProgram {
     /// # Errors
     /// An operator has no kernel, no image runs on the device, or it has too little memory. Nothing stays allocated then.
     pub fn new(
-        device: &Rc<Device>,
+        device: &Arc<Device>,
         graph: &Graph,
         module: &CudaModule,
         images: &[Image],
@@ -90,6 +90,7 @@ impl DeviceProgram {
         if has.0 * 10 + has.1 < needs {
             return Err(RuntimeError::TooOld { device: device.name().into(), has, needs });
         }
+        device.bind()?;
         let loaded = image::load(device, images, &module.text, choice)?;
         let mut kernels = Vec::new();
         for info in &module.kernels {
@@ -118,19 +119,22 @@ impl DeviceProgram {
                 plain.insert(node, device.upload(&bytes)?);
             }
         }
+        let reports = module.kernels.iter().any(|k| k.params.iter().any(|p| p.of == Operand::Fault));
+        let fault = if reports { Some(device.alloc(4)?) } else { None };
         Ok(DeviceProgram {
+            fault,
             graph: graph.clone(),
             kernels,
             packed,
             plain,
-            free: RefCell::default(),
+            free: Mutex::default(),
             wait: std::env::var_os("SPC_CUDA_WAIT").is_some_and(|v| v == "1"),
             _module: loaded,
-            device: Rc::clone(device),
+            device: Arc::clone(device),
         })
     }
 
-    pub fn device(&self) -> &Rc<Device> {
+    pub fn device(&self) -> &Arc<Device> {
         &self.device
     }
 
@@ -151,12 +155,40 @@ impl DeviceProgram {
         Ok(self.run(syms, inputs, true)?.1)
     }
 
-    fn run(
+    /// Time of one round of all kernels in milliseconds: the mean of `rounds` that follow one another without a wait, after one
+    /// that is not counted. Nothing is read back.
+    ///
+    /// # Errors
+    /// As [`DeviceProgram::call`].
+    pub fn throughput(
         &self,
         syms: &[u64],
         inputs: &BTreeMap<String, Vec<u8>>,
-        timed: bool,
-    ) -> Result<(Vec<Vec<u8>>, Vec<KernelTime>), RuntimeError> {
+        rounds: u32,
+    ) -> Result<f32, RuntimeError> {
+        self.device.bind()?;
+        let mut held = self.upload(syms, inputs)?;
+        let mut all = || -> Result<(), RuntimeError> {
+            for k in &self.kernels {
+                self.room(k, syms, &mut held)?;
+                let n = self.count(&k.info.tokens, syms)?;
+                if n > 0 && k.info.is_for(n) {
+                    self.launch(k, n, syms, &mut held)?;
+                }
+            }
+            Ok(())
+        };
+        all()?;
+        let start = self.device.mark()?;
+        for _ in 0..rounds {
+            all()?;
+        }
+        let total = self.device.mark()?.since(&start)?;
+        held.into_values().for_each(|b| self.give(b));
+        Ok(total / rounds.max(1) as f32)
+    }
+
+    fn upload(&self, syms: &[u64], inputs: &BTreeMap<String, Vec<u8>>) -> Result<BTreeMap<Held, Buffer>, RuntimeError> {
         let mut held: BTreeMap<Held, Buffer> = BTreeMap::new();
         for (name, node) in self.graph.named_inputs() {
             let bytes = inputs.get(&name).ok_or_else(|| Bug::new(format!("no input {name}")))?;
@@ -167,14 +199,35 @@ impl DeviceProgram {
             buffer.write(bytes)?;
             held.insert(Held::Value(node), buffer);
         }
+        Ok(held)
+    }
+
+    /// A buffer for what a kernel writes, if there is none yet.
+    fn room(&self, k: &Ready, syms: &[u64], held: &mut BTreeMap<Held, Buffer>) -> Result<(), RuntimeError> {
+        if k.info.family != "terms"
+            && let Entry::Vacant(place) = held.entry(Held::Value(k.info.writes))
+        {
+            place.insert(self.take(self.value_bytes(k.info.writes, syms)?)?);
+        }
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        syms: &[u64],
+        inputs: &BTreeMap<String, Vec<u8>>,
+        timed: bool,
+    ) -> Result<(Vec<Vec<u8>>, Vec<KernelTime>), RuntimeError> {
+        self.device.bind()?;
+        let mut held = self.upload(syms, inputs)?;
+        self.check_ids(syms, inputs)?;
+        if let Some(fault) = &self.fault {
+            fault.write(&[0; 4])?;
+        }
         let mut times = Vec::new();
         for (i, k) in self.kernels.iter().enumerate() {
             let n = self.count(&k.info.tokens, syms)?;
-            if k.info.family != "terms"
-                && let Entry::Vacant(place) = held.entry(Held::Value(k.info.writes))
-            {
-                place.insert(self.take(self.value_bytes(k.info.writes, syms)?)?);
-            }
+            self.room(k, syms, &mut held)?;
             if n > 0 && k.info.is_for(n) {
                 let start = if timed { Some(self.device.mark()?) } else { None };
                 self.launch(k, n, syms, &mut held)?;
@@ -189,6 +242,12 @@ impl DeviceProgram {
                 if let Some(b) = held.remove(&h) {
                     self.give(b);
                 }
+            }
+        }
+        if let Some(fault) = &self.fault {
+            let word = fault.read(4)?.as_chunks::<4>().0.first().map_or(0, |w| u32::from_le_bytes(*w));
+            if let Some(node) = word.checked_sub(1) {
+                return Err(RuntimeError::IndexRange(NodeId(node)));
             }
         }
         let mut out = Vec::new();
@@ -231,6 +290,9 @@ impl DeviceProgram {
                     found.ok_or_else(|| Bug::new("terms that were not made"))?
                 }
                 Operand::Tokens => n,
+                Operand::Fault => {
+                    self.fault.as_ref().map(Buffer::address).ok_or_else(|| Bug::new("no place for faults"))?
+                }
                 Operand::Axis { sym } => {
                     syms.get(sym as usize).copied().ok_or_else(|| Bug::new("an axis without a size"))?
                 }
@@ -249,6 +311,26 @@ impl DeviceProgram {
                 }
                 other => other,
             })?;
+        }
+        Ok(())
+    }
+
+    /// Ids that are inputs are checked before anything runs.
+    fn check_ids(&self, syms: &[u64], inputs: &BTreeMap<String, Vec<u8>>) -> Result<(), RuntimeError> {
+        for k in self.kernels.iter().filter(|k| k.info.family == "gather") {
+            let node = k.info.node;
+            let (Op::Gather { dim }, [table, ids]) = (&self.graph.node(node)?.op, &self.graph.inputs(node)[..]) else {
+                return Err(Bug::new(format!("{node} is no gather")).into());
+            };
+            let size = self.graph.ty(*table)?.dims.get(*dim as usize).and_then(|d| d.size.bind(syms));
+            // Others are checked by the kernel.
+            let Op::Input { name, .. } = &self.graph.node(*ids)?.op else { continue };
+            let words = inputs.get(name).map(|b| b.as_chunks::<4>().0).unwrap_or_default();
+            let inside =
+                |w: &[u8; 4]| u64::try_from(i32::from_le_bytes(*w)).is_ok_and(|id| size.is_some_and(|n| id < n));
+            if !words.iter().all(inside) {
+                return Err(RuntimeError::IndexRange(node));
+            }
         }
         Ok(())
     }
@@ -291,14 +373,18 @@ impl DeviceProgram {
         bytes.ok_or_else(|| Bug::new(format!("{node} has no size")))
     }
 
+    fn free(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Buffer>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A buffer of so many bytes: one that is free, else a new one, if need be after letting go of all free ones.
     fn take(&self, bytes: u64) -> Result<Buffer, RuntimeError> {
-        let kept = self.free.borrow_mut().get_mut(&bytes).and_then(Vec::pop);
+        let kept = self.free().get_mut(&bytes).and_then(Vec::pop);
         match kept.map_or_else(|| self.device.alloc(bytes), Ok) {
             Err(RuntimeError::OutOfMemory { .. }) => {
                 // The stream may still use them.
                 self.device.wait()?;
-                self.free.borrow_mut().clear();
+                self.free().clear();
                 self.device.alloc(bytes)
             }
             other => other,
@@ -306,7 +392,7 @@ impl DeviceProgram {
     }
 
     fn give(&self, buffer: Buffer) {
-        self.free.borrow_mut().entry(buffer.bytes()).or_default().push(buffer);
+        self.free().entry(buffer.bytes()).or_default().push(buffer);
     }
 }
 

@@ -10,6 +10,11 @@ pub enum MethodError {
     Missing {
         weight: String,
     },
+    /// A rule acts on a weight without a gradient.
+    MissingGradient {
+        weight: String,
+        rule: String,
+    },
     /// Something holds another number of values than the weight has.
     Length {
         what: String,
@@ -59,7 +64,7 @@ impl MethodError {
     pub fn code(&self) -> Option<Code> {
         Some(match self {
             MethodError::Project(e) => return e.code(),
-            MethodError::Missing { .. } => codes::NO_TENSOR,
+            MethodError::Missing { .. } | MethodError::MissingGradient { .. } => codes::NO_TENSOR,
             MethodError::Length { .. } => codes::SHAPE,
             MethodError::NotFinite { .. } => codes::NOT_FINITE,
             MethodError::Step { .. } => codes::STEP,
@@ -102,6 +107,9 @@ impl fmt::Display for MethodError {
         match self {
             MethodError::Project(e) => e.fmt(f),
             MethodError::Missing { weight } => write!(f, "nothing is given for the weight `{weight}`"),
+            MethodError::MissingGradient { weight, rule } => {
+                write!(f, "nothing is given for the gradient of `{weight}`, on which `{rule}` acts")
+            }
             MethodError::Length { what, want, got } => write!(f, "`{what}` holds {got} values where {want} are needed"),
             MethodError::NotFinite { what, weight, index } => {
                 write!(f, "{what} of `{weight}` is not finite at index {index}")

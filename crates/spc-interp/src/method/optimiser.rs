@@ -8,18 +8,27 @@ pub enum Optimiser {
     Sgd { momentum: f64, weight_decay: f64 },
     /// Kingma and Ba 2014, arXiv 1412.6980; Loshchilov and Hutter 2017, arXiv 1711.05101.
     AdamW { beta1: f64, beta2: f64, eps: f64, weight_decay: f64 },
+    /// The caller's own, between the two halves of a step. It remembers `moments` numbers for each weight, which the caller
+    /// gives to the second half, since masks clear them.
+    Outside { moments: usize },
 }
 
 impl Optimiser {
     pub const SGD: Optimiser = Optimiser::Sgd { momentum: 0.0, weight_decay: 0.0 };
     pub const ADAM: Optimiser = Optimiser::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
 
-    /// Numbers that it remembers for each weight.
+    /// Numbers that it remembers for each weight here, and not with the caller.
     pub fn moments(&self) -> usize {
         match self {
+            Optimiser::Outside { .. } => 0,
             Optimiser::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
             Optimiser::AdamW { .. } => 2,
         }
+    }
+
+    /// Numbers for each weight that masks clear, wherever they are kept.
+    pub fn cleared(&self) -> usize {
+        if let Optimiser::Outside { moments } = self { *moments } else { self.moments() }
     }
 
     /// One step on one tensor; `step` counts from 0.
@@ -49,7 +58,7 @@ impl Optimiser {
                 }
             }
             // Moments are made in the right number by the updater.
-            (Optimiser::AdamW { .. }, _) => {}
+            (Optimiser::AdamW { .. } | Optimiser::Outside { .. }, _) => {}
         }
     }
 }

@@ -344,6 +344,9 @@ impl<R: Real> Updater<R> {
     /// A step behind the end; gradients for weights that are not there, of another size, or not finite. Then nothing has
     /// changed.
     pub fn step(&mut self, grads: &Tensors<R>, rate: R) -> Result<Vec<Observed>, MethodError> {
+        if let Optimiser::Outside { .. } = self.optimiser {
+            return Err(MethodError::NotYet { what: "the caller's optimiser in the reference interpreter".into() });
+        }
         let mut next = self.clone();
         let seen = next.advance(grads, rate)?;
         *self = next;
@@ -369,9 +372,8 @@ impl<R: Real> Updater<R> {
         for i in &active {
             for name in self.cover(*i)?.weights() {
                 if !grads.contains_key(name) {
-                    return Err(MethodError::Missing {
-                        weight: format!("{name}, of which `{}` needs a gradient", self.rule(*i)?.name),
-                    });
+                    let (weight, rule) = (name.to_string(), self.rule(*i)?.name.clone());
+                    return Err(MethodError::MissingGradient { weight, rule });
                 }
             }
         }

@@ -554,7 +554,12 @@ impl Rows<'_> {
             Layout::Vx1 { v } => listed(b, v as usize),
             Layout::Bsr { r, c } => listed(b, (r * c) as usize),
             // Refused above.
-            Layout::Csr | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Mma24 => listed(b, 1),
+            Layout::Csr
+            | Layout::I8 { .. }
+            | Layout::Nm16 { .. }
+            | Layout::Csr16
+            | Layout::Mma24
+            | Layout::Mma32 { .. } => listed(b, 1),
         }
     }
 
@@ -591,7 +596,8 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
-            | Layout::Mma24 => {
+            | Layout::Mma24
+            | Layout::Mma32 { .. } => {
                 let entry = |b: &mut Builder, s: &[Val]| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
                     if ahead.is_some() {

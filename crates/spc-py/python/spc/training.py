@@ -1,11 +1,11 @@
 """Training under the constraints and penalties of a program."""
 
 import os
-import tempfile
 
 import numpy as np
 
-from . import _spc, binding
+from . import _spc, attach, binding
+from .run import Run
 
 
 def compile(source=None, *, text=None, bind=None, names=None, **options):
@@ -44,17 +44,43 @@ class Plan:
         lr: the rate of a step: a number, or a function of the step.
         """
         given = binding.tensors_of(self._source if params is None else params)
-        found = binding.match(list(self.weights), given, self._names)
-        missing = [n for n in self.weights if n not in found]
-        if missing:
-            raise KeyError(f"these weights have no parameter: {', '.join(missing)}")
+        found = self._all(given)
         inner = self._checked.update_plan({"name": name, **settings}, steps)
         self._run = Optimizer(inner, found, lr, steps)
         return self._run
 
+    def attach(self, optimizer, model=None, *, steps, moments=None):
+        """Hooks the rules into an optimiser of torch, for a run of ``steps`` of its steps.
+
+        model: a torch module on the CPU; what ``compile`` was given with ``bind`` if left out. Its parameters keep their names.
+            Before each step of the optimiser they become the dense weights, and gradients are mapped; after it they
+            hold what the program reads, masked weights as zeros, and the optimiser's moments of those are cleared.
+        moments: tensors of a parameter's shape that the optimiser keeps for it; known for SGD and the Adam family.
+
+        Raises Error (SP0006) where an update module takes steps of its own: such a plan needs ``optimizer``.
+        """
+        given = binding.tensors_of(self._source if model is None else model)
+        found = self._all(given)
+        if moments is None:
+            moments = attach.moments_of(optimizer)
+        inner = self._checked.update_plan({"name": "outside", "moments": moments}, steps)
+        self._run = attach.Attached(inner, found, optimizer, steps, moments)
+        return self._run
+
+    def detach(self):
+        """Takes the hooks of ``attach`` out again."""
+        self._running().detach()
+
+    def _all(self, given):
+        found = binding.match(list(self.weights), given, self._names)
+        missing = [n for n in self.weights if n not in found]
+        if missing:
+            raise KeyError(f"these weights have no parameter: {', '.join(missing)}")
+        return found
+
     def _running(self):
         if self._run is None:
-            raise RuntimeError("no run has begun: call `optimizer` first")
+            raise RuntimeError("no run has begun: call `optimizer` or `attach` first")
         return self._run
 
     def state_dict(self):
@@ -79,23 +105,12 @@ class Plan:
         return {"step": run.done, "steps": run.steps, "density": density, "observed": run.observed}
 
 
-class Optimizer:
+class Optimizer(Run):
     """A run. ``step()`` reads the ``grad`` of torch parameters; for numpy arrays gradients are given: ``step(grads)``."""
 
     def __init__(self, inner, params, lr, steps):
-        self._inner, self._params, self._lr = inner, params, lr
-        self.steps, self.done, self.observed = steps, 0, []
-        self._state = inner.start(self.arrays())
-        self._touched()
-
-    @property
-    def interpreted(self):
-        """Why steps run in the slow reference interpreter; None: they are compiled."""
-        return self._inner.interpreted()
-
-    def arrays(self):
-        """The parameters as numpy arrays, without a copy."""
-        return {n: binding.as_array(n, p) for n, p in self._params.items()}
+        super().__init__(inner, params, steps)
+        self._lr = lr
 
     def step(self, grads=None):
         """Takes one step. A parameter without a gradient stays as it is, unless a rule acts on it."""
@@ -118,22 +133,3 @@ class Optimizer:
         for p in self._params.values():
             if hasattr(p, "grad"):
                 p.grad = None
-
-    def state_dict(self):
-        return {"step": self.done, "memory": self._inner.save(self._state)}
-
-    def load_state_dict(self, state):
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "state.safetensors")
-            with open(path, "wb") as f:
-                f.write(state["memory"])
-            self._state = self._inner.load(path)
-        self.done = state["step"]
-
-    def _touched(self):
-        """Tells autograd that parameters have changed."""
-        tensors = [p for p in self._params.values() if hasattr(p, "detach")]
-        if tensors:
-            import torch
-
-            torch.autograd.graph.increment_version(tensors)

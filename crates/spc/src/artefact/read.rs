@@ -2,6 +2,7 @@
 use super::{FORMAT, MANIFEST, Manifest, PLAN, PROGRAM, REMOVED, WEIGHTS, WHOLE};
 use crate::build::plain_weights;
 use crate::cut::{Removed, restore};
+use crate::device::{self, DeviceChoice, Place};
 use crate::failure::{Failure, Res};
 use crate::lock::Plans;
 use crate::packed;
@@ -9,6 +10,8 @@ use crate::plan::{PackedSet, Planned, linear_weights};
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
+use spc_cuda::nvrtc::{Image, ImageKind};
+use spc_cuda::{Activations, EmitOptions, emit_with, without_lines};
 use spc_io::{WeightFile, check_finite};
 use spc_ir::{Graph, Op, Require};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +34,7 @@ pub struct Loaded {
     /// Threads that its target asks for.
     pub threads: usize,
     pub manifest: Manifest,
+    dir: PathBuf,
 }
 
 /// A folder being read; errors carry its path.
@@ -204,7 +208,61 @@ impl Loaded {
         if whole.is_empty() != removed.is_empty() {
             return Err(r.broken(format!("`{WHOLE}` and `{REMOVED}` of `{WEIGHTS}` do not belong together")));
         }
-        Ok(Loaded { functions, plans, whole, removed, packed, weights, threads, manifest })
+        let dir = dir.to_path_buf();
+        Ok(Loaded { functions, plans, whole, removed, packed, weights, threads, manifest, dir })
+    }
+
+    /// Where it runs: on a GPU if it was compiled for one, and there is one.
+    ///
+    /// # Errors
+    /// SP0720 where a GPU is asked for and there is none that can be used.
+    pub fn place(&self, s: &mut Session<'_>) -> Res<Place> {
+        let cuda = self.manifest.target.kind == "cuda";
+        if !cuda && s.options.device == DeviceChoice::Cuda {
+            let text = format!("the folder was compiled for the CPU target `{}`", self.manifest.target.name);
+            let d = Diagnostic::error(codes::DEVICE, text).help("compile it with `--target cuda`");
+            return Err(d.into());
+        }
+        if cuda && let Some(mut gpu) = device::open(s, &self.manifest.target.name)? {
+            for f in &self.functions {
+                let name = &f.graph.name;
+                let Some((text, images)) = self.images(s, name)? else { continue };
+                // The folder does not say what activations its text takes: its text does.
+                for activations in [Activations::Exact, Activations::Bf16] {
+                    if emit_with(&f.graph, &f.plan, &EmitOptions { activations })?.text == text {
+                        gpu.activations = activations;
+                        break;
+                    }
+                }
+                gpu.images.insert(name.clone(), (text, images));
+            }
+            return Ok(Place::Gpu(gpu));
+        }
+        Ok(Place::Cpu(s.cpu(self.threads)))
+    }
+
+    /// CUDA text of a function and the images in the folder.
+    fn images(&self, s: &Session<'_>, function: &str) -> Res<Option<(String, Vec<Image>)>> {
+        let folder = if self.functions.len() > 1 { format!("{function}/") } else { String::new() };
+        let read = |name: &str| s.world.read(&self.dir.join(name), TEXT_LIMIT);
+        let text = format!("{folder}kernels.cu");
+        if !self.manifest.files.contains_key(&text) {
+            return Ok(None);
+        }
+        let text = without_lines(&String::from_utf8_lossy(&read(&text)?));
+        let mut images = Vec::new();
+        for name in self.manifest.files.keys() {
+            let Some(file) = name.strip_prefix(&folder).filter(|f| !f.contains('/')) else { continue };
+            let (arch, kind) = match file.rsplit_once('.') {
+                Some(("kernels", "ptx")) => ("compute_80".to_string(), ImageKind::Ptx),
+                Some((arch, "ptx")) => (arch.to_string(), ImageKind::Ptx),
+                Some((arch, "cubin")) => (arch.to_string(), ImageKind::Cubin),
+                _ => continue,
+            };
+            let bytes = read(name)?;
+            images.push(Image { arch, kind, file: file.into(), bytes, ptx_version: None, lowered_from: None });
+        }
+        Ok(Some((text, images)))
     }
 
     pub fn function(&self, name: &str) -> Result<&Planned, Bug> {

@@ -94,7 +94,7 @@ pub fn roofline(rows: &[Row<'_>], table: &CostTable) -> String {
                 px(to),
                 py(to * rate),
                 px(from) + 4.0,
-                py(from * rate) - 8.0
+                py(from * rate) - 32.0
             );
         }
     }

@@ -2,12 +2,12 @@
 use super::Done;
 use crate::artefact::Loaded;
 use crate::build::{Constraints, build};
+use crate::device::place;
 use crate::engine::{Engine, Inputs, Outputs};
 use crate::failure::{Failure, Res};
 use crate::load::{listing, load_file};
 use crate::plan::fall_back;
 use crate::session::Session;
-use crate::target::target;
 use crate::tensors::{tensor, value};
 use crate::weights::WeightSet;
 use serde_json::json;
@@ -45,7 +45,8 @@ pub fn call_file(s: &mut Session<'_>, path: &Path, target_name: Option<&str>, ca
         let names: Vec<&str> = loaded.functions.iter().map(|f| f.graph.name.as_str()).collect();
         let name = choose(call, &names)?;
         let planned = loaded.function(&name)?;
-        let engine = Engine::new(planned, &loaded.packed, &loaded.weights, s.cpu(loaded.threads))?;
+        let on = loaded.place(s)?;
+        let engine = Engine::at(planned, &loaded.packed, &loaded.weights, &on)?;
         return finish(s, &engine, &planned.graph, call);
     }
     let source = load_file(s, path)?;
@@ -53,14 +54,13 @@ pub fn call_file(s: &mut Session<'_>, path: &Path, target_name: Option<&str>, ca
     let name = choose(call, &names)?;
     // Inputs first: a mistake there should not wait for the weights.
     read_inputs(s, source.graph(&name)?, call)?;
-    let t = target(&source.module, target_name)?;
-    let on = s.cpu(t.threads);
+    let (t, on) = place(s, &source.module, target_name)?;
     let graph = if call.dense { source.dense_graph(&name)? } else { source.graph(&name)? };
     fall_back(s, [graph], &t)?;
     let names = std::slice::from_ref(&name);
     let built = build(s, &source, t, names, &WeightSet::default(), constraints(call.dense))?;
     let planned = built.function(&name)?;
-    let engine = Engine::new(planned, &built.packed, &built.weights, on)?;
+    let engine = Engine::at(planned, &built.packed, &built.weights, &on)?;
     finish(s, &engine, &planned.graph, call)
 }
 

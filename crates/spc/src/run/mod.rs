@@ -10,7 +10,8 @@ pub use expect::{Outcome, static_expects};
 use crate::bind;
 use crate::build::{Build, build_from, plain_weights};
 use crate::data::DataCache;
-use crate::engine::{Cpu, Engine, Outputs};
+use crate::device::{Place, place};
+use crate::engine::{Engine, Outputs};
 use crate::explain::why_dense;
 use crate::failure::{Failure, Res};
 use crate::job::Job;
@@ -18,11 +19,10 @@ use crate::load::{Source, listing, load_file};
 use crate::plan::{Allowed, PackedSet, Planned, fall_back, pack_weights, plan};
 use crate::project::project;
 use crate::session::Session;
-use crate::target::target;
 use crate::tensors::rows;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
-use spc_sema::{Report, Run, TargetKind};
+use spc_sema::{Report, Run};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -138,8 +138,8 @@ struct Version {
 }
 
 impl Version {
-    fn new(planned: Planned, packed: &PackedSet, weights: &WeightSet, on: Cpu) -> Res<Version> {
-        let engine = Engine::new(&planned, packed, weights, on)?;
+    fn new(planned: Planned, packed: &PackedSet, weights: &WeightSet, on: &Place) -> Res<Version> {
+        let engine = Engine::at(&planned, packed, weights, on)?;
         let mut bytes = BTreeMap::new();
         for l in &planned.plan.linears {
             let p = packed.get(&(l.weight.clone(), l.layout.clone()));
@@ -151,16 +151,10 @@ impl Version {
 }
 
 fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<&str>) -> Res<JobReport> {
-    let t = target(&source.module, target_name)?;
-    if t.kind == TargetKind::Cuda {
-        let text =
-            format!("the target `{}` cannot run here: this version writes CUDA code and does not launch it", t.name);
-        return Err(Diagnostic::error(codes::UNSUPPORTED, text).help("run on the target `cpu`").into());
-    }
+    let (t, on) = place(s, &source.module, target_name)?;
     for d in expect::not_measured(source, run) {
         s.warn(d);
     }
-    let on = s.cpu(t.threads);
     let graph = source.graph(&run.function)?;
     // Data first: a mistake there should not wait for the weights.
     let mut cache = DataCache::default();
@@ -178,14 +172,14 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         let mut packed = PackedSet::new();
         let planned = plan(s, source.dense_graph(&run.function)?, &stored, &t, Allowed::Dense)?;
         pack_weights(s, &planned, &stored, &mut packed)?;
-        Version::new(planned, &packed, &stored, on)?
+        Version::new(planned, &packed, &stored, &on)?
     };
     let (weights, projected) = project(s, source, &stored)?;
     let mut build = build_from(s, source, t.clone(), &names, weights, projected)?;
     let promised = static_expects(source, &build)?;
     build.release()?;
     let planned = build.function(&run.function)?.clone();
-    let sparse = Version::new(planned, &build.packed, &build.weights, on)?;
+    let sparse = Version::new(planned, &build.packed, &build.weights, &on)?;
 
     let results = Beside {
         dense: job.call(s, &dense.engine, &dense.planned.graph, "running dense")?,
@@ -196,7 +190,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         run: run.name.clone(),
         function: run.function.clone(),
         target: t.name.clone(),
-        threads: on.threads,
+        threads: on.threads(),
         rows: job.rows,
         batch: job.batches().first().map_or(0, |(a, b)| b - a),
         accuracy: None,
@@ -246,7 +240,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         times(s, &job, &dense, &sparse, &mut report.layers)?;
     }
     report.expects = promised;
-    report.expects.extend(accuracies(s, source, &build, &mut cache, on, (run, &results.sparse, axis))?);
+    report.expects.extend(accuracies(s, source, &build, &mut cache, &on, (run, &results.sparse, axis))?);
     report.expects.sort_by_key(|o| source.module.expects.iter().position(|e| e.span == o.span));
     Ok(report)
 }
@@ -325,7 +319,7 @@ fn accuracies(
     source: &Source,
     build: &Build,
     cache: &mut DataCache,
-    on: Cpu,
+    on: &Place,
     known: (&Run, &Outputs, Option<usize>),
 ) -> Res<Vec<Outcome>> {
     let mut out = Vec::new();
@@ -349,7 +343,7 @@ fn accuracies(
         } else {
             let job = Job::new(s, source, cache, source.graph(function)?, &args)?;
             let planned = build.function(function)?;
-            let engine = Engine::new(planned, &build.packed, &build.weights, on)?;
+            let engine = Engine::at(planned, &build.packed, &build.weights, on)?;
             let results = job.call(s, &engine, &planned.graph, "expectations")?;
             measure::accuracy(first(&results)?, job.result_rows(&planned.graph)?.unwrap_or(0), labels)
         };

@@ -106,6 +106,48 @@ impl UpdatePlan {
         self.plan.update(step, params, grads, rate, state).map_err(fail)
     }
 
+    /// The first half of step `step`, of a plan for [`Optimiser::Outside`]: `params` are what the program read, and become the
+    /// weights themselves for the caller's optimiser to move. `grads` are with respect to what the program read; `mapped` gets the
+    /// gradients with respect to the weights, of each parameter for which [`UpdatePlan::maps_gradient`] holds. For the
+    /// others these are the same.
+    ///
+    /// # Errors
+    /// As [`UpdatePlan::update`], and SP0337 in the middle of a step; then nothing has changed.
+    pub fn before(
+        &self,
+        step: u64,
+        params: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        mapped: &mut [(&str, &mut [f32])],
+        state: &mut UpdateState,
+    ) -> Result<(), Error> {
+        self.plan.before(step, params, grads, mapped, state).map_err(fail)
+    }
+
+    /// The second half: `params` are the weights as the caller's optimiser has moved them, and become what the program reads
+    /// next; after the last step the weights as they are deployed. `grads` are those of the first half. `moments` are what the
+    /// optimiser remembers for each weight, as many arrays as the plan was made for; where masks leave a weight out they
+    /// become 0. `rate` is the rate of the step, which proxes use.
+    ///
+    /// # Errors
+    /// As [`UpdatePlan::update`], and SP0337 where the first half was not done.
+    pub fn after(
+        &self,
+        step: u64,
+        params: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        moments: &mut [(&str, Vec<&mut [f32]>)],
+        rate: f32,
+        state: &mut UpdateState,
+    ) -> Result<Vec<Observed>, Error> {
+        self.plan.after(step, params, grads, moments, rate, state).map_err(fail)
+    }
+
+    /// Whether a rule changes the gradient of a parameter.
+    pub fn maps_gradient(&self, name: &str) -> bool {
+        self.plan.maps_gradient(name)
+    }
+
     /// The state as a safetensors file, to be stored beside the parameters.
     ///
     /// # Errors

@@ -197,7 +197,7 @@ impl Builder<'_> {
         for (k, t) in self.core.info[i].members.clone().into_iter().enumerate() {
             let mut moments = Vec::new();
             if let Some(id) = body.result(&Target::Moments) {
-                for m in 0..self.core.optimiser.moments() {
+                for m in 0..self.moments {
                     let values = self.values(i, t, k, body, &given, Some(m), false)?;
                     moments.push((Ref::Moment(m, t), values[id as usize]));
                 }

@@ -131,6 +131,19 @@ impl Core {
         self.keep(i).is_some_and(|(r, _)| r.keeps.iter().any(|k| k.score.needs_gradients()))
     }
 
+    /// Whether a rule changes the gradient of a tensor.
+    pub fn maps_gradient(&self, t: usize) -> bool {
+        let maps =
+            |i: usize| self.keep(i).and_then(|(_, u)| u).is_some_and(|u| u.backward.is_some() || u.grad.is_some());
+        (0..self.info.len()).any(|i| self.info[i].members.contains(&t) && maps(i))
+    }
+
+    /// An update that steps by itself, in place of the optimiser.
+    pub fn steps_itself(&self) -> Option<&str> {
+        let steps = |i: &usize| self.keep(*i).and_then(|(_, u)| u).is_some_and(|u| u.step.is_some());
+        (0..self.info.len()).find(steps).map(|i| self.rules.list[i].name.as_str())
+    }
+
     /// What this version does not compile.
     pub fn supported(&self) -> Result<(), Missing> {
         if (0..self.info.len()).any(|i| self.reads_gradients(i)) {

@@ -24,9 +24,9 @@ pub use state::State as UpdateState;
 
 use self::core::{Core, Tensor};
 use self::run::{Arrays, Compiled};
-use self::situation::{Next, Now, Situation};
+use self::situation::{Next, Now, Part, Situation};
 use self::state::{Flags, State, without_dense};
-use self::work::Missing;
+use self::work::{Missing, Ref};
 use spc_base::Bug;
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_interp::method::{MethodError, Observed, Optimiser, Saved, Tensors, Updater};
@@ -65,11 +65,18 @@ impl Plan {
         let tensor =
             |(name, shape): (String, Vec<usize>)| Tensor { name, len: shape.iter().product(), shape, dense: false };
         let core = Core::new(rules, optimiser, steps, isa.lanes(), shapes.into_iter().map(tensor).collect())?;
+        if let (Optimiser::Outside { .. }, Some(rule)) = (core.optimiser, core.steps_itself()) {
+            let what = format!("an optimiser of the caller's beside `{rule}`, which takes steps of its own");
+            return Err(MethodError::NotYet { what });
+        }
         let reason = match supported(&core) {
             Ok(()) => None,
             Err(Missing::Form(why)) => Some(why),
             Err(Missing::Bug(b)) => return Err(b.into()),
         };
+        if let (Optimiser::Outside { .. }, Some(why)) = (core.optimiser, &reason) {
+            return Err(MethodError::NotYet { what: format!("an optimiser of the caller's with {why}") });
+        }
         let check = Sweeps::new(vec![magnitude(isa.lanes())?, between_pass(isa.lanes())?], isa)?;
         let shape = State::new(&core).shape();
         Ok(Plan { core, shape, isa, pool: Pool::new(threads), reason, programs: Mutex::default(), check })
@@ -138,8 +145,9 @@ impl Plan {
         }
         let m = Moment::step(0, self.core.steps).ok_or_else(|| Bug::new("a run of no steps"))?;
         let next = situation::next(&self.core, &state, &m)?;
-        let s = Situation { now: None, grads: vec![false; self.core.tensors.len()], next: Some(next) };
-        self.act(&s, &mut params, &vec![None; self.core.tensors.len()], &mut state, (m, m, 0.0))?;
+        let s = Situation { grads: vec![false; self.core.tensors.len()], next: Some(next), ..Situation::default() };
+        let none = vec![None; self.core.tensors.len()];
+        self.act(&s, &mut params, &none, &mut BTreeMap::new(), &mut state, (m, m, 0.0))?;
         Ok(state)
     }
 
@@ -161,13 +169,15 @@ impl Plan {
         s: &Situation,
         params: &mut [Option<&mut [f32]>],
         grads: &[Option<&[f32]>],
+        more: &mut BTreeMap<Ref, &mut [f32]>,
         state: &mut State,
         when: (Moment, Moment, f32),
     ) -> Result<Vec<Observed>, MethodError> {
         let program = self.program(s)?;
         // One lifetime for both kinds of arrays.
         let mut own: Vec<Option<&mut [f32]>> = params.iter_mut().map(|p| p.as_deref_mut()).collect();
-        let mut arrays = Arrays { params: &mut own, grads };
+        let mut more: BTreeMap<Ref, &mut [f32]> = more.iter_mut().map(|(r, v)| (r.clone(), &mut **v)).collect();
+        let mut arrays = Arrays { params: &mut own, grads, more: &mut more };
         let seen = program.run(&self.core, &mut arrays, state, when, (&self.check, &self.pool))?;
         for (n, f) in s.next.iter().flatten().zip(&mut state.flags) {
             *f = Flags { started: f.started || n.active, frozen: n.frozen };
@@ -185,13 +195,14 @@ impl Plan {
         rate: f32,
         state: &mut State,
     ) -> Result<Vec<Observed>, MethodError> {
-        let steps = self.core.steps;
-        if step != state.done || step >= steps {
-            return Err(MethodError::Step { step, steps, next: state.done });
+        self.in_turn(step, state, false)?;
+        if let Optimiser::Outside { .. } = self.core.optimiser {
+            let what = "a whole step of a plan for the caller's optimiser: take it in two halves".into();
+            return Err(MethodError::NotYet { what });
         }
-        self.fits(state)?;
         let mut params = self.params(given)?;
         let slopes = self.gradients(grads)?;
+        let steps = self.core.steps;
         if let Some(u) = &mut state.reference {
             let given = self.core.tensors.iter().zip(&slopes);
             let given = given.filter_map(|(t, g)| Some((t.name.clone(), (*g)?.to_vec()))).collect();
@@ -201,21 +212,139 @@ impl Plan {
             self.show(&view, &mut params);
             return Ok(seen);
         }
-        let m = Moment::step(step, steps).ok_or_else(|| Bug::new("a step behind the end"))?;
+        self.finish_step(Part::Whole, &mut params, &slopes, &mut BTreeMap::new(), rate, state)
+    }
+
+    /// The first half of step `step` of a plan for the caller's optimiser: `params` become the weights themselves, `mapped` the
+    /// gradients with respect to them, of the tensors where these differ from `grads`.
+    pub fn before(
+        &self,
+        step: u64,
+        given: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        mapped: &mut [(&str, &mut [f32])],
+        state: &mut State,
+    ) -> Result<(), MethodError> {
+        self.in_turn(step, state, false)?;
+        self.outside()?;
+        let mut params = self.params(given)?;
+        let slopes = self.gradients(grads)?;
+        let mut more = BTreeMap::new();
+        for (name, v) in mapped.iter_mut() {
+            let t = self.sized(name, v.len(), "the mapped gradient")?;
+            more.insert(Ref::Mapped(t), &mut **v);
+        }
+        for (t, x) in self.core.tensors.iter().enumerate() {
+            if slopes[t].is_some() && self.core.maps_gradient(t) && !more.contains_key(&Ref::Mapped(t)) {
+                return Err(MethodError::Missing { weight: x.name.clone() });
+            }
+        }
+        let (m, now) = self.now(step, &slopes, state)?;
+        let grads = slopes.iter().map(Option::is_some).collect();
+        let s = Situation { part: Part::Before, now: Some(now), grads, next: None };
+        self.act(&s, &mut params, &slopes, &mut more, state, (m, m, 0.0))?;
+        state.between = true;
+        Ok(())
+    }
+
+    /// The second half: `params` are the weights as the caller's optimiser has moved them, and become what the program reads
+    /// next. `moments` are what it remembers; masks clear them.
+    pub fn after(
+        &self,
+        step: u64,
+        given: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        moments: &mut [(&str, Vec<&mut [f32]>)],
+        rate: f32,
+        state: &mut State,
+    ) -> Result<Vec<Observed>, MethodError> {
+        self.in_turn(step, state, true)?;
+        self.outside()?;
+        let mut params = self.params(given)?;
+        let slopes = self.gradients(grads)?;
+        let mut more = BTreeMap::new();
+        for (name, list) in moments.iter_mut() {
+            for (k, v) in list.iter_mut().enumerate() {
+                let t = self.sized(name, v.len(), "a moment")?;
+                more.insert(Ref::Moment(k, t), &mut **v);
+            }
+        }
+        for (t, x) in self.core.tensors.iter().enumerate() {
+            let wanted = self.core.info.iter().any(|i| i.members.contains(&t));
+            let all = (0..self.core.optimiser.cleared()).all(|k| more.contains_key(&Ref::Moment(k, t)));
+            if wanted && !all {
+                return Err(MethodError::Missing { weight: format!("moments of {}", x.name) });
+            }
+        }
+        let seen = self.finish_step(Part::After, &mut params, &slopes, &mut more, rate, state)?;
+        state.between = false;
+        Ok(seen)
+    }
+
+    /// Whether a rule changes the gradient of a parameter, so that `before` needs room for it.
+    pub fn maps_gradient(&self, name: &str) -> bool {
+        self.core.index(name).is_some_and(|t| self.core.maps_gradient(t))
+    }
+
+    fn outside(&self) -> Result<(), MethodError> {
+        match self.core.optimiser {
+            Optimiser::Outside { .. } => Ok(()),
+            _ => Err(MethodError::NotYet { what: "half a step of a plan that has an optimiser of its own".into() }),
+        }
+    }
+
+    fn sized(&self, name: &str, got: usize, what: &str) -> Result<usize, MethodError> {
+        let t = self.core.index(name).ok_or_else(|| MethodError::Missing { weight: name.into() })?;
+        let want = self.core.tensors[t].len;
+        if got == want { Ok(t) } else { Err(MethodError::Length { what: format!("{what} of {name}"), want, got }) }
+    }
+
+    /// This is the next step, and its first half is done or not.
+    fn in_turn(&self, step: u64, state: &State, between: bool) -> Result<(), MethodError> {
+        let steps = self.core.steps;
+        if step != state.done || step >= steps {
+            return Err(MethodError::Step { step, steps, next: state.done });
+        }
+        if state.between != between {
+            let problem =
+                if between { "has not done the first half of the step" } else { "is between the halves of a step" };
+            return Err(MethodError::State { name: "the state".into(), problem: problem.into() });
+        }
+        self.fits(state)
+    }
+
+    /// The rules that act in a step; each has the gradients that it needs.
+    fn now(&self, step: u64, slopes: &[Option<&[f32]>], state: &State) -> Result<(Moment, Vec<Now>), MethodError> {
+        let m = Moment::step(step, self.core.steps).ok_or_else(|| Bug::new("a step behind the end"))?;
         let now = situation::now(&self.core, state, &m)?;
         for (n, (rule, info)) in now.iter().zip(self.core.rules.list.iter().zip(&self.core.info)) {
             if let (true, Some(t)) = (n.active, info.members.iter().find(|t| slopes[**t].is_none())) {
-                let weight = format!("{}, of which `{}` needs a gradient", self.core.tensors[*t].name, rule.name);
-                return Err(MethodError::Missing { weight });
+                let (weight, rule) = (self.core.tensors[*t].name.clone(), rule.name.clone());
+                return Err(MethodError::MissingGradient { weight, rule });
             }
         }
+        Ok((m, now))
+    }
+
+    /// A step, or its second half, and what the program reads next.
+    fn finish_step(
+        &self,
+        part: Part,
+        params: &mut [Option<&mut [f32]>],
+        slopes: &[Option<&[f32]>],
+        more: &mut BTreeMap<Ref, &mut [f32]>,
+        rate: f32,
+        state: &mut State,
+    ) -> Result<Vec<Observed>, MethodError> {
+        let (step, steps) = (state.done, self.core.steps);
+        let (m, now) = self.now(step, slopes, state)?;
         let after = Moment::step(step + 1, steps).ok_or_else(|| Bug::new("a step behind the end"))?;
         let next = if step + 1 < steps { Some(situation::next(&self.core, state, &after)?) } else { None };
-        let s = Situation { now: Some(now), grads: slopes.iter().map(Option::is_some).collect(), next };
-        let seen = self.act(&s, &mut params, &slopes, state, (m, after, rate))?;
+        let s = Situation { part, now: Some(now), grads: slopes.iter().map(Option::is_some).collect(), next };
+        let seen = self.act(&s, params, slopes, more, state, (m, after, rate))?;
         state.done += 1;
         if state.done == steps {
-            let mut weights = self.weights(state, &params);
+            let mut weights = self.weights(state, params);
             finish::finish(&self.core, state, &mut weights)?;
             for (p, w) in params.iter_mut().zip(&weights) {
                 if let Some(p) = p {
@@ -338,7 +467,8 @@ fn typical(core: &Core, first: bool, frozen: bool) -> Situation {
         project: first,
         all: false,
     };
-    Situation { now: Some(now), grads: vec![true; core.tensors.len()], next: Some((0..n).map(next).collect()) }
+    let (grads, next) = (vec![true; core.tensors.len()], Some((0..n).map(next).collect()));
+    Situation { part: Part::Whole, now: Some(now), grads, next }
 }
 
 /// Every hook of every rule has a compiled form.

@@ -1,7 +1,7 @@
 //! What the passes of one step are, in order, for one situation.
 use super::core::{Core, HARD};
 use super::number::{Number, Numbers};
-use super::situation::{Now, Situation};
+use super::situation::{Now, Part, Situation};
 use super::work::{Env, Missing, Passes, Ref, Step, Work, missing};
 use super::{choice, groups};
 use spc_base::Bug;
@@ -72,6 +72,8 @@ pub(super) struct Program {
 pub(super) struct Builder<'a> {
     pub core: &'a Core,
     pub works: Vec<Work>,
+    /// Moments of each weight that masks clear. At the start of a run those of a caller's optimiser are not there yet.
+    pub moments: usize,
     pub passes: Passes,
     pub numbers: Numbers,
     pub phases: Vec<Phase>,
@@ -90,6 +92,7 @@ pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
     let mut b = Builder {
         core,
         works,
+        moments: if s.now.is_some() { core.optimiser.cleared() } else { core.optimiser.moments() },
         passes: Passes::default(),
         numbers: Numbers::default(),
         phases: Vec::new(),
@@ -99,7 +102,10 @@ pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
         folds: 0,
     };
     if let Some(now) = &s.now {
-        b.step(now, &s.grads)?;
+        match s.part {
+            Part::Before => b.before(now, &s.grads)?,
+            part => b.step(now, &s.grads, part)?,
+        }
     }
     if let Some(next) = &s.next {
         b.prepare(next)?;
@@ -185,8 +191,8 @@ impl<'a> Builder<'a> {
         values.get(id as usize).copied().ok_or_else(|| Bug::new("a result that is not there").into())
     }
 
-    pub(super) fn step(&mut self, now: &[Now], grads: &[bool]) -> Result<(), Missing> {
-        let n = self.core.tensors.len();
+    /// The gradients with respect to the weights, from those with respect to what the program reads.
+    fn gradients(&mut self, now: &[Now], grads: &[bool]) -> Result<Vec<Option<NodeId>>, Missing> {
         let mut given: Vec<Option<NodeId>> = Vec::new();
         for (t, there) in grads.iter().enumerate() {
             given.push(there.then(|| self.works[t].get(&Ref::Grad(t))));
@@ -201,6 +207,35 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+        Ok(given)
+    }
+
+    /// Gives the caller's optimiser the weights and their gradients.
+    fn before(&mut self, now: &[Now], grads: &[bool]) -> Result<(), Missing> {
+        let given = self.gradients(now, grads)?;
+        for (t, g) in given.into_iter().enumerate() {
+            if let (Some(g), true) = (g, self.core.maps_gradient(t)) {
+                self.works[t].set(&Ref::Mapped(t), g);
+            }
+            if self.core.tensors[t].dense {
+                let w = self.weight(t);
+                self.works[t].set(&Ref::Param(t), w);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the optimiser does, or takes the weights from the caller's.
+    fn moved(&mut self, now: &[Now], grads: &[bool], part: Part) -> Result<(), Missing> {
+        let n = self.core.tensors.len();
+        if part == Part::After {
+            for t in (0..n).filter(|t| self.core.tensors[*t].dense) {
+                let w = self.works[t].get(&Ref::Param(t));
+                self.set_weight(t, w);
+            }
+            return Ok(());
+        }
+        let given = self.gradients(now, grads)?;
         let mut stepped = vec![false; n];
         for i in 0..now.len() {
             let Some(u) = self.update(i, now) else { continue };
@@ -220,6 +255,11 @@ impl<'a> Builder<'a> {
                 self.optimise(t, g);
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn step(&mut self, now: &[Now], grads: &[bool], part: Part) -> Result<(), Missing> {
+        self.moved(now, grads, part)?;
         for (i, n) in now.iter().enumerate() {
             if let (Does::Penalize { penalty, via, over, .. }, true) = (&self.core.rules.list[i].does, n.active) {
                 if *via != Via::Prox {
@@ -301,6 +341,8 @@ impl<'a> Builder<'a> {
             bin(w, BinFn::Sub, left, step)
         };
         let new = match self.core.optimiser {
+            // It moves them between the two halves of a step.
+            Optimiser::Outside { .. } => return,
             Optimiser::Sgd { momentum, weight_decay } => {
                 let mut b = g;
                 if momentum != 0.0 {
@@ -413,7 +455,7 @@ impl<'a> Builder<'a> {
     /// Sets what the mask of a hard constraint leaves out to 0, weights and moments.
     pub(super) fn harden(&mut self, i: usize) {
         for t in self.core.info[i].members.clone() {
-            let moments = (0..self.core.optimiser.moments()).map(|k| Ref::Moment(k, t));
+            let moments = (0..self.moments).map(|k| Ref::Moment(k, t));
             let list: Vec<Ref> = std::iter::once(self.dense(t)).chain(moments).collect();
             let w = &mut self.works[t];
             let (mask, zero) = (w.get(&Ref::Mask(i, HARD.into(), t)), w.constant(0.0));

@@ -25,6 +25,8 @@ pub(super) struct Compiled {
 pub(super) struct Arrays<'a, 'b> {
     pub params: &'a mut [Option<&'b mut [f32]>],
     pub grads: &'a [Option<&'b [f32]>],
+    /// What belongs to the caller's optimiser: gradients for it, and moments.
+    pub more: &'a mut BTreeMap<Ref, &'b mut [f32]>,
 }
 
 struct Run<'a, 'b, 'c> {
@@ -148,6 +150,7 @@ impl Run<'_, '_, '_> {
     fn take(&mut self, r: &Ref) -> Held {
         match r {
             Ref::Param(_) | Ref::Grad(_) => Held::Outside,
+            _ if self.arrays.more.contains_key(r) => Held::Outside,
             _ if r.kind() == Kind::Bytes => {
                 let own = self.state.truths.get_mut(r).or_else(|| self.truths.get_mut(r));
                 Held::Bytes(own.map(std::mem::take).unwrap_or_default())
@@ -199,6 +202,7 @@ impl Run<'_, '_, '_> {
         let mut held: Vec<Held> = refs.iter().map(|r| self.take(r)).collect();
         let n = self.len(t);
         let mut param = self.arrays.params.get_mut(t).and_then(|p| p.as_deref_mut());
+        let mut more: BTreeMap<&Ref, &mut [f32]> = self.arrays.more.iter_mut().map(|(r, v)| (r, &mut **v)).collect();
         let mut slots: Vec<Slot<'_>> = Vec::new();
         for (r, h) in refs.iter().zip(&mut held) {
             slots.push(match h {
@@ -206,7 +210,8 @@ impl Run<'_, '_, '_> {
                 Held::Bytes(v) => Slot::Bytes(v),
                 Held::Outside => match r {
                     Ref::Grad(t) => Slot::Read(self.arrays.grads[*t].unwrap_or_default()),
-                    _ => Slot::F32(param.take().unwrap_or_default()),
+                    Ref::Param(_) => Slot::F32(param.take().unwrap_or_default()),
+                    _ => Slot::F32(more.remove(r).unwrap_or_default()),
                 },
             });
         }
@@ -583,7 +588,7 @@ enum Held {
 
 fn tensor(r: &Ref) -> usize {
     match r {
-        Ref::Param(t) | Ref::Grad(t) | Ref::Dense(t) | Ref::Moment(_, t) => *t,
+        Ref::Param(t) | Ref::Grad(t) | Ref::Mapped(t) | Ref::Dense(t) | Ref::Moment(_, t) => *t,
         Ref::Mask(_, _, t) | Ref::Previous(_, _, t) | Ref::Float(_, _, t) | Ref::Truth(_, _, t) => *t,
         Ref::Scratch(_, t) | Ref::ScratchTruth(_, t) | Ref::Side(_, t) => *t,
     }

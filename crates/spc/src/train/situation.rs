@@ -26,8 +26,18 @@ pub(super) struct Next {
     pub all: bool,
 }
 
+/// What of a step is done: all of it, or what comes before or after the optimiser of the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    #[default]
+    Whole,
+    Before,
+    After,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Situation {
+    pub part: Part,
     /// None: the start of the run.
     pub now: Option<Vec<Now>>,
     /// Tensors with a gradient.

@@ -16,6 +16,8 @@ pub(super) struct Flags {
 #[derive(Clone, Debug)]
 pub struct State {
     pub(super) done: u64,
+    /// The caller's optimiser has its turn: the first half of the next step is done.
+    pub(super) between: bool,
     pub(super) floats: BTreeMap<Ref, Vec<f32>>,
     pub(super) truths: BTreeMap<Ref, Vec<u8>>,
     pub(super) flags: Vec<Flags>,
@@ -34,6 +36,7 @@ impl State {
     pub(super) fn new(core: &Core) -> State {
         let mut s = State {
             done: 0,
+            between: false,
             floats: BTreeMap::new(),
             truths: BTreeMap::new(),
             flags: vec![Flags::default(); core.info.len()],

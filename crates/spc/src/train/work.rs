@@ -12,6 +12,8 @@ pub(super) enum Ref {
     /// What the program reads.
     Param(usize),
     Grad(usize),
+    /// The gradient that the caller's optimiser gets.
+    Mapped(usize),
     /// The weights themselves, where they are not what the program reads.
     Dense(usize),
     Moment(usize, usize),

@@ -1,0 +1,169 @@
+"""Plans beside torch: hooks around an optimiser against the published rule by autograd. Skipped where torch is not there."""
+
+import copy
+import unittest
+
+import numpy as np
+
+import spc
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+TEXT = """
+use std.nn
+use std.updates.{sr_ste, adams}
+axis B = 1..64
+model net { axes { I = 16, O = 8 }  weight: f32[O, I]  bias: f32[O] }
+fn predict(x: f32[B, I]) -> y: f32[B, O] { y = nn.linear(x, net.weight, net.bias) }
+require half: keep 2 of 4 of elements per tile(in: 4) on net.weight via sr_ste()
+"""
+LAMBDA = 2e-4
+
+
+def data():
+    g = torch.Generator().manual_seed(5)
+    x = torch.randn(64, 16, generator=g)
+    return x, x @ torch.randn(16, 8, generator=g)
+
+
+def mask(w):
+    order = torch.argsort(w.detach().abs().reshape(-1, 4), dim=1, descending=True, stable=True)
+    m = torch.zeros(order.shape, dtype=torch.bool)
+    return m.scatter_(1, order[:, :2], True).reshape(w.shape)
+
+
+def autograd_run(model, steps, accumulate):
+    """SR-STE (Zhou et al. 2021) with a parameter of dense weights and a straight-through mask."""
+    x, y = data()
+    opt = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.01)
+    w = model.weight
+    for _ in range(steps):
+        opt.zero_grad()
+        for part in range(accumulate):
+            m = mask(w)
+            seen = w + (w * m - w).detach()
+            out = torch.nn.functional.linear(x[part::accumulate], seen, model.bias)
+            ((out - y[part::accumulate]) ** 2).mean().div(accumulate).backward()
+        w.grad += LAMBDA * ~mask(w) * w.detach()
+        opt.step()
+    return w.detach() * mask(w), model.bias.detach()
+
+
+def hooked_run(model, opt, steps, accumulate):
+    x, y = data()
+    for _ in range(steps):
+        opt.zero_grad()
+        for part in range(accumulate):
+            ((model(x[part::accumulate]) - y[part::accumulate]) ** 2).mean().div(accumulate).backward()
+        opt.step()
+
+
+def optimiser(model):
+    return torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.01)
+
+
+@unittest.skipIf(torch is None, "torch is not installed")
+class Hooks(unittest.TestCase):
+    def setUp(self):
+        torch.manual_seed(3)
+        self.model = torch.nn.Linear(16, 8)
+
+    def test_the_hooks_give_the_published_rule(self):
+        for accumulate in (1, 2):
+            by_hand, model = copy.deepcopy(self.model), copy.deepcopy(self.model)
+            want_w, want_b = autograd_run(by_hand, 50, accumulate)
+            plan = spc.compile(text=TEXT, bind=model)
+            opt = optimiser(model)
+            plan.attach(opt, steps=50)
+            hooked_run(model, opt, 50, accumulate)
+            torch.testing.assert_close(model.weight.detach(), want_w, atol=2e-5, rtol=0)
+            torch.testing.assert_close(model.bias.detach(), want_b, atol=2e-5, rtol=0)
+            self.assertEqual(int((model.weight != 0).sum()), 64)
+            self.assertEqual([n for n, _ in model.named_parameters()], ["weight", "bias"])
+
+    def test_the_parameter_holds_what_the_program_reads(self):
+        plan = spc.compile(text=TEXT, bind=self.model)
+        opt = optimiser(self.model)
+        plan.attach(opt, steps=5)
+        pointer, version = self.model.weight.data_ptr(), self.model.weight._version
+        for _ in range(5):
+            self.assertTrue(((self.model.weight.reshape(-1, 4) != 0).sum(dim=1) <= 2).all())
+            hooked_run(self.model, opt, 1, 1)
+        self.assertEqual(self.model.weight.data_ptr(), pointer)
+        self.assertGreater(self.model.weight._version, version)
+        self.assertEqual(plan.report()["density"]["net.weight"], 0.5)
+
+    def test_a_run_goes_on_bit_for_bit(self):
+        whole, first = copy.deepcopy(self.model), copy.deepcopy(self.model)
+        opt = optimiser(whole)
+        spc.compile(text=TEXT, bind=whole).attach(opt, steps=20)
+        hooked_run(whole, opt, 20, 1)
+        plan, opt = spc.compile(text=TEXT, bind=first), optimiser(first)
+        plan.attach(opt, steps=20)
+        hooked_run(first, opt, 7, 1)
+        stored = copy.deepcopy((first.state_dict(), opt.state_dict(), plan.state_dict()))
+        second = torch.nn.Linear(16, 8)
+        plan, opt = spc.compile(text=TEXT, bind=second), optimiser(second)
+        plan.attach(opt, steps=20)
+        second.load_state_dict(stored[0])
+        opt.load_state_dict(stored[1])
+        plan.load_state_dict(stored[2])
+        hooked_run(second, opt, 13, 1)
+        self.assertTrue(torch.equal(second.weight, whole.weight))
+        self.assertTrue(torch.equal(second.bias, whole.bias))
+
+    def test_autograd_notices_a_change(self):
+        plan, opt = spc.compile(text=TEXT, bind=self.model), optimiser(self.model)
+        plan.attach(opt, steps=2)
+        x, _ = data()
+        x.requires_grad_(True)
+        loss = self.model(x).sum()
+        hooked_run(self.model, opt, 1, 1)
+        with self.assertRaisesRegex(RuntimeError, "modified by an inplace operation"):
+            loss.backward()
+
+    def test_own_optimiser_on_a_module(self):
+        x, y = data()
+        plan = spc.compile(text=TEXT, bind=self.model)
+        opt = plan.optimizer(name="adamw", lr=0.01, steps=50, weight_decay=0.01)
+        other = copy.deepcopy(self.model)
+        beside = optimiser(other)
+        spc.compile(text=TEXT, bind=other).attach(beside, steps=50)
+        for _ in range(50):
+            opt.zero_grad()
+            ((self.model(x) - y) ** 2).mean().backward()
+            opt.step()
+        hooked_run(other, beside, 50, 1)
+        torch.testing.assert_close(self.model.weight, other.weight, atol=1e-5, rtol=0)
+
+    def test_refusals(self):
+        plan = spc.compile(text=TEXT, bind=self.model)
+        with self.assertRaisesRegex(ValueError, "moments="):
+            plan.attach(torch.optim.Rprop(self.model.parameters()), steps=2)
+        with self.assertRaisesRegex(ValueError, "does not hold"):
+            plan.attach(optimiser(torch.nn.Linear(2, 2)), steps=2)
+        own = TEXT.replace("via sr_ste()", "via adams()")
+        with self.assertRaises(spc.Error) as e:
+            spc.compile(text=own, bind=self.model).attach(optimiser(self.model), steps=2)
+        self.assertEqual(e.exception.codes, ["SP0006"])
+        two = torch.optim.AdamW([{"params": [self.model.weight]}, {"params": [self.model.bias], "lr": 0.5}], lr=0.1)
+        plan.attach(two, steps=2)
+        with self.assertRaisesRegex(ValueError, "several rates"):
+            hooked_run(self.model, two, 1, 1)
+        plan.detach()
+        hooked_run(self.model, two, 1, 1)
+
+    def test_a_program_takes_tensors(self):
+        x, _ = data()
+        prog = spc.load(text=TEXT, bind=self.model)
+        sparse = copy.deepcopy(self.model)
+        with torch.no_grad():
+            sparse.weight *= mask(sparse.weight)
+        np.testing.assert_allclose(prog.predict(x), sparse(x).detach().numpy(), atol=1e-5)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,269 @@
+//! Commands on a GPU, with the stand-in for its driver: it runs the PTX of the kernels in an interpreter.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+mod support;
+
+use spc_cuda::runtime::{Device, DeviceProgram, DriverSearch, ImageChoice};
+use spc_interp::Value;
+use spc_ir::DType;
+use spc_kernel::Tensor;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use support::spc::spc_command;
+use support::{exec, plans};
+
+/// The stand-in: cargo puts it beside the test.
+fn stand_in() -> PathBuf {
+    let file = std::env::current_exe().unwrap().parent().unwrap().join("libspc_stand_in.so");
+    assert!(file.is_file(), "{} is missing", file.display());
+    file
+}
+
+/// NVRTC as `SPC_NVRTC` names it; `None`, with a loud message, where it does not.
+fn nvrtc() -> Option<PathBuf> {
+    let found = std::env::var_os("SPC_NVRTC").map(PathBuf::from).filter(|f| f.is_file());
+    if found.is_none() {
+        let message = "SPC_NVRTC NAMES NO NVRTC: THE COMMANDS ON A GPU ARE NOT TESTED";
+        assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none(), "{message}");
+        eprintln!("{message}");
+    }
+    found
+}
+
+fn spc(folder: &Path, nvrtc: &Path, settings: &str) -> Command {
+    let mut c = spc_command();
+    c.current_dir(folder).env("SPC_LIBCUDA", stand_in()).env("SPC_CUDA_IMAGE", "ptx").env("SPC_NVRTC", nvrtc);
+    c.env("SPC_STAND_IN", settings);
+    c
+}
+
+fn text(out: &Output) -> (String, String) {
+    (String::from_utf8_lossy(&out.stdout).into_owned(), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+fn ok(c: &mut Command) -> String {
+    let out = c.output().unwrap();
+    let (stdout, stderr) = text(&out);
+    assert!(out.status.success(), "{c:?}\n{stdout}{stderr}");
+    stdout
+}
+
+fn fails(c: &mut Command, words: &[&str], code: i32) {
+    let out = c.output().unwrap();
+    let (stdout, stderr) = text(&out);
+    assert_eq!(out.status.code(), Some(code), "{c:?}\n{stdout}{stderr}");
+    for w in words {
+        assert!(stderr.contains(w), "no `{w}` in {stderr}");
+    }
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits")
+}
+
+/// The digits program; with `more` at its end.
+fn digits(more: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for f in std::fs::read_dir(examples()).unwrap() {
+        let f = f.unwrap();
+        if f.path().is_file() {
+            std::fs::copy(f.path(), dir.path().join(f.file_name())).unwrap();
+        }
+    }
+    let file = dir.path().join("digits.sp");
+    // Timed calls and large batches would take long here.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace(", size, time]", ", size]").replace("B = 1..512", "B = 1..40").replace("B = 360", "B = 40");
+    let text = text + more;
+    std::fs::write(&file, text).unwrap();
+    dir
+}
+
+/// A row of the report, by its first two columns.
+fn row(report: &str, what: &str, of: &str) -> String {
+    let starts = |l: &&str| l.split_whitespace().take(2).eq([what, of]);
+    let found = report.lines().find(starts).unwrap_or_else(|| panic!("no {what} of {of} in {report}"));
+    found.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn digits_run_on_the_device_and_leave_nothing_behind() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let dir = digits("");
+    let log = dir.path().join("log");
+    let settings = format!("log={}", log.display());
+    let gpu = ok(spc(dir.path(), &nvrtc, &settings).args(["run", "digits.sp", "--device", "cuda"]));
+    let cpu = ok(spc(dir.path(), &nvrtc, "").args(["run", "digits.sp", "--device", "cpu"]));
+    assert!(gpu.contains("target cuda") && !cpu.contains("target cuda"), "{gpu}");
+    assert_eq!(row(&gpu, "accuracy", "360"), row(&cpu, "accuracy", "360"));
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("mlp_w1_nm_2_4") && log.contains("mlp_w2_vx1_16"), "{log}");
+    let last = log.lines().last().unwrap();
+    assert!(last.starts_with("released: 0 buffers left after "), "{last}");
+    // The same bits under another schedule.
+    let other = ok(spc(dir.path(), &nvrtc, "order=4").args(["verify", "digits.sp", "--device", "cuda"]));
+    assert!(other.contains("3 linears within the bound of their sums"), "{other}");
+}
+
+#[test]
+fn bf16_weights_take_the_tensor_cores() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let dir = digits("\nquantize half: mlp.w1 to bf16\n");
+    for activations in ["exact", "bf16"] {
+        let log = dir.path().join(activations);
+        let settings = format!("log={}", log.display());
+        let on = ["--device", "cuda", "--activations", activations];
+        let said = ok(spc(dir.path(), &nvrtc, &settings).args(["verify", "digits.sp"]).args(on));
+        assert!(said.contains("3 linears within the bound of their sums"), "{said}");
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(log.contains("mlp_w1_mma24_n") && log.contains("terms_"), "{log}");
+    }
+    let report =
+        ok(spc(dir.path(), &nvrtc, "").args(["run", "digits.sp", "--device", "cuda", "--activations", "bf16"]));
+    let w1 = row(&report, "size", "mlp.w1");
+    assert!(w1.contains("mma24") && w1.contains("18.0 KiB"), "1.125 bytes a weight: {w1}");
+    assert!(row(&report, "accuracy", "360").contains("98."), "{report}");
+}
+
+#[test]
+fn a_compiled_folder_runs_from_its_images() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let dir = digits("\nquantize half: mlp.w1 to bf16\n");
+    ok(spc(dir.path(), &nvrtc, "").args([
+        "compile",
+        "digits.sp",
+        "--target",
+        "cuda",
+        "--activations",
+        "bf16",
+        "-o",
+        "out",
+    ]));
+    let manifest = std::fs::read_to_string(dir.path().join("out/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let files: Vec<&str> = manifest["images"].as_array().unwrap().iter().map(|i| i["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["kernels.ptx", "sm_80.cubin", "sm_90.cubin"]);
+    let terms = manifest["kernels"][0].clone();
+    assert_eq!(
+        (&terms["family"], &terms["params"][1]["of"]),
+        (&"terms".into(), &serde_json::json!({"terms": {"terms": 1}}))
+    );
+    let text = std::fs::read_to_string(dir.path().join("out/kernels.cu")).unwrap();
+    let source = std::fs::read_to_string(dir.path().join("digits.sp")).unwrap();
+    let line = 1 + source.lines().position(|l| l.contains("nn.linear(image, mlp.w1")).unwrap();
+    assert!(text.contains(&format!("#line {line} \"digits.sp\"\nextern")), "line {line}");
+    let part = ["compile", "digits.sp", "--target", "cuda", "--emit=cubin", "-o", "part"];
+    ok(spc(dir.path(), &nvrtc, "").args(part));
+    let files = |d: &str| {
+        support::spc::listing(&dir.path().join(d)).into_iter().filter(|f| f.contains("sm_") || f.contains("ptx"))
+    };
+    assert_eq!(files("part").collect::<Vec<_>>(), ["sm_80.cubin", "sm_90.cubin"]);
+    let ptx = ok(spc(dir.path(), &nvrtc, "").args(["compile", "digits.sp", "--target", "cuda", "--emit=ptx"]));
+    assert!(ptx.contains(".version 8.5") && ptx.contains("mma.sp::ordered_metadata"), "{ptx}");
+    // Without NVRTC, the folder's own PTX is what runs.
+    let nowhere = Path::new("/none/libnvrtc.so");
+    let said = ok(spc(dir.path(), nowhere, "").args(["verify", "out", "--device", "cuda"]));
+    assert!(said.contains("3 random calls"), "{said}");
+    fails(spc(dir.path(), nowhere, "").args(["verify", "out", "--device", "cpu"]), &["SP0605", "tensor cores"], 4);
+    // An edited image is noticed, as every file is.
+    let image = dir.path().join("out/kernels.ptx");
+    let edited = std::fs::read_to_string(&image).unwrap().replacen("add.rn.f32", "sub.rn.f32", 1);
+    std::fs::write(&image, edited).unwrap();
+    fails(spc(dir.path(), nowhere, "").args(["verify", "out", "--device", "cuda"]), &["SP0602", "kernels.ptx"], 4);
+}
+
+#[test]
+fn what_the_device_does_not_do_is_said() {
+    let nowhere = Path::new("/none/libnvrtc.so");
+    let dir = digits("");
+    let run = |settings: &str, nvrtc: &Path| {
+        let mut c = spc(dir.path(), nvrtc, settings);
+        c.args(["run", "digits.sp", "--device", "cuda"]);
+        c
+    };
+    fails(&mut run("none", nowhere), &["SP0720", "the CUDA driver has no device: CUDA_ERROR_NO_DEVICE"], 4);
+    fails(&mut run("old", nowhere), &["SP0720", "compute capability 7.0, the kernels need 8.0"], 4);
+    fails(run("", nowhere).env("SPC_LIBCUDA", "/none/libcuda.so"), &["SP0720", "there is no CUDA driver"], 4);
+    fails(run("", nowhere).env("SPC_CUDA_IMAGE", "elf"), &["SP0720", "SPC_CUDA_IMAGE is `elf`"], 4);
+    fails(&mut run("", nowhere), &["SP0720", "SPC_NVRTC"], 4);
+    // Where it need not be a GPU, the CPU takes over and says so.
+    let mut auto = spc(dir.path(), nowhere, "none");
+    let out = auto.args(["run", "digits.sp", "--target", "cuda"]).output().unwrap();
+    let (stdout, stderr) = text(&out);
+    assert!(out.status.success() && stdout.contains("98.1 %"), "{stderr}");
+    assert!(stderr.contains("warning[SP0720]: the target `cuda` runs on the CPU here"), "{stderr}");
+    let mut asked = spc(dir.path(), nowhere, "");
+    fails(asked.args(["run", "digits.sp", "--target", "laptop", "--device", "cuda"]), &["is a CPU"], 2);
+    let mut images = spc(dir.path(), nowhere, "");
+    fails(images.args(["compile", "digits.sp", "--target", "cuda", "--require-images", "-o", "o"]), &["SP0604"], 4);
+    assert!(!dir.path().join("o").exists());
+    let asks = |args: &[&str]| {
+        let mut c = spc(dir.path(), nowhere, "");
+        c.args(["compile", "digits.sp"]).args(args);
+        c
+    };
+    fails(&mut asks(&["--emit=ptx"]), &["the target `laptop` is a CPU"], 2);
+    fails(&mut asks(&["--emit=cubin", "--target", "cuda"]), &["needs a folder"], 2);
+    fails(&mut asks(&["--emit=ptx", "--target", "cuda"]), &["SP0604"], 4);
+    let Some(nvrtc) = nvrtc() else { return };
+    fails(&mut run("memory=100000", &nvrtc), &["SP0720", "the device has no"], 4);
+    let words = ["SP0720", "linear_9_mlp_w2_vx1_16, of `mlp.w2` (CUDA_ERROR_LAUNCH_FAILED (719))"];
+    fails(&mut run("fault=vx1", &nvrtc), &words, 4);
+}
+
+fn bytes(v: &Value<f32>) -> Vec<u8> {
+    match v {
+        Value::F(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Value::I(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Value::B(a) => a.iter().map(|x| u8::from(*x)).collect(),
+    }
+}
+
+fn tensor(dtype: DType, bytes: &[u8]) -> Tensor {
+    let words = bytes.chunks_exact(4).map(|b| <[u8; 4]>::try_from(b).unwrap());
+    match dtype {
+        DType::F32 => Tensor::F32(words.map(f32::from_le_bytes).collect()),
+        DType::I32 => Tensor::I32(words.map(i32::from_le_bytes).collect()),
+        DType::Bool => Tensor::Bool(bytes.iter().map(|b| *b != 0).collect()),
+    }
+}
+
+/// Programs of `tests/run` that have an operator without a kernel.
+const REFUSED: [&str; 1] = ["quantised"];
+
+#[test]
+fn whole_models_run_on_the_device() {
+    if nvrtc().is_none() {
+        return;
+    }
+    let device = Device::open(&DriverSearch { file: Some(stand_in()) }).unwrap();
+    let mut refused = BTreeSet::new();
+    let folder = support::root().join("run");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "sp"));
+    files.sort();
+    for (number, file) in (0u64..).zip(&files) {
+        let path = file.display().to_string();
+        let g = support::optimised(&support::sound(&path, &std::fs::read_to_string(file).unwrap()));
+        let weights = support::projected(&g, &support::random_weights(&g, 1));
+        let plan = plans::chosen(&g, &weights, &support::declared(&g), &BTreeMap::new());
+        let module = spc_cuda::emit(&g, &plan).unwrap();
+        if let Some(h) = module.host.first() {
+            assert!(h.reason.contains("no CUDA kernel yet"), "{path}: {}", h.reason);
+            refused.insert(file.file_stem().unwrap().to_string_lossy().into_owned());
+            continue;
+        }
+        let packs = exec::Packs::new(&g, &plan, &weights);
+        let program = DeviceProgram::new(&device, &g, &module, &[], ImageChoice::Ptx, &packs);
+        let program = program.unwrap_or_else(|e| panic!("{path}: {e}"));
+        let mut rng = support::Rng(number);
+        let sizes = exec::random_sizes(&g, &mut rng);
+        let inputs = exec::random_inputs(&g, &sizes, &mut rng);
+        let sizes = exec::sizes_of(&g, &inputs);
+        let given = inputs.iter().map(|(n, v)| (n.clone(), bytes(v))).collect();
+        let results = program.call(&sizes, &given).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let typed = g.outputs.iter().zip(&results).map(|((n, o), b)| (n.clone(), tensor(g.ty(*o).unwrap().dtype, b)));
+        exec::check(&g, &weights, &inputs, &typed.collect(), &path);
+    }
+    assert_eq!(refused, REFUSED.map(String::from).into());
+}

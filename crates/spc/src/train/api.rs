@@ -30,8 +30,10 @@ use std::path::Path;
 /// let mut w = [4.0_f32, -3.0, 2.0, 1.0];
 /// let mut state = plan.start(&mut [("net.w", &mut w)])?;
 /// assert_eq!(w, [4.0, -3.0, 0.0, 0.0]);
-/// plan.update(0, &mut [("net.w", &mut w)], &[("net.w", &[1.0, 0.0, 0.0, 0.0])], 2.0, &mut state)?;
-/// assert_eq!(w, [0.0, -3.0, 1.9992, 0.0]);
+/// plan.update(0, &mut [("net.w", &mut w)], &[("net.w", &[3.0, 0.0, 0.0, 0.0])], 1.0, &mut state)?;
+/// // The first weight is 1 now; the third, which was left out, takes its place.
+/// assert_eq!(w[..2], [0.0, -3.0]);
+/// assert!(w[2] > 1.999 && w[3] == 0.0);
 /// # Ok::<(), spc::Error>(())
 /// ```
 pub struct UpdatePlan {

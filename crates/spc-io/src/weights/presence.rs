@@ -82,7 +82,10 @@ mod tests {
         let halves = [0x0000u16, 0x8000, 0x7e00, 0xfc00, 0x0001];
         let bytes: Vec<u8> = halves.iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!((StoredType::F16.presence().unwrap().bits(&bytes, &mut bits), bits), (2, [0b1_1100]));
-        assert_eq!((StoredType::BF16.presence().unwrap().bits(&bytes, &mut bits), bits), (1, [0b1_1100]));
+        // The same bits are large numbers in bf16.
+        assert_eq!((StoredType::BF16.presence().unwrap().bits(&bytes, &mut bits), bits), (0, [0b1_1100]));
+        let special: Vec<u8> = [0x8000u16, 0x7f80, 0xffc0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!((StoredType::BF16.presence().unwrap().bits(&special, &mut bits), bits), (2, [0b110]));
         // The sign of an integer is a value.
         assert_eq!((StoredType::I16.presence().unwrap().bits(&bytes, &mut bits), bits), (0, [0b1_1110]));
     }

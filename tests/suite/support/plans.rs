@@ -42,7 +42,10 @@ pub fn forced(g: &Graph, weights: &Weights, layout: Layout, fuse: bool) -> Plan 
         if sparse && spc_formats::pack(&layout, rows, cols, &weights[&name]).is_ok() {
             let l = &mut plan.linears[i];
             l.layout = layout.to_string();
-            (l.x, l.y) = (Act::Fm, Act::Fm);
+            // Where there are kernels for both orders of activations, some layers take the one and some the other.
+            let by_token = !layout.feature_major() || (layout.row_major() && rows.is_multiple_of(3));
+            let act = if by_token { Act::Rm } else { Act::Fm };
+            (l.x, l.y) = (act, act);
         }
         if fuse {
             plan.linears[i].epilogue = epilogue(g, node);

@@ -39,7 +39,12 @@ impl Net {
             t += &format!("  h = {call}\n");
         }
         t += if self.residual { "  y = h * 0.5 + h\n}\n" } else { "  y = h\n}\n" };
-        for (i, c) in self.constraints.iter().enumerate() {
+        // Three of three elements are everything, which is refused (SP0303).
+        let small = |i: usize| self.sizes[i] * self.sizes[i + 1] <= 3;
+        let constraints = self.constraints.iter().enumerate();
+        for (i, c) in
+            constraints.filter(|(i, c)| !(small(*i) && c.as_ref().is_some_and(|c| c.starts_with("keep 3 of elements"))))
+        {
             if let Some(c) = c {
                 t += &format!("require c{i}: {c} on m.w{i} ragged\n");
             }

@@ -21,7 +21,7 @@
 //! # Ok::<(), spc::Error>(())
 //! ```
 //!
-//! [`Compiler`], [`DeviceChoice`], [`Activations`], [`Checked`], [`Program`], [`Results`], [`Input`], [`Updater`], [`Optimiser`], [`Observed`] and [`Error`] are the stable API. [`driver`] holds the
+//! [`Compiler`], [`DeviceChoice`], [`Activations`], [`Checked`], [`Program`], [`Results`], [`Input`], [`Updater`], [`UpdatePlan`], [`UpdateState`], [`Optimiser`], [`Observed`] and [`Error`] are the stable API. [`driver`] holds the
 //! steps behind the commands and may change in any version.
 
 // A failure is made once and then printed: boxing it would help nobody.

@@ -105,7 +105,7 @@ impl Shape {
             Layout::Vx1 { v } => Shape::blocks(outputs, inputs, v, 1),
             Layout::Bsr { r, c } => Shape::blocks(outputs, inputs, r, c),
             Layout::Csr => Shape::blocks(outputs, inputs, 1, 1),
-            Layout::I8 { .. } | Layout::Mma24 | Layout::Mma32 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => {
+            Layout::I8 { .. } | Layout::Mma24 | Layout::Mma32 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => {
                 return Err(format!("{layout} has no CUDA kernel yet"));
             }
             Layout::Nm { n, m } => {

@@ -558,6 +558,7 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Groups { .. }
             | Layout::Mma24
             | Layout::Mma32 { .. } => listed(b, 1),
         }
@@ -596,6 +597,7 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Groups { .. }
             | Layout::Mma24
             | Layout::Mma32 { .. } => {
                 let entry = |b: &mut Builder, s: &[Val]| {

@@ -4,7 +4,7 @@ use crate::fit::{Family, fit};
 use crate::pairs::Clock;
 use crate::roofline::Machine;
 use crate::stats::{median, quantile};
-use crate::suite::{Case, Sample, Zeros, samples};
+use crate::suite::{Case, Sample, Zeros, on_grid, samples};
 use spc_base::Bug;
 use spc_cpu::Isa;
 use spc_formats::{Layout, pack, validate};
@@ -30,7 +30,7 @@ struct Kind {
     layouts: &'static [&'static str],
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind {
         name: "dense, token-major",
         family: |t| &mut t.dense_rm,
@@ -61,6 +61,12 @@ const KINDS: [Kind; 10] = [
     Kind { name: "nm16", family: |t| &mut t.nm16, act: Act::Rm, layouts: &["nm16(1,4)", "nm16(2,4)", "nm16(4,8)"] },
     Kind { name: "csr16", family: |t| &mut t.csr16, act: Act::Rm, layouts: &["csr16"] },
     Kind { name: "i8", family: |t| &mut t.i8, act: Act::Rm, layouts: &["i8(16)", "i8(32)"] },
+    Kind {
+        name: "groups",
+        family: |t| &mut t.groups,
+        act: Act::Rm,
+        layouts: &["q4(32,16)", "q8(32,16)", "kept4(16,16)", "kept8(32,16)"],
+    },
 ];
 
 /// How well one family is explained.
@@ -121,13 +127,7 @@ pub fn calibrate(
                 for (j, n) in tokens.iter().enumerate() {
                     let permille = PERMILLE[(i + j + o / 256) % PERMILLE.len()];
                     let mut w = Zeros::fitting(layout, permille).matrix(o, k, (o * k + j) as u64);
-                    if layout.needs_integers() {
-                        // Whole multiples of one scale, of which each row has the greatest.
-                        w.iter_mut().for_each(|w| *w = (*w * 50.0).round() / 64.0);
-                        w.chunks_mut(k)
-                            .filter_map(|row| row.iter_mut().find(|w| **w != 0.0))
-                            .for_each(|w| *w = 127.0 / 64.0);
-                    }
+                    on_grid(layout, k, &mut w);
                     list.extend(samples((o, k, *n), &w, &[Case { layout, act: kind.act }], isa, now)?);
                 }
             }

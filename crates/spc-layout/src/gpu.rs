@@ -34,9 +34,10 @@ pub enum Family {
     Dense,
     Blocks,
     Nm,
-    /// Tensor cores.
-    Mma24,
-    Mma32,
+    /// Tensor cores: all columns, blocks with lists, and chosen columns of groups.
+    Whole,
+    Listed,
+    Chosen,
 }
 
 /// What one GPU needs for each kind of work. Rates are whole numbers a microsecond, so that a multiply-add may take less than
@@ -145,8 +146,9 @@ pub fn family(layout: Layout) -> Option<Family> {
         Layout::Dense { .. } => Some(Family::Dense),
         Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Csr => Some(Family::Blocks),
         Layout::Nm { .. } => Some(Family::Nm),
-        Layout::Mma24 => Some(Family::Mma24),
-        Layout::Mma32 { .. } => Some(Family::Mma32),
+        Layout::Mma24 => Some(Family::Whole),
+        Layout::Mma32 { .. } | Layout::Mma1 { .. } => Some(Family::Listed),
+        Layout::Vnm { .. } => Some(Family::Chosen),
         _ => None,
     }
 }
@@ -176,8 +178,29 @@ pub fn cuts(layout: Layout) -> Vec<Cut> {
             let r = u64::from(r);
             vec![cut(8, r, 8, 32 * (256 / r.max(1))), cut(32, r, 32, 128), cut(0, r, 64, 64)]
         }
+        // Gathered columns.
+        Layout::Mma1 { r: 128 } | Layout::Vnm { v: 128, .. } => {
+            vec![cut(16, 128, 16, 64), cut(32, 128, 32, 64), cut(0, 128, 64, 32)]
+        }
+        Layout::Mma1 { r } | Layout::Vnm { v: r, .. } => {
+            let r = u64::from(r);
+            vec![cut(16, r, 16, 128), cut(32, r, 32, 128), cut(0, r, 64, 64)]
+        }
         _ => vec![blocks(1)],
     }
+}
+
+/// How many blocks of threads share the columns of a row of tiles: where there are few rows of tiles and few tokens.
+pub fn split(layout: Layout, outputs: u64, inputs: u64, cut: Cut) -> u64 {
+    let (tiles_k, listed) = match layout {
+        Layout::Mma24 => (inputs.div_ceil(32), false),
+        Layout::Vnm { m, .. } => (inputs.div_ceil(u64::from(m.max(1))).div_ceil(8), false),
+        Layout::Mma32 { .. } | Layout::Mma1 { .. } => (inputs.div_ceil(32), true),
+        _ => return 1,
+    };
+    let steps = tiles_k / (cut.step / 32).max(1) / if listed { 4 } else { 1 };
+    let tiles = outputs.div_ceil(cut.rows.max(1)).max(1);
+    if cut.up_to == 0 { 1 } else { (264 / tiles).min(steps / 4).clamp(1, 8) }
 }
 
 fn ratio(amount: u128, per_us: u64, permille: u64) -> u128 {
@@ -202,15 +225,16 @@ impl GpuTable {
             return self.launch_ps;
         }
         let c = GpuTable::cut(layout, shape.tokens);
-        let tensor = matches!(family, Family::Mma24 | Family::Mma32);
+        let tensor = matches!(family, Family::Whole | Family::Listed | Family::Chosen);
         let (rate, reached, terms) = match family {
-            Family::Mma24 | Family::Mma32 => (self.tensor_per_us, self.tensor_permille, self.terms),
+            Family::Whole | Family::Listed | Family::Chosen => (self.tensor_per_us, self.tensor_permille, self.terms),
             Family::Dense => (self.fma_per_us, self.tiles_permille, 1),
             Family::Blocks | Family::Nm => (self.fma_per_us, self.lists_permille, 1),
         };
         let wide = |a: u64, b: u64| u128::from(a).saturating_mul(u128::from(b));
         let (groups, tiles) = (shape.tokens.div_ceil(c.tokens), shape.outputs.div_ceil(c.rows));
-        let blocks = wide(groups, tiles).max(1);
+        let parts = split(layout, shape.outputs, shape.inputs, c);
+        let blocks = wide(groups, tiles).saturating_mul(u128::from(parts)).max(1);
         let devices = u128::from(self.multiprocessors.max(1));
         let waves = blocks.div_ceil(devices);
         // Multiprocessors that work, in thousandths of all: in time, and at one moment.
@@ -220,24 +244,30 @@ impl GpuTable {
         let work = u128::from(facts.multiplies).saturating_mul(padded).saturating_mul(u128::from(terms.max(1)));
         let compute = ratio(work, rate, reached).saturating_mul(1000) / busy;
 
+        // Columns of a row of tiles: all, or the share that its lists have.
+        let dense = wide(shape.inputs, shape.outputs).max(1);
+        let listed = match family {
+            Family::Blocks | Family::Listed => u128::from(facts.multiplies).min(dense),
+            // Half of the chosen columns is kept.
+            Family::Chosen => u128::from(facts.multiplies).saturating_mul(2).min(dense),
+            Family::Dense | Family::Nm | Family::Whole => dense,
+        };
+        let columns = u128::from(shape.inputs).saturating_mul(listed) / dense;
+
         let weights = if shape.resident > self.l2_bytes { self.memory_bytes_per_us } else { self.l2_bytes_per_us };
         let stored = u128::from(facts.stored_bytes);
         let (x, y) = (wide(shape.tokens, shape.inputs), wide(shape.tokens, shape.outputs).saturating_mul(4));
         // Of one activation as the kernel reads it.
         let width = if tensor { 2 * u128::from(terms.max(1)) } else { 4 };
         let again = stored.saturating_mul(u128::from(groups - 1));
-        let from_l2 = again.saturating_add(x.saturating_mul(width).saturating_mul(u128::from(tiles)));
+        let read = u128::from(shape.tokens).saturating_mul(columns).saturating_mul(width);
+        let from_l2 = again.saturating_add(read.saturating_mul(u128::from(tiles)));
         let memory = ratio(stored, weights, self.memory_permille)
             .saturating_add(ratio(from_l2, self.l2_bytes_per_us, self.memory_permille))
             .saturating_add(ratio(y, self.memory_bytes_per_us, self.memory_permille));
         let memory = memory.saturating_mul(1000) / at_once;
 
-        // Columns of a block of threads: all, or the share that its lists have.
-        let dense = wide(shape.inputs, shape.outputs).max(1);
-        let kept = (u128::from(facts.multiplies)).min(dense);
-        let listed = if matches!(family, Family::Blocks | Family::Mma32) { kept } else { dense };
-        let columns = u128::from(shape.inputs).saturating_mul(listed) / dense;
-        let steps = columns.div_ceil(u128::from(c.step.max(1))).max(1);
+        let steps = columns.div_ceil(u128::from(c.step.max(1))).div_ceil(u128::from(parts.max(1))).max(1);
         let chain = steps.saturating_mul(u128::from(self.step_ps)).saturating_mul(waves);
 
         let mut total = compute.max(memory).max(chain).saturating_add(u128::from(self.launch_ps));
@@ -245,6 +275,11 @@ impl GpuTable {
             let bytes = x.saturating_mul(4 + 2 * u128::from(terms.max(1)));
             let made = ratio(bytes, self.memory_bytes_per_us, self.memory_permille);
             total = total.saturating_add(made).saturating_add(u128::from(self.launch_ps));
+        }
+        if parts > 1 {
+            // The sums of the parts are added by a kernel of its own.
+            let sums = ratio(y.saturating_mul(u128::from(parts)), self.l2_bytes_per_us, self.memory_permille);
+            total = total.saturating_add(sums).saturating_add(u128::from(self.launch_ps));
         }
         u64::try_from(total).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
     }

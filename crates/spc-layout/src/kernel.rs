@@ -40,7 +40,16 @@ pub fn height(layout: Layout) -> u64 {
     match layout {
         Layout::Dense { panel } => u64::from(panel),
         Layout::Vx1 { v } => u64::from(v),
-        Layout::Bsr { r, .. } | Layout::I8 { r } | Layout::Mma32 { r } => u64::from(r),
+        Layout::Bsr { r, .. } | Layout::I8 { r } | Layout::Mma32 { r } | Layout::Mma1 { r } => u64::from(r),
+        Layout::Vnm { v, .. } => u64::from(v),
+        // Sixteen rows side by side; what stands at 8 is for codes of 4 bits.
+        Layout::Groups { bits, .. } => {
+            if bits == 4 {
+                8
+            } else {
+                16
+            }
+        }
         Layout::Nm { .. } | Layout::Nm16 { .. } | Layout::Mma24 | Layout::Csr | Layout::Csr16 => 1,
     }
 }
@@ -78,10 +87,11 @@ impl CostTable {
             (Layout::Csr16, _) => &self.csr16,
             (Layout::Vx1 { .. }, _) => &self.vx1,
             (Layout::Bsr { .. }, _) => &self.bsr,
-            (Layout::Nm { .. } | Layout::Mma24, _) => &self.nm,
-            (Layout::Mma32 { .. }, _) => &self.bsr,
+            (Layout::Nm { .. } | Layout::Mma24 | Layout::Vnm { .. }, _) => &self.nm,
+            (Layout::Mma32 { .. } | Layout::Mma1 { .. }, _) => &self.bsr,
             (Layout::Csr, _) => &self.csr,
             (Layout::I8 { .. }, _) => &self.i8,
+            (Layout::Groups { .. }, _) => &self.groups,
         }
     }
 

@@ -30,7 +30,7 @@ mod why;
 
 pub use choose::{Ranked, choose, holds, ranked, tuned_sizes};
 pub use constants::Constants;
-pub use gpu::{Cut, GPUS, GpuTable, cuts, family};
+pub use gpu::{Cut, GPUS, GpuTable, cuts, family, split};
 pub use kernel::{Shape, height};
 pub use machine::Machine;
 pub use table::{CostTable, HEIGHTS, LOAD_BYTES, Level, MANY, Rates, TOKENS_FM, TOKENS_RM};

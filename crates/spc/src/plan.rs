@@ -219,7 +219,22 @@ pub fn plan_like(
 }
 
 /// What tensor cores have kernels of.
-const TENSOR: [Layout; 4] = [Layout::Mma32 { r: 128 }, Layout::Mma32 { r: 64 }, Layout::Mma32 { r: 32 }, Layout::Mma24];
+const TENSOR: [Layout; 14] = [
+    Layout::Mma32 { r: 128 },
+    Layout::Mma32 { r: 64 },
+    Layout::Mma32 { r: 32 },
+    Layout::Mma1 { r: 128 },
+    Layout::Mma1 { r: 64 },
+    Layout::Mma1 { r: 32 },
+    Layout::Mma1 { r: 16 },
+    Layout::Vnm { v: 128, m: 8 },
+    Layout::Vnm { v: 64, m: 8 },
+    Layout::Vnm { v: 32, m: 8 },
+    Layout::Vnm { v: 128, m: 16 },
+    Layout::Vnm { v: 64, m: 16 },
+    Layout::Vnm { v: 64, m: 32 },
+    Layout::Mma24,
+];
 
 /// Refuses layouts that a GPU has no kernel of, and puts what is for tensor cores first.
 fn on_gpu(facts: &mut WeightFacts) {

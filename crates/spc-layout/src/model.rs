@@ -179,7 +179,9 @@ impl<'a> Model<'a> {
             if layout.needs_integers() && !rounded {
                 continue;
             }
-            if let Ok(facts) = result {
+            if let Ok(facts) = result
+                && !f.leaves_nothing_out(*layout, facts)
+            {
                 layouts.push((self.layout(*layout), *facts));
             }
         }

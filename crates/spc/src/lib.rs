@@ -56,6 +56,7 @@ mod kernel_check;
 mod library;
 mod load;
 mod lock;
+mod measure;
 mod object;
 mod packed;
 mod permute;

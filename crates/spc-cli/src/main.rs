@@ -126,6 +126,7 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             driver::step_file(s, file, &what)
         }
         Command::Inspect { file, json } => driver::inspect_file(s, file, *json),
+        Command::Plot { file, out } => driver::plot_file(s, file, out),
         Command::Diff { first, second, json } => driver::diff_files(s, first, second, *json),
         Command::Permute { file, out, model, rounds, json, .. } => {
             let what = Permute { out: out.clone(), model: model.clone(), json: *json, rounds: *rounds };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod metric;
+mod optimality;
 mod overlap;
 mod penalties;
 mod updates;

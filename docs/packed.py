@@ -51,6 +51,22 @@ def unpack(w, array):
             out = np.zeros((b * 32, cols + 1), "f4")
             np.add.at(out, (np.arange(b * 32)[:, None], idx), chosen)
         return out[:rows, :cols]
+    if kind[0] in "qk" and kind[-1] in "48":
+        bits, g, per = int(kind[-1]), p[0], 2 if kind[-1] == "4" and p[0] == 16 else 1
+        size = per * g * bits // 8
+        code = array("codes").reshape(-1, size)
+        scale = (array("scale").view("<f2") if p[1] == 16 else array("scale")).astype("f4").reshape(-1, 1)
+        code = code.view("i1") if bits == 8 else np.stack([(code << 4).view("i1") >> 4, code.view("i1") >> 4], 1)
+        if bits == 4 and per == 1:  # runs of 16 bytes: first the low halves, then the high ones
+            code = code.reshape(-1, 2, size // 16, 16).swapaxes(1, 2)
+        values = code.reshape(-1, g) * scale
+        skip = array("skip").astype(int) if kind[0] == "k" else np.zeros(len(values), int)
+        ends = array("ptr").astype(int) * per if kind[0] == "k" else np.arange(rows + 1) * (len(values) // max(rows, 1))
+        out = np.zeros((rows, -(-cols // g) + 257, g), "f4")
+        for row in range(rows):
+            part = slice(ends[row], ends[row + 1])
+            out[row, np.cumsum(skip[part] + 1) - 1] = values[part]
+        return out.reshape(rows, -1)[:, :cols]
     r, c = {"csr": (1, 1), "csr16": (1, 1), "vx1": (*p, 1), "bsr": p, "i8": (*p, 4), "mma32": (*p, 32), "mma1": (*p, 32)}[kind]
     idx = array("idx").view("<u2") if kind == "csr16" else array("idx")
     ptr, idx = array("ptr").astype(int), idx.astype(int).reshape(-1, 1, 32 if kind == "mma1" else 1)

@@ -6,6 +6,7 @@ use crate::csr::Csr;
 use crate::csr16::Csr16;
 use crate::dense::Dense;
 use crate::format::Format;
+use crate::groups::Groups;
 use crate::mma1::Mma1;
 use crate::mma24::Mma24;
 use crate::mma32::Mma32;
@@ -16,7 +17,8 @@ use crate::vx1::Vx1;
 use std::fmt;
 use std::str::FromStr;
 
-/// A storage layout with its parameters. Text form: `dense(16)`, `vx1(8)`, `bsr(4,4)`, `nm(2,4)`, `csr`, `nm16(2,4)`, `csr16`; the two
+/// A storage layout with its parameters. Text form: `dense(16)`, `vx1(8)`, `bsr(4,4)`, `nm(2,4)`, `csr`, `nm16(2,4)`, `csr16`,
+/// `q4(32,16)`; the two
 /// round trip. `dense` alone reads as `dense(16)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layout {
@@ -44,6 +46,9 @@ pub enum Layout {
     Nm16 { n: u32, m: u32 },
     /// As `Csr`, with columns in 16 bits and rows of whole vectors. For few tokens.
     Csr16,
+    /// Codes of `bits` (4 or 8) with one scale of `scale` bits (16 or 32) for each `group` inputs of a row (16, 32 or 64): of all
+    /// groups, or of those `kept`, that hold a weight.
+    Groups { bits: u32, group: u32, scale: u32, kept: bool },
 }
 
 /// Element type of a stored array.
@@ -76,6 +81,10 @@ impl Layout {
             Layout::Csr => "csr",
             Layout::Nm16 { .. } => "nm16",
             Layout::Csr16 => "csr16",
+            Layout::Groups { bits: 4, kept: false, .. } => "q4",
+            Layout::Groups { kept: false, .. } => "q8",
+            Layout::Groups { bits: 4, kept: true, .. } => "kept4",
+            Layout::Groups { kept: true, .. } => "kept8",
         }
     }
 
@@ -96,14 +105,20 @@ impl Layout {
 
     /// Whether a kernel reads and writes feature-major activations.
     pub fn feature_major(&self) -> bool {
-        !self.needs_tensor_cores() && !matches!(self, Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16)
+        match self {
+            Layout::Dense { .. } | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm { .. } | Layout::Csr => true,
+            Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => false,
+            Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
+        }
     }
 
     /// Whether a kernel reads and writes activations as they are, token by token. Vectors run over the rows of a block, which
     /// must be whole vectors of four.
     pub fn row_major(&self) -> bool {
         match self {
-            Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => true,
+            Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => {
+                true
+            }
             Layout::Vx1 { v } => v.is_multiple_of(4),
             Layout::Bsr { r, .. } => r.is_multiple_of(4),
             Layout::Nm { .. } | Layout::Csr => false,
@@ -135,6 +150,9 @@ impl Layout {
             Layout::Mma32 { r } => [32, 64, 128].contains(&r),
             Layout::Mma1 { r } => [16, 32, 64, 128].contains(&r),
             Layout::Vnm { v, m } => [32, 64, 128].contains(&v) && (5..=MAX_PARAMETER).contains(&m),
+            Layout::Groups { bits, group, scale, .. } => {
+                [4, 8].contains(&bits) && [16, 32, 64].contains(&group) && [16, 32].contains(&scale)
+            }
             Layout::Csr | Layout::Csr16 | Layout::Mma24 => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
@@ -156,6 +174,9 @@ impl Layout {
             Layout::Csr => f(&Csr),
             Layout::Nm16 { n, m } => f(&Nm16 { n: size(n), m: size(m) }),
             Layout::Csr16 => f(&Csr16),
+            Layout::Groups { bits, group, scale, kept } => {
+                f(&Groups { bits, group: size(group), half: scale == 16, kept })
+            }
         }
     }
 }
@@ -175,6 +196,7 @@ impl fmt::Display for Layout {
             Layout::Csr => f.write_str("csr"),
             Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
             Layout::Csr16 => f.write_str("csr16"),
+            Layout::Groups { group, scale, .. } => write!(f, "{}({group},{scale})", self.kind()),
         }
     }
 }
@@ -204,6 +226,12 @@ impl FromStr for Layout {
             ("vnm", [v, m]) => Layout::Vnm { v: *v, m: *m },
             ("mma24", []) if !text.contains('(') => Layout::Mma24,
             ("nm16", [n, m]) => Layout::Nm16 { n: *n, m: *m },
+            ("q4" | "q8" | "kept4" | "kept8", [group, scale]) => Layout::Groups {
+                bits: if word.ends_with('4') { 4 } else { 8 },
+                group: *group,
+                scale: *scale,
+                kept: word.starts_with('k'),
+            },
             ("csr", []) if !text.contains('(') => Layout::Csr,
             ("csr16", []) if !text.contains('(') => Layout::Csr16,
             _ => return Err(bad()),

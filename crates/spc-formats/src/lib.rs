@@ -20,6 +20,8 @@
 //! csr       ptr u32[O+1], idx u32[nnz], values f32[nnz]
 //! nm16(N,M) idx u32[nb][W][16] (positions in 2 or 4 bits), values f32[nb][G][N][16]; nb = ceil(O/16)
 //! csr16     ptr u32[O+1], idx u8[n][2] (column), values f32[n]; rows padded to multiples of 16
+//! q4(G,S)   codes u8[O][U][B], scale [O][U*P], levels f32[16]: groups of G codes, P of them in a unit of B bytes
+//! kept4(G,S) ptr u32[O+1], skip u8[n*P], codes u8[n][B], scale [n*P], levels f32[16]; q8, kept8 without levels
 //! ```
 //!
 //! [`Packed`] is raw data and may come from an untrusted file; [`validate`] turns it into [`Validated`], the only form
@@ -35,6 +37,7 @@ mod dense;
 mod facts;
 mod format;
 mod grid;
+mod groups;
 mod layout;
 mod mma1;
 mod mma24;
@@ -50,6 +53,7 @@ pub use blocking::Blocking;
 pub use candidates::{DEFAULT_CANDIDATES, QUANTIZED_CANDIDATES, candidates};
 pub use facts::CostFacts;
 pub use grid::Grid;
+pub use groups::Units;
 pub use layout::{ArrayKind, Layout};
 pub use nm16::Fields;
 pub use packed::{Array, Packed, Validated, pack, validate};

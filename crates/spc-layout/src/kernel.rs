@@ -47,6 +47,7 @@ impl CostTable {
             (Layout::Mma32 { .. } | Layout::Mma1 { .. }, _) => &self.bsr,
             (Layout::Csr, _) => &self.csr,
             (Layout::I8 { .. }, _) => &self.i8,
+            (Layout::Groups { .. }, _) => &self.groups,
         }
     }
 

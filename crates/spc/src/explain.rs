@@ -121,7 +121,7 @@ fn quantized_json(list: &[Quantize], f: &crate::plan::Planned) -> Vec<serde_json
     let mine = tensors.filter(|(_, t)| read.contains(&t.weight));
     mine.map(|(q, t)| {
         let scale = matches!(q.to, StoredAs::Int { .. }).then_some(&t.tile);
-        json!({ "name": q.name, "weight": t.weight, "to": q.to.to_string(), "scale_per": scale })
+        json!({ "name": q.name, "weight": t.weight, "to": q.to.to_string(), "scale_per": scale, "scale_f16": q.half_scales })
     })
     .collect()
 }
@@ -139,8 +139,9 @@ fn quantized(list: &[Quantize]) -> String {
             }
         };
         let tensors: Vec<String> = q.tensors.iter().map(one).collect();
+        let halves = if q.half_scales { ", scales in f16" } else { "" };
         let inputs = if q.inputs { ", inputs of their products to int8" } else { "" };
-        format!("quantize {}: to {} {}{inputs}\n", q.name, q.to, tensors.join(", "))
+        format!("quantize {}: to {} {}{halves}{inputs}\n", q.name, q.to, tensors.join(", "))
     };
     list.iter().map(line).collect()
 }

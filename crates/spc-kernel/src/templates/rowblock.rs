@@ -558,6 +558,7 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Groups { .. }
             | Layout::Mma24
             | Layout::Mma32 { .. }
             | Layout::Mma1 { .. }
@@ -598,6 +599,7 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Groups { .. }
             | Layout::Mma24
             | Layout::Mma32 { .. }
             | Layout::Mma1 { .. }

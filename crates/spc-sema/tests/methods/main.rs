@@ -1,6 +1,7 @@
 //! Methods of the language, checked and then run by the interpreter.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod library;
 mod overlap;
 mod penalties;
 mod updates;

@@ -174,6 +174,10 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
             "mma24",
             "mma32(32)",
             "mma32(64)",
+            "mma1(16)",
+            "mma1(64)",
+            "vnm(32,8)",
+            "vnm(64,5)",
             "bsr(4,4)",
             "bsr(3,5)",
             "i8(16)",
@@ -199,6 +203,11 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                 }
                 Layout::Nm { n, m } | Layout::Nm16 { n, m } => (j + i) % (m as usize) < n as usize,
                 Layout::Mma24 => (j + i) % 4 < 2,
+                Layout::Vnm { v, m } => {
+                    // Four columns of a group, of which a row has two.
+                    let (place, first) = (j % m as usize, i / v as usize % 2);
+                    (first..first + 4).contains(&place) && (place + i) % 4 < 2
+                }
                 _ => (i * 7 + j * 3) % 5 < 2,
             };
             let mut values: Vec<f32> = floats(&mut rng, rows * cols);
@@ -261,7 +270,10 @@ fn numpy_reads_every_layout_at_odd_sizes() {
     let kinds: std::collections::BTreeSet<&str> = all.keys().filter_map(|n| n.split(['(', ' ']).next()).collect();
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
-        ["bsr", "csr", "csr16", "dense", "i8", "kept4", "kept8", "mma24", "mma32", "nm", "nm16", "q4", "q8", "vx1"]
+        [
+            "bsr", "csr", "csr16", "dense", "i8", "kept4", "kept8", "mma1", "mma24", "mma32", "nm", "nm16", "q4", "q8",
+            "vnm", "vx1"
+        ]
     );
     assert!(all.len() >= 75, "{}", all.len());
     let v = inspect(d, "all.safetensors");

@@ -112,7 +112,9 @@ fn main() {
     let mut sink = AlignedBuf::zeroed(4 * lanes);
     let sink = sink.bytes_mut().as_mut_ptr() as u64;
     println!("{}; W {} x {}; {ROUNDS} rounds; weights take {} GiB", isa.name(), shape.0, shape.1, total >> 30);
-    println!("| layout, kept, tokens | us | GB/s | q4(32,16) / it, median | best decile | bound | reading / it, median | best decile |");
+    println!(
+        "| layout, kept, tokens | us | GB/s | q4(32,16) / it, median | best decile | bound | reading / it, median | best decile |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     let cells = [
         ("q4(32,16)", false),

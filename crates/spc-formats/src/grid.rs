@@ -231,7 +231,10 @@ mod tests {
         }
         for bits in 0..=u16::MAX {
             let v = half_value(bits);
-            assert!(if v.is_nan() { bits >> 10 == 0 || bits >= 0x7c00 } else { half_bits(v) == Some(bits) }, "{bits:x}");
+            assert!(
+                if v.is_nan() { bits >> 10 == 0 || bits >= 0x7c00 } else { half_bits(v) == Some(bits) },
+                "{bits:x}"
+            );
         }
     }
 }

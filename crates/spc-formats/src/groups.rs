@@ -25,8 +25,7 @@ const VECTOR: usize = 16;
 const MOST_SKIPPED: usize = 255;
 
 /// The codes of four bits as floats, by their bits.
-const LEVELS: [f32; 16] =
-    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0];
+const LEVELS: [f32; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0];
 
 /// How codes of groups lie in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +123,8 @@ impl Groups {
         for g in list {
             let skip = g - next;
             if self.kept && skip > MOST_SKIPPED {
-                let text = format!("row {row} leaves out {skip} groups in a row, and at most {MOST_SKIPPED} fit a byte");
+                let text =
+                    format!("row {row} leaves out {skip} groups in a row, and at most {MOST_SKIPPED} fit a byte");
                 return Err(Refusal(text));
             }
             out.push((g, skip));
@@ -161,7 +161,12 @@ impl Groups {
     }
 
     /// Calls `f` for each stored group of a row, fill included.
-    fn row_groups(&self, p: &Packed, row: usize, mut f: impl FnMut(Stored) -> Result<(), String>) -> Result<(), String> {
+    fn row_groups(
+        &self,
+        p: &Packed,
+        row: usize,
+        mut f: impl FnMut(Stored) -> Result<(), String>,
+    ) -> Result<(), String> {
         let per = self.units().groups;
         let units = self.row_units(p, row);
         let mut next = 0usize;
@@ -231,7 +236,11 @@ impl Format for Groups {
         // `stats` has found a grid, and no gap too wide.
         let Some(grid) = m.pattern.grid() else { return Vec::new() };
         for row in 0..m.rows() {
-            let listed = if m.cols() == 0 { Vec::new() } else { self.listed(row, m.pattern.row(row), m.cols()).unwrap_or_default() };
+            let listed = if m.cols() == 0 {
+                Vec::new()
+            } else {
+                self.listed(row, m.pattern.row(row), m.cols()).unwrap_or_default()
+            };
             for unit in listed.chunks(units.groups) {
                 let from = codes.len();
                 codes.resize(from + units.bytes, 0u8);

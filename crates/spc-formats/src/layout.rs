@@ -7,10 +7,12 @@ use crate::csr16::Csr16;
 use crate::dense::Dense;
 use crate::format::Format;
 use crate::groups::Groups;
+use crate::mma1::Mma1;
 use crate::mma24::Mma24;
 use crate::mma32::Mma32;
 use crate::nm::Nm;
 use crate::nm16::Nm16;
+use crate::vnm::Vnm;
 use crate::vx1::Vx1;
 use std::fmt;
 use std::str::FromStr;
@@ -34,6 +36,10 @@ pub enum Layout {
     Mma24,
     /// Blocks of `r` rows by 32 columns in bf16, in the fragment order of tensor cores.
     Mma32 { r: u32 },
+    /// Columns of `r` rows in bf16, 32 gathered to a block of `Mma32`.
+    Mma1 { r: u32 },
+    /// `v` rows share 4 of each `m` columns, of which each keeps 2, in bf16 and the order of `Mma24`.
+    Vnm { v: u32, m: u32 },
     /// One list of columns for each row.
     Csr,
     /// As `Nm`, with `m` up to 16: sixteen rows side by side, positions in 2 or 4 bits. For few tokens.
@@ -70,6 +76,8 @@ impl Layout {
             Layout::I8 { .. } => "i8",
             Layout::Mma24 => "mma24",
             Layout::Mma32 { .. } => "mma32",
+            Layout::Mma1 { .. } => "mma1",
+            Layout::Vnm { .. } => "vnm",
             Layout::Csr => "csr",
             Layout::Nm16 { .. } => "nm16",
             Layout::Csr16 => "csr16",
@@ -92,7 +100,7 @@ impl Layout {
 
     /// True if only GPUs have kernels of this layout.
     pub fn needs_tensor_cores(&self) -> bool {
-        matches!(self, Layout::Mma24 | Layout::Mma32 { .. })
+        matches!(self, Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. })
     }
 
     /// Whether a kernel reads and writes feature-major activations.
@@ -100,7 +108,7 @@ impl Layout {
         match self {
             Layout::Dense { .. } | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm { .. } | Layout::Csr => true,
             Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => false,
-            Layout::Mma24 | Layout::Mma32 { .. } => false,
+            Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
         }
     }
 
@@ -108,10 +116,13 @@ impl Layout {
     /// must be whole vectors of four.
     pub fn row_major(&self) -> bool {
         match self {
-            Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => true,
+            Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => {
+                true
+            }
             Layout::Vx1 { v } => v.is_multiple_of(4),
             Layout::Bsr { r, .. } => r.is_multiple_of(4),
-            Layout::Nm { .. } | Layout::Csr | Layout::Mma24 | Layout::Mma32 { .. } => false,
+            Layout::Nm { .. } | Layout::Csr => false,
+            Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
         }
     }
 
@@ -137,6 +148,8 @@ impl Layout {
             Layout::I8 { r } => ok(r) && r.is_multiple_of(16),
             Layout::Nm16 { n, m } => ok(n) && m <= 16 && n <= m,
             Layout::Mma32 { r } => [32, 64, 128].contains(&r),
+            Layout::Mma1 { r } => [16, 32, 64, 128].contains(&r),
+            Layout::Vnm { v, m } => [32, 64, 128].contains(&v) && (5..=MAX_PARAMETER).contains(&m),
             Layout::Groups { bits, group, scale, .. } => {
                 [4, 8].contains(&bits) && [16, 32, 64].contains(&group) && [16, 32].contains(&scale)
             }
@@ -156,10 +169,14 @@ impl Layout {
             Layout::I8 { r } => f(&Blocks8 { r: size(r) }),
             Layout::Mma24 => f(&Mma24),
             Layout::Mma32 { r } => f(&Mma32 { r: size(r) }),
+            Layout::Mma1 { r } => f(&Mma1 { r: size(r) }),
+            Layout::Vnm { v, m } => f(&Vnm { v: size(v), m: size(m) }),
             Layout::Csr => f(&Csr),
             Layout::Nm16 { n, m } => f(&Nm16 { n: size(n), m: size(m) }),
             Layout::Csr16 => f(&Csr16),
-            Layout::Groups { bits, group, scale, kept } => f(&Groups { bits, group: size(group), half: scale == 16, kept }),
+            Layout::Groups { bits, group, scale, kept } => {
+                f(&Groups { bits, group: size(group), half: scale == 16, kept })
+            }
         }
     }
 }
@@ -174,6 +191,8 @@ impl fmt::Display for Layout {
             Layout::I8 { r } => write!(f, "i8({r})"),
             Layout::Mma24 => f.write_str("mma24"),
             Layout::Mma32 { r } => write!(f, "mma32({r})"),
+            Layout::Mma1 { r } => write!(f, "mma1({r})"),
+            Layout::Vnm { v, m } => write!(f, "vnm({v},{m})"),
             Layout::Csr => f.write_str("csr"),
             Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
             Layout::Csr16 => f.write_str("csr16"),
@@ -203,6 +222,8 @@ impl FromStr for Layout {
             ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
             ("i8", [r]) => Layout::I8 { r: *r },
             ("mma32", [r]) => Layout::Mma32 { r: *r },
+            ("mma1", [r]) => Layout::Mma1 { r: *r },
+            ("vnm", [v, m]) => Layout::Vnm { v: *v, m: *m },
             ("mma24", []) if !text.contains('(') => Layout::Mma24,
             ("nm16", [n, m]) => Layout::Nm16 { n: *n, m: *m },
             ("q4" | "q8" | "kept4" | "kept8", [group, scale]) => Layout::Groups {

@@ -167,8 +167,8 @@ impl Groups<'_> {
         let (zero, first) = (b.vfloat(0.0), b.int(0));
         let at = At { codes: row.codes, scales: row.scales, skips: row.skips, input: first };
         let acc = vec![zero; tokens * sets];
-        let masked = !self.spec.cols.is_multiple_of(self.units.group * self.units.groups)
-            || self.kept && self.units.groups > 1;
+        let masked =
+            !self.spec.cols.is_multiple_of(self.units.group * self.units.groups) || self.kept && self.units.groups > 1;
         // The last unit may have inputs past the last.
         let whole = match (masked, self.kept) {
             (false, _) => row.count,

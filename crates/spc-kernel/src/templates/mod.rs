@@ -65,7 +65,7 @@ impl LinearSpec<'_> {
             Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
             Layout::Nm16 { .. } => 16,
             Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Groups { .. } => 1,
-            Layout::Mma24 | Layout::Mma32 { .. } => 1,
+            Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => 1,
         }
     }
 

@@ -560,7 +560,9 @@ impl Rows<'_> {
             | Layout::Csr16
             | Layout::Groups { .. }
             | Layout::Mma24
-            | Layout::Mma32 { .. } => listed(b, 1),
+            | Layout::Mma32 { .. }
+            | Layout::Mma1 { .. }
+            | Layout::Vnm { .. } => listed(b, 1),
         }
     }
 
@@ -599,7 +601,9 @@ impl Rows<'_> {
             | Layout::Csr16
             | Layout::Groups { .. }
             | Layout::Mma24
-            | Layout::Mma32 { .. } => {
+            | Layout::Mma32 { .. }
+            | Layout::Mma1 { .. }
+            | Layout::Vnm { .. } => {
                 let entry = |b: &mut Builder, s: &[Val]| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
                     if ahead.is_some() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod library;
+mod metric;
 mod overlap;
 mod penalties;
 mod updates;

@@ -324,6 +324,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Draw the lines that a training run wrote: density, flips, distance to the constraints, observers.
+    Plot {
+        /// Lines of JSON, as `UpdatePlan::log_line` and `spc.Optimizer.log` write them.
+        file: PathBuf,
+        /// The picture, in SVG.
+        #[arg(short, long)]
+        out: PathBuf,
+    },
     /// Say in what two plan files differ, and why where it is known. Exit code 1 if they do.
     Diff {
         /// A plan.json that `compile` wrote.
@@ -564,6 +572,7 @@ impl Cli {
             | Command::Average { .. }
             | Command::Diff { .. }
             | Command::Inspect { .. }
+            | Command::Plot { .. }
             | Command::Std { .. } => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }

@@ -61,13 +61,6 @@ impl WeightFacts {
         self.candidates.iter().find_map(|(_, r)| r.as_ref().ok()).map_or(0, |f| f.present)
     }
 
-    /// Whether a layout multiplies and stores as much as dense, and an index besides: then it is none to choose, whatever
-    /// noise is in a table.
-    pub(crate) fn leaves_nothing_out(&self, layout: Layout, facts: &CostFacts) -> bool {
-        let dense = matches!(layout, Layout::Dense { .. });
-        !dense && facts.multiplies >= self.rows.saturating_mul(self.cols) && facts.stored_bytes >= self.dense_bytes()
-    }
-
     pub(crate) fn dense_bytes(&self) -> u64 {
         self.rows.saturating_mul(self.cols).saturating_mul(4)
     }

@@ -179,9 +179,7 @@ impl<'a> Model<'a> {
             if layout.needs_integers() && !rounded {
                 continue;
             }
-            if let Ok(facts) = result
-                && !f.leaves_nothing_out(*layout, facts)
-            {
+            if let Ok(facts) = result {
                 layouts.push((self.layout(*layout), *facts));
             }
         }

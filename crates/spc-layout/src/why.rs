@@ -45,7 +45,7 @@ pub(crate) fn explain(case: &Case<'_>, plan: &Plan) -> Result<Vec<Why>, Bug> {
         let f = case.facts.get(&linear.weight).ok_or_else(|| Bug::new("facts vanished"))?;
         let mine = variants.get(&v).map_or(&[][..], Vec::as_slice);
         let candidates =
-            f.candidates.iter().map(|(layout, r)| candidate(case, mine, layout, r, chosen, plan, &|l, r| f.leaves_nothing_out(l, r))).collect();
+            f.candidates.iter().map(|(layout, r)| candidate(case, mine, layout, r, chosen, plan)).collect();
         let mut why = Why {
             node,
             weight: linear.weight.clone(),
@@ -85,7 +85,6 @@ fn candidate(
     result: &Result<CostFacts, spc_formats::Refusal>,
     chosen: &spc_ir::LinearPlan,
     plan: &Plan,
-    nothing_out: &dyn Fn(Layout, &CostFacts) -> bool,
 ) -> Candidate {
     let words = layout.to_string();
     let mine = |v: &&Variant| case.model.layouts.get(v.layout as usize) == Some(layout);
@@ -98,10 +97,7 @@ fn candidate(
         multiplies: facts.map(|f| f.multiplies),
         kernel_ps: if won { Some(chosen.predicted_ps) } else { best.map(|v| v.kernel_ps) },
         plan_ps: if won { Some(plan.total_ps) } else { best.map(|v| v.plan_ps) },
-        refused: match result {
-            Err(r) => Some(r.0.clone()),
-            Ok(f) => nothing_out(*layout, f).then(|| "it would leave nothing out".into()),
-        },
+        refused: result.as_ref().err().map(|r| r.0.clone()),
         measured_ps: [Act::Rm, Act::Fm].iter().filter_map(|a| case.prices.time_of(chosen.node, *layout, *a)).min(),
     }
 }

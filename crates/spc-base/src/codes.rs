@@ -128,6 +128,7 @@ registry! {
     DATA = "SP0408", "data does not fit its declaration";
     WRITE = "SP0409", "a file cannot be written";
     TOKENIZER = "SP0410", "the tokenizer cannot be used";
+    MASKS = "SP0411", "masks differ";
 
     EXPECT_FAILED = "SP0501", "an expectation does not hold";
     VERIFY_FAILED = "SP0502", "verification failed";
@@ -146,6 +147,7 @@ registry! {
     CONSTANTS = "SP0640", "a file of constants cannot be used";
     PLAN_FILE = "SP0660", "a plan file cannot be used";
     PLAN_DIFFERS = "SP0661", "the plan was made for something else";
+    MEASURED = "SP0670", "a file of measured times cannot be used";
 
     DEVICE = "SP0720", "the CUDA device cannot be used";
 }

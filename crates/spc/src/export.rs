@@ -13,6 +13,7 @@ use crate::shrink::{Cuts, gather};
 use crate::target::target;
 use crate::weights::{Weight, WeightSet};
 use narrow::Narrow;
+pub use narrow::half;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_io::{Safetensors, Stored, Values, WeightFile};
 use spc_sema::{Model, ModelTensor};
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Emit {
     /// The same names, types, metadata and bytes, except that removed elements are exactly zero and quantised tensors have
-    /// their narrow form ([`Narrow`]).
+    /// their narrow form.
     Zeros,
     /// As `Zeros`, without the slices of axes that are zero in all weights which carry them; and a map from new to old
     /// positions.

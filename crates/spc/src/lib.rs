@@ -29,6 +29,7 @@
 
 mod api;
 mod artefact;
+mod average;
 mod bench;
 mod bind;
 mod build;
@@ -40,6 +41,7 @@ mod cuda;
 mod cut;
 mod data;
 mod device;
+mod dials;
 mod engine;
 mod explain;
 mod export;
@@ -54,10 +56,12 @@ mod kernel_check;
 mod library;
 mod load;
 mod lock;
+mod measure;
 mod object;
 mod packed;
 mod permute;
 mod plan;
+mod plot;
 mod project;
 mod random;
 mod report;
@@ -67,6 +71,7 @@ mod share;
 mod shrink;
 mod states;
 mod step;
+mod sweep;
 mod target;
 mod tensors;
 mod train;
@@ -80,12 +85,13 @@ pub use device::DeviceChoice;
 pub use spc_cpu::Isa;
 pub use spc_cuda::Activations;
 pub use spc_interp::method::{Observed, Optimiser, Updater};
-pub use train::{UpdatePlan, UpdateState};
+pub use train::{RunLog, UpdatePlan, UpdateState};
 pub use value::{Input, Results};
 
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
 /// `spc` command and tests; no promise of stability.
 pub mod driver {
+    pub use crate::average::{Average, Zeros, average_files};
     pub use crate::bench::{Bench, bench_file, check_model_here};
     pub use crate::check::{Stage, check};
     pub use crate::compile::{Compile, compile_file};
@@ -100,9 +106,11 @@ pub mod driver {
     pub use crate::library::{own_sources, show_library};
     pub use crate::lock::diff_files;
     pub use crate::permute::{Permute, permute_file};
+    pub use crate::plot::plot_file;
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::step::{Step, rule_lines, step_file};
+    pub use crate::sweep::{Sweep, sweep_file, values as sweep_values};
     pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
     pub use spc_base::Diagnostic;

@@ -72,7 +72,7 @@ pub fn project(s: &mut Session<'_>, source: &Source, weights: &WeightSet) -> Res
                 Entry::Vacant(e) => e.insert(weights.want(&t.weight)?.values().to_vec()),
             };
             match q.to {
-                StoredAs::Int { bits } => spc_interp::quantize_int(values, &t.shape, &t.tile, bits)?,
+                StoredAs::Int { bits } => spc_interp::quantize_int(values, &t.shape, &t.tile, bits, q.half_scales)?,
                 StoredAs::F16 => spc_interp::round_f16(values),
                 StoredAs::Bf16 => spc_interp::round_bf16(values),
             }

@@ -12,6 +12,7 @@ mod feature_major;
 mod few;
 mod functions;
 mod gather;
+mod groups;
 pub mod limits;
 mod map;
 mod nest;
@@ -30,6 +31,7 @@ pub use convert::{feature_blocks, to_feature_major, to_row_major};
 pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
 pub use few::few;
 pub use gather::{GatherSpec, gather};
+pub use groups::groups;
 pub use map::{MapSpec, Operand, Part, extent, iota, map};
 pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
@@ -66,7 +68,8 @@ impl LinearSpec<'_> {
             Layout::Vx1 { v } => v as usize,
             Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
             Layout::Nm16 { .. } => 16,
-            Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Mma24 | Layout::Mma32 { .. } => 1,
+            Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Groups { .. } => 1,
+            Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => 1,
         }
     }
 
@@ -78,7 +81,7 @@ impl LinearSpec<'_> {
     /// Lanes of the row-major kernel: as asked, or as many of narrower code as divide a block that those do not fit.
     pub fn panel_lanes(&self) -> usize {
         let divides = |lanes: &usize| self.block_rows().is_multiple_of(*lanes);
-        if self.layout == Layout::Csr16 {
+        if matches!(self.layout, Layout::Csr16 | Layout::Groups { .. }) {
             return self.lanes;
         }
         [self.lanes, 8, 4].into_iter().filter(|n| *n <= self.lanes).find(divides).unwrap_or(1)

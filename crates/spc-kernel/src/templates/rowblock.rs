@@ -561,8 +561,11 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Groups { .. }
             | Layout::Mma24
-            | Layout::Mma32 { .. } => listed(b, 1),
+            | Layout::Mma32 { .. }
+            | Layout::Mma1 { .. }
+            | Layout::Vnm { .. } => listed(b, 1),
         }
     }
 
@@ -599,8 +602,11 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Groups { .. }
             | Layout::Mma24
-            | Layout::Mma32 { .. } => {
+            | Layout::Mma32 { .. }
+            | Layout::Mma1 { .. }
+            | Layout::Vnm { .. } => {
                 // Entry number `n` from the pointers on.
                 let nth = |b: &mut Builder, [values, idx]: [Val; 2], acc: &[Val], n: usize| {
                     let xr = self.row(b, at, Addr::at(idx, 4 * n as i32), LoadKind::U32);

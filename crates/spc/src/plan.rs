@@ -221,8 +221,16 @@ fn for_gpu(graph: &Graph, weights: &WeightSet, plan: &mut Plan) -> Res<()> {
         let chosen: Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
         let blocks = [128, 64, 32].into_iter().flat_map(|r| [Layout::Mma32 { r }, Layout::Mma1 { r }]);
         let groups = [(128, 8), (64, 8), (32, 8), (128, 16), (64, 16), (64, 32)].map(|(v, m)| Layout::Vnm { v, m });
+        let coded = [32, 64, 16].into_iter().flat_map(|group| {
+            [(4, true), (4, false), (8, true), (8, false)].map(|(bits, kept)| Layout::Groups {
+                bits,
+                group,
+                scale: 16,
+                kept,
+            })
+        });
         let mut best = (chosen.for_many(), pattern.stats(&chosen.for_many()).ok());
-        for layout in blocks.chain([Layout::Mma1 { r: 16 }]).chain(groups).chain([Layout::Mma24]) {
+        for layout in blocks.chain([Layout::Mma1 { r: 16 }]).chain(groups).chain(coded).chain([Layout::Mma24]) {
             let Ok(facts) = pattern.stats(&layout) else { continue };
             if best.1.is_none_or(|b| facts.stored_bytes < b.stored_bytes) {
                 best = (layout, Some(facts));

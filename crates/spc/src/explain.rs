@@ -9,9 +9,10 @@ use crate::target::target;
 use crate::weights::WeightSet;
 use serde_json::json;
 use spc_base::{Bug, Diagnostic, codes};
+use spc_ir::method::{Does, InMetric, Metric, Term, Via};
 use spc_ir::{Candidate, Op, Plan, Why};
 use spc_report::{Align, Table, bytes, percent, picoseconds};
-use spc_sema::{Quantize, QuantizeTensor, StoredAs, ValueChoice};
+use spc_sema::{Module, Quantize, QuantizeTensor, StoredAs};
 use std::path::{Path, PathBuf};
 
 /// The page of a diagnostic code, or nothing if there is no such code.
@@ -58,7 +59,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     if let Some(file) = &what.report {
         let title = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let lanes = (t.kind == spc_sema::TargetKind::Cpu).then(|| s.cpu(1).isa.lanes());
-        let page = crate::report::page(&title, &built, &crate::constants::cost_table(s, &t)?, lanes)?;
+        let page = crate::report::page(&title, &built, crate::constants::costs(s, &t)?.machine(), lanes)?;
         s.world.write(file, page.as_bytes())?;
         return Ok(format!("wrote {}\n", file.display()).into());
     }
@@ -91,7 +92,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     let mut dense = source.graphs.clone();
     dense.extend(source.dense.clone());
     let mut out = projection(&built.projected) + &crate::groups::coupled(&source.module, &dense);
-    out += &choices(&source.module.choices, &built.functions)?;
+    out += &choices(&source.module, &built.functions)?;
     if !built.axes.is_empty() {
         out += &format!("left out, because every weight is zero there: {}\n\n", crate::cut::words(&built.axes));
     }
@@ -167,12 +168,13 @@ fn projection(list: &[spc_interp::Projected]) -> String {
     t.render() + "\n"
 }
 
-/// The choices among run-time values that constraints ask for: approximate steps (class A), each with its cause.
-fn choices(list: &[ValueChoice], functions: &[Planned]) -> Result<String, Bug> {
+/// Approximate steps (class A), each with its cause: choices among run-time values that constraints ask for, and proxes that are
+/// not exact in the metric of an Adam-like optimiser.
+fn choices(module: &Module, functions: &[Planned]) -> Result<String, Bug> {
     let columns =
         [("approximate step", Align::Left), ("in", Align::Left), ("places", Align::Right), ("because of", Align::Left)];
     let mut t = Table::new(columns);
-    for c in list {
+    for c in &module.choices {
         for f in functions {
             // By what is kept, in order.
             let mut kinds: Vec<(String, usize)> = Vec::new();
@@ -194,6 +196,22 @@ fn choices(list: &[ValueChoice], functions: &[Planned]) -> Result<String, Bug> {
             }
             for (text, n) in kinds {
                 t.row([text, f.graph.name.clone(), n.to_string(), format!("require {}", c.name)]);
+            }
+        }
+    }
+    for r in &module.rules.list {
+        let Does::Penalize { penalty, via: Via::Prox(Metric::Optimiser), .. } = &r.does else { continue };
+        let mut said: Vec<InMetric> = Vec::new();
+        for form in penalty.terms.iter().filter_map(Term::in_metric) {
+            let steps = match form {
+                InMetric::Exact => continue,
+                InMetric::ByGroup => "one step length for each group",
+                InMetric::Whole => "one step length for all weights",
+            };
+            if !said.contains(&form) {
+                let text = format!("beside Adam: the prox of `{}` with {steps}", penalty.name);
+                t.row([text, "training".into(), "1".into(), format!("penalize {}", r.name)]);
+                said.push(form);
             }
         }
     }
@@ -269,6 +287,12 @@ fn layer(p: &Plan, w: &Why, names: &[&str]) -> String {
         ("whole plan", Align::Right),
         ("", Align::Left),
     ];
+    // A column of its own where something was measured.
+    let measured = w.candidates.iter().any(|c| c.measured_ps.is_some());
+    let mut columns = columns.to_vec();
+    if measured {
+        columns.insert(4, ("measured", Align::Right));
+    }
     let mut t = Table::new(columns);
     for c in &w.candidates {
         let show = |n: Option<u64>, f: &dyn Fn(u64) -> String| n.map_or(String::new(), f);
@@ -276,6 +300,8 @@ fn layer(p: &Plan, w: &Why, names: &[&str]) -> String {
             "chosen".to_string()
         } else if let Some(why) = &c.refused {
             format!("refused: {why}")
+        } else if measured && c.measured_ps.is_none() {
+            "not measured: others are predicted to be faster".into()
         } else {
             match c.plan_ps {
                 Some(ps) if ps >= p.total_ps => format!("loses by {}", picoseconds(ps - p.total_ps)),
@@ -283,14 +309,18 @@ fn layer(p: &Plan, w: &Why, names: &[&str]) -> String {
                 None => "no plan within the bounds uses it".into(),
             }
         };
-        t.row([
+        let mut row = vec![
             format!("  {}", c.layout),
             show(c.stored_bytes, &bytes),
             show(c.multiplies, &|n| n.to_string()),
             show(c.kernel_ps, &picoseconds),
             show(c.plan_ps, &picoseconds),
             verdict,
-        ]);
+        ];
+        if measured {
+            row.insert(4, show(c.measured_ps, &picoseconds));
+        }
+        t.row(row);
     }
     out += &t.render();
     if let Some(margin) = w.margin_permille {
@@ -342,6 +372,7 @@ mod tests {
             kernel_ps: kernel,
             plan_ps: plan,
             refused: refused.map(Into::into),
+            measured_ps: None,
         }
     }
 

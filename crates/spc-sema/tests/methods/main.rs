@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod library;
+mod metric;
+mod optimality;
 mod overlap;
 mod penalties;
 mod updates;

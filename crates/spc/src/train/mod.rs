@@ -9,11 +9,18 @@ mod api;
 mod body;
 mod choice;
 mod core;
+mod cuts;
 mod finish;
 mod groups;
 mod halves;
+mod lists;
+mod log;
+mod metric;
 mod next;
 mod number;
+mod optimise;
+mod penalty;
+mod pick;
 mod program;
 mod run;
 mod situation;
@@ -21,6 +28,7 @@ mod state;
 mod work;
 
 pub use api::UpdatePlan;
+pub use log::Log as RunLog;
 pub use state::State as UpdateState;
 
 use self::core::{Core, Tensor};

@@ -147,7 +147,7 @@ pub(crate) fn table() -> CostTable {
         },
         // Estimates: the others are measured.
         i8: Rates::flat(160_000, 12_000, 300, 10_000),
-        groups: Rates::flat(60_000, 0, 3_000, 20_000),
+        groups: Rates { overlap_permille: 100, ..Rates::flat(60_000, 0, 3_000, 20_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 118_253 },
             Level { up_to_bytes: 262_144, bytes_per_us: 105_469 },

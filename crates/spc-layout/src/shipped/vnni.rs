@@ -147,7 +147,7 @@ pub(crate) fn table() -> CostTable {
         },
         // Estimates: the others are measured.
         i8: Rates::flat(2_700, 3_000, 60, 10_000),
-        groups: Rates::flat(11_000, 0, 400, 15_000),
+        groups: Rates { overlap_permille: 100, ..Rates::flat(8_500, 0, 500, 15_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 328_296 },
             Level { up_to_bytes: 262_144, bytes_per_us: 174_341 },

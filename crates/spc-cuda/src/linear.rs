@@ -79,7 +79,7 @@ impl Linear<'_> {
             parts => add("parts", ParamKind::F32Out, Operand::Parts { parts }),
         }
         add("n", ParamKind::I32, Operand::Tokens);
-        let few = if shape.family == Family::Groups || (terms.is_some() && shape.split == 1) {
+        let few = if matches!(shape.family, Family::Groups | Family::Entries) || (terms.is_some() && shape.split == 1) {
             format!("_n{}", shape.grid.tokens)
         } else if terms.is_some() {
             format!("_n{}_split", shape.grid.tokens)

@@ -22,6 +22,7 @@ pub(crate) enum Family {
     Mma,
     I8,
     Groups,
+    Entries,
 }
 
 impl Family {
@@ -32,6 +33,7 @@ impl Family {
             Family::Nm => "nm",
             Family::Mma => "mma",
             Family::I8 => "i8",
+            Family::Entries => "entries",
             Family::Groups => "groups",
         }
     }
@@ -47,6 +49,7 @@ impl Family {
             Family::Blocks => &[ROWS, include_str!("device/blocks.cuh")],
             Family::Nm => &[ROWS, include_str!("device/nm.cuh")],
             Family::Groups => &[TENSOR, include_str!("device/groups.cuh")],
+            Family::Entries => &[include_str!("device/entries.cuh")],
             Family::I8 => &[include_str!("device/i8.cuh")],
             Family::Mma => &[TENSOR, TERMS, TILES, include_str!("device/mma.cuh")],
         }
@@ -84,6 +87,11 @@ impl Shape {
         Shape::sizes(outputs, inputs)?;
         if let Some(shapes) = crate::mma::shapes(layout, outputs, inputs, terms) {
             return Ok(shapes);
+        }
+        if layout == Layout::Csr {
+            // For few tokens, the lanes of a warp share the entries of a row instead of the tokens.
+            let few = Shape::build(Family::Entries, outputs, inputs, (4, 1), outputs.div_ceil(WARPS), Vec::new(), 0);
+            return Ok(vec![Shape { up_to: 4, ..few }, Shape::new(layout, outputs, inputs)?]);
         }
         if let Layout::Groups { bits, group, scale, kept } = layout {
             let shape = |most| Shape::groups(outputs, inputs, (bits, group), (scale == 16, kept), most);
@@ -230,7 +238,7 @@ mod tests {
             layouts.extend(sizes().filter(|m| *m >= a).map(|m| Layout::Nm { n: a, m }));
         }
         for layout in layouts {
-            let s = &Shape::all(layout, 1000, 1000, 3).unwrap()[0];
+            let s = Shape::all(layout, 1000, 1000, 3).unwrap().pop().unwrap();
             assert!(s.shared_bytes <= 48 << 10, "{layout}: {} bytes", s.shared_bytes);
             assert!(s.grid.tokens.is_multiple_of(32) && s.grid.tiles > 0, "{layout}");
             if let Layout::Nm { m, .. } = layout {

@@ -31,8 +31,8 @@ impl Linear<'_> {
         let operands = graph.inputs(plan.node);
         let operand = |i: usize| operands.get(i).copied().ok_or_else(|| bug("an operand is missing"));
         let (x, w) = (operand(0)?, operand(1)?);
-        let sizes: Vec<Option<u64>> = graph.ty(w)?.sizes().into_iter().map(Size::fixed).collect();
-        let [Some(outputs), Some(inputs)] = sizes[..] else { return Err(bug("its weight is no matrix")) };
+        let (outputs, inputs) = graph.ty(w)?.matrix().ok_or_else(|| bug("its weight is no matrix"))?;
+        let (outputs, inputs) = (outputs as u64, inputs as u64);
         let bias = if *bias { Some(operand(2)?) } else { None };
         let (mut act, mut in_place) = (act.clone(), true);
         if let Some(map) = plan.epilogue {
@@ -79,7 +79,7 @@ impl Linear<'_> {
             parts => add("parts", ParamKind::F32Out, Operand::Parts { parts }),
         }
         add("n", ParamKind::I32, Operand::Tokens);
-        let few = if matches!(shape.family, Family::Groups | Family::Entries) || (terms.is_some() && shape.split == 1) {
+        let few = if shape.family == Family::Groups || (terms.is_some() && shape.split == 1) {
             format!("_n{}", shape.grid.tokens)
         } else if terms.is_some() {
             format!("_n{}_split", shape.grid.tokens)

@@ -22,7 +22,6 @@ pub(crate) enum Family {
     Mma,
     I8,
     Groups,
-    Entries,
 }
 
 impl Family {
@@ -33,7 +32,6 @@ impl Family {
             Family::Nm => "nm",
             Family::Mma => "mma",
             Family::I8 => "i8",
-            Family::Entries => "entries",
             Family::Groups => "groups",
         }
     }
@@ -49,7 +47,6 @@ impl Family {
             Family::Blocks => &[ROWS, include_str!("device/blocks.cuh")],
             Family::Nm => &[ROWS, include_str!("device/nm.cuh")],
             Family::Groups => &[TENSOR, include_str!("device/groups.cuh")],
-            Family::Entries => &[include_str!("device/entries.cuh")],
             Family::I8 => &[include_str!("device/i8.cuh")],
             Family::Mma => &[TENSOR, TERMS, TILES, include_str!("device/mma.cuh")],
         }
@@ -87,11 +84,6 @@ impl Shape {
         Shape::sizes(outputs, inputs)?;
         if let Some(shapes) = crate::mma::shapes(layout, outputs, inputs, terms) {
             return Ok(shapes);
-        }
-        if layout == Layout::Csr {
-            // For few tokens, the lanes of a warp share the entries of a row instead of the tokens.
-            let few = Shape::build(Family::Entries, outputs, inputs, (4, 1), outputs.div_ceil(WARPS), Vec::new(), 0);
-            return Ok(vec![Shape { up_to: 4, ..few }, Shape::new(layout, outputs, inputs)?]);
         }
         if let Layout::Groups { bits, group, scale, kept } = layout {
             let shape = |most| Shape::groups(outputs, inputs, (bits, group), (scale == 16, kept), most);

@@ -158,7 +158,7 @@ fn counts_stay_in_their_budgets() {
             case("vx1(16)", 64, 64, Random(0.25), None, false, &[64]),
             case("bsr(16,16)", 64, 64, Random(0.25), None, false, &[64]),
             case("nm(2,4)", 64, 64, Full, None, false, &[64]),
-            case("csr", 64, 64, Random(0.25), None, false, &[4, 64]),
+            case("csr", 64, 64, Random(0.25), None, false, &[64]),
             case("dense(16)", 64, 64, Full, None, false, &[64]),
         ],
         Activations::Bf16,

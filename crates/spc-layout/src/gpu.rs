@@ -189,8 +189,6 @@ pub fn cuts(layout: Layout) -> Vec<Cut> {
             let r = u64::from(r);
             vec![cut(16, r, 16, 128), cut(32, r, 32, 128), cut(0, r, 64, 64)]
         }
-        // Few tokens: one warp a row.
-        Layout::Csr => vec![cut(4, 4, 4, 128), blocks(1)],
         Layout::I8 { .. } => vec![cut(0, 128, 8, 16)],
         // Dealt out evenly; four blocks of threads at once on a multiprocessor count as one.
         Layout::Groups { .. } => vec![cut(1, 128, 1, 512), cut(0, 128, 4, 512)],

@@ -15,7 +15,7 @@ if command -v compute-sanitizer >/dev/null; then
   compute-sanitizer --error-exitcode 1 "$out/gpu" check "$out/images" "${checked[@]}" "${tokens[@]}" | tail -1
 fi
 echo "== times"
-rm -f "$out/peers.txt"
+: > "$out/peers.txt"
 "$out/gpu" time "$out/images" "${timed[@]}" "${tokens[@]}" | tee "$out/times.txt"
 if python3 -c "import torch; assert torch.cuda.is_available()" 2>/dev/null; then
   echo "== peers"
@@ -24,4 +24,4 @@ else
   echo "PyTorch with CUDA is not installed: there are no peers to compare with"
 fi
 echo "== table for docs/benchmarks.md"
-cat "$out/times.txt" "$out/peers.txt" 2>/dev/null | grep -E " tokens +[0-9.]+ us" | sort -s -k3,3n
+cat "$out/times.txt" "$out/peers.txt" | grep -E " tokens +[0-9.]+ us" | sort -s -k3,3n

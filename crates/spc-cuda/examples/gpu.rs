@@ -4,6 +4,9 @@
 //!     gpu check FOLDER [o k N,N,..]    compares every kernel with sums in f64; the layouts of fragments are right if it passes
 //!     gpu time FOLDER [O K N,N,..]     times them
 //!
+//! `SPC_GPU_ARCHS=compute_80,..` builds other images than those for compute_80, sm_80 and sm_90; `SPC_GPU_ROUNDS` is how
+//! often each is timed.
+//!
 //! Without sizes, 14336 x 4096 is timed for 1, 16, 64, 1024 and 8192 tokens, and 200 x 530 is checked for 1, 20, 50 and 150.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 use spc_cuda::nvrtc::{DEFAULT_ARCHS, Image, ImageKind, images};
@@ -149,10 +152,13 @@ fn name(layout: &str, o: usize, k: usize, activations: Activations) -> String {
 
 fn build(folder: &Path, sizes: (usize, usize), copies: usize) -> Res<()> {
     std::fs::create_dir_all(folder)?;
+    let named = std::env::var("SPC_GPU_ARCHS").unwrap_or_default();
+    let named: Vec<&str> = named.split(',').filter(|a| !a.is_empty()).collect();
+    let archs = if named.is_empty() { DEFAULT_ARCHS.to_vec() } else { named };
     for (layout, _) in CASES {
         for activations in [Activations::Bf16, Activations::Exact] {
             let (_, m) = module(layout, sizes.0, sizes.1, copies, activations)?;
-            let built = images(&m.text, DEFAULT_ARCHS)?.ok_or("there is no NVRTC")?;
+            let built = images(&m.text, &archs)?.ok_or("there is no NVRTC")?;
             for i in built.images {
                 let file = format!("{}.{}", name(layout, sizes.0, sizes.1, activations), i.file);
                 std::fs::write(folder.join(file), i.bytes)?;
@@ -239,7 +245,16 @@ fn time(device: &Arc<Device>, folder: &Path, (o, k): (usize, usize), tokens: &[u
         let (program, _, bytes) = load(device, folder, case, (o, k), COPIES, Activations::Bf16)?;
         for n in tokens {
             let (_, given) = input(*n, k);
-            let rounds = if *n > 64 { 20 } else { 100 };
+            let rounds = match std::env::var("SPC_GPU_ROUNDS") {
+                Ok(rounds) => rounds.parse()?,
+                Err(_) => {
+                    if *n > 64 {
+                        20
+                    } else {
+                        100
+                    }
+                }
+            };
             let mut times = program.rounds(&[*n as u64], &given, rounds)?;
             times.sort_by(f32::total_cmp);
             let ms = times[times.len() / 2] / COPIES as f32;

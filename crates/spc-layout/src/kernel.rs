@@ -48,6 +48,7 @@ impl CostTable {
             (Layout::Csr, _) => &self.csr,
             (Layout::I8 { .. }, _) => &self.i8,
             (Layout::Groups { .. }, _) => &self.groups,
+            (Layout::Half { of, .. }, act) => self.rates(of.layout(), act),
         }
     }
 

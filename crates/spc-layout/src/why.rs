@@ -6,7 +6,7 @@ use crate::model::{Linear, Model};
 use crate::space::{Action, Shape, price};
 use crate::{Options, WeightFacts};
 use spc_base::Bug;
-use spc_formats::{CostFacts, Layout};
+use spc_formats::{CostFacts, Layout, Wide};
 use spc_ir::{Candidate, NodeId, Plan, Why};
 use std::collections::BTreeMap;
 
@@ -163,7 +163,8 @@ fn density_flips(
             let facts = linear.facts(x.layout).ok_or_else(|| Bug::new("a layout that the linear lacks"))?;
             let epilogue = x.epilogue.map(|e| case.model.node(e)).transpose()?;
             let scaled = match layout {
-                Layout::Dense { .. } | Layout::Nm { .. } | Layout::Nm16 { .. } | Layout::Groups { kept: false, .. } => {
+                Layout::Dense { .. } | Layout::Nm { .. } | Layout::Nm16 { .. } | Layout::Groups { kept: false, .. }
+                | Layout::Half { of: Wide::Dense { .. } | Wide::Nm16 { .. }, .. } => {
                     *facts
                 }
                 _ => scale(facts, permille),

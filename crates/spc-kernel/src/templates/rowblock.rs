@@ -559,6 +559,7 @@ impl Rows<'_> {
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }
+            | Layout::Half { .. }
             | Layout::Mma24
             | Layout::Mma32 { .. }
             | Layout::Mma1 { .. }
@@ -600,6 +601,7 @@ impl Rows<'_> {
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }
+            | Layout::Half { .. }
             | Layout::Mma24
             | Layout::Mma32 { .. }
             | Layout::Mma1 { .. }

@@ -233,7 +233,9 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                 };
             }
             if let Layout::Half { form, .. } = *l {
-                values.iter_mut().for_each(|v| *v = if form.narrow(*v).is_none() { (*v * 64.0).round() / 64.0 } else { *v });
+                values
+                    .iter_mut()
+                    .for_each(|v| *v = if form.narrow(*v).is_none() { (*v * 64.0).round() / 64.0 } else { *v });
             }
             if l.needs_tensor_cores() {
                 // What has eight bits is bf16, too.
@@ -279,8 +281,26 @@ fn numpy_reads_every_layout_at_odd_sizes() {
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
         [
-            "bsr", "csr", "csr16", "dense", "i8", "kept4", "kept8", "mma1", "mma24", "mma32", "nm", "nm16", "q4", "q8",
-            "vnm", "vx1"
+            "bsr",
+            "bsr_bf16",
+            "csr",
+            "csr16",
+            "dense",
+            "dense_bf16",
+            "i8",
+            "kept4",
+            "kept8",
+            "mma1",
+            "mma24",
+            "mma32",
+            "nm",
+            "nm16",
+            "nm16_f16",
+            "q4",
+            "q8",
+            "vnm",
+            "vx1",
+            "vx1_f16"
         ]
     );
     assert!(all.len() >= 75, "{}", all.len());

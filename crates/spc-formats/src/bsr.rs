@@ -98,7 +98,8 @@ impl Format for Bsr {
         length("values", values.len(), &[idx.len(), self.c, self.r])?;
         ascending(ptr, idx, p.cols)?;
         // Values `from..to` of a block.
-        let block = |i: usize, from: usize, to: usize| values.range(i * self.c * self.r + from..i * self.c * self.r + to);
+        let block =
+            |i: usize, from: usize, to: usize| values.range(i * self.c * self.r + from..i * self.c * self.r + to);
         for b in 0..ptr.len() - 1 {
             let used = self.r.min(p.rows - b * self.r);
             for i in span(ptr, b) {

@@ -120,7 +120,9 @@ impl Layout {
     pub fn feature_major(&self) -> bool {
         match self {
             Layout::Dense { .. } | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm { .. } | Layout::Csr => true,
-            Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => false,
+            Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => {
+                false
+            }
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
         }
     }

@@ -111,7 +111,8 @@ impl Format for Nm {
 
     fn for_each(&self, p: &Packed, f: &mut dyn FnMut(usize, usize, f32)) {
         let groups = p.cols.div_ceil(self.m);
-        for (i, (x, w)) in p.small("idx").iter().zip(p.floats("values")).enumerate().filter(|(_, (_, w))| present(**w)) {
+        for (i, (x, w)) in p.small("idx").iter().zip(p.floats("values")).enumerate().filter(|(_, (_, w))| present(**w))
+        {
             let group = i / self.n;
             f(group / groups, group % groups * self.m + usize::from(*x), *w);
         }

@@ -263,9 +263,8 @@ impl Few<'_> {
         let entry_bytes = column * width as i32;
         // Column `c` of an entry whose weights begin `at` bytes behind `values` and whose activations are at `from`.
         let step = |b: &mut Builder, acc: &mut [Val], set: usize, values: Val, at: i32, from: Addr| {
-            let weights: Vec<Val> = (0..sums.vectors)
-                .map(|j| b.load(kind, Addr::at(values, at + (size * b.lanes() * j) as i32)))
-                .collect();
+            let weights: Vec<Val> =
+                (0..sums.vectors).map(|j| b.load(kind, Addr::at(values, at + (size * b.lanes() * j) as i32))).collect();
             for t in 0..sums.tokens {
                 let v = b.load(LoadKind::Splat, from.plus(x_row * t as i32));
                 for (j, w) in weights.iter().enumerate() {

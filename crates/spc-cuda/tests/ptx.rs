@@ -44,6 +44,7 @@ fn run(module: &Module, job: &Job) -> (Vec<Vec<u8>>, Counters) {
                     written.push((at, *bytes));
                     at
                 }
+                Argument::InOut(_) => panic!("no kernel of a program updates in place"),
                 Argument::Int(n) => u64::from(*n as u32),
             });
         }
@@ -115,6 +116,9 @@ fn odd_shapes_compute_what_they_say() {
             case("csr", 33, 70, Bands, Relu, true, &[3]),
             case("bsr(4,4)", 10, 39, Bands, Gelu, true, &[30]),
             case("nm(2,4)", 9, 33, Full, None, true, &[20]),
+            case("kept4(32,16)", 40, 300, Random(1.0), Gelu, true, &[1, 5]),
+            case("q4(16,16)", 9, 100, Full, None, true, &[2]),
+            case("i8(16)", 20, 70, Random(0.3), Relu, true, &[3]),
             case("mma24", 9, 33, Full, None, true, &[1, 9, 33]),
             case("mma24", 70, 300, Full, Gelu, true, &[8, 20, 40, 70]),
             case("mma24", 33, 549, Random(0.4), Relu, true, &[5]),
@@ -149,6 +153,8 @@ fn counts_stay_in_their_budgets() {
             shape("mma1(64)", &[16, 32, 64]),
             shape("vnm(64,8)", &[16, 32, 64]),
             case("mma24", 64, 2048, Full, Relu, true, &[8]),
+            case("kept4(32,16)", 64, 2048, Random(1.0), Relu, true, &[1]),
+            case("q4(32,16)", 64, 2048, Full, Relu, true, &[1]),
             case("vx1(16)", 64, 64, Random(0.25), None, false, &[64]),
             case("bsr(16,16)", 64, 64, Random(0.25), None, false, &[64]),
             case("nm(2,4)", 64, 64, Full, None, false, &[64]),

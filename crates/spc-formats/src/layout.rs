@@ -148,7 +148,6 @@ impl Layout {
         match self {
             Layout::Nm16 { n, m } => Layout::Nm { n, m },
             Layout::Csr16 => Layout::Csr,
-            Layout::Groups { .. } => Layout::DENSE,
             Layout::Half { of, .. } => of.layout().for_many(),
             other => other,
         }

@@ -71,6 +71,20 @@ pub struct Candidate {
     pub plan_ps: Option<u64>,
     /// Why the layout cannot be used, where it cannot.
     pub refused: Option<String>,
+    /// Measured time of this linear alone in this layout, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_ps: Option<u64>,
+}
+
+/// The time of one kernel that was measured, and that took the place of its prediction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    pub node: NodeId,
+    pub layout: String,
+    /// How the activations lie that it reads and writes.
+    pub act: Act,
+    pub ps: u64,
 }
 
 /// The reason for one choice.
@@ -116,6 +130,9 @@ pub struct Plan {
     /// Rewrite rules that the plan rests on, with their exactness class (`fuse-fun B`).
     pub rules: Vec<String>,
     pub why: Vec<Why>,
+    /// Kernels that were measured; empty where all are predicted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Measured>,
 }
 
 /// The plan format that this version writes and reads.
@@ -154,6 +171,7 @@ impl Plan {
             bounds: Vec::new(),
             rules: Vec::new(),
             why: Vec::new(),
+            measured: Vec::new(),
         })
     }
 
@@ -181,7 +199,9 @@ impl Plan {
             }
             if let Some(m) = l.epilogue {
                 let in_place = match &graph.node(m).map_err(text)?.op {
-                    Op::Map { at, .. } => at.len() == 1 && at[0].iter().copied().eq(0..at[0].len() as u32),
+                    Op::Map { expr, at } => {
+                        at.len() == 1 && at[0].iter().copied().eq(0..at[0].len() as u32) && !expr.has_integers()
+                    }
                     _ => false,
                 };
                 let fits = in_place

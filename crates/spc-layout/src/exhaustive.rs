@@ -20,7 +20,7 @@ struct Way {
 fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool) -> Option<u64> {
     let tuned = BTreeMap::from([("B".to_string(), b)]);
     let model = Model::new(&net.g, &net.facts, &tuned).unwrap();
-    let prices = Prices { model: &model, table, syms: &model.syms };
+    let prices = Prices { model: &model, machine: table.into(), syms: &model.syms, measured: &[] };
     let fused_by = |v: usize| (0..model.values.len()).find(|m| model.values[*m].fuses == Some(v));
     let ways: Vec<Vec<Way>> = (0..model.values.len())
         .map(|v| {
@@ -151,7 +151,7 @@ fn tally(graphs: usize) -> Tally {
         let model = Model::new(&net.g, &net.facts, &tuned).unwrap();
         let space = crate::space::explore(&model, &options, false).unwrap();
         let shape = crate::space::shape(&model, &space).unwrap();
-        let prices = Prices { model: &model, table: &table, syms: &model.syms };
+        let prices = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
         let greedy = crate::space::price(&shape, &prices, &|_| true).unwrap().and_then(|p| p.greedy()).unwrap();
         out.greedy_dearer += usize::from(greedy.cost > best);
         out.greedy_worst = out.greedy_worst.max(greedy.cost.saturating_mul(1000) / best.max(1));

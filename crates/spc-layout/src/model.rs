@@ -1,8 +1,9 @@
 //! What the search knows of a graph: its values in order, what each one is, and which layouts its weight may have.
 use crate::WeightFacts;
+use crate::machine::Machine;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
-use spc_ir::{DType, Graph, NodeId, Op, Size, Type};
+use spc_ir::{Act, DType, Graph, NodeId, Op, Size, Type};
 use std::collections::BTreeMap;
 
 /// A linear: its weight and the layouts that can hold it.
@@ -61,6 +62,8 @@ pub(crate) struct Model<'a> {
     pub syms: Vec<u64>,
     /// Bytes of all linear weights together when dense.
     pub weight_bytes: u64,
+    /// On a GPU every value lies token by token, and only some layouts have kernels.
+    pub machine_is_gpu: bool,
 }
 
 /// Tuning size of a free axis about which nothing was said.
@@ -92,7 +95,8 @@ impl<'a> Model<'a> {
         tuned_for: &BTreeMap<String, u64>,
     ) -> Result<Model<'a>, Bug> {
         let syms = bind(graph, tuned_for);
-        let mut m = Model { graph, values: Vec::new(), layouts: Vec::new(), syms, weight_bytes: 0 };
+        let mut m =
+            Model { graph, values: Vec::new(), layouts: Vec::new(), syms, weight_bytes: 0, machine_is_gpu: false };
         let mut index: BTreeMap<NodeId, usize> = BTreeMap::new();
         let mut seen_weights = std::collections::BTreeSet::new();
         let order = graph.order()?;
@@ -124,6 +128,19 @@ impl<'a> Model<'a> {
         Ok(m)
     }
 
+    /// The same for one machine: without layouts that it has no kernel for.
+    pub fn on(mut self, machine: Machine<'_>) -> Model<'a> {
+        self.machine_is_gpu = machine.is_gpu();
+        let there = |layout: &Layout| machine.has(*layout, Act::Rm) || machine.has(*layout, Act::Fm);
+        let layouts = self.layouts.clone();
+        for value in &mut self.values {
+            if let Kind::Linear(l) = &mut value.kind {
+                l.layouts.retain(|(i, _)| layouts.get(*i as usize).is_some_and(there));
+            }
+        }
+        self
+    }
+
     /// Weights and constants have no layout of their own to choose, except where one is used like an activation.
     fn weight_is_read_as_value(&self, node: NodeId) -> Result<bool, Bug> {
         if self.graph.is_output(node) {
@@ -152,8 +169,7 @@ impl<'a> Model<'a> {
             return Err(Bug::new(format!("{node}: the second operand of a linear is no weight")));
         };
         let f = facts.get(name).ok_or_else(|| Bug::new(format!("no facts about weight {name}")))?;
-        let shape = self.graph.ty(*w)?.shape(&self.syms).unwrap_or_default();
-        if shape.iter().map(|n| *n as u64).ne([f.rows, f.cols]) {
+        if self.graph.ty(*w)?.matrix().is_none_or(|(rows, cols)| (rows as u64, cols as u64) != (f.rows, f.cols)) {
             return Err(Bug::new(format!("the facts about weight {name} are of another shape")));
         }
         let mut layouts = Vec::new();
@@ -212,6 +228,9 @@ impl<'a> Model<'a> {
     /// A pointwise node of one operand may run as the epilogue of the linear it reads, if nothing else sees the linear.
     fn fuses(&self, node: NodeId, kind: &Kind) -> Result<Option<usize>, Bug> {
         let Kind::Map { inputs, .. } = kind else { return Ok(None) };
+        if matches!(&self.graph.node(node)?.op, Op::Map { expr, .. } if expr.has_integers()) {
+            return Ok(None);
+        }
         let ([x], &[operand]) = (inputs.as_slice(), self.graph.inputs(node).as_slice()) else { return Ok(None) };
         let Op::Linear { act: None, .. } = self.graph.node(operand)?.op else { return Ok(None) };
         let sole = self.graph.readers(operand) == [node] && !self.graph.is_output(operand);

@@ -4,6 +4,7 @@ use crate::error::raise;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 fn optimiser(options: &Bound<'_, PyDict>) -> PyResult<spc::Optimiser> {
@@ -34,6 +35,10 @@ fn optimiser(options: &Bound<'_, PyDict>) -> PyResult<spc::Optimiser> {
     }
 }
 
+fn named(rates: &BTreeMap<String, f32>) -> Vec<(&str, f32)> {
+    rates.iter().map(|(n, r)| (n.as_str(), *r)).collect()
+}
+
 /// The constraints and penalties of a program, compiled for runs of one length.
 #[pyclass(frozen)]
 pub struct UpdatePlan {
@@ -45,6 +50,12 @@ pub struct UpdatePlan {
 #[pyclass]
 pub struct State {
     inner: spc::UpdateState,
+}
+
+/// What lines of a run are compared with.
+#[pyclass]
+pub struct RunLog {
+    inner: spc::RunLog,
 }
 
 impl UpdatePlan {
@@ -81,21 +92,46 @@ impl UpdatePlan {
         done.map(|inner| State { inner }).map_err(|e| raise(py, &e))
     }
 
-    /// Takes step `step`. Gives what observers saw: (rule, name, value).
+    /// Takes step `step`, with the rate of each parameter. Gives what observers saw: (rule, name, value).
     fn update(
         &self,
         py: Python<'_>,
         step: u64,
         params: &Bound<'_, PyDict>,
         grads: &Bound<'_, PyDict>,
-        rate: f32,
+        rates: BTreeMap<String, f32>,
         state: &mut State,
     ) -> PyResult<Vec<(String, String, f64)>> {
         let (mut params, grads) = (Write::of(params, &self.shapes)?, Read::of(grads, &self.shapes)?);
         let (mut params, grads) = (params.slices()?, grads.slices()?);
-        let done = py.detach(|| self.inner.update(step, &mut params, &grads, rate, &mut state.inner));
+        let rates = named(&rates);
+        let done = py.detach(|| self.inner.update_each(step, &mut params, &grads, &rates, &mut state.inner));
         let seen = done.map_err(|e| raise(py, &e))?;
         Ok(seen.into_iter().map(|o| (o.rule, o.name, o.value)).collect())
+    }
+
+    /// Begins a log at these parameters.
+    fn log(&self, py: Python<'_>, params: &Bound<'_, PyDict>) -> PyResult<RunLog> {
+        let params = Read::of(params, &self.shapes)?;
+        let inner = self.inner.log(&params.slices()?).map_err(|e| raise(py, &e))?;
+        Ok(RunLog { inner })
+    }
+
+    /// A line of JSON about the run as it is now.
+    fn log_line(
+        &self,
+        py: Python<'_>,
+        log: &mut RunLog,
+        params: &Bound<'_, PyDict>,
+        state: &State,
+        seen: Vec<(String, String, f64)>,
+    ) -> PyResult<String> {
+        let params = Read::of(params, &self.shapes)?;
+        let params = params.slices()?;
+        let seen: Vec<spc::Observed> =
+            seen.into_iter().map(|(rule, name, value)| spc::Observed { rule, name, value }).collect();
+        let done = py.detach(|| self.inner.log_line(&mut log.inner, &params, &state.inner, &seen));
+        done.map_err(|e| raise(py, &e))
     }
 
     /// Whether a rule changes the gradient of a parameter, so that `before` needs room for it.
@@ -130,7 +166,7 @@ impl UpdatePlan {
         params: &Bound<'_, PyDict>,
         grads: &Bound<'_, PyDict>,
         moments: Vec<Bound<'_, PyDict>>,
-        rate: f32,
+        rates: BTreeMap<String, f32>,
         state: &mut State,
     ) -> PyResult<Vec<(String, String, f64)>> {
         let (mut params, grads) = (Write::of(params, &self.shapes)?, Read::of(grads, &self.shapes)?);
@@ -145,7 +181,8 @@ impl UpdatePlan {
                 }
             }
         }
-        let done = py.detach(|| self.inner.after(step, &mut params, &grads, &mut given, rate, &mut state.inner));
+        let rates = named(&rates);
+        let done = py.detach(|| self.inner.after_each(step, &mut params, &grads, &mut given, &rates, &mut state.inner));
         let seen = done.map_err(|e| raise(py, &e))?;
         Ok(seen.into_iter().map(|o| (o.rule, o.name, o.value)).collect())
     }

@@ -1,6 +1,7 @@
 //! The stable face of compiled updates.
-use super::Plan;
+use super::log::Log as RunLog;
 use super::state::State as UpdateState;
+use super::{Plan, Rates};
 use crate::api::Error;
 use crate::failure::{Failure, Res};
 use spc_base::{Bug, Diagnostic, codes};
@@ -103,7 +104,40 @@ impl UpdatePlan {
         rate: f32,
         state: &mut UpdateState,
     ) -> Result<Vec<Observed>, Error> {
-        self.plan.update(step, params, grads, rate, state).map_err(fail)
+        self.plan.update(step, params, grads, Rates::All(rate), state).map_err(fail)
+    }
+
+    /// As [`UpdatePlan::update`], with a learning rate for each parameter, by name. Parameters that a rule treats together, as
+    /// neurons that lie in several tensors, need the same one, and so do all where steps are [interpreted](UpdatePlan::interpreted).
+    ///
+    /// # Errors
+    /// As [`UpdatePlan::update`]; SP0403 for a parameter without a rate or a name that is no parameter, SP0006 for rates that
+    /// differ where they must not.
+    pub fn update_each(
+        &self,
+        step: u64,
+        params: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        rates: &[(&str, f32)],
+        state: &mut UpdateState,
+    ) -> Result<Vec<Observed>, Error> {
+        self.plan.update(step, params, grads, Rates::Each(rates), state).map_err(fail)
+    }
+
+    /// As [`UpdatePlan::after`], with the rate of each parameter as for [`UpdatePlan::update_each`].
+    ///
+    /// # Errors
+    /// As both.
+    pub fn after_each(
+        &self,
+        step: u64,
+        params: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        moments: &mut [(&str, Vec<&mut [f32]>)],
+        rates: &[(&str, f32)],
+        state: &mut UpdateState,
+    ) -> Result<Vec<Observed>, Error> {
+        self.plan.after(step, params, grads, moments, Rates::Each(rates), state).map_err(fail)
     }
 
     /// The first half of step `step`, of a plan for [`Optimiser::Outside`]: `params` are what the program read, and become the
@@ -140,7 +174,33 @@ impl UpdatePlan {
         rate: f32,
         state: &mut UpdateState,
     ) -> Result<Vec<Observed>, Error> {
-        self.plan.after(step, params, grads, moments, rate, state).map_err(fail)
+        self.plan.after(step, params, grads, moments, Rates::All(rate), state).map_err(fail)
+    }
+
+    /// Begins a log of a run at these parameters; see [`UpdatePlan::log_line`].
+    ///
+    /// # Errors
+    /// SP0403 and SP0404 for parameters that are missing or of another size.
+    pub fn log(&self, params: &[(&str, &[f32])]) -> Result<RunLog, Error> {
+        self.plan.log(params).map_err(fail)
+    }
+
+    /// A line of JSON about a run as it is now, without its end: the steps taken; of each weight the `density` of what the program
+    /// reads, `flips` (the share that came or went since the line before), `ever` (the share that was there in any line: in-time
+    /// over-parameterisation), `unchanged` (the share that is as the log began) and `distance` (of the weights behind what the
+    /// program reads from their projection on every constraint at the end of the run, relative to them; 0 where they
+    /// hold); and what observers saw. `spc plot` draws such lines.
+    ///
+    /// # Errors
+    /// SP0337 for a state or log of another plan, SP0403 and SP0404 as for [`UpdatePlan::log`].
+    pub fn log_line(
+        &self,
+        log: &mut RunLog,
+        params: &[(&str, &[f32])],
+        state: &UpdateState,
+        seen: &[Observed],
+    ) -> Result<String, Error> {
+        self.plan.line(log, params, state, seen).map_err(fail)
     }
 
     /// Whether a rule changes the gradient of a parameter.

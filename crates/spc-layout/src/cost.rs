@@ -52,7 +52,7 @@ impl Prices<'_> {
             ScalarExpr::Bin(..) | ScalarExpr::Select(..) | ScalarExpr::Cast(..) => (1, 0),
         };
         let add = |a: (u128, u128), b: (u128, u128)| (a.0.saturating_add(b.0), a.1.saturating_add(b.1));
-        e.children().into_iter().map(|c| Self::expression(c)).fold(own, add)
+        e.children().into_iter().map(Self::expression).fold(own, add)
     }
 
     fn stream(&self, elements: u128) -> u128 {

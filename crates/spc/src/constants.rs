@@ -34,14 +34,14 @@ pub fn read_constants(s: &Session<'_>, path: &Path) -> Res<Constants> {
 /// The constants that price plans for a target.
 #[derive(Clone, Debug)]
 pub enum Costs {
-    Cpu(CostTable),
+    Cpu(Box<CostTable>),
     Gpu(GpuTable),
 }
 
 impl Costs {
     pub fn machine(&self) -> Machine<'_> {
         match self {
-            Costs::Cpu(t) => t.into(),
+            Costs::Cpu(t) => Machine::Cpu(t),
             Costs::Gpu(t) => t.into(),
         }
     }
@@ -51,7 +51,7 @@ impl Costs {
 /// the one that the target's architecture suggests.
 pub fn costs(s: &Session<'_>, target: &Target) -> Res<Costs> {
     if target.kind == TargetKind::Cpu {
-        return Ok(Costs::Cpu(cost_table(s)?));
+        return Ok(Costs::Cpu(Box::new(cost_table(s)?)));
     }
     let old = target.arch.as_deref().is_some_and(|a| a.starts_with("sm_8") || a.starts_with("compute_8"));
     let name = s.options.gpu.as_deref().unwrap_or(if old { "a100" } else { "h200" });

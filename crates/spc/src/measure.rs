@@ -162,7 +162,7 @@ fn layer(
     let (Some(tokens), Some(cols)) = (tokens, cols.and_then(|c| usize::try_from(c).ok())) else { return Ok(None) };
     let wide = tokens.saturating_mul((*rows).max(cols) as u64);
     let alone = act.as_ref().is_none_or(|e| e.arity() <= 1) && (1..=MOST).contains(&wide);
-    Ok(alone.then(|| (Layer { rows: *rows, cols, bias: *bias, act }, tokens)))
+    Ok(alone.then_some((Layer { rows: *rows, cols, bias: *bias, act }, tokens)))
 }
 
 /// Everything that the times of a job depend on, but for the machine.

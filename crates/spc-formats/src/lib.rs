@@ -40,6 +40,7 @@ mod nm;
 mod nm16;
 mod packed;
 mod pattern;
+mod stack;
 mod vx1;
 
 pub use blocking::Blocking;

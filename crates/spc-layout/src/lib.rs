@@ -1,6 +1,6 @@
 //! Layout choice: which storage layout for which weight, which activation layout on which edge, what is fused, and why.
 //!
-//! [`choose`] builds an e-graph of the graph's values (`lang`, `space`), rewrites it with named rules (`rules`), prices every
+//! [`offered`] says which linears that read one value are worth merging. [`choose`] builds an e-graph of the graph's values (`lang`, `space`), rewrites it with named rules (`rules`), prices every
 //! kernel with a roofline (`cost`, `kernel`, `table`, `constants`), and extracts the cheapest plan, shared values counted once (`problem`). The plan
 //! is then checked and priced again by walking the graph (`audit`), and explained (`why`). Bounds are numbers of nodes,
 //! iterations and states, never time, so a plan is a function of graph, weights and cost table alone.
@@ -15,6 +15,7 @@ mod facts;
 mod kernel;
 mod lang;
 mod model;
+mod offer;
 pub mod permute;
 mod problem;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod why;
 pub use choose::{choose, holds, tuned_sizes};
 pub use constants::Constants;
 pub use kernel::Shape;
+pub use offer::{Offered, Verdict, offered};
 pub use table::{CostTable, LOAD_BYTES, Level, Rates};
 
 use spc_formats::{CostFacts, Layout, Refusal, candidates};

@@ -67,6 +67,7 @@ mod share;
 mod shrink;
 mod states;
 mod step;
+mod structure;
 mod target;
 mod tensors;
 mod train;

@@ -3,6 +3,7 @@ use crate::constants::cost_table;
 use crate::failure::Res;
 use crate::lock::{Plans, fit};
 use crate::session::Session;
+use crate::structure;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_formats::{Layout, Pattern, QUANTIZED_CANDIDATES, Validated, pack, validate};
@@ -162,17 +163,18 @@ pub fn plan_of_file(
 
 /// Optimises a function and chooses its layouts. The same graph, weights and target give the same plan.
 pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target, allowed: Allowed) -> Res<Planned> {
-    plan_like(s, graph, graph, weights, target, allowed)
+    plan_like(s, graph, graph, weights, target, (allowed, false))
 }
 
-/// As [`plan`], with the layouts that the constraints of `hints` suggest.
+/// As [`plan`], with the layouts that the constraints of `hints` suggest; with `structure` in the structure that is cheapest
+/// on a CPU.
 pub fn plan_like(
     s: &Session<'_>,
     graph: &Graph,
     hints: &Graph,
     weights: &WeightSet,
     target: &Target,
-    allowed: Allowed,
+    (allowed, structure): (Allowed, bool),
 ) -> Res<Planned> {
     if s.options.interp {
         let graph = graph.compact()?;
@@ -203,7 +205,12 @@ pub fn plan_like(
     let tuned = tuned(&graph, target);
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
     let table = cost_table(s, target)?;
-    let mut plan = choose(&graph, &facts, &table, &tuned, &options)?;
+    let (graph, mut plan) = if structure && target.kind == TargetKind::Cpu {
+        structure::plan(graph, facts, &structure::Case { table: &table, tuned: &tuned, options: &options })?
+    } else {
+        let plan = choose(&graph, &facts, &table, &tuned, &options)?;
+        (graph, plan)
+    };
     if target.kind == TargetKind::Cuda {
         for_gpu(&graph, weights, &mut plan)?;
     }
@@ -262,7 +269,12 @@ pub fn pack_weights(s: &Session<'_>, planned: &Planned, weights: &WeightSet, int
         }
         let (rows, cols) = *shapes.get(&l.weight).ok_or_else(|| Bug::new("a planned weight vanished"))?;
         let layout: Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
-        let packed = pack(&layout, rows, cols, weights.want(&l.weight)?.values())
+        // What is made of several weights is put together here and not kept.
+        let made = match planned.plan.structure.iter().find(|s| s.made.as_ref() == Some(&l.weight)) {
+            Some(step) => structure::stacked(step, weights)?,
+            None => weights.want(&l.weight)?.clone(),
+        };
+        let packed = pack(&layout, rows, cols, made.values())
             .map_err(|r| Bug::new(format!("`{}` was planned as {layout} and does not fit it: {r}", l.weight)))?;
         let valid = validate(packed).map_err(|e| Bug::new(format!("`{}` packed as {layout}: {e}", l.weight)))?;
         into.insert(key, Arc::new(valid));
@@ -281,9 +293,9 @@ pub fn warn_unexploited(s: &mut Session<'_>, module: &spc_sema::Module, plans: &
         if names.iter().any(|n| smaller.contains(n)) {
             continue;
         }
-        let mut linears =
-            plans.iter().flat_map(|p| &p.plan.linears).filter(|l| names.contains(&l.weight.as_str())).peekable();
-        if linears.peek().is_some() && linears.all(|l| l.layout.starts_with("dense")) {
+        let linears = plans.iter().flat_map(|p| p.plan.linears.iter().map(|l| (p.plan.sources(&l.weight), l)));
+        let mut linears = linears.filter(|(from, _)| from.iter().any(|w| names.contains(w))).peekable();
+        if linears.peek().is_some() && linears.all(|(_, l)| l.layout.starts_with("dense")) {
             let text = format!("no layout makes `{}` faster than dense", r.name);
             s.warn(
                 Diagnostic::warning(codes::NOT_EXPLOITED, text)

@@ -35,8 +35,9 @@ def unpack(w, array):
         out, at = np.zeros((blocks, 16, groups, m), "f4"), np.indices(idx.shape)
         np.add.at(out, (at[0], at[1], at[2], idx), values)
         return out.reshape(blocks * 16, groups * m)[:rows, :cols]
-    if kind == "mma24":
-        b, t = -(-rows // 32), -(-cols // 32)
+    if kind in ("mma24", "vnm"):
+        v, m = p or (32, 4)
+        b, t = -(-rows // v) * v // 32, -(-(-(-cols // m)) // 8)
         pair = array("values").reshape(b, t, 2, 8, 4, 2, 2)  # half, g, t, column, low
         code = array("meta").reshape(b, t, 8, 2, 2, 1, 1) >> (np.arange(2, dtype="u4")[:, None] * 16 + np.arange(4, dtype="u4") * 4)
         code = code.transpose(0, 1, 3, 2, 6, 4, 5)  # g, half, column, low, t as above
@@ -44,21 +45,42 @@ def unpack(w, array):
         for i in range(2):
             w = np.ascontiguousarray(pair >> np.uint32(16 * i) << np.uint32(16)).view("f4")
             np.add.at(out, (*np.indices(pair.shape), code >> np.uint32(2 * i) & np.uint32(3)), w)
-        return out.transpose(0, 2, 6, 3, 1, 5, 4, 7).reshape(b * 32, t * 32)[:rows, :cols]
-    r, c = {"csr": (1, 1), "csr16": (1, 1), "vx1": (*p, 1), "bsr": p, "i8": (*p, 4), "mma32": (*p, 32)}[kind]
+        out = out.transpose(0, 2, 6, 3, 1, 5, 4, 7).reshape(b * 32, t * 32)
+        if kind == "vnm":  # the columns that rows share; K is none
+            chosen, idx = out, array("idx").reshape(-1, 1, t * 32).repeat(v, 1).reshape(b * 32, t * 32)
+            out = np.zeros((b * 32, cols + 1), "f4")
+            np.add.at(out, (np.arange(b * 32)[:, None], idx), chosen)
+        return out[:rows, :cols]
+    if kind[0] in "qk" and kind[-1] in "48":
+        bits, g, per = int(kind[-1]), p[0], 2 if kind[-1] == "4" and p[0] == 16 else 1
+        size = per * g * bits // 8
+        code = array("codes").reshape(-1, size)
+        scale = (array("scale").view("<f2") if p[1] == 16 else array("scale")).astype("f4").reshape(-1, 1)
+        code = code.view("i1") if bits == 8 else np.stack([(code << 4).view("i1") >> 4, code.view("i1") >> 4], 1)
+        if bits == 4 and per == 1:  # runs of 16 bytes: first the low halves, then the high ones
+            code = code.reshape(-1, 2, size // 16, 16).swapaxes(1, 2)
+        values = code.reshape(-1, g) * scale
+        skip = array("skip").astype(int) if kind[0] == "k" else np.zeros(len(values), int)
+        ends = array("ptr").astype(int) * per if kind[0] == "k" else np.arange(rows + 1) * (len(values) // max(rows, 1))
+        out = np.zeros((rows, -(-cols // g) + 257, g), "f4")
+        for row in range(rows):
+            part = slice(ends[row], ends[row + 1])
+            out[row, np.cumsum(skip[part] + 1) - 1] = values[part]
+        return out.reshape(rows, -1)[:, :cols]
+    r, c = {"csr": (1, 1), "csr16": (1, 1), "vx1": (*p, 1), "bsr": p, "i8": (*p, 4), "mma32": (*p, 32), "mma1": (*p, 32)}[kind]
     idx = array("idx").view("<u2") if kind == "csr16" else array("idx")
-    ptr, idx = array("ptr").astype(int), idx.astype(int)[:, None, None]
+    ptr, idx = array("ptr").astype(int), idx.astype(int).reshape(-1, 1, 32 if kind == "mma1" else 1)
     row = (np.repeat(np.arange(len(ptr) - 1), np.diff(ptr)) * r)[:, None, None] + np.arange(r)[:, None]
     if kind == "i8":
         idx, values = idx * 4, array("codes").view("i1").reshape(len(idx), r, c) * array("scale")[row]
-    elif kind == "mma32":
+    elif kind in ("mma32", "mma1"):
         word = array("values").reshape(len(idx), r // 16, 2, 8, 4, 2, 2)  # 16 rows, 16 columns, g, t, 8 columns, 8 rows
         halves = np.stack([word << np.uint32(16), word & np.uint32(0xFFFF0000)], -1).view("f4")
-        idx, values = idx * 32, halves.transpose(0, 1, 6, 3, 2, 5, 4, 7).reshape(len(idx), r, c)
+        idx, values = idx * (32 if kind == "mma32" else 1), halves.transpose(0, 1, 6, 3, 2, 5, 4, 7).reshape(len(idx), r, c)
     else:
         values = array("values").reshape(len(idx), c, r).swapaxes(1, 2)
     out = np.zeros(((len(ptr) - 1) * r, cols + c), "f4")
-    np.add.at(out, (row, idx + np.arange(c)), values)
+    np.add.at(out, (row, idx if kind == "mma1" else idx + np.arange(c)), values)
     return out[:rows, :cols]
 
 if __name__ == "__main__":

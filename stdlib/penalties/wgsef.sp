@@ -17,6 +17,9 @@ penalty wgsef(keep: amount, energy: weight = 1, cost: weight = 1) of groups {
   }
 }
 
+/// All groups alike: half the square of the group k-support norm. Argyriou, Foygel and Srebro 2012.
+penalty sef(keep: amount) of groups = wgsef(keep)
+
 /// Difference form: zero exactly on k-sparse points, so it needs no debiasing. Needs tau < 1.
 penalty wgsef_exact(keep: amount) of groups {
   value(a[j])     = wgsef(keep).value(a) - 0.5 * sum(a[j]^2 over j)

@@ -57,6 +57,9 @@ files! {
     "updates" / "dropgrow.sp",
     "updates" / "adams.sp",
     "updates" / "mdgf.sp",
+    "updates" / "prune_grow.sp",
+    "updates" / "subnetwork.sp",
+    "updates" / "sparse_loco.sp",
     "score" / "weights.sp",
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod digits;
+mod methods;
 mod patterns;
 
 use std::collections::BTreeMap;

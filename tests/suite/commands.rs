@@ -3,6 +3,8 @@
 #[path = "commands/data.rs"]
 mod data;
 mod support;
+#[path = "commands/tools.rs"]
+mod tools;
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::collections::BTreeMap;

@@ -91,6 +91,8 @@ fn named_layout(path: &str) -> Option<spc_formats::Layout> {
         "nm.sp" => Some(Layout::Nm { n: 2, m: 4 }),
         "csr.sp" => Some(Layout::Csr),
         "mma24.sp" => Some(Layout::Mma24),
+        "mma1.sp" => Some(Layout::Mma1 { r: 16 }),
+        "vnm.sp" => Some(Layout::Vnm { v: 32, m: 8 }),
         "dense.sp" => Some(Layout::DENSE),
         _ => None,
     }

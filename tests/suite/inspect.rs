@@ -159,7 +159,7 @@ fn packed_weights_are_listed_read_by_numpy_and_bound_again() {
 
 /// A file with one packed matrix in each of these layouts, and the matrices.
 fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
-    let sizes = [(1, 1), (5, 7), (33, 20), (48, 66), (3, 0), (0, 4)];
+    let sizes = [(1, 1), (5, 7), (33, 20), (48, 66), (3, 0), (0, 4), (3, 150)];
     let mut layouts: Vec<Layout> =
         ["dense(16)", "dense(3)", "vx1(16)", "vx1(3)", "csr"].map(|l| l.parse().unwrap()).to_vec();
     layouts.extend(
@@ -174,10 +174,20 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
             "mma24",
             "mma32(32)",
             "mma32(64)",
+            "mma1(16)",
+            "mma1(64)",
+            "vnm(32,8)",
+            "vnm(64,5)",
             "bsr(4,4)",
             "bsr(3,5)",
             "i8(16)",
             "i8(32)",
+            "q4(16,16)",
+            "q4(64,32)",
+            "q8(32,16)",
+            "kept4(16,32)",
+            "kept4(32,16)",
+            "kept8(16,16)",
         ]
         .map(|l| l.parse::<Layout>().unwrap()),
     );
@@ -193,13 +203,23 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                 }
                 Layout::Nm { n, m } | Layout::Nm16 { n, m } => (j + i) % (m as usize) < n as usize,
                 Layout::Mma24 => (j + i) % 4 < 2,
+                Layout::Vnm { v, m } => {
+                    // Four columns of a group, of which a row has two.
+                    let (place, first) = (j % m as usize, i / v as usize % 2);
+                    (first..first + 4).contains(&place) && (place + i) % 4 < 2
+                }
                 _ => (i * 7 + j * 3) % 5 < 2,
             };
             let mut values: Vec<f32> = floats(&mut rng, rows * cols);
             for (e, v) in values.iter_mut().enumerate() {
                 let (i, j) = (e / cols.max(1), e % cols.max(1));
                 let code = (*v * 100.0).round() * 0.5;
-                *v = if !at(i, j) {
+                *v = if let Layout::Groups { bits, group, .. } = *l {
+                    // The first of a group gives its scale; two groups of three are present.
+                    let (top, g) = (if bits == 4 { 7.0 } else { 127.0 }, j / group as usize);
+                    let code = if j % group as usize == 0 { top } else { (*v * top).round() };
+                    if (i + g) % 3 < 2 { code * (1 + g) as f32 / 8.0 } else { 0.0 }
+                } else if !at(i, j) {
                     0.0
                 } else if l.needs_integers() {
                     code
@@ -250,7 +270,10 @@ fn numpy_reads_every_layout_at_odd_sizes() {
     let kinds: std::collections::BTreeSet<&str> = all.keys().filter_map(|n| n.split(['(', ' ']).next()).collect();
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
-        ["bsr", "csr", "csr16", "dense", "i8", "mma24", "mma32", "nm", "nm16", "vx1"]
+        [
+            "bsr", "csr", "csr16", "dense", "i8", "kept4", "kept8", "mma1", "mma24", "mma32", "nm", "nm16", "q4", "q8",
+            "vnm", "vx1"
+        ]
     );
     assert!(all.len() >= 75, "{}", all.len());
     let v = inspect(d, "all.safetensors");

@@ -128,6 +128,7 @@ registry! {
     DATA = "SP0408", "data does not fit its declaration";
     WRITE = "SP0409", "a file cannot be written";
     TOKENIZER = "SP0410", "the tokenizer cannot be used";
+    MASKS = "SP0411", "masks differ";
 
     EXPECT_FAILED = "SP0501", "an expectation does not hold";
     VERIFY_FAILED = "SP0502", "verification failed";

@@ -15,6 +15,8 @@ pub enum Zeros {
     Tiles { r: usize, c: usize, permille: u64 },
     /// `n` of each `m` neighbours in a row.
     Groups { n: usize, m: usize },
+    /// Two of the first four of each `m` neighbours in a row.
+    Shared { m: usize },
 }
 
 impl Zeros {
@@ -26,8 +28,11 @@ impl Zeros {
             Layout::Bsr { r, c } => Zeros::Tiles { r: r as usize, c: c as usize, permille },
             Layout::Nm { n, m } | Layout::Nm16 { n, m } => Zeros::Groups { n: n as usize, m: m as usize },
             Layout::Mma32 { r } => Zeros::Tiles { r: r as usize, c: 32, permille },
+            Layout::Mma1 { r } => Zeros::Tiles { r: r as usize, c: 1, permille },
+            Layout::Vnm { m, .. } => Zeros::Shared { m: m as usize },
             Layout::Mma24 => Zeros::Groups { n: 2, m: 4 },
             Layout::Csr | Layout::Csr16 => Zeros::Tiles { r: 1, c: 1, permille },
+            Layout::Groups { group, .. } => Zeros::Tiles { r: 1, c: group as usize, permille },
             Layout::I8 { r } => Zeros::Tiles { r: r as usize, c: 4, permille },
         }
     }
@@ -55,6 +60,14 @@ impl Zeros {
                         let mut at: Vec<usize> = (row * cols + from..row * cols + cols.min(from + m)).collect();
                         at.sort_by(|a, b| draws[*a].total_cmp(&draws[*b]));
                         at.iter().skip(n).for_each(|i| w[*i] = 0.0);
+                    }
+                }
+            }
+            Zeros::Shared { m } => {
+                for (i, v) in w.iter_mut().enumerate() {
+                    let (row, place) = (i / cols, i % cols % m.max(1));
+                    if place != row % 4 && place != (row + 1) % 4 {
+                        *v = 0.0;
                     }
                 }
             }

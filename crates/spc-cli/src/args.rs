@@ -278,6 +278,45 @@ pub enum Command {
         #[command(flatten)]
         bind: Bind,
     },
+    /// Run a job at many values of a dial, and find the sparsest at which quality still holds: the knee.
+    Sweep {
+        file: PathBuf,
+        /// The `run` to do, which reports `accuracy(..)` or `cosine`; the file's only one if left out.
+        name: Option<String>,
+        /// The dial, a `const NAME = dial(DEFAULT)`, and its values: `5%..95%:10%`, or several with commas between.
+        #[arg(long, value_parser = sweep, value_name = "NAME=VALUES")]
+        over: (String, Vec<String>),
+        /// Largest drop that counts as none, as a share of the dense program's accuracy or cosine.
+        #[arg(long, value_parser = share, default_value = "1%", value_name = "PERCENT")]
+        tolerance: f64,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        target: OnTarget,
+        #[command(flatten)]
+        on: OnIsa,
+        #[command(flatten)]
+        bind: Bind,
+    },
+    /// Average weight files whose zeros are the same: a sparse model soup.
+    Average {
+        /// Two safetensors files or more, of the same tensors.
+        #[arg(required = true, num_args = 2.., value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// A share for each file, adding up to 1; equal ones if left out.
+        #[arg(long, value_delimiter = ',', value_name = "S")]
+        shares: Vec<f64>,
+        /// Zeros of weights: those that all files must share, those of any file, or those that all have.
+        #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
+        zeros: ZerosOf,
+        /// File to write.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what a safetensors file holds: tensors, their zeros and the patterns of these; packed weights are checked.
     Inspect {
         file: PathBuf,
@@ -331,6 +370,14 @@ pub enum ExportKind {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ZerosOf {
+    #[default]
+    Same,
+    Any,
+    All,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum OptimizerName {
     #[default]
     Sgd,
@@ -346,6 +393,9 @@ pub struct Bind {
     /// File of a data source, instead of the one that the program names.
     #[arg(long, value_parser = pair, value_name = "SOURCE=FILE")]
     data: Vec<(String, PathBuf)>,
+    /// Value of a dial, a `const NAME = dial(DEFAULT)`, instead of its default.
+    #[arg(long, value_parser = setting, value_name = "NAME=VALUE")]
+    set: Vec<(String, String)>,
     /// Give schedules the value of this share of the run instead of the end.
     #[arg(long, value_parser = moment, value_name = "PERCENT")]
     at: Option<Moment>,
@@ -447,6 +497,28 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// `NAME=VALUE`.
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => Err("expected NAME=VALUE".into()),
+    }
+}
+
+/// `NAME=VALUES`.
+fn sweep(text: &str) -> Result<(String, Vec<String>), String> {
+    let (name, list) = setting(text)?;
+    Ok((name, spc::driver::sweep_values(&list)?))
+}
+
+/// `1%`, at least 0.
+fn share(text: &str) -> Result<f64, String> {
+    match text.strip_suffix('%').and_then(|t| t.parse::<f64>().ok()) {
+        Some(p) if (0.0..=1000.0).contains(&p) => Ok(p / 100.0),
+        _ => Err("expected a percentage, for example 1%".into()),
+    }
+}
+
 /// `NAME=FILE`.
 fn pair(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
@@ -473,6 +545,7 @@ impl Cli {
             | Command::Calibrate { .. }
             | Command::Step { .. }
             | Command::Lsp
+            | Command::Average { .. }
             | Command::Diff { .. }
             | Command::Inspect { .. }
             | Command::Std { .. } => None,
@@ -483,6 +556,7 @@ impl Cli {
             | Command::Explain { bind, .. }
             | Command::Bench { bind, .. }
             | Command::Export { bind, .. }
+            | Command::Sweep { bind, .. }
             | Command::Permute { bind, .. } => Some(bind),
         }
     }
@@ -494,9 +568,14 @@ impl Cli {
         if let Command::Run { inputs, outputs, .. } = &self.command {
             lists.extend([("--in", inputs), ("--out", outputs)]);
         }
+        let twice = |names: Vec<&'_ str>| (0..names.len()).find(|i| names[..*i].contains(&names[*i]));
+        let set: Vec<&str> = bind.set.iter().map(|(n, _)| n.as_str()).collect();
+        if let Some(i) = twice(set) {
+            return Some(("--set", &bind.set[i].0));
+        }
         lists.into_iter().find_map(|(option, list)| {
-            let again = |i: usize| list[..i].iter().any(|(n, _)| *n == list[i].0);
-            (0..list.len()).find(|i| again(*i)).map(|i| (option, list[i].0.as_str()))
+            let i = twice(list.iter().map(|(n, _)| n.as_str()).collect())?;
+            Some((option, list[i].0.as_str()))
         })
     }
 
@@ -513,6 +592,7 @@ impl Cli {
             | Command::Verify { target, .. }
             | Command::Explain { target, .. }
             | Command::Bench { target, .. }
+            | Command::Sweep { target, .. }
             | Command::Export { target, .. } => Some(target),
             _ => None,
         }
@@ -538,10 +618,12 @@ impl Cli {
         let Some(bind) = self.bind() else { return o };
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();
+        o.sets = bind.set.iter().cloned().collect();
         (o.at, o.grads) = (bind.at, bind.grads.clone());
         if let Command::Compile { on, .. }
         | Command::Run { on, .. }
         | Command::Verify { on, .. }
+        | Command::Sweep { on, .. }
         | Command::Bench { on, .. } = &self.command
         {
             o.isa = Some(on.isa);

@@ -6,13 +6,13 @@ mod bars;
 mod editor;
 mod output;
 
-use args::{Cli, Command, ExportKind, OptimizerName};
+use args::{Cli, Command, ExportKind, OptimizerName, ZerosOf};
 use bars::Bars;
 use clap::{CommandFactory, Parser};
 use output::Output;
 use spc::driver::{
-    self, Bench, Budget, Call, Compile, DiskWorld, Done, Emit, Explain, FormatFiles, Permute, Res, Session, Step,
-    Verify,
+    self, Average, Bench, Budget, Call, Compile, DiskWorld, Done, Emit, Explain, FormatFiles, Permute, Res, Session,
+    Step, Sweep, Verify, Zeros,
 };
 use spc::{Isa, Optimiser};
 use std::path::Path;
@@ -124,6 +124,20 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
                 out: out.clone(),
             };
             driver::step_file(s, file, &what)
+        }
+        Command::Sweep { file, name, over, tolerance, json, target, .. } => {
+            let (dial, values) = over.clone();
+            let (run, target) = (name.clone(), target.target.clone());
+            driver::sweep_file(s, file, &Sweep { dial, values, run, target, tolerance: *tolerance, json: *json })
+        }
+        Command::Average { files, shares, zeros, out, json } => {
+            let zeros = match zeros {
+                ZerosOf::Same => Zeros::Same,
+                ZerosOf::Any => Zeros::Any,
+                ZerosOf::All => Zeros::All,
+            };
+            let (files, shares) = (files.clone(), shares.clone());
+            driver::average_files(s, &Average { files, shares, zeros, out: out.clone(), json: *json })
         }
         Command::Inspect { file, json } => driver::inspect_file(s, file, *json),
         Command::Diff { first, second, json } => driver::diff_files(s, first, second, *json),

@@ -437,28 +437,46 @@ SPC_FN void spc_copy_wait() {
   }
 }
 
-SPC_FN void spc_load_matrices(u32 (&r)[4], const void* row, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
-  struct Slot {
-    const unsigned char* row;
-    u32 r[4];
-  };
-  spc_emu::in_shared(row, 16, "a row of a matrix load");
-  Slot slot = {(const unsigned char*)row, {}};
-  spc_emu::meet(
+namespace spc_emu {
+struct MatrixRow {
+  const unsigned char* row;
+  u32 r[4];
+};
+
+// Four 8 x 8 matrices of 16-bit numbers; with `turned`, each transposed.
+inline void load_matrices(u32 (&r)[4], const void* row, bool turned, const char* file, int line) {
+  in_shared(row, 16, "a row of a matrix load");
+  MatrixRow slot = {(const unsigned char*)row, {turned, 0, 0, 0}};
+  meet(
       [](void* const* slots) {
+        const bool turned = ((MatrixRow*)slots[0])->r[0] != 0;
         for (int m = 0; m < 4; ++m) {
           const unsigned char* rows[8];
           unsigned banks = 0;
           for (int i = 0; i < 8; ++i) {
-            rows[i] = ((Slot*)slots[8 * m + i])->row;
+            rows[i] = ((MatrixRow*)slots[8 * m + i])->row;
             banks |= 1u << ((uintptr_t)rows[i] / 16 % 8);
           }
-          if (banks != 0xff) spc_emu::fail("rows of a matrix load meet in a bank");
-          for (int l = 0; l < 32; ++l) std::memcpy(&((Slot*)slots[l])->r[m], rows[l / 4] + l % 4 * 4, 4);
+          if (banks != 0xff) fail("rows of a matrix load meet in a bank");
+          for (int l = 0; l < 32; ++l) {
+            for (int h = 0; h < 2; ++h) {
+              const int major = l / 4, minor = l % 4 * 2 + h;
+              const unsigned char* from = turned ? rows[minor] + major * 2 : rows[major] + minor * 2;
+              std::memcpy((unsigned char*)&((MatrixRow*)slots[l])->r[m] + 2 * h, from, 2);
+            }
+          }
         }
       },
       &slot, file, line);
   for (int m = 0; m < 4; ++m) r[m] = slot.r[m];
+}
+}  // namespace spc_emu
+
+SPC_FN void spc_load_matrices(u32 (&r)[4], const void* row, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  spc_emu::load_matrices(r, row, false, file, line);
+}
+SPC_FN void spc_load_turned(u32 (&r)[4], const void* row, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  spc_emu::load_matrices(r, row, true, file, line);
 }
 
 template <int H>

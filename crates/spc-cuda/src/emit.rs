@@ -68,8 +68,8 @@ struct Emitter<'a> {
     families: BTreeSet<Family>,
     refused: BTreeMap<NodeId, String>,
     fused: BTreeSet<NodeId>,
-    /// Values whose terms are made.
-    split: BTreeSet<NodeId>,
+    /// Values whose terms are made, and whether turned.
+    split: BTreeSet<(NodeId, bool)>,
     /// Names of operators' kernels by their text.
     texts: BTreeMap<String, String>,
 }
@@ -102,7 +102,7 @@ impl<'a> Emitter<'a> {
                 return Ok(());
             }
         };
-        if shapes.iter().any(|s| matches!(s.family, Family::Mma24 | Family::Mma32)) {
+        if shapes.iter().any(|s| s.family == Family::Mma) {
             self.terms(&l)?;
         }
         let range = l.token_range(self.graph)?;
@@ -111,23 +111,33 @@ impl<'a> Emitter<'a> {
             let to = u64::from(shape.up_to);
             // A kernel for numbers of tokens that never come is left out.
             if (to == 0 || range.0 <= to) && from <= range.1 {
-                let mut info = l.info(self.graph, &shape, from)?;
-                // Linears of one shape share a kernel, whose text differs by its name and comment alone.
+                let info = l.info(self.graph, &shape, from)?;
                 let mut text = String::new();
                 l.write(&mut text, &info, &shape, &act)?;
-                let code = text.find("\nstruct ").map_or(text.as_str(), |at| &text[at..]).replace(&info.name, "@");
-                if let Some(name) = self.texts.get(&code) {
-                    info.name.clone_from(name);
-                } else {
-                    self.texts.insert(code, info.name.clone());
-                    self.bodies += &text;
+                self.push(info, &text);
+                if shape.split > 1 {
+                    let info = l.parts_info(self.graph, &shape, from)?;
+                    let mut text = String::new();
+                    l.write_parts(&mut text, &info, &shape, &act)?;
+                    self.push(info, &text);
                 }
-                self.kernels.push(info);
             }
             from = to + 1;
             self.families.insert(shape.family);
         }
         Ok(())
+    }
+
+    /// Takes up a kernel. Linears of one shape share one, whose text differs by its name and comment alone.
+    fn push(&mut self, mut info: KernelInfo, text: &str) {
+        let code = text.find("\nstruct ").map_or(text, |at| &text[at..]).replace(&info.name, "@");
+        if let Some(name) = self.texts.get(&code) {
+            info.name.clone_from(name);
+        } else {
+            self.texts.insert(code, info.name.clone());
+            self.bodies += text;
+        }
+        self.kernels.push(info);
     }
 
     /// The kernel of another operator. Operators that are computed alike share one text.
@@ -157,10 +167,11 @@ impl<'a> Emitter<'a> {
 
     /// The kernel that makes the terms of a linear's input, once for each value.
     fn terms(&mut self, l: &Linear<'_>) -> Result<(), Bug> {
-        if self.split.insert(l.x) {
+        if self.split.insert((l.x, l.turned())) {
             let info = l.terms_info(self.graph, self.options.activations.terms())?;
-            l.write_terms(&mut self.bodies, &info, self.options.activations.terms())?;
-            self.kernels.push(info);
+            let mut text = String::new();
+            l.write_terms(&mut text, &info, self.options.activations.terms())?;
+            self.push(info, &text);
         }
         Ok(())
     }

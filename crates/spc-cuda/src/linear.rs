@@ -1,6 +1,6 @@
 //! One linear of a plan: its kernels' constants, launches and text.
 use crate::expr::to_c;
-use crate::shape::{Shape, THREADS};
+use crate::shape::{Family, Shape, THREADS};
 use crate::{KernelInfo, Operand, Param, ParamKind, mma};
 use spc_base::Bug;
 use spc_formats::{ArrayKind, Layout};
@@ -64,17 +64,28 @@ impl Linear<'_> {
             };
             add(name, kind, Operand::Packed);
         }
-        if self.bias.is_some() {
+        if self.bias.is_some() && shape.split == 1 {
             add("bias", ParamKind::F32In, Operand::Bias);
         }
         let terms = shape.constants.iter().find(|(n, _)| *n == "TERMS");
         match terms {
-            Some((_, terms)) => add("xb", ParamKind::U32In, Operand::Terms { terms: *terms }),
+            Some((_, terms)) => {
+                add("xb", ParamKind::U32In, Operand::Terms { terms: *terms, turned: self.turned() });
+            }
             None => add("x", ParamKind::F32In, Operand::X),
         }
-        add("y", ParamKind::F32Out, Operand::Y);
+        match shape.split {
+            1 => add("y", ParamKind::F32Out, Operand::Y),
+            parts => add("parts", ParamKind::F32Out, Operand::Parts { parts }),
+        }
         add("n", ParamKind::I32, Operand::Tokens);
-        let few = if terms.is_some() { format!("_n{}", shape.grid.tokens) } else { String::new() };
+        let few = if terms.is_some() && shape.split > 1 {
+            format!("_n{}_split", shape.grid.tokens)
+        } else if terms.is_some() {
+            format!("_n{}", shape.grid.tokens)
+        } else {
+            String::new()
+        };
         Ok(KernelInfo {
             name: format!(
                 "linear_{}_{}_{}{few}",
@@ -102,11 +113,65 @@ impl Linear<'_> {
         })
     }
 
+    /// The launch of the kernel that adds the sums of the blocks of [`Linear::info`].
+    pub(crate) fn parts_info(&self, graph: &Graph, shape: &Shape, from: u64) -> Result<KernelInfo, Bug> {
+        let param = |name: &str, kind, of| Param { name: name.into(), kind, of };
+        let mut params = vec![param("parts", ParamKind::F32In, Operand::Parts { parts: shape.split })];
+        if self.bias.is_some() {
+            params.push(param("bias", ParamKind::F32In, Operand::Bias));
+        }
+        params.push(param("y", ParamKind::F32Out, Operand::Y));
+        params.push(param("n", ParamKind::I32, Operand::Tokens));
+        let main = self.info(graph, shape, from)?;
+        Ok(KernelInfo {
+            name: format!("parts_{}_{}", shape.split, main.name),
+            family: "parts".into(),
+            params,
+            grid: mma::parts_grid(self.outputs),
+            block: THREADS,
+            shared_bytes: 0,
+            ..main
+        })
+    }
+
+    /// Appends the kernel that adds the sums of several blocks.
+    pub(crate) fn write_parts(&self, out: &mut String, info: &KernelInfo, shape: &Shape, act: &str) -> Result<(), Bug> {
+        let (name, split, o, tiles) = (&info.name, shape.split, self.outputs, info.grid.tiles);
+        let bias = if self.bias.is_some() { "bias" } else { "nullptr" };
+        let list: Vec<String> = info.params.iter().map(Param::declaration).collect();
+        write!(
+            out,
+            "\n// kernel {name}, node {}: y[n][o] = act(sum_s parts[s][n][o]{})\n//   launch {} blocks of {THREADS} \
+             threads\nstruct {name}_shape {{\n  static constexpr int O = {o}, SPLIT = {split}, TILES = {tiles};\n  static \
+             constexpr bool BIAS = {};\n  SPC_FN float act(float a0) {{ {}return {act}; }}\n}};\n\
+             extern \"C\" __global__ void __launch_bounds__({THREADS}) {name}(\n    {}) {{\n  \
+             spc_parts<{name}_shape>(parts, {bias}, y, n);\n}}\n",
+            self.plan.node,
+            if self.bias.is_some() { " + bias[o]" } else { "" },
+            info.grid,
+            self.bias.is_some(),
+            self.unused(),
+            list.join(", "),
+        )
+        .map_err(|e| Bug::new(e.to_string()))
+    }
+
+    /// A statement for an activation that ignores its argument.
+    fn unused(&self) -> &'static str {
+        if self.act.as_ref().is_some_and(|e| e.uses(0) == 0) { "(void)a0; " } else { "" }
+    }
+
+    /// Whether its kernels take activations turned.
+    pub(crate) fn turned(&self) -> bool {
+        mma::turned(self.layout)
+    }
+
     /// The launch of the kernel that makes the terms of `x`.
     pub(crate) fn terms_info(&self, graph: &Graph, terms: u32) -> Result<KernelInfo, Bug> {
         let param = |name: &str, kind, of| Param { name: name.into(), kind, of };
+        let turned = self.turned();
         Ok(KernelInfo {
-            name: format!("terms_{}", self.x.0),
+            name: format!("{}_{}", if turned { "turned" } else { "terms" }, self.x.0),
             family: "terms".into(),
             node: self.plan.node,
             writes: self.x,
@@ -121,10 +186,10 @@ impl Linear<'_> {
             to_tokens: None,
             params: vec![
                 param("x", ParamKind::F32In, Operand::X),
-                param("xb", ParamKind::U32Out, Operand::Terms { terms }),
+                param("xb", ParamKind::U32Out, Operand::Terms { terms, turned }),
                 param("n", ParamKind::I32, Operand::Tokens),
             ],
-            grid: mma::terms_grid(self.inputs),
+            grid: if turned { mma::turned_grid(self.inputs) } else { mma::terms_grid(self.inputs) },
             block: THREADS,
             shared_bytes: 0,
             cc: CC,
@@ -134,12 +199,13 @@ impl Linear<'_> {
     /// Appends the kernel that makes the terms of `x`.
     pub(crate) fn write_terms(&self, out: &mut String, info: &KernelInfo, terms: u32) -> Result<(), Bug> {
         let (name, tiles, k) = (&info.name, info.grid.tiles, self.inputs);
+        let (family, how) = if self.turned() { ("turned", ", column by column") } else { ("terms", "") };
         write!(
             out,
-            "\n// kernel {name}, node {}: x[N][{k}] as {terms} bf16 numbers an element\n//   launch {} blocks of \
+            "\n// kernel {name}, node {}: x[N][{k}] as {terms} bf16 numbers an element{how}\n//   launch {} blocks of \
              {THREADS} threads\nstruct {name}_shape {{\n  static constexpr int K = {k}, KP = {}, TERMS = {terms}, TILES = \
              {tiles};\n}};\nextern \"C\" __global__ void __launch_bounds__({THREADS}) {name}(\n    const float* \
-             __restrict__ x, u32* __restrict__ xb, int n) {{\n  spc_terms<{name}_shape>(x, xb, n);\n}}\n",
+             __restrict__ x, u32* __restrict__ xb, int n) {{\n  spc_{family}<{name}_shape>(x, xb, n);\n}}\n",
             self.x,
             info.grid,
             mma::padded(k)
@@ -170,10 +236,11 @@ impl Linear<'_> {
             _ => "none".into(),
         };
         let (o, k) = (self.outputs, self.inputs);
-        let mut t = format!(
-            "\n// kernel {}, node {}: y[n][o] = act(sum_k w[o][k] * x[n][k]{bias})\n",
-            info.name, self.plan.node
-        );
+        let what = match shape.split {
+            1 => format!("y[n][o] = act(sum_k w[o][k] * x[n][k]{bias})"),
+            parts => format!("parts[s][n][o] = sum of part s of {parts} of w[o][k] * x[n][k]"),
+        };
+        let mut t = format!("\n// kernel {}, node {}: {what}\n", info.name, self.plan.node);
         let mut line =
             |head: &str, text: String| writeln!(t, "//   {head:<7}{text}").map_err(|e| Bug::new(e.to_string()));
         line("weight", format!("{} [{o}, {k}] in {}: {}", quoted(&info.weight), info.layout, arrays(self.layout)))?;
@@ -186,31 +253,40 @@ impl Linear<'_> {
             "x, y",
             format!("[N][{k}] and [N][{o}], token-major f32, N = {}", quoted(&info.tokens).trim_matches('"')),
         )?;
-        line("act", fused)?;
+        if shape.split == 1 {
+            line("act", fused)?;
+        }
         line(
             "launch",
             format!("{} blocks of {} threads, {} bytes of shared memory", info.grid, info.block, info.shared_bytes),
         )?;
         let mut constants = vec![("O", o), ("K", k)];
         constants.extend(shape.constants.iter().map(|(n, v)| (*n, u64::from(*v))));
-        let tile = [("TOKENS", shape.grid.tokens), ("STEP", shape.step), ("TILES", shape.grid.tiles)];
+        let tiles = shape.grid.tiles / shape.split;
+        let tile = [("TOKENS", shape.grid.tokens), ("STEP", shape.step), ("TILES", tiles)];
         constants.extend(tile.map(|(n, v)| (n, u64::from(v))));
         let constants: Vec<String> = constants.iter().map(|(n, v)| format!("{n} = {v}")).collect();
         let list: Vec<String> = info.params.iter().map(Param::declaration).collect();
         let mut arguments: Vec<&str> = info.params.iter().map(|p| p.name.as_str()).collect();
-        if self.bias.is_none() {
+        if shape.family == Family::Mma {
+            // One template for several layouts: it takes what any of them has.
+            let given = |name| if arguments.contains(&name) { name } else { "nullptr" };
+            let result = if shape.split == 1 { "y" } else { "parts" };
+            arguments = ["ptr", "idx", "values", "meta", "bias", "xb", result, "n"].map(given).to_vec();
+        } else if self.bias.is_none() {
             arguments.insert(arguments.len() - 3, "nullptr");
         }
-        let (name, family, threads) = (&info.name, &info.family, info.block);
+        let (name, family) = (&info.name, &info.family);
+        // Left alone, ptxas saves registers of these kernels until some spill.
+        let bounds = if shape.family == Family::Mma { format!("{}, 1", info.block) } else { info.block.to_string() };
         let (constants, list, arguments) = (constants.join(", "), list.join(", "), arguments.join(", "));
-        let has_bias = self.bias.is_some();
-        // An activation may ignore its argument.
-        let used = if self.act.as_ref().is_some_and(|e| e.uses(0) == 0) { "(void)a0; " } else { "" };
+        let has_bias = self.bias.is_some() && shape.split == 1;
+        let (act, used) = if shape.split == 1 { (act, self.unused()) } else { ("a0", "") };
         writeln!(
             t,
             "struct {name}_shape {{\n  static constexpr int {constants};\n  static constexpr bool BIAS = {has_bias};\n  \
              SPC_FN float act(float a0) {{ {used}return {act}; }}\n}};\n\
-             extern \"C\" __global__ void __launch_bounds__({threads}) {name}(\n    {list}) {{\n  \
+             extern \"C\" __global__ void __launch_bounds__({bounds}) {name}(\n    {list}) {{\n  \
              SPC_SMEM(smem);\n  spc_{family}<{name}_shape>({arguments}, (float*)smem);\n}}"
         )
         .map_err(|e| Bug::new(e.to_string()))?;
@@ -241,10 +317,14 @@ fn arrays(layout: Layout) -> &'static str {
         Layout::Bsr { .. } => "ptr[ceil(O/R)+1], idx[count] = first column, values[count][C][R]",
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
         // Refused by `Shape::new`.
-        Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => "",
+        Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => "",
         Layout::Mma32 { .. } => "ptr[ceil(O/R)+1], idx[count] = column / 32, values[count][R/16][2][32][4]",
         Layout::Mma24 => "values[ceil(O/32)][ceil(K/32)][2][32][4], meta[ceil(O/32)][ceil(K/32)][32]",
         Layout::Csr => "ptr[O+1], idx[count] = column, values[count]",
+        Layout::Mma1 { .. } => "ptr[ceil(O/R)+1], idx[count][32] = column, values[count][R/16][2][32][4]",
+        Layout::Vnm { .. } => {
+            "idx[ceil(O/V)][T][32] = column, values[ceil(O/V)*V/32][T][2][32][4], meta[ceil(O/V)*V/32][T][32]"
+        }
     }
 }
 

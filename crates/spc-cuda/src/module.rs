@@ -20,7 +20,8 @@ pub struct CudaModule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelInfo {
     pub name: String,
-    /// The template: `dense`, `blocks` (vx1, bsr, csr), `nm`, `mma24`, or `terms`, which prepares the input of tensor cores.
+    /// The template: `dense`, `blocks` (vx1, bsr, csr), `nm`, `mma`, or `terms`, which prepares the input of tensor cores, or
+    /// `parts`, which adds the sums of blocks that share the columns.
     pub family: String,
     /// The linear.
     pub node: NodeId,
@@ -59,10 +60,21 @@ impl KernelInfo {
     /// Bytes of the terms of `n` tokens, where the kernel reads or writes them.
     pub fn terms_bytes(&self, n: u64) -> Option<u64> {
         let terms = self.params.iter().find_map(|p| match p.of {
-            Operand::Terms { terms } => Some(u64::from(terms)),
+            Operand::Terms { terms, turned } => Some((u64::from(terms), turned)),
             _ => None,
         })?;
-        crate::mma::padded(self.inputs).checked_mul(terms)?.checked_mul(n)?.checked_mul(2)
+        let (columns, tokens) =
+            if terms.1 { (self.inputs, n.checked_next_multiple_of(16)?) } else { (crate::mma::padded(self.inputs), n) };
+        columns.checked_mul(terms.0)?.checked_mul(tokens)?.checked_mul(2)
+    }
+
+    /// Bytes of the sums of blocks that share the columns, for `n` tokens, where the kernel reads or writes them.
+    pub fn parts_bytes(&self, n: u64) -> Option<u64> {
+        let parts = self.params.iter().find_map(|p| match p.of {
+            Operand::Parts { parts } => Some(u64::from(parts)),
+            _ => None,
+        })?;
+        self.outputs.checked_mul(parts)?.checked_mul(n)?.checked_mul(4)
     }
 }
 
@@ -92,8 +104,15 @@ pub enum Operand {
     X,
     Y,
     /// `x` as so many bf16 numbers an element, `[terms][N][K rounded up to 32]`.
+    /// Or, turned, `[terms][K][N rounded up to 16]`.
     Terms {
         terms: u32,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        turned: bool,
+    },
+    /// Sums of blocks that share the columns, `[parts][N][O]`.
+    Parts {
+        parts: u32,
     },
     /// The number of tokens.
     Tokens,

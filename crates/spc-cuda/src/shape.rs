@@ -19,8 +19,7 @@ pub(crate) enum Family {
     Dense,
     Blocks,
     Nm,
-    Mma24,
-    Mma32,
+    Mma,
 }
 
 impl Family {
@@ -29,8 +28,7 @@ impl Family {
             Family::Dense => "dense",
             Family::Blocks => "blocks",
             Family::Nm => "nm",
-            Family::Mma24 => "mma24",
-            Family::Mma32 => "mma32",
+            Family::Mma => "mma",
         }
     }
 
@@ -44,8 +42,7 @@ impl Family {
             Family::Dense => &[include_str!("device/dense.cuh")],
             Family::Blocks => &[ROWS, include_str!("device/blocks.cuh")],
             Family::Nm => &[ROWS, include_str!("device/nm.cuh")],
-            Family::Mma32 => &[TENSOR, TERMS, TILES, include_str!("device/mma32.cuh")],
-            Family::Mma24 => &[TENSOR, TERMS, TILES, include_str!("device/mma24.cuh")],
+            Family::Mma => &[TENSOR, TERMS, TILES, include_str!("device/mma.cuh")],
         }
     }
 }
@@ -65,6 +62,8 @@ pub(crate) struct Shape {
     pub threads: u32,
     /// Where a linear has several kernels: the most tokens that this one is for, 0 for the one without a bound.
     pub up_to: u32,
+    /// Blocks that share the columns of an output. More than one: their sums are added by a kernel of their own.
+    pub split: u32,
 }
 
 impl Shape {
@@ -75,10 +74,8 @@ impl Shape {
     /// Why no kernel can be made, in words.
     pub(crate) fn all(layout: Layout, outputs: u64, inputs: u64, terms: u32) -> Result<Vec<Shape>, String> {
         Shape::sizes(outputs, inputs)?;
-        match layout {
-            Layout::Mma24 => return Ok(crate::mma::shapes(outputs, inputs, terms)),
-            Layout::Mma32 { r } => return Ok(crate::mma::block_shapes(outputs, inputs, terms, r)),
-            _ => {}
+        if let Some(shapes) = crate::mma::shapes(layout, outputs, inputs, terms) {
+            return Ok(shapes);
         }
         Ok(vec![Shape::new(layout, outputs, inputs)?])
     }
@@ -105,14 +102,15 @@ impl Shape {
             Layout::Vx1 { v } => Shape::blocks(outputs, inputs, v, 1),
             Layout::Bsr { r, c } => Shape::blocks(outputs, inputs, r, c),
             Layout::Csr => Shape::blocks(outputs, inputs, 1, 1),
-            Layout::I8 { .. } | Layout::Mma24 | Layout::Mma32 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => {
-                return Err(format!("{layout} has no CUDA kernel yet"));
-            }
             Layout::Nm { n, m } => {
                 let step = if m <= STEP { STEP / m * m } else { m };
                 let tokens = if m <= 128 { TOKENS } else { TOKENS / 2 };
                 let constants = vec![("NN", n), ("M", m), ("R", 1), ("ROWS", 1), ("UNITS", 8)];
                 Shape::rows(Family::Nm, outputs, inputs, (tokens, step), outputs, constants, 8)
+            }
+            // Those of tensor cores are above.
+            _ => {
+                return Err(format!("{layout} has no CUDA kernel yet"));
             }
         })
     }
@@ -153,7 +151,18 @@ impl Shape {
     ) -> Shape {
         // `tiles` is at most `outputs`, which is in range.
         let grid = Grid { tokens, tiles: u32::try_from(tiles).unwrap_or(u32::MAX) };
-        Shape { family, outputs, inputs, step, grid, constants, shared_bytes: floats * 4, threads: THREADS, up_to: 0 }
+        Shape {
+            family,
+            outputs,
+            inputs,
+            step,
+            grid,
+            constants,
+            shared_bytes: floats * 4,
+            threads: THREADS,
+            up_to: 0,
+            split: 1,
+        }
     }
 }
 

@@ -36,9 +36,12 @@ fn run(cases: Vec<Case>, activations: Activations) {
                 }
             }
             let of = |k: &&spc_cuda::KernelInfo| k.weight == weight && k.is_for(*tokens as u64);
-            let mut found = module.kernels.iter().filter(of).filter(|k| k.family != "terms");
-            let kernel = found.next().unwrap();
-            assert!(found.next().is_none(), "two kernels for {tokens} tokens");
+            let found: Vec<_> = module.kernels.iter().filter(of).filter(|k| k.family != "terms").collect();
+            let (kernel, adds) = match found[..] {
+                [kernel] => (kernel, None),
+                [kernel, adds] if adds.family == "parts" => (kernel, Some(adds)),
+                _ => panic!("{} kernels for {tokens} tokens", found.len()),
+            };
             jobs.push(l.job(kernel, &x, *tokens));
             let terms = module.kernels.iter().find(|k| k.weight == weight && k.family == "terms");
             let mut want = None;
@@ -47,16 +50,26 @@ fn run(cases: Vec<Case>, activations: Activations) {
                 jobs.push(job);
                 want = Some(words);
             }
-            inputs.push((l, x, *tokens, want));
+            inputs.push((l, x, *tokens, want, adds));
         }
     }
     let mut results = program.run(&jobs).into_iter();
-    for (l, x, tokens, terms) in inputs {
-        l.check(&x, tokens, &results.next().unwrap(), activations);
+    let (mut second, mut shared) = (Vec::new(), Vec::new());
+    for (l, x, tokens, terms, adds) in inputs {
+        let result = results.next().unwrap();
+        if let Some(kernel) = adds {
+            second.push(l.parts_job(kernel, &result, tokens));
+            shared.push((l, x, tokens));
+        } else {
+            l.check(&x, tokens, &result, activations);
+        }
         if let Some(want) = terms {
             let got: Vec<u32> = results.next().unwrap().iter().map(|v| v.to_bits()).collect();
             assert_eq!(got, want, "terms of {tokens} tokens");
         }
+    }
+    for ((l, x, tokens), result) in shared.into_iter().zip(program.run(&second)) {
+        l.check(&x, tokens, &result, activations);
     }
 }
 
@@ -171,6 +184,43 @@ fn blocks_on_tensor_cores() {
     ];
     run(cases.clone(), Activations::Exact);
     run(cases, Activations::Bf16);
+}
+
+#[test]
+fn gathered_columns_on_tensor_cores() {
+    use Act::*;
+    use Pattern::*;
+    let cases = vec![
+        case("mma1(16)", 9, 33, Random(0.2), None, true, &[1, 9, 33]),
+        case("mma1(16)", 40, 300, Random(0.05), Gelu, true, &[16, 17, 3]),
+        case("mma1(32)", 70, 130, Random(0.02), Relu, false, &[5, 20, 66]),
+        case("mma1(64)", 130, 96, Bands, Relu, false, &[5, 65, 12]),
+        case("mma1(128)", 129, 150, Full, None, true, &[7, 20, 70, 3]),
+        case("mma1(128)", 40, 64, Empty, Relu, true, &[2, 2]),
+        case("vnm(32,8)", 40, 70, Full, Gelu, true, &[1, 18, 40, 2]),
+        case("vnm(64,8)", 65, 130, Full, None, false, &[16, 33, 5]),
+        case("vnm(64,16)", 64, 515, Random(0.6), Relu, true, &[3, 3]),
+        case("vnm(128,7)", 150, 94, Full, Relu, true, &[8, 70, 4]),
+        case("vnm(32,5)", 3, 3, Full, None, true, &[1, 1]),
+        case("vnm(64,8)", 70, 64, Empty, Gelu, false, &[2, 2]),
+    ];
+    run(cases.clone(), Activations::Exact);
+    run(cases, Activations::Bf16);
+}
+
+#[test]
+fn blocks_that_share_columns() {
+    use Act::*;
+    use Pattern::*;
+    run(
+        vec![
+            case("mma24", 40, 2100, Full, Gelu, true, &[1, 20, 40, 3]),
+            case("vnm(64,8)", 70, 4300, Full, Relu, true, &[2, 18, 3]),
+            case("mma32(32)", 33, 4200, Random(0.004), None, true, &[4, 20, 3]),
+            case("mma1(32)", 33, 4200, Random(0.02), Relu, false, &[4, 20, 3]),
+        ],
+        Activations::Bf16,
+    );
 }
 
 #[test]

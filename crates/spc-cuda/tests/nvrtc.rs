@@ -10,7 +10,7 @@ use spc_cuda::{emit, manifest};
 use std::path::Path;
 use support::{have_gxx, shared_library};
 
-const LAYOUTS: [&str; 11] = [
+const LAYOUTS: [&str; 14] = [
     "dense(16)",
     "dense(5)",
     "vx1(4)",
@@ -22,6 +22,9 @@ const LAYOUTS: [&str; 11] = [
     "nm(4,200)",
     "csr",
     "mma24",
+    "mma32(64)",
+    "mma1(16)",
+    "vnm(64,8)",
 ];
 
 #[test]

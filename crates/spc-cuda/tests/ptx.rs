@@ -76,15 +76,24 @@ fn check(cases: Vec<Case>, activations: Activations) -> Option<Vec<(KernelInfo, 
         let weight = format!("layer.{number}.w");
         for tokens in &l.case.tokens {
             let x: Vec<f32> = (0..tokens * l.case.inputs).map(|_| random.value()).collect();
+            let mut parts = Vec::new();
             for kernel in module.kernels.iter().filter(|k| k.weight == weight && k.is_for(*tokens as u64)) {
                 let counters = if kernel.family == "terms" {
                     let (job, want) = l.terms_job(kernel, &x, *tokens);
                     let (out, counters) = run(&ptx, &job);
                     assert!(out[0] == support::u32_bytes(&want), "terms");
                     counters
+                } else if kernel.family == "parts" {
+                    let (out, counters) = run(&ptx, &l.parts_job(kernel, &parts, *tokens));
+                    l.check(&x, *tokens, &floats(&out[0]), activations);
+                    counters
                 } else {
                     let (out, counters) = run(&ptx, &l.job(kernel, &x, *tokens));
-                    l.check(&x, *tokens, &floats(&out[0]), activations);
+                    if kernel.parts_bytes(1).is_some() {
+                        parts = floats(&out[0]);
+                    } else {
+                        l.check(&x, *tokens, &floats(&out[0]), activations);
+                    }
                     counters
                 };
                 counted.push((kernel.clone(), *tokens, counters));
@@ -111,6 +120,11 @@ fn odd_shapes_compute_what_they_say() {
             case("mma24", 33, 549, Random(0.4), Relu, true, &[5]),
             case("mma32(32)", 70, 300, Random(0.01), Gelu, true, &[8, 40]),
             case("mma32(128)", 129, 130, Full, None, false, &[5, 70]),
+            case("mma1(16)", 40, 200, Random(0.1), Gelu, true, &[1, 20]),
+            case("mma1(64)", 70, 100, Random(0.1), None, true, &[18, 40]),
+            case("vnm(64,8)", 70, 140, Full, Relu, true, &[3, 17, 40]),
+            case("vnm(128,16)", 130, 300, Full, None, false, &[9]),
+            case("mma24", 40, 2100, Full, Gelu, true, &[1, 20]),
         ],
         Activations::Exact,
     );
@@ -131,6 +145,10 @@ fn counts_stay_in_their_budgets() {
             shape("mma32(32)", &[8, 32, 64]),
             shape("mma32(64)", &[8, 32, 64]),
             shape("mma32(128)", &[8, 32, 128]),
+            case("mma1(16)", 128, 256, Random(0.2), Relu, true, &[16, 32, 64]),
+            shape("mma1(64)", &[16, 32, 64]),
+            shape("vnm(64,8)", &[16, 32, 64]),
+            case("mma24", 64, 2048, Full, Relu, true, &[8]),
             case("vx1(16)", 64, 64, Random(0.25), None, false, &[64]),
             case("bsr(16,16)", 64, 64, Random(0.25), None, false, &[64]),
             case("nm(2,4)", 64, 64, Full, None, false, &[64]),
@@ -144,7 +162,7 @@ fn counts_stay_in_their_budgets() {
     for (kernel, tokens, c) in &counted {
         let (load, store) = c.sector_ratios();
         let name = &kernel.name;
-        if kernel.layout.starts_with("mma") {
+        if kernel.layout.starts_with("mma") || kernel.layout.starts_with("vnm") {
             assert!(load <= 1.1 && store <= 1.1, "{name}: {load:.2} and {store:.2} of the bytes needed are moved");
             assert_eq!(c.bank_conflicts, 0, "{name}");
         }

@@ -26,8 +26,8 @@ pub const DEFAULT_CANDIDATES: &[Layout] = &[
 /// To be tried for a matrix that is quantised and read with activations that are rounded to 8 bits.
 pub const QUANTIZED_CANDIDATES: &[Layout] = &[Layout::I8 { r: 32 }, Layout::I8 { r: 16 }];
 
-/// Cost facts or refusal of every default layout, then of each of `extra` (those that a declared constraint suggests)
-/// that is not among them. The order is that of the two lists.
+/// Cost facts or refusal of every default layout, then of each of `extra` (those that a declared constraint suggests) and of
+/// those that the grid of the weights suggests, where they are not among them. The order is that of the two lists.
 ///
 /// # Errors
 /// When `weights` is not `[rows, cols]` (then no layout applies).
@@ -40,9 +40,9 @@ pub fn candidates(
 ) -> Result<Vec<(Layout, Result<CostFacts, Refusal>)>, Refusal> {
     let pattern = Pattern::new(rows, cols, weights)?;
     let mut layouts = DEFAULT_CANDIDATES.to_vec();
-    for layout in extra {
-        if !layouts.contains(layout) {
-            layouts.push(*layout);
+    for layout in extra.iter().copied().chain(pattern.grid().into_iter().flat_map(|g| g.layouts(cols))) {
+        if !layouts.contains(&layout) {
+            layouts.push(layout);
         }
     }
     Ok(layouts.into_iter().map(|layout| (layout, pattern.stats(&layout))).collect())

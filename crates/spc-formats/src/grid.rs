@@ -2,10 +2,11 @@
 //!
 //! A grid gives each weight as `code * scale` in f32, bit for bit, so that a layout which stores codes and scales loses
 //! nothing. One scale holds for a whole row, or for each group of consecutive inputs of a row.
+use crate::Layout;
 use crate::format::present;
 
-/// Sizes of groups that are tried, besides whole rows.
-const GROUPS: [usize; 4] = [32, 16, 64, 128];
+/// Sizes of groups that are tried, besides whole rows: what a large one holds, small ones do.
+const GROUPS: [usize; 4] = [128, 64, 32, 16];
 
 /// Greatest codes that are tried: 4 and 8 bits, symmetric.
 const TOPS: [i32; 2] = [7, 127];
@@ -67,6 +68,16 @@ pub(crate) fn half_bits(s: f32) -> Option<u16> {
     fits.then(|| (((exponent + 15) as u16) << 10) | ((bits >> 13) & 0x3ff) as u16)
 }
 
+/// The value of a positive f16 number that is normal or zero; NaN for any other.
+pub(crate) fn half_value(bits: u16) -> f32 {
+    match bits >> 10 {
+        1..=30 => f32::from_bits((u32::from(bits) << 13) + ((127 - 15) << 23)),
+        0 if bits == 0 => 0.0,
+        // A subnormal, an infinity, a NaN or a negative number is no scale.
+        _ => f32::NAN,
+    }
+}
+
 impl Grid {
     /// The coarsest grid of few bits that holds `weights`, if there is one: whole rows before groups, 4 bits before 8.
     pub(crate) fn find(cols: usize, weights: &[f32]) -> Option<Grid> {
@@ -107,6 +118,14 @@ impl Grid {
         Some(Grid { group, top, half, per_row, scales })
     }
 
+    /// Layouts of codes with a scale for each group that hold such weights: as few bits as will do.
+    pub(crate) fn layouts(&self, cols: usize) -> impl Iterator<Item = Layout> + '_ {
+        let (bits, scale) = (if self.top <= 7 { 4 } else { 8 }, if self.half { 16 } else { 32 });
+        let fits = move |g: &u32| self.joins(*g as usize, cols);
+        let groups = [64, 32, 16].into_iter().filter(fits);
+        groups.flat_map(move |group| [false, true].map(|kept| Layout::Groups { bits, group, scale, kept }))
+    }
+
     /// True if each row has one scale.
     pub fn by_row(&self) -> bool {
         self.per_row == 1
@@ -115,6 +134,26 @@ impl Grid {
     /// Scale of the weights of `row` in group `g`; 0 where all are zero.
     pub(crate) fn scale(&self, row: usize, g: usize) -> f32 {
         self.scales.get(row * self.per_row + g).map_or(0.0, |s| f32::from_bits(*s))
+    }
+
+    /// The scale that holds for the columns `from..to` of `row` (0 where all are zero), if it is one.
+    pub(crate) fn over(&self, row: usize, from: usize, to: usize) -> Option<f32> {
+        let mut found = 0.0;
+        for g in from / self.group..to.div_ceil(self.group) {
+            let s = self.scale(row, g);
+            if s != 0.0 && found != 0.0 && s != found {
+                return None;
+            }
+            found = if s == 0.0 { found } else { s };
+        }
+        Some(found)
+    }
+
+    /// True if one scale holds for each `group` consecutive inputs of the `cols` of every row.
+    pub(crate) fn joins(&self, group: usize, cols: usize) -> bool {
+        let rows = if self.per_row == 0 { 0 } else { self.scales.len() / self.per_row };
+        let whole = |row: usize| (0..cols).step_by(group).all(|c| self.over(row, c, (c + group).min(cols)).is_some());
+        self.by_row() || self.group.is_multiple_of(group) || (0..rows).all(whole)
     }
 
     /// The code of the weight `w` at `(row, col)`.
@@ -189,6 +228,13 @@ mod tests {
         assert_eq!(half_bits(0.0), Some(0));
         for no in [1.0 + 2f32.powi(-11), 65536.0, 2f32.powi(-15), -1.0, f32::NAN, f32::INFINITY] {
             assert_eq!(half_bits(no), None, "{no}");
+        }
+        for bits in 0..=u16::MAX {
+            let v = half_value(bits);
+            assert!(
+                if v.is_nan() { bits >> 10 == 0 || bits >= 0x7c00 } else { half_bits(v) == Some(bits) },
+                "{bits:x}"
+            );
         }
     }
 }

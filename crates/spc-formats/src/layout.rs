@@ -6,15 +6,19 @@ use crate::csr::Csr;
 use crate::csr16::Csr16;
 use crate::dense::Dense;
 use crate::format::Format;
+use crate::groups::Groups;
+use crate::mma1::Mma1;
 use crate::mma24::Mma24;
 use crate::mma32::Mma32;
 use crate::nm::Nm;
 use crate::nm16::Nm16;
+use crate::vnm::Vnm;
 use crate::vx1::Vx1;
 use std::fmt;
 use std::str::FromStr;
 
-/// A storage layout with its parameters. Text form: `dense(16)`, `vx1(8)`, `bsr(4,4)`, `nm(2,4)`, `csr`, `nm16(2,4)`, `csr16`; the two
+/// A storage layout with its parameters. Text form: `dense(16)`, `vx1(8)`, `bsr(4,4)`, `nm(2,4)`, `csr`, `nm16(2,4)`, `csr16`,
+/// `q4(32,16)`; the two
 /// round trip. `dense` alone reads as `dense(16)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layout {
@@ -32,12 +36,19 @@ pub enum Layout {
     Mma24,
     /// Blocks of `r` rows by 32 columns in bf16, in the fragment order of tensor cores.
     Mma32 { r: u32 },
+    /// Columns of `r` rows in bf16, 32 gathered to a block of `Mma32`.
+    Mma1 { r: u32 },
+    /// `v` rows share 4 of each `m` columns, of which each keeps 2, in bf16 and the order of `Mma24`.
+    Vnm { v: u32, m: u32 },
     /// One list of columns for each row.
     Csr,
     /// As `Nm`, with `m` up to 16: sixteen rows side by side, positions in 2 or 4 bits. For few tokens.
     Nm16 { n: u32, m: u32 },
     /// As `Csr`, with columns in 16 bits and rows of whole vectors. For few tokens.
     Csr16,
+    /// Codes of `bits` (4 or 8) with one scale of `scale` bits (16 or 32) for each `group` inputs of a row (16, 32 or 64): of all
+    /// groups, or of those `kept`, that hold a weight.
+    Groups { bits: u32, group: u32, scale: u32, kept: bool },
 }
 
 /// Element type of a stored array.
@@ -65,9 +76,15 @@ impl Layout {
             Layout::I8 { .. } => "i8",
             Layout::Mma24 => "mma24",
             Layout::Mma32 { .. } => "mma32",
+            Layout::Mma1 { .. } => "mma1",
+            Layout::Vnm { .. } => "vnm",
             Layout::Csr => "csr",
             Layout::Nm16 { .. } => "nm16",
             Layout::Csr16 => "csr16",
+            Layout::Groups { bits: 4, kept: false, .. } => "q4",
+            Layout::Groups { kept: false, .. } => "q8",
+            Layout::Groups { bits: 4, kept: true, .. } => "kept4",
+            Layout::Groups { kept: true, .. } => "kept8",
         }
     }
 
@@ -83,22 +100,29 @@ impl Layout {
 
     /// True if only GPUs have kernels of this layout.
     pub fn needs_tensor_cores(&self) -> bool {
-        matches!(self, Layout::Mma24 | Layout::Mma32 { .. })
+        matches!(self, Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. })
     }
 
     /// Whether a kernel reads and writes feature-major activations.
     pub fn feature_major(&self) -> bool {
-        !matches!(self, Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Mma24 | Layout::Mma32 { .. })
+        match self {
+            Layout::Dense { .. } | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm { .. } | Layout::Csr => true,
+            Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => false,
+            Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
+        }
     }
 
     /// Whether a kernel reads and writes activations as they are, token by token. Vectors run over the rows of a block, which
     /// must be whole vectors of four.
     pub fn row_major(&self) -> bool {
         match self {
-            Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 => true,
+            Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => {
+                true
+            }
             Layout::Vx1 { v } => v.is_multiple_of(4),
             Layout::Bsr { r, .. } => r.is_multiple_of(4),
-            Layout::Nm { .. } | Layout::Csr | Layout::Mma24 | Layout::Mma32 { .. } => false,
+            Layout::Nm { .. } | Layout::Csr => false,
+            Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
         }
     }
 
@@ -124,6 +148,11 @@ impl Layout {
             Layout::I8 { r } => ok(r) && r.is_multiple_of(16),
             Layout::Nm16 { n, m } => ok(n) && m <= 16 && n <= m,
             Layout::Mma32 { r } => [32, 64, 128].contains(&r),
+            Layout::Mma1 { r } => [16, 32, 64, 128].contains(&r),
+            Layout::Vnm { v, m } => [32, 64, 128].contains(&v) && (5..=MAX_PARAMETER).contains(&m),
+            Layout::Groups { bits, group, scale, .. } => {
+                [4, 8].contains(&bits) && [16, 32, 64].contains(&group) && [16, 32].contains(&scale)
+            }
             Layout::Csr | Layout::Csr16 | Layout::Mma24 => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
@@ -140,9 +169,14 @@ impl Layout {
             Layout::I8 { r } => f(&Blocks8 { r: size(r) }),
             Layout::Mma24 => f(&Mma24),
             Layout::Mma32 { r } => f(&Mma32 { r: size(r) }),
+            Layout::Mma1 { r } => f(&Mma1 { r: size(r) }),
+            Layout::Vnm { v, m } => f(&Vnm { v: size(v), m: size(m) }),
             Layout::Csr => f(&Csr),
             Layout::Nm16 { n, m } => f(&Nm16 { n: size(n), m: size(m) }),
             Layout::Csr16 => f(&Csr16),
+            Layout::Groups { bits, group, scale, kept } => {
+                f(&Groups { bits, group: size(group), half: scale == 16, kept })
+            }
         }
     }
 }
@@ -157,9 +191,12 @@ impl fmt::Display for Layout {
             Layout::I8 { r } => write!(f, "i8({r})"),
             Layout::Mma24 => f.write_str("mma24"),
             Layout::Mma32 { r } => write!(f, "mma32({r})"),
+            Layout::Mma1 { r } => write!(f, "mma1({r})"),
+            Layout::Vnm { v, m } => write!(f, "vnm({v},{m})"),
             Layout::Csr => f.write_str("csr"),
             Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
             Layout::Csr16 => f.write_str("csr16"),
+            Layout::Groups { group, scale, .. } => write!(f, "{}({group},{scale})", self.kind()),
         }
     }
 }
@@ -185,8 +222,16 @@ impl FromStr for Layout {
             ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
             ("i8", [r]) => Layout::I8 { r: *r },
             ("mma32", [r]) => Layout::Mma32 { r: *r },
+            ("mma1", [r]) => Layout::Mma1 { r: *r },
+            ("vnm", [v, m]) => Layout::Vnm { v: *v, m: *m },
             ("mma24", []) if !text.contains('(') => Layout::Mma24,
             ("nm16", [n, m]) => Layout::Nm16 { n: *n, m: *m },
+            ("q4" | "q8" | "kept4" | "kept8", [group, scale]) => Layout::Groups {
+                bits: if word.ends_with('4') { 4 } else { 8 },
+                group: *group,
+                scale: *scale,
+                kept: word.starts_with('k'),
+            },
             ("csr", []) if !text.contains('(') => Layout::Csr,
             ("csr16", []) if !text.contains('(') => Layout::Csr16,
             _ => return Err(bad()),

@@ -15,9 +15,13 @@
 //! i8(R)     ptr u32[nb+1], idx u32[n] (4 inputs each), codes i8[n][R][4], start i32[nb*R], scale f32[nb*R]
 //! mma24     values u32[B][T][2][32][4], meta u32[B][T][32]: 2:4 in bf16 for tensor cores; B = ceil(O/32), T = ceil(K/32)
 //! mma32(R)  ptr u32[B+1], idx u32[n], values u32[n][R/16][2][32][4]: blocks of R x 32 in bf16; B = ceil(O/R)
+//! mma1(R)   ptr u32[B+1], idx u32[n][32], values as mma32: columns of R rows, 32 gathered to a block; B = ceil(O/R)
+//! vnm(V,M)  idx u32[B][T][32], values and meta as mma24 over the columns that V rows share, 4 of each M; T = ceil(ceil(K/M)/8)
 //! csr       ptr u32[O+1], idx u32[nnz], values f32[nnz]
 //! nm16(N,M) idx u32[nb][W][16] (positions in 2 or 4 bits), values f32[nb][G][N][16]; nb = ceil(O/16)
 //! csr16     ptr u32[O+1], idx u8[n][2] (column), values f32[n]; rows padded to multiples of 16
+//! q4(G,S)   codes u8[O][U][B], scale [O][U*P], levels f32[16]: groups of G codes, P of them in a unit of B bytes
+//! kept4(G,S) ptr u32[O+1], skip u8[n*P], codes u8[n][B], scale [n*P], levels f32[16]; q8, kept8 without levels
 //! ```
 //!
 //! [`Packed`] is raw data and may come from an untrusted file; [`validate`] turns it into [`Validated`], the only form
@@ -33,7 +37,9 @@ mod dense;
 mod facts;
 mod format;
 mod grid;
+mod groups;
 mod layout;
+mod mma1;
 mod mma24;
 mod mma32;
 mod nm;
@@ -41,12 +47,14 @@ mod nm16;
 mod packed;
 mod pattern;
 mod stack;
+mod vnm;
 mod vx1;
 
 pub use blocking::Blocking;
 pub use candidates::{DEFAULT_CANDIDATES, QUANTIZED_CANDIDATES, candidates};
 pub use facts::CostFacts;
 pub use grid::Grid;
+pub use groups::Units;
 pub use layout::{ArrayKind, Layout};
 pub use nm16::Fields;
 pub use packed::{Array, Packed, Validated, pack, validate};

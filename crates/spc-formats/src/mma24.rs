@@ -17,22 +17,21 @@ use crate::pattern::count;
 use crate::{Array, ArrayKind, CostFacts, Packed, Pattern, Refusal};
 
 /// Rows and columns of a tile.
-const TILE: usize = 32;
+pub(crate) const TILE: usize = 32;
 /// Columns of a group, and how many of them are kept.
-const GROUP: usize = 4;
+pub(crate) const GROUP: usize = 4;
 
 pub(crate) struct Mma24;
 
 /// Where the pair of a group lies: the word in `values`, and the word and shift of its code in `meta`.
-struct Place {
-    value: usize,
-    code: usize,
-    shift: usize,
+pub(crate) struct Place {
+    pub value: usize,
+    pub code: usize,
+    pub shift: usize,
 }
 
-/// The place of row `row` and columns `4 * group ..+ 4`.
-fn place(cols: usize, row: usize, group: usize) -> Place {
-    let tiles = cols.div_ceil(TILE);
+/// The place of row `row` and columns `4 * group ..+ 4` of a matrix of `tiles` tiles across.
+pub(crate) fn place(tiles: usize, row: usize, group: usize) -> Place {
     let (half, low, g) = (row % 32 / 16, row % 16 / 8, row % 8);
     let (column, q) = (group % 8 / 4, group % 4);
     let tile = row / TILE * tiles + group / 8;
@@ -44,7 +43,7 @@ fn place(cols: usize, row: usize, group: usize) -> Place {
 }
 
 /// The two positions and weights of a group: present ones, then absent positions with zeros, by ascending position.
-fn pair(group: [f32; GROUP]) -> [(usize, f32); 2] {
+pub(crate) fn pair(group: [f32; GROUP]) -> [(usize, f32); 2] {
     let mut chosen: Vec<usize> = (0..GROUP).filter(|i| present(group[*i])).take(2).collect();
     let absent = (0..GROUP).filter(|i| !present(group[*i])).take(2 - chosen.len());
     chosen.extend(absent);
@@ -54,7 +53,7 @@ fn pair(group: [f32; GROUP]) -> [(usize, f32); 2] {
     [(at(0), value(at(0))), (at(1), value(at(1)))]
 }
 
-fn widen(half: u32) -> f32 {
+pub(crate) fn widen(half: u32) -> f32 {
     f32::from_bits(half << 16)
 }
 
@@ -65,7 +64,7 @@ fn tiles(rows: usize, cols: usize) -> (usize, usize) {
 impl Mma24 {
     /// Kept positions and weights of a group, as stored.
     fn stored(p: &Packed, row: usize, group: usize) -> [(usize, f32); 2] {
-        let at = place(p.cols, row, group);
+        let at = place(p.cols.div_ceil(TILE), row, group);
         let (word, code) = (p.words("values")[at.value], p.words("meta")[at.code] >> at.shift);
         [((code & 3) as usize, widen(word & 0xffff)), ((code >> 2 & 3) as usize, widen(word >> 16))]
     }
@@ -113,7 +112,7 @@ impl Format for Mma24 {
             for group in 0..across * TILE / GROUP {
                 let first = group * GROUP;
                 let [(i, a), (j, b)] = pair(std::array::from_fn(|c| m.at(row, first + c)));
-                let at = place(m.cols(), row, group);
+                let at = place(across, row, group);
                 values[at.value] = a.to_bits() >> 16 | (b.to_bits() & 0xffff_0000);
                 meta[at.code] |= ((i | j << 2) as u32) << at.shift;
             }

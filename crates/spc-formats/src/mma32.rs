@@ -20,19 +20,19 @@ pub(crate) struct Mma32 {
 }
 
 /// Row and column in a block of the first weight of word `word` of its values; the second is in the next column.
-fn place(word: usize) -> (usize, usize) {
+pub(crate) fn place(word: usize) -> (usize, usize) {
     let (reg, lane, part) = (word % 4, word / 4 % 32, word / 128);
     (part / 2 * 16 + lane / 4 + 8 * (reg % 2), part % 2 * 16 + 2 * (lane % 4) + 8 * (reg / 2))
 }
 
 /// The word and the half of it that holds a weight of a block.
-fn word_of(row: usize, col: usize) -> (usize, usize) {
+pub(crate) fn word_of(row: usize, col: usize) -> (usize, usize) {
     let reg = row % 16 / 8 + 2 * (col % 16 / 8);
     let lane = row % 8 * 4 + col % 8 / 2;
     (((row / 16 * 2 + col / 16) * 32 + lane) * 4 + reg, col % 2)
 }
 
-fn widen(word: u32, half: usize) -> f32 {
+pub(crate) fn widen(word: u32, half: usize) -> f32 {
     f32::from_bits(if half == 0 { word << 16 } else { word & 0xffff_0000 })
 }
 

@@ -418,7 +418,7 @@ fn a_foreign_file_cannot_ask_for_endless_work() {
 #[test]
 fn candidates_keep_their_order_and_take_declared_layouts() {
     let declared = [Layout::Nm { n: 3, m: 8 }, Layout::Csr, Layout::Nm { n: 3, m: 8 }];
-    let w: Vec<f32> = (0..16 * 32).map(|i| f32::from(i % 4 < 2)).collect();
+    let w: Vec<f32> = (0..16 * 32).map(|i| f32::from(i % 4 < 2) * (1.0 + (i as f32).sqrt())).collect();
     let list = candidates(16, 32, &w, &declared).unwrap();
     let names: Vec<String> = list.iter().map(|(l, _)| l.to_string()).collect();
     assert_eq!(names.len(), DEFAULT_CANDIDATES.len() + 1);
@@ -513,4 +513,23 @@ proptest! {
             assert_eq!(count, dense.iter().filter(|w| **w != 0.0).count());
         }
     }
+}
+
+#[test]
+fn whole_multiples_of_scales_are_tried_as_codes() {
+    let tried = |w: &[f32]| -> Vec<String> {
+        let list = candidates(2, 96, w, &[]).unwrap();
+        list[DEFAULT_CANDIDATES.len()..].iter().map(|(l, r)| format!("{l} {}", r.is_ok())).collect()
+    };
+    // A scale for each 32 inputs: 32, then 16, all of them and those that are kept.
+    let codes = |by: f32| -> Vec<f32> {
+        let code = |i: usize| if i.is_multiple_of(32) { 7.0 } else { (i % 15) as f32 - 7.0 };
+        (0..192).map(|i| code(i) * ((1 + i / 32) as f32 * by)).collect()
+    };
+    let all = ["q4(32,16) true", "kept4(32,16) true", "q4(16,16) true", "kept4(16,16) true"];
+    assert_eq!(tried(&codes(1.0)), all);
+    let mut w = codes(0.3);
+    assert_eq!(tried(&w), all.map(|l| l.replace(",16", ",32")));
+    w.iter_mut().enumerate().for_each(|(i, w)| *w = (i as f32).sqrt());
+    assert!(tried(&w).is_empty());
 }

@@ -145,3 +145,125 @@ fn lies_about_sums_scales_and_lengths_are_refused() {
         );
     }
 }
+
+/// Every layout of groups.
+fn grouped() -> Vec<Layout> {
+    let all = ["q4", "q8", "kept4", "kept8"].into_iter().flat_map(|k| [16, 32, 64].map(|g| (k, g)));
+    all.flat_map(|(k, g)| [16, 32].map(|s| format!("{k}({g},{s})").parse().unwrap())).collect()
+}
+
+/// Multiples of one scale for each `group` inputs, which is an f16 number if `half`; about `percent` of the groups present.
+fn in_groups(rows: usize, cols: usize, (bits, group): (u32, usize), half: bool, percent: u64, seed: u64) -> Vec<f32> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut below = |n: u64| {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        (x >> 11) % n
+    };
+    let top = if bits == 4 { 7i64 } else { 127 };
+    let mut w = vec![0.0f32; rows * cols];
+    for row in w.chunks_mut(cols.max(1)) {
+        for g in row.chunks_mut(group) {
+            let scale = (1 + below(1000)) as f32 / if half { 1024.0 } else { 7777.0 };
+            if below(100) < percent {
+                g.iter_mut().for_each(|v| *v = (below(2 * top as u64 + 1) as i64 - top) as f32 * scale);
+                g[0] = top as f32 * scale;
+            }
+        }
+    }
+    w
+}
+
+fn facts_of(layout: &Layout) -> (u32, usize, bool) {
+    let Layout::Groups { bits, group, scale, .. } = *layout else { panic!() };
+    (bits, group as usize, scale == 16)
+}
+
+#[test]
+fn groups_lose_nothing() {
+    let (mut held, mut all) = (0, 0);
+    for layout in grouped() {
+        let (bits, group, half) = facts_of(&layout);
+        for (rows, cols) in [(1, 1), (3, 65), (2, 64), (5, 200), (7, 97), (2, 16)] {
+            for percent in [20, 60, 100] {
+                let w = in_groups(rows, cols, (bits, group), half, percent, percent + cols as u64);
+                all += 1;
+                // By chance larger groups have a scale of more bits, which is found first.
+                if stats(&layout, rows, cols, &w).is_ok() {
+                    held += 1;
+                    round_trip(&layout, rows, cols, &w);
+                }
+            }
+        }
+    }
+    assert!(held * 10 > all * 8, "{held} of {all}");
+}
+
+#[test]
+fn what_groups_cannot_hold_is_refused() {
+    let no = |layout: &str, cols: usize, w: &[f32]| {
+        let layout: Layout = layout.parse().unwrap();
+        let (a, b) = (pack(&layout, w.len() / cols, cols, w), stats(&layout, w.len() / cols, cols, w));
+        assert_eq!(a.as_ref().unwrap_err(), &b.unwrap_err());
+        a.unwrap_err().0
+    };
+    let w = in_groups(4, 128, (8, 16), false, 100, 1);
+    assert!(no("q4(16,32)", 128, &w).contains("more than 4 bits"));
+    assert!(no("q8(16,16)", 128, &w).contains("no f16"));
+    assert!(no("q8(32,32)", 128, &w).contains("a scale holds for 16 inputs"));
+    let mut one = w.clone();
+    one[5] = f32::NAN;
+    assert!(no("kept8(16,32)", 128, &one).contains("whole multiples"));
+    one[5] = 0.1234567;
+    assert!(no("kept8(16,32)", 128, &one).contains("whole multiples"));
+    // 256 groups in a row are left out.
+    let mut far = vec![0.0; 257 * 16 + 16];
+    far[256 * 16] = 7.0;
+    far[257 * 16] = 7.0;
+    assert!(no("kept4(16,16)", far.len(), &far).contains("leaves out 256 groups"));
+    far[0] = 7.0;
+    round_trip(&"kept4(16,16)".parse().unwrap(), 1, far.len(), &far);
+}
+
+#[test]
+fn bytes_of_groups_are_as_documented() {
+    // Two rows of three groups of 16: the second group of the first row is empty, the second row keeps one.
+    let mut w = vec![0.0f32; 2 * 40];
+    (w[0], w[1], w[15], w[32], w[39]) = (3.5, -0.5, 1.0, 7.0, -3.0);
+    (w[40 + 16], w[40 + 31]) = (-7.0, 2.0);
+    let p = pack(&"kept4(16,16)".parse().unwrap(), 2, 40, &w).unwrap();
+    assert_eq!(p.array("ptr"), Some(&Array::U32(vec![0, 1, 2])));
+    // The group that fills the second unit is the fourth, past the last.
+    assert_eq!(p.array("skip"), Some(&Array::U8(vec![0, 1, 1, 1])));
+    let Some(Array::U8(codes)) = p.array("codes") else { panic!() };
+    assert_eq!((codes.len(), codes[0], codes[1], codes[7], codes[15]), (32, 0x77, 0x0f, 0xd0, 0x02));
+    assert_eq!((codes[16], codes[31]), (0x09, 0x02));
+    // Halves: 0.5, 1, 1, and nothing.
+    assert_eq!(p.array("scale"), Some(&Array::U8(vec![0, 0x38, 0, 0x3c, 0, 0x3c, 0, 0])));
+    let p = pack(&"q4(32,32)".parse().unwrap(), 1, 40, &[&[1.0; 16][..], &[-7.0; 16], &[0.25; 8]].concat()).unwrap();
+    let Some(Array::U8(codes)) = p.array("codes") else { panic!() };
+    assert_eq!((codes.len(), codes[0], codes[15], codes[16], codes[24]), (32, 0x91, 0x91, 0x07, 0));
+    assert_eq!(p.array("scale"), Some(&Array::F32(vec![1.0, 0.25 / 7.0])));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    /// A changed byte is refused, or what it makes is a matrix of the same shape that every function agrees on.
+    #[test]
+    fn changed_groups_are_refused_or_whole(at in 0usize..5, place in any::<prop::sample::Index>(), by in 1u8.., which in 0usize..24) {
+        let layout = grouped()[which];
+        let (bits, group, half) = facts_of(&layout);
+        let w = in_groups(5, 150, (bits, group), half, 60, 11);
+        let p = pack(&layout, 5, 150, &w).unwrap();
+        let at = at % p.arrays.len();
+        let p = changed(&p, at, place.index(p.arrays[at].1.len()), by);
+        if let Ok(v) = validate(p) {
+            let all = v.unpack().unwrap();
+            prop_assert_eq!(all.len(), 5 * 150);
+            for (i, w) in all.iter().enumerate() {
+                prop_assert_eq!(v.get(i / 150, i % 150).unwrap().to_bits(), w.to_bits());
+            }
+        }
+    }
+}

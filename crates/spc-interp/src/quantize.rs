@@ -4,11 +4,12 @@ use spc_base::Bug;
 
 /// Rounds to whole multiples of a scale, tile by tile: the scale of a tile is its largest absolute value divided by
 /// 2^(bits-1) - 1, so zero stays zero; values are rounded to the nearest multiple, ties to even. Tiles are cut from the
-/// origin and may be short at the edges. A scale that is not normal in f32 leaves its tile as it is.
+/// origin and may be short at the edges. A scale that is not normal in f32 leaves its tile as it is. With `half`, scales that
+/// are normal numbers of f16 are rounded to it; no value then needs a larger integer.
 ///
 /// # Errors
 /// A shape that is not that of the values, or a tile that is not of its rank.
-pub fn quantize_int(values: &mut [f32], shape: &[u64], tile: &[u64], bits: u32) -> Result<(), Bug> {
+pub fn quantize_int(values: &mut [f32], shape: &[u64], tile: &[u64], bits: u32, half: bool) -> Result<(), Bug> {
     let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
     let fits = tile.len() == shape.len() && !tile.contains(&0) && (2..=16).contains(&bits);
     if elements != Some(values.len() as u64) || !fits {
@@ -30,8 +31,15 @@ pub fn quantize_int(values: &mut [f32], shape: &[u64], tile: &[u64], bits: u32) 
         *m = m.max(v.abs());
     }
     let top = ((1u32 << (bits - 1)) - 1) as f32;
+    // What was the largest value of a tile becomes its scale.
+    for m in &mut most {
+        *m /= top;
+        if half && (2f32.powi(-14)..=65504.0).contains(m) {
+            round_f16(std::slice::from_mut(m));
+        }
+    }
     for (e, v) in values.iter_mut().enumerate() {
-        let scale = most[of(e)] / top;
+        let scale = most[of(e)];
         if scale.is_normal() {
             *v = (*v / scale).round_ties_even() * scale;
         }
@@ -95,20 +103,25 @@ mod tests {
     #[test]
     fn scales_per_tile() {
         let mut v = [127.0, 1.4, -1.6, 2.5, 0.0, -0.0, 254.0, 3.0];
-        quantize_int(&mut v, &[2, 4], &[1, 4], 8).unwrap();
+        quantize_int(&mut v, &[2, 4], &[1, 4], 8, false).unwrap();
         // The second row has scale 2: 3 / 2 = 1.5 goes to the even 2.
         assert_eq!(v, [127.0, 1.0, -2.0, 2.0, 0.0, 0.0, 254.0, 4.0]);
         let mut v = [7.0, 3.4, -7.0, 0.0, 0.0, 0.0];
-        quantize_int(&mut v, &[6], &[4], 4).unwrap();
+        quantize_int(&mut v, &[6], &[4], 4, false).unwrap();
         assert_eq!(v, [7.0, 3.0, -7.0, 0.0, 0.0, 0.0]);
         let mut twice = v;
-        quantize_int(&mut twice, &[6], &[4], 4).unwrap();
+        quantize_int(&mut twice, &[6], &[4], 4, false).unwrap();
         assert_eq!(twice, v);
+        // One third is 0x3555 in f16, which is less: the greatest value is a little less, too.
+        let mut v = [7.0f32 / 3.0, 0.4, -7.0 * 2f32.powi(-30), 0.0];
+        quantize_int(&mut v, &[4], &[2], 4, true).unwrap();
+        let third = 1365.0 / 4096.0;
+        assert_eq!(v, [7.0 * third, third, -7.0 * 2f32.powi(-30), 0.0]);
         let mut tiny = [1e-44f32, 0.0];
-        quantize_int(&mut tiny, &[2], &[2], 8).unwrap();
+        quantize_int(&mut tiny, &[2], &[2], 8, false).unwrap();
         assert_eq!(tiny, [1e-44, 0.0]);
-        assert!(quantize_int(&mut v, &[5], &[4], 4).is_err());
-        assert!(quantize_int(&mut v, &[6], &[0], 4).is_err());
+        assert!(quantize_int(&mut v, &[5], &[4], 4, false).is_err());
+        assert!(quantize_int(&mut v, &[6], &[0], 4, false).is_err());
     }
 
     #[test]

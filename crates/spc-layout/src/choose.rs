@@ -182,6 +182,7 @@ fn kernel_rule(model: &Model<'_>, layout: u32, l: In) -> &'static str {
         ("csr16", _) => "k-csr16",
         ("nm", _) => "k-nm",
         ("i8", _) => "k-i8",
+        ("q4" | "q8" | "kept4" | "kept8", _) => "k-groups",
         _ => "k-csr",
     };
     rule(name).map_or("", |r| r.name)

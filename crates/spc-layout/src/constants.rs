@@ -111,6 +111,7 @@ fn check(t: &CostTable) -> Result<(), String> {
         ("nm16", &t.nm16),
         ("csr16", &t.csr16),
         ("i8", &t.i8),
+        ("groups", &t.groups),
     ] {
         rates(name, r)?;
     }

@@ -43,10 +43,11 @@ impl CostTable {
             (Layout::Csr16, _) => &self.csr16,
             (Layout::Vx1 { .. }, _) => &self.vx1,
             (Layout::Bsr { .. }, _) => &self.bsr,
-            (Layout::Nm { .. } | Layout::Mma24, _) => &self.nm,
-            (Layout::Mma32 { .. }, _) => &self.bsr,
+            (Layout::Nm { .. } | Layout::Mma24 | Layout::Vnm { .. }, _) => &self.nm,
+            (Layout::Mma32 { .. } | Layout::Mma1 { .. }, _) => &self.bsr,
             (Layout::Csr, _) => &self.csr,
             (Layout::I8 { .. }, _) => &self.i8,
+            (Layout::Groups { .. }, _) => &self.groups,
         }
     }
 

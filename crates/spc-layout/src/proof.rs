@@ -30,6 +30,7 @@ fn applied(net: &Net) -> BTreeSet<String> {
                     let side = match (kind, fact(l)) {
                         ("dense", Fact::In(l)) => format!("k-dense-{l}"),
                         ("vx1" | "bsr", Fact::In(In::Rm)) => format!("k-{kind}-rm"),
+                        ("q4" | "q8" | "kept4" | "kept8", _) => "k-groups".to_string(),
                         _ => format!("k-{kind}"),
                     };
                     out.insert(side);
@@ -144,6 +145,7 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         ("k-nm16", linear(Zeros::TwoOfFour), unused(Zeros::TwoOfFour, &["nm16"])),
         ("k-csr16", linear(Zeros::Loose), unused(Zeros::Loose, &["csr16"])),
         ("k-i8", rounded(true), rounded(false)),
+        ("k-groups", rounded(false), unused(Zeros::None, &["q4", "q8", "kept4", "kept8"])),
         ("k-map", relu(), broadcast()),
         // Every graph ends in an operator that reads its outputs, and lists end in nil.
         ("k-op", relu(), Net { facts: BTreeMap::new(), ..empty_list() }),

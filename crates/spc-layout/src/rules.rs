@@ -195,6 +195,14 @@ pub(crate) const RULES: &[Rule] = &[
         ways: |k, look| of_kind_rm(k, look, "csr16"),
     },
     Rule {
+        name: "k-groups",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: |k, look| ["q4", "q8", "kept4", "kept8"].into_iter().flat_map(|kind| of_kind_rm(k, look, kind)).collect(),
+    },
+    Rule {
         name: "k-map",
         stage: Stage::Lower,
         class: Exactness::Bitwise,

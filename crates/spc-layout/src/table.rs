@@ -81,6 +81,8 @@ pub struct CostTable {
     pub nm16: Rates,
     pub csr16: Rates,
     pub i8: Rates,
+    /// Codes with a scale for each group: loads and units are vectors of 16 codes.
+    pub groups: Rates,
     /// Memory levels, smallest first; the last one holds what exceeds it, too.
     pub levels: Vec<Level>,
     pub activation_bytes_per_us: u64,
@@ -122,6 +124,7 @@ impl CostTable {
             csr16: rates(600_000, 10_000, 0, 10_000),
             // The dot product of bytes is a score of instructions here.
             i8: rates(160_000, 12_000, 300, 10_000),
+            groups: rates(60_000, 0, 3_000, 20_000),
             levels: vec![
                 Level { up_to_bytes: 1 << 20, bytes_per_us: 60_000 },
                 Level { up_to_bytes: 32 << 20, bytes_per_us: 25_000 },
@@ -155,6 +158,7 @@ impl CostTable {
             convert_bytes_per_us: 30_000,
             call_ps: 400,
             i8: rates(25_000, 3_000, 60, 10_000),
+            groups: rates(11_000, 0, 400, 15_000),
             ..CostTable::clif_x86_64_v1()
         }
     }

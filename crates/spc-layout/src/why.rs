@@ -163,7 +163,9 @@ fn density_flips(
             let facts = linear.facts(x.layout).ok_or_else(|| Bug::new("a layout that the linear lacks"))?;
             let epilogue = x.epilogue.map(|e| case.model.node(e)).transpose()?;
             let scaled = match layout {
-                Layout::Dense { .. } | Layout::Nm { .. } | Layout::Nm16 { .. } => *facts,
+                Layout::Dense { .. } | Layout::Nm { .. } | Layout::Nm16 { .. } | Layout::Groups { kept: false, .. } => {
+                    *facts
+                }
                 _ => scale(facts, permille),
             };
             let kernel = case.prices.linear(node, layout, &scaled, crate::space::act(x.act), epilogue)?;

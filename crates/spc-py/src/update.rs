@@ -23,7 +23,13 @@ fn optimiser(options: &Bound<'_, PyDict>) -> PyResult<spc::Optimiser> {
             let (eps, weight_decay) = (number("eps", 1e-8)?, number("weight_decay", 0.0)?);
             Ok(spc::Optimiser::AdamW { beta1, beta2, eps, weight_decay })
         }
-        "outside" => Ok(spc::Optimiser::Outside { moments: number("moments", 0.0)? as usize }),
+        "outside" => {
+            let square = match options.contains("beta2")? {
+                true => Some((number("beta2", 0.0)?, number("eps", 0.0)?)),
+                false => None,
+            };
+            Ok(spc::Optimiser::Outside { moments: number("moments", 0.0)? as usize, square })
+        }
         other => Err(PyValueError::new_err(format!("there is no optimiser `{other}`; known: sgd, adamw"))),
     }
 }

@@ -366,6 +366,8 @@ pub struct Quantize {
     pub tensors: Vec<QuantizeTensor>,
     /// The other factors of products with these tensors are rounded to 8 bits as well.
     pub inputs: bool,
+    /// Scales are f16 numbers.
+    pub half_scales: bool,
     pub span: Span,
 }
 

@@ -114,6 +114,14 @@ impl Compiler {
         self
     }
 
+    /// The value of a dial, `const NAME = dial(DEFAULT)`, instead of its default: a number such as `0.02` or a percentage such as
+    /// `25%`, as the default is. A name that is no dial, or a value of another kind, fails when the program is compiled.
+    #[must_use]
+    pub fn dial(mut self, name: &str, value: &str) -> Compiler {
+        self.options.sets.insert(name.to_string(), value.to_string());
+        self
+    }
+
     /// Takes the layouts of a `plan.json` that [`Program::plan`] or `spc compile` gave, instead of searching for them. One
     /// that was made for something else is the error SP0661 of [`Checked::build`], one that was changed SP0660.
     #[must_use]

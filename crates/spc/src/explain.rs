@@ -9,10 +9,11 @@ use crate::target::target;
 use crate::weights::WeightSet;
 use serde_json::json;
 use spc_base::{Bug, Diagnostic, codes};
+use spc_ir::method::{Does, InMetric, Metric, Term, Via};
 use spc_ir::structure::{Restructure, joined_name};
 use spc_ir::{Candidate, Op, Plan, Why};
 use spc_report::{Align, Table, bytes, percent, picoseconds};
-use spc_sema::{Quantize, QuantizeTensor, StoredAs, ValueChoice};
+use spc_sema::{Module, Quantize, QuantizeTensor, StoredAs};
 use std::path::{Path, PathBuf};
 
 /// The page of a diagnostic code, or nothing if there is no such code.
@@ -96,7 +97,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     let mut dense = source.graphs.clone();
     dense.extend(source.dense.clone());
     let mut out = projection(&built.projected) + &crate::groups::coupled(&source.module, &dense);
-    out += &choices(&source.module.choices, &built.functions)?;
+    out += &choices(&source.module, &built.functions)?;
     if !built.axes.is_empty() {
         out += &format!("left out, because every weight is zero there: {}\n\n", crate::cut::words(&built.axes));
     }
@@ -126,7 +127,7 @@ fn quantized_json(list: &[Quantize], f: &crate::plan::Planned) -> Vec<serde_json
     let mine = tensors.filter(|(_, t)| read.contains(&t.weight));
     mine.map(|(q, t)| {
         let scale = matches!(q.to, StoredAs::Int { .. }).then_some(&t.tile);
-        json!({ "name": q.name, "weight": t.weight, "to": q.to.to_string(), "scale_per": scale })
+        json!({ "name": q.name, "weight": t.weight, "to": q.to.to_string(), "scale_per": scale, "scale_f16": q.half_scales })
     })
     .collect()
 }
@@ -144,8 +145,9 @@ fn quantized(list: &[Quantize]) -> String {
             }
         };
         let tensors: Vec<String> = q.tensors.iter().map(one).collect();
+        let halves = if q.half_scales { ", scales in f16" } else { "" };
         let inputs = if q.inputs { ", inputs of their products to int8" } else { "" };
-        format!("quantize {}: to {} {}{inputs}\n", q.name, q.to, tensors.join(", "))
+        format!("quantize {}: to {} {}{halves}{inputs}\n", q.name, q.to, tensors.join(", "))
     };
     list.iter().map(line).collect()
 }
@@ -171,12 +173,13 @@ fn projection(list: &[spc_interp::Projected]) -> String {
     t.render() + "\n"
 }
 
-/// The choices among run-time values that constraints ask for: approximate steps (class A), each with its cause.
-fn choices(list: &[ValueChoice], functions: &[Planned]) -> Result<String, Bug> {
+/// Approximate steps (class A), each with its cause: choices among run-time values that constraints ask for, and proxes that are
+/// not exact in the metric of an Adam-like optimiser.
+fn choices(module: &Module, functions: &[Planned]) -> Result<String, Bug> {
     let columns =
         [("approximate step", Align::Left), ("in", Align::Left), ("places", Align::Right), ("because of", Align::Left)];
     let mut t = Table::new(columns);
-    for c in list {
+    for c in &module.choices {
         for f in functions {
             // By what is kept, in order.
             let mut kinds: Vec<(String, usize)> = Vec::new();
@@ -198,6 +201,22 @@ fn choices(list: &[ValueChoice], functions: &[Planned]) -> Result<String, Bug> {
             }
             for (text, n) in kinds {
                 t.row([text, f.graph.name.clone(), n.to_string(), format!("require {}", c.name)]);
+            }
+        }
+    }
+    for r in &module.rules.list {
+        let Does::Penalize { penalty, via: Via::Prox(Metric::Optimiser), .. } = &r.does else { continue };
+        let mut said: Vec<InMetric> = Vec::new();
+        for form in penalty.terms.iter().filter_map(Term::in_metric) {
+            let steps = match form {
+                InMetric::Exact => continue,
+                InMetric::ByGroup => "one step length for each group",
+                InMetric::Whole => "one step length for all weights",
+            };
+            if !said.contains(&form) {
+                let text = format!("beside Adam: the prox of `{}` with {steps}", penalty.name);
+                t.row([text, "training".into(), "1".into(), format!("penalize {}", r.name)]);
+                said.push(form);
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::shrink::{Cuts, gather};
 use crate::target::target;
 use crate::weights::{Weight, WeightSet};
 use narrow::Narrow;
+pub use narrow::half;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_io::{Safetensors, Stored, Values, WeightFile};
 use spc_sema::{Model, ModelTensor};

@@ -29,6 +29,7 @@
 
 mod api;
 mod artefact;
+mod average;
 mod bench;
 mod bind;
 mod build;
@@ -40,6 +41,7 @@ mod cuda;
 mod cut;
 mod data;
 mod device;
+mod dials;
 mod engine;
 mod explain;
 mod export;
@@ -68,6 +70,7 @@ mod shrink;
 mod states;
 mod step;
 mod structure;
+mod sweep;
 mod target;
 mod tensors;
 mod train;
@@ -87,6 +90,7 @@ pub use value::{Input, Results};
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
 /// `spc` command and tests; no promise of stability.
 pub mod driver {
+    pub use crate::average::{Average, Zeros, average_files};
     pub use crate::bench::{Bench, bench_file, check_model_here};
     pub use crate::check::{Stage, check};
     pub use crate::compile::{Compile, compile_file};
@@ -104,6 +108,7 @@ pub mod driver {
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::step::{Step, rule_lines, step_file};
+    pub use crate::sweep::{Sweep, sweep_file, values as sweep_values};
     pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
     pub use spc_base::Diagnostic;

@@ -47,11 +47,14 @@ fn finish(
     s: &mut Session<'_>,
     name: String,
     text: String,
-    ast: spc_syntax::Ast,
+    mut ast: spc_syntax::Ast,
     diagnostics: Vec<Diagnostic>,
     base: PathBuf,
 ) -> Res<Source> {
     s.sources.insert(ROOT, name, text.clone());
+    if !has_errors(&diagnostics) {
+        crate::dials::set(&mut ast, &s.options.sets)?;
+    }
     let moment = s.options.at.unwrap_or(Moment::END);
     let library = s.library()?;
     let Checked { module, graphs, dense, diagnostics: all, .. } =

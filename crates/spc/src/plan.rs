@@ -218,17 +218,18 @@ pub fn plan_like(
     Ok(Planned { graph, plan, interp: false })
 }
 
-/// Layouts of a GPU: weights of bf16 numbers go to tensor cores, 2:4 ones in any case, others in blocks where those are fewer
-/// bytes than what was chosen. What only a CPU has kernels for becomes what a GPU has kernels for.
+/// Layouts of a GPU: weights of bf16 numbers go to tensor cores where the layout has fewer bytes than what was chosen: as 2:4,
+/// as 2:4 of columns that rows share, in blocks, or in gathered columns. What only a CPU has kernels for becomes what a GPU has kernels for.
 fn for_gpu(graph: &Graph, weights: &WeightSet, plan: &mut Plan) -> Res<()> {
     let shapes = linear_weights(graph)?;
     for l in &mut plan.linears {
         let Some((rows, cols)) = shapes.get(&l.weight).copied() else { continue };
         let pattern = Pattern::new(rows, cols, weights.want(&l.weight)?.values()).map_err(|r| Bug::new(r.0))?;
         let chosen: Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
-        let blocks = [128, 64, 32].map(|r| Layout::Mma32 { r });
+        let blocks = [128, 64, 32].into_iter().flat_map(|r| [Layout::Mma32 { r }, Layout::Mma1 { r }]);
+        let groups = [(128, 8), (64, 8), (32, 8), (128, 16), (64, 16), (64, 32)].map(|(v, m)| Layout::Vnm { v, m });
         let mut best = (chosen.for_many(), pattern.stats(&chosen.for_many()).ok());
-        for layout in blocks.into_iter().chain([Layout::Mma24]) {
+        for layout in blocks.chain([Layout::Mma1 { r: 16 }]).chain(groups).chain([Layout::Mma24]) {
             let Ok(facts) = pattern.stats(&layout) else { continue };
             if best.1.is_none_or(|b| facts.stored_bytes < b.stored_bytes) {
                 best = (layout, Some(facts));

@@ -100,7 +100,9 @@ pub fn project(s: &mut Session<'_>, source: &Source, weights: &WeightSet) -> Res
             let old = out.want(&t.weight)?;
             let (shape, mut values) = (old.shape().to_vec(), old.values().to_vec());
             match q.to {
-                StoredAs::Int { bits } => spc_interp::quantize_int(&mut values, &t.shape, &t.tile, bits)?,
+                StoredAs::Int { bits } => {
+                    spc_interp::quantize_int(&mut values, &t.shape, &t.tile, bits, q.half_scales)?
+                },
                 StoredAs::F16 => spc_interp::round_f16(&mut values),
                 StoredAs::Bf16 => spc_interp::round_bf16(&mut values),
             }

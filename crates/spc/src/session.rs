@@ -39,6 +39,8 @@ pub struct Options {
     pub at: Option<Moment>,
     /// Gradients of weights, for scores that read them.
     pub grads: Option<PathBuf>,
+    /// Values of dials, as written, instead of their defaults.
+    pub sets: BTreeMap<String, String>,
     /// Texts instead of those in the files of text sources.
     pub texts: Vec<String>,
     /// File of constants that price plans; those that come with spc if none.

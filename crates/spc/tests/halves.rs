@@ -83,7 +83,8 @@ fn two_halves_are_a_whole_step() {
             let text = program(rules);
             let checked = Compiler::new().compile_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
             let whole = checked.update_plan(o, steps).unwrap();
-            let halves = checked.update_plan(Optimiser::Outside { moments: o.cleared() }, steps).unwrap();
+            let halves =
+                checked.update_plan(Optimiser::Outside { moments: o.cleared(), square: o.square() }, steps).unwrap();
             let mut seed = 11;
             let mut a = random(&mut seed);
             let mut b = a.clone();
@@ -119,7 +120,7 @@ fn two_halves_are_a_whole_step() {
 fn halves_come_in_turn() {
     let text = program(RULES[0]);
     let checked = Compiler::new().compile_str(&text).unwrap();
-    let plan = checked.update_plan(Optimiser::Outside { moments: 1 }, 2).unwrap();
+    let plan = checked.update_plan(Optimiser::Outside { moments: 1, square: None }, 2).unwrap();
     let mut seed = 5;
     let (mut p, g) = (random(&mut seed), random(&mut seed));
     let mut state = plan.start(&mut views(&mut p)).unwrap();
@@ -147,6 +148,11 @@ fn halves_come_in_turn() {
     assert_eq!(after!(0, 3), "SP0338");
     // An update that steps by itself leaves no place for another optimiser.
     let own = program("require r: keep 2 of 4 of elements per tile(in: 4) on net.w via adams()");
-    let e = Compiler::new().compile_str(&own).unwrap().update_plan(Optimiser::Outside { moments: 2 }, 9).err().unwrap();
+    let e = Compiler::new()
+        .compile_str(&own)
+        .unwrap()
+        .update_plan(Optimiser::Outside { moments: 2, square: None }, 9)
+        .err()
+        .unwrap();
     assert_eq!(e.codes(), ["SP0006"]);
 }

@@ -26,3 +26,17 @@ fn rules_are_listed_and_steps_are_taken() {
     let few = checked.updater([("net.w".to_string(), vec![1.0f32])].into(), spc::Optimiser::SGD, 3).unwrap_err();
     assert_eq!(few.codes(), ["SP0404"]);
 }
+
+#[test]
+fn dials_are_set_before_the_program_is_checked() {
+    let text = format!("const pull = dial(0.5)\n{}", TEXT.replace("0.1 * l1()", "pull * l1()"));
+    let stepped = |c: spc::Compiler| {
+        let weights = [("net.w".to_string(), vec![4.0f32, -3.0, 2.0, 1.0])].into();
+        let mut u = c.compile_str(&text).unwrap().updater(weights, spc::Optimiser::SGD, 1).unwrap();
+        u.step(&[("net.w".to_string(), vec![0.0f32; 4])].into(), 1.0).unwrap();
+        u.weights()["net.w"][0]
+    };
+    assert_eq!(stepped(spc::Compiler::new()), 3.5);
+    assert_eq!(stepped(spc::Compiler::new().dial("pull", "0.25")), 3.75);
+    assert_eq!(spc::Compiler::new().dial("push", "1").compile_str(&text).unwrap_err().codes(), ["SP0101"]);
+}

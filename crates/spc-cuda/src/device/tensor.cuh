@@ -33,6 +33,13 @@ SPC_FN void spc_load_matrices(u32 (&r)[4], const void* row) {
                : "r"(spc_shared(row))
                : "memory");
 }
+// As spc_load_matrices, each matrix turned: the lane's row is a column of what it gets.
+SPC_FN void spc_load_turned(u32 (&r)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(spc_shared(row))
+               : "memory");
+}
 // d[16][8] += a[16][16] * b[16][8].
 SPC_FN void spc_mma_step(float (&d)[4], const spc_w4& a, u32 b0, u32 b1) {
   asm volatile(

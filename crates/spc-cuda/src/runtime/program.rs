@@ -47,11 +47,13 @@ struct Ready {
     function: Function,
 }
 
-/// What a buffer holds in one call: a value, or a value as terms for tensor cores.
+/// What a buffer holds in one call: a value, or a value as terms for tensor cores, turned or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Held {
     Value(NodeId),
-    Terms(NodeId),
+    Terms(NodeId, bool),
+    /// Sums of blocks that share the columns.
+    Parts(NodeId),
 }
 
 fn bytes_of(array: &Array) -> Vec<u8> {
@@ -265,8 +267,15 @@ impl DeviceProgram {
         let info = &k.info;
         let grid = info.grid.blocks(n);
         let grid = grid.ok_or_else(|| RuntimeError::TooMany { kernel: info.name.clone(), layer: layer(info), n })?;
-        if let (Some(bytes), false) = (info.terms_bytes(n), held.contains_key(&Held::Terms(info.x))) {
-            held.insert(Held::Terms(info.x), self.take(bytes)?);
+        for p in &info.params {
+            let (key, bytes) = match p.of {
+                Operand::Terms { turned, .. } => (Held::Terms(info.x, turned), info.terms_bytes(n)),
+                Operand::Parts { .. } => (Held::Parts(info.writes), info.parts_bytes(n)),
+                _ => continue,
+            };
+            if let Entry::Vacant(place) = held.entry(key) {
+                place.insert(self.take(bytes.ok_or_else(|| Bug::new("a buffer without a size"))?)?);
+            }
         }
         let mut arguments = Vec::with_capacity(info.params.len());
         for p in &info.params {
@@ -285,9 +294,13 @@ impl DeviceProgram {
                 Operand::Y => value(info.writes)?,
                 Operand::Value { node } => value(node)?,
                 Operand::Bias => value(info.bias.ok_or_else(|| Bug::new("no bias"))?)?,
-                Operand::Terms { .. } => {
-                    let found = held.get(&Held::Terms(info.x)).map(Buffer::address);
+                Operand::Terms { turned, .. } => {
+                    let found = held.get(&Held::Terms(info.x, turned)).map(Buffer::address);
                     found.ok_or_else(|| Bug::new("terms that were not made"))?
+                }
+                Operand::Parts { .. } => {
+                    let found = held.get(&Held::Parts(info.writes)).map(Buffer::address);
+                    found.ok_or_else(|| Bug::new("sums that were not made"))?
                 }
                 Operand::Tokens => n,
                 Operand::Fault => {
@@ -345,8 +358,11 @@ impl DeviceProgram {
                     || later.clone().any(|k| k.writes == of && k.family != "terms")
                     || later.flat_map(reads).any(|n| same(n, of))
             }
-            Held::Terms(of) => {
-                later.filter(|k| k.params.iter().any(|p| matches!(p.of, Operand::Terms { .. }))).any(|k| k.x == of)
+            Held::Terms(of, as_read) => later
+                .filter(|k| k.x == of)
+                .any(|k| k.params.iter().any(|p| matches!(p.of, Operand::Terms { turned, .. } if turned == as_read))),
+            Held::Parts(of) => {
+                later.filter(|k| k.writes == of).any(|k| k.params.iter().any(|p| matches!(p.of, Operand::Parts { .. })))
             }
         }
     }

@@ -143,6 +143,7 @@ impl Linear {
             "bias" => Argument::In(f32_bytes(&self.bias)),
             "x" => Argument::In(f32_bytes(x)),
             "xb" => Argument::In(u32_bytes(&terms(x, tokens, self.case.inputs, terms_of(kernel)))),
+            "parts" => Argument::Out(kernel.parts_bytes(tokens as u64).unwrap()),
             "y" => Argument::Out((tokens * self.case.outputs * 4) as u64),
             "n" => Argument::Int(tokens as i32),
             name => Argument::In(match self.packed.array(name).unwrap() {
@@ -158,6 +159,14 @@ impl Linear {
             shared_bytes: kernel.shared_bytes,
             arguments: kernel.params.iter().map(|p| argument(&p.name)).collect(),
         }
+    }
+
+    /// A launch of `kernel`, which adds the sums of several blocks.
+    pub fn parts_job(&self, kernel: &KernelInfo, parts: &[f32], tokens: usize) -> Job {
+        assert_eq!(kernel.parts_bytes(tokens as u64), Some(parts.len() as u64 * 4));
+        let mut job = self.job(kernel, &[], tokens);
+        job.arguments[0] = Argument::In(f32_bytes(parts));
+        job
     }
 
     /// The launch that makes the terms of `x`, and the words that it must give.
@@ -233,19 +242,20 @@ fn nearest(x: f32) -> f32 {
     if below < above || (below == above && even) { down as f32 } else { up }
 }
 
-/// How many terms a kernel reads or writes.
-fn terms_of(kernel: &KernelInfo) -> usize {
+/// How many terms a kernel reads or writes, and whether turned.
+fn terms_of(kernel: &KernelInfo) -> (usize, bool) {
     let terms = kernel.params.iter().find_map(|p| match p.of {
-        Operand::Terms { terms } => Some(terms as usize),
+        Operand::Terms { terms, turned } => Some((terms as usize, turned)),
         _ => None,
     });
     terms.unwrap()
 }
 
-/// `x [tokens][k]` as bf16 numbers `[count][tokens][k rounded up to 32]`, two a word.
-fn terms(x: &[f32], tokens: usize, k: usize, count: usize) -> Vec<u32> {
-    let padded = k.div_ceil(32) * 32;
-    let mut halves = vec![0u16; count * tokens * padded];
+/// `x [tokens][k]` as bf16 numbers `[count][tokens][k rounded up to 32]`, two a word; turned, `[count][k][tokens rounded up
+/// to 16]`.
+fn terms(x: &[f32], tokens: usize, k: usize, (count, turned): (usize, bool)) -> Vec<u32> {
+    let (padded, np) = (k.div_ceil(32) * 32, tokens.div_ceil(16) * 16);
+    let mut halves = vec![0u16; if turned { count * k * np } else { count * tokens * padded }];
     for (at, v) in x.iter().enumerate() {
         let mut rest = *v;
         for t in 0..count {
@@ -254,7 +264,9 @@ fn terms(x: &[f32], tokens: usize, k: usize, count: usize) -> Vec<u32> {
                 (_, 1) => nearest(rest),
                 _ => f32::from_bits(rest.to_bits() & 0xffff_0000),
             };
-            halves[(t * tokens + at / k) * padded + at % k] = (term.to_bits() >> 16) as u16;
+            let (token, column) = (at / k, at % k);
+            let place = if turned { (t * k + column) * np + token } else { (t * tokens + token) * padded + column };
+            halves[place] = (term.to_bits() >> 16) as u16;
             rest = if rest.is_finite() { rest - term } else { 0.0 };
         }
         if count > 1 && v.is_finite() {
@@ -268,6 +280,21 @@ fn terms(x: &[f32], tokens: usize, k: usize, count: usize) -> Vec<u32> {
 fn fit(layout: Layout, o: usize, k: usize, weights: &mut [f32], random: &mut Random) {
     let layout = if layout == Layout::Mma24 { Layout::Nm { n: 2, m: 4 } } else { layout };
     match layout {
+        Layout::Vnm { v, m } => {
+            let (v, m) = (v as usize, m as usize);
+            for (first, from) in (0..o).step_by(v).flat_map(|r| (0..k).step_by(m).map(move |c| (r, c))) {
+                let mut columns: Vec<usize> = (from..(from + m).min(k)).collect();
+                while columns.len() > 4 {
+                    let dropped = columns.remove(random.below(columns.len()));
+                    (first..(first + v).min(o)).for_each(|row| weights[row * k + dropped] = 0.0);
+                }
+                for row in first..(first + v).min(o) {
+                    while columns.iter().filter(|c| weights[row * k + **c] != 0.0).count() > 2 {
+                        weights[row * k + columns[random.below(columns.len())]] = 0.0;
+                    }
+                }
+            }
+        }
         Layout::Nm { n, m } => {
             let (n, m) = (n as usize, m as usize);
             for row in weights.chunks_mut(k) {

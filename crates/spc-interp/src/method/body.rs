@@ -28,7 +28,8 @@ pub(crate) struct Env<'a, R> {
     /// Cost and energy of each group; empty: 1.
     pub costs: &'a [R],
     pub energies: &'a [R],
-    pub tau: R,
+    /// Step length of a prox: one for all, or one for each group. Empty: 0.
+    pub tau: &'a [R],
     pub masks: &'a BTreeMap<String, Vec<bool>>,
     pub previous: &'a BTreeMap<String, Vec<bool>>,
     pub states: &'a BTreeMap<String, Data<R>>,
@@ -57,7 +58,7 @@ impl<R: Real> Seen<R> {
 
 impl<'a, R: Real> Env<'a, R> {
     /// Nothing but what a penalty sees of groups.
-    pub fn of_groups(cover: &'a Cover, moment: Moment, g: &'a Seen<R>, tau: R) -> Env<'a, R> {
+    pub fn of_groups(cover: &'a Cover, moment: Moment, g: &'a Seen<R>, tau: &'a [R]) -> Env<'a, R> {
         static EMPTY: BTreeMap<String, Vec<bool>> = BTreeMap::new();
         Env {
             cover,
@@ -282,7 +283,8 @@ impl<'a, R: Real> Env<'a, R> {
             Input::Energy if !self.energies.is_empty() => Data::F(self.energies.to_vec()),
             Input::Cost | Input::Energy => Data::F(vec![R::from_f64(1.0); self.count(Space::Group)]),
             Input::Rate => Data::F(vec![self.rate]),
-            Input::Tau => Data::F(vec![self.tau]),
+            Input::Tau if v.space == Space::Group => Data::F(self.tau.to_vec()),
+            Input::Tau => Data::F(vec![self.tau.first().copied().unwrap_or(R::ZERO)]),
             Input::State(n) => self.states.get(n).cloned().ok_or_else(|| lost(n))?,
             Input::Mask(n) => Data::B(self.masks.get(n).cloned().ok_or_else(|| lost(n))?),
             Input::Previous(n) => Data::B(self.previous.get(n).cloned().ok_or_else(|| lost(n))?),

@@ -5,6 +5,7 @@
 mod body;
 mod cover;
 mod error;
+mod metric;
 mod optimiser;
 mod penalty;
 mod root;
@@ -14,6 +15,7 @@ mod updater;
 
 pub use cover::{Cover, at as constraint_at};
 pub use error::MethodError;
+pub use metric::{metric_norm, penalty_prox_in};
 pub use optimiser::Optimiser;
 pub use penalty::{penalty_prox, penalty_slope, penalty_value};
 pub use state::Saved;

@@ -9,8 +9,9 @@ pub enum Optimiser {
     /// Kingma and Ba 2014, arXiv 1412.6980; Loshchilov and Hutter 2017, arXiv 1711.05101.
     AdamW { beta1: f64, beta2: f64, eps: f64, weight_decay: f64 },
     /// The caller's own, between the two halves of a step. It remembers `moments` numbers for each weight, which the caller
-    /// gives to the second half, since masks clear them.
-    Outside { moments: usize },
+    /// gives to the second half, since masks clear them. `square`: its step is divided by the root of moment 1, which is an
+    /// average of squares that started at 0 with the run, by beta2, beside eps, as of Adam.
+    Outside { moments: usize, square: Option<(f64, f64)> },
 }
 
 impl Optimiser {
@@ -28,7 +29,24 @@ impl Optimiser {
 
     /// Numbers for each weight that masks clear, wherever they are kept.
     pub fn cleared(&self) -> usize {
-        if let Optimiser::Outside { moments } = self { *moments } else { self.moments() }
+        if let Optimiser::Outside { moments, .. } = self { *moments } else { self.moments() }
+    }
+
+    /// beta2 and eps, where moment 1 is an average of squares whose root divides steps.
+    pub fn square(&self) -> Option<(f64, f64)> {
+        match *self {
+            Optimiser::AdamW { beta2, eps, .. } => Some((beta2, eps)),
+            Optimiser::Outside { square, .. } => square,
+            Optimiser::Sgd { .. } => None,
+        }
+    }
+
+    /// What the step of each weight has been divided by after step `step`, which counts from 0: the diagonal of the metric in
+    /// which the step is along the gradient. None where all have the same rate.
+    pub fn diagonal<R: Real>(&self, step: u64, moments: &[Vec<R>]) -> Option<Vec<R>> {
+        let ((beta2, eps), [_, square]) = (self.square()?, moments) else { return None };
+        let fix = R::from_f64(1.0) - R::from_f64(beta2).pow(R::from_f64(step as f64 + 1.0));
+        Some(square.iter().map(|v| (*v / fix).square_root() + R::from_f64(eps)).collect())
     }
 
     /// One step on one tensor; `step` counts from 0.

@@ -4,13 +4,13 @@ use super::cover::{Cover, NONE};
 use super::{Data, MethodError};
 use crate::Real;
 use spc_base::Bug;
-use spc_ir::method::{Body, Compute, GroupWeight, Lift, Moment, Penalty, Term};
+use spc_ir::method::{Body, GroupWeight, Lift, Moment, Penalty, Term};
 use std::collections::BTreeMap;
 
 /// Elements of each group of a term, and what the body sees of them.
-struct Groups {
+pub(super) struct Groups {
     /// Elements in groups, ascending.
-    lists: Vec<Vec<u32>>,
+    pub lists: Vec<Vec<u32>>,
 }
 
 impl Groups {
@@ -102,23 +102,29 @@ fn overlap(cover: &Cover, t: &Term, name: &str) -> Result<(), MethodError> {
     Ok(())
 }
 
-fn numbers<R: Real>(d: Data<R>) -> Result<Vec<R>, MethodError> {
+pub(super) fn numbers<R: Real>(d: Data<R>) -> Result<Vec<R>, MethodError> {
     match d {
         Data::F(v) => Ok(v),
         Data::B(_) => Err(Bug::new("a mask where a number was checked").into()),
     }
 }
 
-fn on_norms<R: Real>(b: &Body, cover: &Cover, m: Moment, seen: &Seen<R>, tau: R) -> Result<Vec<R>, MethodError> {
+pub(super) fn on_norms<R: Real>(
+    b: &Body,
+    cover: &Cover,
+    m: Moment,
+    seen: &Seen<R>,
+    tau: &[R],
+) -> Result<Vec<R>, MethodError> {
     numbers(Env::of_groups(cover, m, seen, tau).result(b)?)
 }
 
-fn weight_of<R: Real>(t: &Term, cover: &Cover, m: Moment) -> Result<R, MethodError> {
-    Env::of_groups(cover, m, &Seen::nothing(), R::ZERO).scalar(&t.weight)
+pub(super) fn weight_of<R: Real>(t: &Term, cover: &Cover, m: Moment) -> Result<R, MethodError> {
+    Env::of_groups(cover, m, &Seen::nothing(), &[]).scalar(&t.weight)
 }
 
 /// What a term sees of its groups at these weights.
-fn seen<R: Real>(t: &Term, cover: &Cover, groups: &Groups, w: &[R]) -> Seen<R> {
+pub(super) fn seen<R: Real>(t: &Term, cover: &Cover, groups: &Groups, w: &[R]) -> Seen<R> {
     let lists = &groups.lists;
     let weigh = |by: &GroupWeight| match t.lift {
         Lift::Elements => Vec::new(),
@@ -133,7 +139,7 @@ fn seen<R: Real>(t: &Term, cover: &Cover, groups: &Groups, w: &[R]) -> Seen<R> {
 }
 
 /// What is needed of one term at weights; nothing where it has no groups.
-fn term<'a, R: Real>(
+pub(super) fn term<'a, R: Real>(
     p: &Penalty,
     (i, t): (usize, &Term),
     covers: &'a [Cover],
@@ -164,7 +170,7 @@ pub fn penalty_value<R: Real>(
         if t.lift == Lift::Latent && cover.nested.is_some() {
             return Err(MethodError::Overlap { name: p.name.clone() });
         }
-        let v = on_norms(&t.value, cover, m, &seen(t, cover, &groups, w), R::ZERO)?;
+        let v = on_norms(&t.value, cover, m, &seen(t, cover, &groups, w), &[])?;
         let sum = v.into_iter().fold(R::ZERO, |a, b| a + b);
         let weight: R = weight_of(t, cover, m)?;
         total += weight * sum;
@@ -227,40 +233,52 @@ pub fn penalty_prox<R: Real>(
         if tau == R::ZERO {
             continue;
         }
-        let seen = seen(t, cover, &groups, w);
-        let single = |g: usize, w: &[R], l: &[u32]| -> Result<(R, R), MethodError> {
-            let mut one = seen.one(g);
-            one.norms = vec![norm(w, l)];
-            let x = on_norms(prox, cover, m, &one, tau)?;
-            Ok((one.norms[0], x.first().copied().unwrap_or(R::ZERO)))
-        };
-        let shared = matches!(t.lift, Lift::Sum | Lift::Latent) && cover.nested.is_some();
-        if shared && !separate(prox) {
-            return Err(MethodError::Coupled { name: p.name.clone() });
-        }
-        match t.lift {
-            Lift::Tree => {
-                for (g, l) in groups.lists.iter().enumerate() {
-                    let (from, to) = single(g, w, l)?;
-                    scale(w, l, from, to);
-                }
-            }
-            Lift::Sum if shared => overlapping(w, &groups.lists, &single, false)?,
-            Lift::Latent if shared => overlapping(w, &groups.lists, &single, true)?,
-            _ => {
-                let x = on_norms(prox, cover, m, &seen, tau)?;
-                for ((l, from), to) in groups.lists.iter().zip(&seen.norms).zip(x) {
-                    scale(w, l, *from, to);
-                }
-            }
-        }
+        prox_term(p, t, prox, cover, &groups, w, tau, m)?;
     }
     Ok(())
 }
 
-/// Whether a body treats each group by itself.
-fn separate(b: &Body) -> bool {
-    b.values.iter().all(|v| matches!(v.compute, Compute::Input(_) | Compute::Map { .. }))
+/// The prox of one term with one step length.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn prox_term<R: Real>(
+    p: &Penalty,
+    t: &Term,
+    prox: &Body,
+    cover: &Cover,
+    groups: &Groups,
+    w: &mut [R],
+    tau: R,
+    m: Moment,
+) -> Result<(), MethodError> {
+    let tau = &[tau];
+    let seen = seen(t, cover, groups, w);
+    let single = |g: usize, w: &[R], l: &[u32]| -> Result<(R, R), MethodError> {
+        let mut one = seen.one(g);
+        one.norms = vec![norm(w, l)];
+        let x = on_norms(prox, cover, m, &one, tau)?;
+        Ok((one.norms[0], x.first().copied().unwrap_or(R::ZERO)))
+    };
+    let shared = matches!(t.lift, Lift::Sum | Lift::Latent) && cover.nested.is_some();
+    if shared && !prox.is_separate() {
+        return Err(MethodError::Coupled { name: p.name.clone() });
+    }
+    match t.lift {
+        Lift::Tree => {
+            for (g, l) in groups.lists.iter().enumerate() {
+                let (from, to) = single(g, w, l)?;
+                scale(w, l, from, to);
+            }
+        }
+        Lift::Sum if shared => overlapping(w, &groups.lists, &single, false)?,
+        Lift::Latent if shared => overlapping(w, &groups.lists, &single, true)?,
+        _ => {
+            let x = on_norms(prox, cover, m, &seen, tau)?;
+            for ((l, from), to) in groups.lists.iter().zip(&seen.norms).zip(x) {
+                scale(w, l, *from, to);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Most rounds over all groups.
@@ -328,7 +346,7 @@ fn overlapping<R: Real>(
 }
 
 /// Gives some elements another norm.
-fn scale<R: Real>(w: &mut [R], list: &[u32], from: R, to: R) {
+pub(super) fn scale<R: Real>(w: &mut [R], list: &[u32], from: R, to: R) {
     for e in list {
         let Some(v) = w.get_mut(*e as usize) else { continue };
         if to == R::ZERO || from == R::ZERO {

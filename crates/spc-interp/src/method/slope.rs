@@ -13,7 +13,7 @@ use spc_ir::{BinFn, ScalarExpr, UnFn};
 
 /// The derivative of the sum of a body's result by each norm.
 pub(super) fn by_norms<R: Real>(body: &Body, cover: &Cover, m: Moment, seen: &Seen<R>) -> Result<Vec<R>, MethodError> {
-    let env = Env::of_groups(cover, m, seen, R::ZERO);
+    let env = Env::of_groups(cover, m, seen, &[]);
     let values = env.run(body)?;
     let slopes = backwards(&env, body, &values, &[], R::ZERO)?;
     let mut out = vec![R::ZERO; seen.norms.len()];

@@ -2,12 +2,13 @@
 //! with decoupled decay, prox or projection, mask weights, mask moments, observers.
 use super::body::{Env, take};
 use super::cover::{Cover, at};
-use super::{Data, MethodError, Optimiser, penalty_prox, penalty_slope};
+use super::{Data, MethodError, Optimiser, penalty_prox, penalty_prox_in, penalty_slope};
 use crate::Real;
 use spc_base::Bug;
 use spc_ir::Require;
 use spc_ir::method::{
-    Body, Compute, Does, Input, Moment, Penalty, Ratio, Rule, Rules, Schedule, Target, Timing, Update, Via, Weighing,
+    Body, Compute, Does, Input, Metric, Moment, Penalty, Ratio, Rule, Rules, Schedule, Target, Timing, Update, Via,
+    Weighing,
 };
 use std::collections::BTreeMap;
 
@@ -390,14 +391,14 @@ impl<R: Real> Updater<R> {
             self.gradient(*i, &m, &mut given)?;
         }
         let before = self.weights.clone();
-        self.optimise(&active, &m, &given, rate)?;
+        let own = self.optimise(&active, &m, &given, rate)?;
         let mut after = std::mem::replace(&mut self.weights, before);
         for i in &active {
             self.soft(*i, &m, Via::Decay, raw, 0.0, &mut |w, s| w - rate * s, &mut after)?;
         }
         self.weights = after;
         for i in &active {
-            self.prox(*i, &m, rate)?;
+            self.prox(*i, &m, rate, &own)?;
         }
         for i in &active {
             self.after(*i, &m)?;
@@ -449,7 +450,14 @@ impl<R: Real> Updater<R> {
         Ok(())
     }
 
-    fn optimise(&mut self, active: &[usize], m: &Moment, grads: &Tensors<R>, rate: R) -> Result<(), MethodError> {
+    /// The names of the weights that an update stepped by itself.
+    fn optimise(
+        &mut self,
+        active: &[usize],
+        m: &Moment,
+        grads: &Tensors<R>,
+        rate: R,
+    ) -> Result<Vec<String>, MethodError> {
         // A weight is stepped once: by the first update that has a step of its own, else by the optimiser.
         let mut stepped: Vec<String> = Vec::new();
         for i in active {
@@ -475,7 +483,7 @@ impl<R: Real> Updater<R> {
                 self.optimiser.step(self.done, rate, w, g, moments);
             }
         }
-        Ok(())
+        Ok(stepped)
     }
 
     /// Stores the states and masks that a body assigned.
@@ -498,12 +506,27 @@ impl<R: Real> Updater<R> {
         Ok(())
     }
 
-    fn prox(&mut self, i: usize, m: &Moment, rate: R) -> Result<(), MethodError> {
-        let Does::Penalize { via: Via::Prox, .. } = &self.rule(i)?.does else { return Ok(()) };
+    /// The diagonals of the optimiser's metric, of the weights that it stepped; 1 for others. None where it has no such metric.
+    fn diagonals(&self, own: &[String]) -> Option<Tensors<R>> {
+        let one = |(n, w): (&String, &Vec<R>)| {
+            let moments = self.moments.get(n)?;
+            let d = self.optimiser.diagonal(self.done, moments)?;
+            Some((n.clone(), if own.contains(n) { vec![R::from_f64(1.0); w.len()] } else { d }))
+        };
+        self.weights.iter().map(one).collect()
+    }
+
+    fn prox(&mut self, i: usize, m: &Moment, rate: R, own: &[String]) -> Result<(), MethodError> {
+        let Does::Penalize { via: Via::Prox(metric), .. } = &self.rule(i)?.does else { return Ok(()) };
+        let d = self.diagonals(own).filter(|_| *metric == Metric::Optimiser);
         let mut all = self.weights.clone();
         self.terms(i, &mut all, &mut |part, cover, inside, all| {
             let mut w = cover.gather(all)?;
-            penalty_prox(part, std::slice::from_ref(cover), inside, &mut w, rate, *m)?;
+            let cover_of = std::slice::from_ref(cover);
+            match d.as_ref().filter(|_| !cover.weights().all(|n| own.iter().any(|o| o == n))) {
+                Some(d) => penalty_prox_in(part, cover_of, inside, &mut w, &cover.gather(d)?, rate, *m)?,
+                None => penalty_prox(part, cover_of, inside, &mut w, rate, *m)?,
+            }
             cover.scatter(&w, all)
         })?;
         self.weights = all;
@@ -739,7 +762,7 @@ fn env<'a, R: Real>(
         sizes: &[],
         costs: &[],
         energies: &[],
-        tau: R::ZERO,
+        tau: &[],
         masks: &mem.masks,
         previous: &mem.previous,
         states: &mem.states,

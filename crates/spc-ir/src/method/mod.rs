@@ -4,6 +4,7 @@
 //! own for everything that looks at more than one position. They are kept in files as JSON and shown as text.
 
 mod body;
+mod metric;
 mod ratio;
 mod rules;
 mod schedule;
@@ -11,8 +12,10 @@ mod serial;
 mod text;
 
 pub use body::{Body, Clips, Compute, Fold, Input, Kind, Space, Target, Value, ValueId};
+pub use metric::InMetric;
 pub use ratio::Ratio;
 pub use rules::{
-    Does, GroupWeight, Guard, Lift, Mask, Penalty, Refresh, Rule, Rules, State, Term, Timing, Update, Via, Weighing,
+    Does, GroupWeight, Guard, Lift, Mask, Metric, Penalty, Refresh, Rule, Rules, State, Term, Timing, Update, Via,
+    Weighing,
 };
 pub use schedule::{Moment, NeedsLength, Quantity, Schedule, TimeExpr, Unit};

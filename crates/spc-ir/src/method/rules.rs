@@ -139,11 +139,22 @@ impl Penalty {
     }
 }
 
+/// How a prox measures distance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// As the optimiser does: where it divides each weight's step by a number of its own, the squares of a prox are weighted
+    /// by these.
+    #[default]
+    Optimiser,
+    Euclid,
+}
+
 /// How a penalty acts on the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Via {
-    Prox,
+    Prox(Metric),
     /// Its subgradient joins the gradient.
     Subgrad,
     /// Its subgradient joins the step, beside the optimiser's moments.
@@ -153,8 +164,16 @@ pub enum Via {
 }
 
 impl Via {
-    pub const ALL: [(&'static str, Via); 4] =
-        [("prox", Via::Prox), ("subgrad", Via::Subgrad), ("decay", Via::Decay), ("probe", Via::Probe)];
+    pub const ALL: [(&'static str, Via); 4] = [
+        ("prox", Via::Prox(Metric::Optimiser)),
+        ("subgrad", Via::Subgrad),
+        ("decay", Via::Decay),
+        ("probe", Via::Probe),
+    ];
+
+    pub fn is_prox(self) -> bool {
+        matches!(self, Via::Prox(_))
+    }
 }
 
 /// What a rule does.

@@ -1,5 +1,5 @@
 //! Methods as text, for people and snapshots. Their file form is JSON.
-use super::{Body, Compute, Fold, Input, Kind, Lift, Penalty, Space, Target, Timing, Update, Via};
+use super::{Body, Compute, Fold, Input, Kind, Lift, Metric, Penalty, Space, Target, Timing, Update, Via};
 use std::fmt;
 
 impl fmt::Display for Space {
@@ -169,6 +169,9 @@ impl fmt::Display for Lift {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Via::Prox(Metric::Euclid) {
+            return f.write_str("prox(metric: euclid)");
+        }
         f.write_str(Via::ALL.iter().find(|(_, v)| v == self).map_or("prox", |(n, _)| n))
     }
 }

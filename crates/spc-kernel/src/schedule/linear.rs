@@ -3,7 +3,7 @@ use super::Scheduler;
 use super::value::Value;
 use crate::extent::Extent;
 use crate::program::{Amount, PackedPort, Role, StepArg};
-use crate::templates::{LinearSpec, Tuning, blocks8, few, panel, rowblock_tuned, rowlist};
+use crate::templates::{LinearSpec, Tuning, blocks8, few, groups, panel, rowblock_tuned, rowlist};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::{Act, DType, NodeId, Op, ScalarExpr};
@@ -60,6 +60,7 @@ impl Scheduler<'_> {
                 let kernel = match layout {
                     Layout::Dense { .. } => panel(&spec)?,
                     Layout::Csr16 => rowlist(&spec)?,
+                    Layout::Groups { .. } => groups(&spec)?,
                     _ => few(&spec)?,
                 };
                 (kernel, Value::of(y))

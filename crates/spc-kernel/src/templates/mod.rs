@@ -11,6 +11,7 @@ mod feature_major;
 mod few;
 mod functions;
 mod gather;
+mod groups;
 pub mod limits;
 mod map;
 mod nest;
@@ -27,6 +28,7 @@ pub use convert::{feature_blocks, part_to_feature_major, to_feature_major, to_ro
 pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
 pub use few::few;
 pub use gather::{GatherSpec, gather};
+pub use groups::groups;
 pub use map::{MapSpec, Operand, iota, map};
 pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
@@ -62,7 +64,8 @@ impl LinearSpec<'_> {
             Layout::Vx1 { v } => v as usize,
             Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
             Layout::Nm16 { .. } => 16,
-            Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Mma24 | Layout::Mma32 { .. } => 1,
+            Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Groups { .. } => 1,
+            Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => 1,
         }
     }
 
@@ -74,7 +77,7 @@ impl LinearSpec<'_> {
     /// Lanes of the row-major kernel: as asked, or as many of narrower code as divide a block that those do not fit.
     pub fn panel_lanes(&self) -> usize {
         let divides = |lanes: &usize| self.block_rows().is_multiple_of(*lanes);
-        if self.layout == Layout::Csr16 {
+        if matches!(self.layout, Layout::Csr16 | Layout::Groups { .. }) {
             return self.lanes;
         }
         [self.lanes, 8, 4].into_iter().filter(|n| *n <= self.lanes).find(divides).unwrap_or(1)

@@ -558,8 +558,11 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Groups { .. }
             | Layout::Mma24
-            | Layout::Mma32 { .. } => listed(b, 1),
+            | Layout::Mma32 { .. }
+            | Layout::Mma1 { .. }
+            | Layout::Vnm { .. } => listed(b, 1),
         }
     }
 
@@ -596,8 +599,11 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Groups { .. }
             | Layout::Mma24
-            | Layout::Mma32 { .. } => {
+            | Layout::Mma32 { .. }
+            | Layout::Mma1 { .. }
+            | Layout::Vnm { .. } => {
                 let entry = |b: &mut Builder, s: &[Val]| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
                     if ahead.is_some() {

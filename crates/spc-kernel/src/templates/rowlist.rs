@@ -77,7 +77,7 @@ fn dot(b: &mut Builder, values: Val, idx: Val, x: Val, count: Val) -> Val {
 }
 
 /// The activation of what was stored.
-fn activate(
+pub(super) fn activate(
     b: &mut Builder,
     spec: &LinearSpec<'_>,
     y: Val,

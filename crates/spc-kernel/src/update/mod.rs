@@ -8,12 +8,15 @@
 
 mod chain;
 mod groups;
+mod metric;
 mod nm;
 mod root;
+mod tiles;
 mod top;
 
 pub use chain::{Chain, Fold, FoldKind, Node, NodeId};
 pub use groups::{Grid, Work, group_pass};
+pub use metric::{MetricWork, metric_pass};
 pub use nm::nm_pass;
 pub use root::{Line, root_of_lines};
 pub use top::{Keys, Pivot, between_pass, bracket, pivot, pivot_between};

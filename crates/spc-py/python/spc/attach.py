@@ -15,6 +15,17 @@ def moments_of(optimizer):
     raise ValueError(f"how many moments {name} keeps is not known: give `moments=`, as many as are of a parameter's shape")
 
 
+def square_of(optimizer):
+    """beta2 and eps of Adam and AdamW, in whose metric proxes are taken; an empty dict for others."""
+    if type(optimizer).__name__ not in ("Adam", "AdamW") or optimizer.defaults.get("amsgrad"):
+        return {}
+    settings = {(float(g["betas"][1]), float(g["eps"])) for g in optimizer.param_groups}
+    if len(settings) > 1:
+        raise ValueError(f"the optimiser has several beta2 or eps: {sorted(settings)}")
+    beta2, eps = settings.pop()
+    return {"beta2": beta2, "eps": eps}
+
+
 class Attached(Run):
     """A run around an optimiser."""
 
@@ -66,8 +77,10 @@ class Attached(Run):
     def _moments_now(self):
         out = [{} for _ in range(self._moments)]
         for n, p in self._params.items():
-            list_ = [v for v in self._optimizer.state.get(p, {}).values() if getattr(v, "shape", None) == p.shape]
-            list_ = [v for v in list_ if v.dtype == p.dtype and (v.dim() > 0 or p.dim() == 0)]
+            state = self._optimizer.state.get(p, {})
+            first = [k for k in ("exp_avg", "exp_avg_sq") if k in state]
+            list_ = [state[k] for k in [*first, *(k for k in state if k not in first and k != "step")]]
+            list_ = [v for v in list_ if getattr(v, "shape", None) == p.shape and v.dtype == p.dtype]
             if list_ and len(list_) != self._moments:
                 raise ValueError(f"the optimiser keeps {len(list_)} tensors of the shape of `{n}`, not {self._moments}")
             for k, v in enumerate(list_):

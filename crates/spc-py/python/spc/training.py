@@ -63,7 +63,8 @@ class Plan:
         found = self._all(given)
         if moments is None:
             moments = attach.moments_of(optimizer)
-        inner = self._checked.update_plan({"name": "outside", "moments": moments}, steps)
+        square = attach.square_of(optimizer) if moments == 2 else {}
+        inner = self._checked.update_plan({"name": "outside", "moments": moments, **square}, steps)
         self._run = attach.Attached(inner, found, optimizer, steps, moments)
         return self._run
 

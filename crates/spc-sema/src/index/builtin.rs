@@ -132,7 +132,12 @@ pub const BUILTINS: &[Builtin] = &[
     b("progress", Class::Value, "progress", "Share of the run that is done, 0% to 100%."),
     b("g", Class::Value, "g", "The gradient with respect to what `forward` returned."),
     b("w", Class::Value, "w", "The weight that a score is computed for."),
-    b("prox", Class::Via, "via prox", "The penalty acts by its proximal step after the optimiser's."),
+    b(
+        "prox",
+        Class::Via,
+        "via prox",
+        "The penalty acts by its proximal step after the optimiser's, in the optimiser's metric; `prox(metric: euclid)` in the usual one.",
+    ),
     b("subgrad", Class::Via, "via subgrad", "The penalty's subgradient is added to the gradient."),
     b("decay", Class::Via, "via decay", "The penalty acts with the optimiser's decoupled decay."),
     b("probe", Class::Via, "via probe", "The gradient is taken at a perturbed point."),

@@ -7,9 +7,9 @@ use crate::cx::{Cx, Res};
 use crate::scope::{Names, Origin};
 use crate::time;
 use spc_base::{Diagnostic, codes};
-use spc_ir::method::{Body, Compute, Guard, Input, Kind, Lift, Penalty, Space, Target, Update, Value, Via};
+use spc_ir::method::{Body, Compute, Guard, Input, Kind, Lift, Metric, Penalty, Space, Target, Update, Value, Via};
 use spc_ir::{BinFn, ScalarExpr};
-use spc_syntax::ast::{Ast, Expr, ExprKind, ItemKind, PenalizeItem, ScoreItem, TypeKind, UnaryOp, UpdateItem};
+use spc_syntax::ast::{Arg, Ast, Expr, ExprKind, ItemKind, PenalizeItem, ScoreItem, TypeKind, UnaryOp, UpdateItem};
 
 /// Checks every `update`, `penalty` and `score` item of the root file.
 pub fn check_methods(cx: &mut Cx, names: &Names<'_>, ast: &Ast) {
@@ -185,26 +185,18 @@ pub fn resolve_penalize(cx: &mut Cx, names: &Names<'_>, item: &PenalizeItem) -> 
         all.terms.extend(p.terms);
     }
     let via = match &item.clauses.via {
-        None => Via::Prox,
-        Some(c) => match c.value.as_name().and_then(|n| Via::ALL.iter().find(|(w, _)| *w == n.as_str())) {
-            Some((_, v)) => *v,
-            None => {
-                let d =
-                    Diagnostic::error(codes::WRONG_KIND, "a penalty acts `via prox`, `subgrad`, `decay` or `probe`")
-                        .at(c.value.span, "not one of these");
-                return cx.report(d);
-            }
-        },
+        None => Via::Prox(Metric::Optimiser),
+        Some(c) => way(cx, &c.value)?,
     };
     let latent = all.terms.iter().any(|t| t.lift == Lift::Latent);
-    if via != Via::Prox && latent {
+    if !via.is_prox() && latent {
         let span = item.clauses.via.as_ref().map_or(item.terms[0].value.span, |c| c.span);
         let d = Diagnostic::error(codes::OVERLAP, "a penalty of latent groups has no gradient of its own")
             .at(span, "needs the value at every point")
             .help("write `via prox`, or `on_overlap sum`");
         return cx.report(d);
     }
-    if via == Via::Prox && !all.has_prox() {
+    if via.is_prox() && !all.has_prox() {
         let span = item.clauses.via.as_ref().map_or(item.terms[0].value.span, |c| c.span);
         let d = Diagnostic::error(codes::NO_PROX, format!("the penalty `{}` has no prox", all.name))
             .at(span, "needs a prox")
@@ -212,6 +204,32 @@ pub fn resolve_penalize(cx: &mut Cx, names: &Names<'_>, item: &PenalizeItem) -> 
         return cx.report(d);
     }
     Ok((all, via))
+}
+
+/// `prox`, `prox(metric: euclid)`, `subgrad`, `decay` or `probe`.
+fn way(cx: &mut Cx, e: &Expr) -> Res<Via> {
+    let (name, args) = callee(e);
+    let found = name.as_name().and_then(|n| Via::ALL.iter().find(|(w, _)| *w == n.as_str()));
+    let Some((_, via)) = found else {
+        let d = Diagnostic::error(codes::WRONG_KIND, "a penalty acts `via prox`, `subgrad`, `decay` or `probe`")
+            .at(name.span, "not one of these");
+        return cx.report(d);
+    };
+    let metric = |a: &Arg| match (a.label.as_ref().map(|n| n.as_str()), a.value.as_name().map(|n| n.as_str())) {
+        (Some("metric"), Some("euclid")) => Some(Metric::Euclid),
+        (Some("metric"), Some("optimizer")) => Some(Metric::Optimiser),
+        _ => None,
+    };
+    match args {
+        [] => Ok(*via),
+        [a] if via.is_prox() && metric(a).is_some() => Ok(Via::Prox(metric(a).unwrap_or_default())),
+        [a, ..] => {
+            let d = Diagnostic::error(codes::WRONG_KIND, "the only setting of a way is the metric of a prox")
+                .at(a.value.span, "not known here")
+                .help("write `via prox(metric: euclid)` or `via prox(metric: optimizer)`");
+            cx.report(d)
+        }
+    }
 }
 
 /// What the checker made is sound.

@@ -47,7 +47,8 @@ impl Resolver<'_> {
             Some(name) => return cx.unknown(form.span, "form of storage", name, FORMS),
             None => return cx.err(codes::WRONG_KIND, form.span, "this is no form of storage", "expected `int8(..)`"),
         };
-        let (args, inputs) = rounded_inputs(cx, to, args)?;
+        let (args, inputs) = flag(cx, to, &INPUTS, args.iter().collect())?;
+        let (args, half_scales) = flag(cx, to, &SCALE, args)?;
         let per = self.scale_tile(cx, to, &q.to, &args)?;
         let tensors = self.quantized(cx, q)?;
         let tail = if c.tail.is_some() { Tail::Ragged } else { Tail::Exact };
@@ -64,7 +65,7 @@ impl Resolver<'_> {
             };
             out.push(QuantizeTensor { weight: t.path.clone(), shape: shape(t), tile });
         }
-        Ok(Quantize { name, to, tensors: out, inputs, span })
+        Ok(Quantize { name, to, tensors: out, inputs, half_scales, span })
     }
 
     /// The tile over which one scale holds; none: the whole tensor.
@@ -86,7 +87,7 @@ impl Resolver<'_> {
             _ => cx.err(
                 codes::ARGUMENT,
                 e.span,
-                "a form takes `per` and `inputs`",
+                "a form takes `per`, `scale` and `inputs`",
                 "expected for example `int8(per: tensor)`",
             ),
         }
@@ -116,20 +117,43 @@ impl Resolver<'_> {
     }
 }
 
-/// Takes `inputs: int8` out of the arguments of a form: whether it is there, and the others.
-fn rounded_inputs<'e>(cx: &mut Cx, to: StoredAs, args: &'e [Arg]) -> Res<(Vec<&'e Arg>, bool)> {
+/// An argument of integer forms that has one value.
+struct Flag {
+    label: &'static str,
+    value: &'static str,
+    /// What is wrong with another value, and with a float form.
+    other: &'static str,
+    float: &'static str,
+}
+
+const INPUTS: Flag = Flag {
+    label: "inputs",
+    value: "int8",
+    other: "inputs are rounded to `int8`",
+    float: "a float form leaves the inputs of its products as they are",
+};
+
+const SCALE: Flag = Flag {
+    label: "scale",
+    value: "f16",
+    other: "scales are f32 numbers, or rounded to `f16`",
+    float: "a float form has no scales",
+};
+
+/// Takes a flag out of the arguments of a form: whether it is there, and the others.
+fn flag<'e>(cx: &mut Cx, to: StoredAs, f: &Flag, args: Vec<&'e Arg>) -> Res<(Vec<&'e Arg>, bool)> {
     let (given, others): (Vec<&Arg>, Vec<&Arg>) =
-        args.iter().partition(|a| a.label.as_ref().is_some_and(|l| l.as_str() == "inputs"));
+        args.into_iter().partition(|a| a.label.as_ref().is_some_and(|l| l.as_str() == f.label));
     let Some(a) = given.first() else { return Ok((others, false)) };
     if let Some(again) = given.get(1) {
-        return cx.err(codes::ARGUMENT, again.span, "`inputs` is said twice", "here again");
+        let text = format!("`{}` is said twice", f.label);
+        return cx.err(codes::ARGUMENT, again.span, text, "here again");
     }
     if matches!(to, StoredAs::F16 | StoredAs::Bf16) {
-        let text = "a float form leaves the inputs of its products as they are";
-        return cx.err(codes::ARGUMENT, a.span, text, "only `int8` and `int4` take this");
+        return cx.err(codes::ARGUMENT, a.span, f.float, "only `int8` and `int4` take this");
     }
-    if a.value.as_name().is_none_or(|n| n.as_str() != "int8") {
-        return cx.err(codes::WRONG_KIND, a.value.span, "inputs are rounded to `int8`", "expected `int8`");
+    if a.value.as_name().is_none_or(|n| n.as_str() != f.value) {
+        return cx.err(codes::WRONG_KIND, a.value.span, f.other, format!("expected `{}`", f.value));
     }
     Ok((others, true))
 }

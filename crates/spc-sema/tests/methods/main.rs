@@ -1,6 +1,8 @@
 //! Methods of the language, checked and then run by the interpreter.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod library;
+mod metric;
 mod overlap;
 mod penalties;
 mod updates;

@@ -46,7 +46,7 @@ fn scale(values: &[f32], top: f32) -> Option<f32> {
 }
 
 /// Bits of an f16 number with this value, which one has.
-fn half(v: f32) -> u16 {
+pub fn half(v: f32) -> u16 {
     let sign = ((v.to_bits() >> 16) & 0x8000) as u16;
     let a = v.abs();
     if a < 2f32.powi(-14) {

@@ -17,13 +17,13 @@ use crate::failure::{Failure, Res};
 use crate::job::Job;
 use crate::load::{Source, listing, load_file};
 use crate::plan::{Allowed, PackedSet, Planned, fall_back, pack_weights, plan};
-use crate::project::project;
+use crate::project::{project, requires};
 use crate::session::Session;
 use crate::tensors::rows;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_sema::{Report, Run};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ pub struct JobReport {
     pub rows: usize,
     /// Rows of one timed call.
     pub batch: usize,
+    /// Share of the constrained weights that is not 0; 1 without constraints.
+    pub density: f64,
     pub accuracy: Option<Beside<f64>>,
     /// Mean and least.
     pub cosine: Option<(f64, f64)>,
@@ -175,6 +177,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         Version::new(planned, &packed, &stored, &on)?
     };
     let (weights, projected) = project(s, source, &stored)?;
+    let density = density(source, &weights)?;
     let mut build = build_from(s, source, t.clone(), &names, weights, projected)?;
     let promised = static_expects(source, &build)?;
     build.release()?;
@@ -193,6 +196,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
         threads: on.threads(),
         rows: job.rows,
         batch: job.batches().first().map_or(0, |(a, b)| b - a),
+        density,
         accuracy: None,
         cosine: None,
         pairs: Vec::new(),
@@ -243,6 +247,36 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
     report.expects.extend(accuracies(s, source, &build, &mut cache, &on, (run, &results.sparse, axis))?);
     report.expects.sort_by_key(|o| source.module.expects.iter().position(|e| e.span == o.span));
     Ok(report)
+}
+
+/// What a job says of quality.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    pub run: String,
+    pub density: f64,
+    pub accuracy: Option<Beside<f64>>,
+    pub cosine: Option<(f64, f64)>,
+}
+
+/// Runs a job for its quality alone: nothing is timed.
+pub fn measure_run(s: &mut Session<'_>, source: &Source, name: Option<&str>, target: Option<&str>) -> Res<Measured> {
+    let mut run = choose_run(source, name)?.clone();
+    run.reports.retain(|r| matches!(r, Report::Accuracy(_) | Report::Cosine));
+    let JobReport { run, density, accuracy, cosine, .. } = run_job(s, source, &run, target)?;
+    Ok(Measured { run, density, accuracy, cosine })
+}
+
+/// Share of the constrained weights that is not 0.
+fn density(source: &Source, weights: &WeightSet) -> Res<f64> {
+    let all = requires(&source.module);
+    let names: BTreeSet<&str> = all.iter().flat_map(|r| r.weights()).collect();
+    let (mut left, mut total) = (0u64, 0u64);
+    for name in names {
+        let values = weights.want(name)?;
+        left += values.values().iter().filter(|v| **v != 0.0).count() as u64;
+        total += values.values().len() as u64;
+    }
+    Ok(if total == 0 { 1.0 } else { left as f64 / total as f64 })
 }
 
 fn first(o: &Outputs) -> Res<&spc_interp::Value<f32>> {

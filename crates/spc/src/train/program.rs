@@ -1,13 +1,12 @@
 //! What the passes of one step are, in order, for one situation.
 use super::core::{Core, HARD};
+use super::cuts;
+use super::metric::{Means, Newton};
 use super::number::{Number, Numbers};
 use super::situation::{Now, Part, Situation};
 use super::work::{Env, Missing, Passes, Ref, Step, Work, missing};
-use super::{choice, groups};
 use spc_base::Bug;
-use spc_interp::method::Optimiser;
-use spc_ir::method::{Body, Does, Fold as Folded, Input, Kind, Lift, Penalty, Target, Term, Update, Via};
-use spc_ir::{BinFn, DType, Require, ScalarExpr as S, UnFn};
+use spc_ir::method::{Body, Does, Fold as Folded, Kind, Target, Update, Via};
 use spc_kernel::update::{Keys, NodeId, Pass};
 use std::collections::BTreeMap;
 
@@ -31,11 +30,15 @@ pub(super) enum Phase {
     /// The greatest values of each tensor, or of all together.
     Top { keys: Keys, count: Vec<usize>, by: Vec<Ref>, among: Vec<Option<Ref>>, into: Vec<Ref>, joint: bool },
     /// Norms of groups from sums of squares.
-    Gather { parts: Vec<groups::Part>, norms: Ref, weights: Vec<[f64; 3]>, of: [Option<Ref>; 3] },
+    Gather { parts: Vec<cuts::Part>, norms: Ref, weights: Vec<[f64; 3]>, of: [Option<Ref>; 3] },
     /// Factors of groups to where tiles are scaled by them.
-    Scatter { parts: Vec<groups::Part>, factors: Ref },
+    Scatter { parts: Vec<cuts::Part>, factors: Ref },
     /// The root of a sum of clips over a list of groups.
     Root { sum: [Operand; 5], list: usize, less: usize, from: usize, to: usize, slot: usize },
+    /// Means of what an optimiser divides steps by, from sums over tiles.
+    Means { parts: Vec<cuts::Part>, means: Means },
+    /// Roots of norms in an optimiser's metric.
+    Newton(Newton),
     /// A fold over a list of groups, from its parts to its number.
     Folded { fold: Folded, id: usize, slot: usize },
     /// How many are true, in each tensor or in all together.
@@ -74,6 +77,8 @@ pub(super) struct Builder<'a> {
     pub works: Vec<Work>,
     /// Moments of each weight that masks clear. At the start of a run those of a caller's optimiser are not there yet.
     pub moments: usize,
+    /// Tensors whose step the optimiser divides by a number for each weight.
+    pub scaled: Vec<bool>,
     pub passes: Passes,
     pub numbers: Numbers,
     pub phases: Vec<Phase>,
@@ -93,6 +98,7 @@ pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
         core,
         works,
         moments: if s.now.is_some() { core.optimiser.cleared() } else { core.optimiser.moments() },
+        scaled: vec![false; core.tensors.len()],
         passes: Passes::default(),
         numbers: Numbers::default(),
         phases: Vec::new(),
@@ -233,6 +239,9 @@ impl<'a> Builder<'a> {
                 let w = self.works[t].get(&Ref::Param(t));
                 self.set_weight(t, w);
             }
+            if self.core.optimiser.square().is_some() {
+                self.scaled = grads.to_vec();
+            }
             return Ok(());
         }
         let given = self.gradients(now, grads)?;
@@ -262,10 +271,8 @@ impl<'a> Builder<'a> {
         self.moved(now, grads, part)?;
         for (i, n) in now.iter().enumerate() {
             if let (Does::Penalize { penalty, via, over, .. }, true) = (&self.core.rules.list[i].does, n.active) {
-                if *via != Via::Prox {
-                    return missing(format!("a penalty via {via}"));
-                }
-                self.prox(i, penalty, over)?;
+                let Via::Prox(metric) = via else { return missing(format!("a penalty via {via}")) };
+                self.prox(i, penalty, over, *metric)?;
             }
         }
         for i in 0..now.len() {
@@ -323,133 +330,6 @@ impl<'a> Builder<'a> {
             let old = self.works[t].get(&Ref::Mask(i, mask.into(), t));
             self.works[t].set(&Ref::Previous(i, mask.into(), t), old);
         }
-    }
-
-    /// As the optimiser of the reference interpreter, operation by operation.
-    pub(super) fn optimise(&mut self, t: usize, g: NodeId) {
-        let rate = self.numbers.input(&Input::Rate, false);
-        let (dense, numbers, w) = (self.dense(t), &mut self.numbers, &mut self.works[t]);
-        let bin = |w: &mut Work, f, a, b| w.map(S::bin(f, S::Arg(0), S::Arg(1)), vec![a, b], DType::F32);
-        let (lr, x) = (w.number(rate), w.get(&dense));
-        let decayed = |w: &mut Work, numbers: &mut Numbers, decay: f64, step: NodeId| {
-            let by = numbers.constant(decay);
-            let by = numbers.expr(S::bin(BinFn::Mul, S::Arg(0), S::Arg(1)), vec![rate, by]);
-            let by = w.number(by);
-            let lost = bin(w, BinFn::Mul, by, x);
-            let left = bin(w, BinFn::Sub, x, lost);
-            let step = bin(w, BinFn::Mul, lr, step);
-            bin(w, BinFn::Sub, left, step)
-        };
-        let new = match self.core.optimiser {
-            // It moves them between the two halves of a step.
-            Optimiser::Outside { .. } => return,
-            Optimiser::Sgd { momentum, weight_decay } => {
-                let mut b = g;
-                if momentum != 0.0 {
-                    let (r, m) = (Ref::Moment(0, t), w.constant(momentum));
-                    let old = w.get(&r);
-                    let kept = bin(w, BinFn::Mul, m, old);
-                    b = bin(w, BinFn::Add, kept, g);
-                    w.set(&r, b);
-                }
-                decayed(w, numbers, weight_decay, b)
-            }
-            Optimiser::AdamW { beta1, beta2, eps, weight_decay } => {
-                let (first, second) = (Ref::Moment(0, t), Ref::Moment(1, t));
-                let ema = |w: &mut Work, beta: f64, r: &Ref, square: bool| {
-                    let old = w.get(r);
-                    let (b, rest) = (w.constant(beta), w.constant(f64::from(1.0 - beta as f32)));
-                    let kept = bin(w, BinFn::Mul, b, old);
-                    let mut new = bin(w, BinFn::Mul, rest, g);
-                    if square {
-                        new = bin(w, BinFn::Mul, new, g);
-                    }
-                    let sum = bin(w, BinFn::Add, kept, new);
-                    w.set(r, sum);
-                    sum
-                };
-                let (m, v) = (ema(w, beta1, &first, false), ema(w, beta2, &second, true));
-                let fix = [beta1, beta2].map(|b| numbers.add(Number::Correction(b)));
-                let (f1, f2) = (w.number(fix[0]), w.number(fix[1]));
-                let (m, v) = (bin(w, BinFn::Div, m, f1), bin(w, BinFn::Div, v, f2));
-                let root = w.map(S::un(UnFn::Sqrt, S::Arg(0)), vec![v], DType::F32);
-                let eps = w.constant(eps);
-                let below = bin(w, BinFn::Add, root, eps);
-                let step = bin(w, BinFn::Div, m, below);
-                decayed(w, numbers, weight_decay, step)
-            }
-        };
-        w.set(&dense, new);
-    }
-
-    pub(super) fn prox(&mut self, i: usize, p: &Penalty, over: &[Require]) -> Result<(), Missing> {
-        for (o, r) in over.iter().enumerate() {
-            for term in p.terms.iter().filter(|t| t.over == o) {
-                let members = self.core.members(r).map_err(|e| Missing::Form(e.to_string()))?;
-                if term.lift == Lift::Elements
-                    || (term.guard.is_none() && r.keeps.last().is_some_and(choice::of_elements))
-                {
-                    self.elements(i, term, &members)?;
-                } else if term.guard.is_some() {
-                    return missing("a guarded penalty of groups");
-                } else {
-                    groups::prox(self, i, term, r, o)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The step length of a term's prox: learning rate times weight.
-    pub fn tau(&mut self, i: usize, term: &Term, t: usize) -> Result<usize, Missing> {
-        let weight = self.result(t, &term.weight, &Env { rule: i, ..Env::default() }, &Target::Result)?;
-        let c = self.works[t].numbers(weight, &mut self.numbers);
-        let Some(c) = c else { return missing("a weight of a penalty that is no number") };
-        let rate = self.numbers.input(&Input::Rate, false);
-        Ok(self.numbers.expr(S::bin(BinFn::Mul, S::Arg(0), S::Arg(1)), vec![rate, c]))
-    }
-
-    pub(super) fn elements(&mut self, i: usize, term: &Term, members: &[usize]) -> Result<(), Missing> {
-        let prox = term.prox.as_ref().ok_or_else(|| Bug::new("a penalty without a prox"))?;
-        let mut guards: BTreeMap<usize, Ref> = BTreeMap::new();
-        if let (Some(g), Does::Penalize { guards: list, .. }) = (&term.guard, &self.core.rules.list[i].does) {
-            let k = list.iter().position(|(n, _)| *n == g.constraint).ok_or_else(|| Bug::new("no such constraint"))?;
-            let tensors = self.core.members(&list[k].1).map_err(|e| Missing::Form(e.to_string()))?;
-            self.flush(&tensors)?;
-            let into: Vec<Ref> = tensors.iter().map(|t| self.new_scratch(Kind::Bool, *t)).collect();
-            let weights = tensors.iter().map(|t| self.dense(*t)).collect();
-            guards = tensors.iter().copied().zip(into.iter().cloned()).collect();
-            self.phases.push(Phase::Choose { by: By::Guard(i, k), random: None, among: false, weights, into });
-        }
-        for t in members {
-            let tau = self.tau(i, term, *t)?;
-            let dense = self.dense(*t);
-            let w = &mut self.works[*t];
-            let (x, tau) = (w.get(&dense), w.number(tau));
-            let norms = Some(w.map(S::un(UnFn::Abs, S::Arg(0)), vec![x], DType::F32));
-            let one = Some(w.constant(1.0));
-            let env = Env { rule: i, norms, tau: Some(tau), group: [one; 3], ..Env::default() };
-            let to = self.result(*t, prox, &env, &Target::Result)?;
-            let w = &mut self.works[*t];
-            // The sign stays; what goes to 0, and 0 itself, is +0; with a step of 0 nothing changes.
-            let zero = |n| S::bin(BinFn::Eq, S::Arg(n), S::Const(0.0));
-            let signed = S::select(S::bin(BinFn::Lt, S::Arg(0), S::Const(0.0)), S::un(UnFn::Neg, S::Arg(1)), S::Arg(1));
-            let gone = S::bin(BinFn::Or, zero(1), zero(0));
-            let new = S::select(zero(2), S::Arg(0), S::select(gone, S::Const(0.0), signed));
-            let mut new = w.map(new, vec![x, to, tau], DType::F32);
-            if let Some(g) = &term.guard {
-                // Outside of the constraint's tensors nothing is kept or left out.
-                let kept = guards.get(t).map(|r| w.get(r));
-                new = match (kept, g.kept) {
-                    (Some(k), true) => w.select(k, new, x),
-                    (Some(k), false) => w.select(k, x, new),
-                    (None, true) => x,
-                    (None, false) => new,
-                };
-            }
-            w.set(&dense, new);
-        }
-        Ok(())
     }
 
     /// Sets what the mask of a hard constraint leaves out to 0, weights and moments.

@@ -3,7 +3,7 @@ use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
 use crate::math::erf;
 use crate::templates::{
-    LinearSpec, TILE, Tuning, feature_blocks, few, padded_tokens, panel, position, rowblock_tuned, rowlist,
+    LinearSpec, TILE, Tuning, feature_blocks, few, groups, padded_tokens, panel, position, rowblock_tuned, rowlist,
     to_feature_major, to_row_major,
 };
 use spc_base::Bug;
@@ -52,6 +52,7 @@ pub fn weights(rng: &mut Rng, layout: Layout, rows: usize, cols: usize) -> Vec<f
                 }
             }
         }
+        Layout::Groups { bits, group, scale, .. } => return grouped(rng, (rows, cols), (bits, group as usize, scale)),
         _ => {
             let empty_row = rng.below(rows.max(1));
             let full_row = rng.below(rows.max(1));
@@ -67,7 +68,7 @@ pub fn weights(rng: &mut Rng, layout: Layout, rows: usize, cols: usize) -> Vec<f
 }
 
 fn layout(rng: &mut Rng, lanes: usize) -> Layout {
-    match rng.below(9) {
+    match rng.below(11) {
         0 => Layout::Dense { panel: (lanes * (1 + rng.below(5))) as u32 },
         1 => Layout::Vx1 { v: [1, 2, 3, 4, 6, 8, 16, 32, 80][rng.below(9)] },
         2 => Layout::Bsr { r: [1, 2, 4, 5, 8, 16, 32][rng.below(7)], c: [1, 2, 3, 4, 8, 11, 16, 17][rng.below(8)] },
@@ -79,8 +80,31 @@ fn layout(rng: &mut Rng, lanes: usize) -> Layout {
             Layout::Nm16 { n: 1 + rng.below(m) as u32, m: m as u32 }
         }
         7 => [Layout::Nm16 { n: 2, m: 4 }, Layout::Nm16 { n: 1, m: 4 }, Layout::Nm16 { n: 4, m: 8 }][rng.below(3)],
-        _ => Layout::Csr16,
+        8 => Layout::Csr16,
+        _ => Layout::Groups {
+            bits: [4, 8][rng.below(2)],
+            group: [16, 32, 64][rng.below(3)],
+            scale: [16, 32][rng.below(2)],
+            kept: rng.below(2) == 0,
+        },
     }
+}
+
+/// Whole multiples of a scale for each group, some groups without any.
+fn grouped(rng: &mut Rng, (rows, cols): (usize, usize), (bits, group, scale): (u32, usize, u32)) -> Vec<f32> {
+    let top = if bits == 4 { 7 } else { 127 };
+    let mut w = vec![0.0f32; rows * cols];
+    let empty = rng.below(rows);
+    for (r, row) in w.chunks_mut(cols).enumerate() {
+        for g in row.chunks_mut(group) {
+            let s = (1 + rng.below(2000)) as f32 / if scale == 16 { 1024.0 } else { 997.0 };
+            if r != empty && rng.below(3) > 0 {
+                g.iter_mut().for_each(|v| *v = (rng.below(2 * top + 1) as f32 - top as f32) * s);
+                g[0] = top as f32 * s;
+            }
+        }
+    }
+    w
 }
 
 /// An order of loops; narrow code has one only.
@@ -101,7 +125,8 @@ fn tuning(rng: &mut Rng, lanes: usize) -> Tuning {
 /// With `finite`, all activations are finite; without, there is no activation function.
 pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
     let layout = layout(rng, lanes);
-    let (rows, cols) = (1 + rng.below(40), 1 + rng.below(40));
+    let wide = if matches!(layout, Layout::Groups { .. }) { 700 } else { 40 };
+    let (rows, cols) = (1 + rng.below(40), 1 + rng.below(wide));
     let row_major = layout.row_major() && (!layout.feature_major() || rng.below(2) == 0);
     let act = activation(rng).filter(|_| finite);
     let expr = act.map(|a| ScalarExpr::parse(a.0)).transpose().map_err(Bug::new)?;
@@ -115,6 +140,7 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
     let kernel = match layout {
         Layout::Dense { .. } if row_major => panel(&spec)?,
         Layout::Csr16 => rowlist(&spec)?,
+        Layout::Groups { .. } => groups(&spec)?,
         _ if row_major => few(&spec)?,
         _ => rowblock_tuned(&spec, tuning)?,
     };

@@ -61,12 +61,15 @@ impl WeightFacts {
     }
 }
 
+/// A graph with what is on offer, and the facts about all of its weights.
+pub(crate) type Union = (Graph, BTreeMap<String, WeightFacts>, Vec<Offer>);
+
 /// The graph with every group's merged linear beside what is there, and the facts about the merged weights.
 pub(crate) fn with_offers(
     graph: &Graph,
     facts: &BTreeMap<String, WeightFacts>,
     groups: &[Siblings],
-) -> Result<(Graph, BTreeMap<String, WeightFacts>, Vec<Offer>), Bug> {
+) -> Result<Union, Bug> {
     let (mut union, mut all, mut offers) = (graph.clone(), facts.clone(), Vec::new());
     for group in groups {
         let parts = group.weights.iter().map(|w| facts.get(w).map(|f| (w.as_str(), f))).collect::<Option<Vec<_>>>();
@@ -186,7 +189,6 @@ mod tests {
             x = net.plus(x, o);
             let n = net.centre(x);
             let [g, u] = [Zeros::Vectors; 2].map(|z| net.linear(n, z));
-            let g = net.exp(g);
             let h = net.plus(g, u);
             let d = net.linear(h, Zeros::Vectors);
             x = net.plus(x, d);

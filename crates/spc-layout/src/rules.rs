@@ -264,11 +264,14 @@ pub(crate) fn rule(name: &str) -> Option<&'static Rule> {
     RULES.iter().find(|r| r.name == name)
 }
 
+/// Makes a number a leaf.
+type Leaf = fn(u32) -> Nn;
+
 struct Apply {
     lhs: Pattern<Nn>,
     rhs: Pattern<Nn>,
     /// The variable that a way binds, and what it makes a number.
-    extra: Option<(Var, fn(u32) -> Nn)>,
+    extra: Option<(Var, Leaf)>,
     ways: fn(&Known, Look<'_>) -> Ways,
 }
 
@@ -315,7 +318,7 @@ pub(crate) fn compile(stage: Stage) -> Result<Vec<Rw>, Bug> {
     let one = |r: &Rule| {
         let parse = |text: &str| text.parse::<Pattern<Nn>>().map_err(|e| bug(r, e.to_string()));
         let (lhs, rhs) = (parse(r.lhs)?, parse(r.rhs)?);
-        let leaves: [(&str, fn(u32) -> Nn); 2] = [("?w", |n| Nn::Lay(Lay(n))), ("?s", |n| Nn::V(V(n)))];
+        let leaves: [(&str, Leaf); 2] = [("?w", |n| Nn::Lay(Lay(n))), ("?s", |n| Nn::V(V(n)))];
         let extra = leaves.into_iter().find(|(v, _)| r.rhs.contains(v));
         let extra = extra.and_then(|(v, leaf)| Some((v.parse().ok()?, leaf)));
         let apply = Apply { lhs: lhs.clone(), rhs, extra, ways: r.ways };

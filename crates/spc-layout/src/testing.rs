@@ -1,6 +1,5 @@
 //! Small graphs and weights for tests.
-use crate::model::Offer;
-use crate::offer::with_offers;
+use crate::offer::{Union, with_offers};
 use crate::{CostTable, WeightFacts};
 use proptest::prelude::*;
 use spc_formats::Layout;
@@ -106,7 +105,7 @@ impl Net {
 }
 
 /// The graph with everything on offer that it has, the facts about it, and what is on offer.
-pub(crate) fn union(net: &Net) -> (Graph, BTreeMap<String, WeightFacts>, Vec<Offer>) {
+pub(crate) fn union(net: &Net) -> Union {
     let (groups, _) = siblings(&net.g).unwrap();
     let (g, facts, offers) = with_offers(&net.g, &net.facts, &groups).unwrap();
     (g, facts, offers.into_iter().filter(|o| !o.replaced.is_empty()).collect())

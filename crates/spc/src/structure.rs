@@ -73,6 +73,10 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
         }
     }
     let mut plan = layouts(&graph, &facts)?;
+    if !found.exact {
+        plan.bounds.push("structure: a bound stopped the search, so nothing was merged".into());
+        plan.exact = false;
+    }
     steps.extend(widest(&groups, &found).into_iter().map(|(g, v)| apart(why_apart(v, &found), g)));
     plan.structure = steps;
     Ok((graph, plan))
@@ -223,6 +227,50 @@ pub fn restore<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two linears of one input, and their difference.
+    fn pair() -> (Graph, BTreeMap<String, WeightFacts>) {
+        let text = r#"graph "f" {
+  sym B = 1..8
+  %0 = input "x" : f32[B=?B, K=16]
+  %1 = weight "a" : f32[O=16, K=16]
+  %2 = weight "b" : f32[O=16, K=16]
+  %3 = linear (%0, %1) : f32[B=?B, O=16]
+  %4 = linear (%0, %2) : f32[B=?B, O=16]
+  %5 = map (sub a0 a1) at [0 1] [0 1] (%3, %4) : f32[B=?B, O=16]
+  output "y" = %5
+}
+"#;
+        let facts = |_| WeightFacts::of(16, 16, &[1.0; 256], &[]).unwrap();
+        (Graph::parse(text).unwrap(), ["a", "b"].map(|n| (n.to_string(), facts(n))).into())
+    }
+
+    #[test]
+    fn a_bound_is_told_and_leaves_the_program_as_it_is() {
+        let (g, facts) = pair();
+        let (table, tuned) = (CostTable::clif_x86_64_v1(), BTreeMap::from([("B".to_string(), 1)]));
+        let run = |options: &Options| {
+            plan(g.clone(), facts.clone(), &Case { table: &table, tuned: &tuned, options }).unwrap()
+        };
+        let (graph, best) = run(&Options::default());
+        assert!(best.exact && best.bounds.is_empty() && graph != g);
+        assert_eq!(best.structure[0].made.as_deref(), Some("{a,b}"));
+        for options in [Options { iterations: 0, ..Options::default() }, Options { width: 1, ..Options::default() }] {
+            let (graph, p) = run(&options);
+            assert!(!p.exact && graph == g, "{:?}", p.bounds);
+            assert!(p.bounds.iter().any(|b| b.contains("nothing was merged")), "{:?}", p.bounds);
+            assert!(p.structure.iter().all(|s| s.made.is_none()));
+            assert!(p.total_ps >= best.total_ps);
+        }
+        // What a plan says is taken again; what it cannot say of this program is not.
+        let again = apply(&g, &best.structure).unwrap().unwrap();
+        assert_eq!(again, graph);
+        let mut other = best.structure.clone();
+        other[0].from.reverse();
+        assert_eq!(apply(&g, &other).unwrap(), Err(other[0].clone()));
+        let twice = [best.structure.clone(), best.structure.clone()].concat();
+        assert!(apply(&g, &twice).unwrap().is_err());
+    }
 
     #[test]
     fn parts_are_what_was_stacked() {

@@ -67,8 +67,11 @@ fn sole_weight(g: &Graph, node: NodeId, reader: NodeId) -> Result<Option<String>
     }
 }
 
+/// Groups that may become one, and weights that may not, each with the reason.
+pub type Found = (Vec<Siblings>, Vec<(String, String)>);
+
 /// Groups of linears that may become one, and weights that read a value together with others and may not, with the reason.
-pub fn siblings(g: &Graph) -> Result<(Vec<Siblings>, Vec<(String, String)>), Bug> {
+pub fn siblings(g: &Graph) -> Result<Found, Bug> {
     let mut by_input: BTreeMap<(NodeId, bool), Vec<NodeId>> = BTreeMap::new();
     let mut inputs: BTreeMap<NodeId, usize> = BTreeMap::new();
     for n in g.order()? {

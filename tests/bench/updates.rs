@@ -8,7 +8,7 @@ use spc::{Compiler, Optimiser};
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
 use spc_kernel::update::{
-    Chain, Grid, Kind, Line, Node, Work, between_pass, bracket, group_pass, nm_pass, pivot_between, root_of_lines,
+    Chain, Column, Grid, Kind, Lines, Node, Work, between_pass, bracket, group_pass, nm_pass, pivot_between,
 };
 use std::time::{Duration, Instant};
 
@@ -181,7 +181,7 @@ fn envelope(isa: Isa, c: &mut Copy) {
         let (squares, scale) = (group_pass(g, Work::Squares, isa.lanes()), group_pass(g, Work::Scale, isa.lanes()));
         let sweeps = Sweeps::new(vec![squares.unwrap(), scale.unwrap()], isa).unwrap();
         let mut w = c.from[..n].to_vec();
-        let mut side = vec![0f32; groups];
+        let (mut side, mut slopes) = (vec![0f32; groups], vec![0f32; groups]);
         let (keep, tau) = (groups as f64 / 2.0, 1e-3f64);
         let mut root = Duration::ZERO;
         let mut rounds = 0u32;
@@ -190,9 +190,10 @@ fn envelope(isa: Isa, c: &mut Copy) {
             sweeps.run(n, &mut [Slot::F32(&mut w), Slot::F32(&mut side)], &[], &call, &pool).unwrap();
             side.iter_mut().for_each(|x| *x = x.sqrt());
             let start = Instant::now();
-            let line =
-                |x: &f32| Line { factor: 1.0, slope: f64::from(*x) * tau.sqrt(), offset: -tau, low: 0.0, high: 1.0 };
-            let t = root_of_lines(side.iter().map(line), keep, 0.0, f64::INFINITY).unwrap();
+            slopes.iter_mut().zip(&side).for_each(|(s, x)| *s = *x * (tau as f32).sqrt());
+            let number = Column::Number;
+            let of = [number(1.0), Column::Array(&slopes), number(-tau), number(0.0), number(1.0)];
+            let t = Lines { n: groups, of }.root(keep, 0.0, f64::INFINITY).unwrap();
             root += start.elapsed();
             rounds += 1;
             side.iter_mut().for_each(|x| {

@@ -6,7 +6,7 @@ use spc_cuda::runtime::{Device, DeviceProgram, DriverSearch, ImageChoice};
 use spc_interp::Value;
 use spc_ir::DType;
 use spc_kernel::Tensor;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use support::spc::spc_command;
@@ -98,6 +98,8 @@ fn digits_run_on_the_device_and_leave_nothing_behind() {
     assert_eq!(row(&gpu, "accuracy", "360"), row(&cpu, "accuracy", "360"));
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("mlp_w1_nm_2_4") && log.contains("mlp_w2_vx1_16"), "{log}");
+    // Batches of one size: the second one is recorded, and those after it are one launch each.
+    assert!(log.contains("graph: "), "{log}");
     let last = log.lines().last().unwrap();
     assert!(last.starts_with("released: 0 buffers left after "), "{last}");
     // The same bits under another schedule.
@@ -108,7 +110,7 @@ fn digits_run_on_the_device_and_leave_nothing_behind() {
 #[test]
 fn bf16_weights_take_the_tensor_cores() {
     let Some(nvrtc) = nvrtc() else { return };
-    let dir = digits("\nquantize half: mlp.w1 to bf16\n");
+    let dir = digits("\nquantize half: mlp.{w1, w2} to bf16\n");
     for activations in ["exact", "bf16"] {
         let log = dir.path().join(activations);
         let settings = format!("log={}", log.display());
@@ -117,6 +119,7 @@ fn bf16_weights_take_the_tensor_cores() {
         assert!(said.contains("3 linears within the bound of their sums"), "{said}");
         let log = std::fs::read_to_string(log).unwrap();
         assert!(log.contains("mlp_w1_mma24_n") && log.contains("terms_"), "{log}");
+        assert!(log.contains("mlp_w2_mma1_16_n") && log.contains("turned_"), "{log}");
     }
     let report =
         ok(spc(dir.path(), &nvrtc, "").args(["run", "digits.sp", "--device", "cuda", "--activations", "bf16"]));
@@ -209,6 +212,62 @@ fn what_the_device_does_not_do_is_said() {
     fails(&mut run("memory=100000", &nvrtc), &["SP0720", "the device has no"], 4);
     let words = ["SP0720", "linear_9_mlp_w2_vx1_16, of `mlp.w2` (CUDA_ERROR_LAUNCH_FAILED (719))"];
     fails(&mut run("fault=vx1", &nvrtc), &words, 4);
+    // On a device, a fault shows when somebody waits: then the layer is one of several, but for who waits after each kernel.
+    let words =
+        ["SP0720", "CUDA_ERROR_LAUNCH_FAILED", "one of those of `mlp.w1`, `mlp.w2`", "SPC_CUDA_WAIT=1 says which"];
+    fails(&mut run("fault=vx1,late", &nvrtc), &words, 4);
+    let words = ["SP0720", "linear_9_mlp_w2_vx1_16, of `mlp.w2`"];
+    fails(run("fault=vx1,late", &nvrtc).env("SPC_CUDA_WAIT", "1"), &words, 4);
+    // Whatever fails, nothing stays allocated.
+    for (number, setting) in ["memory=100000", "memory=300000", "fault=vx1", "fault=vx1,late"].into_iter().enumerate() {
+        let log = dir.path().join(format!("log{number}"));
+        let out = run(&format!("{setting},log={}", log.display()), &nvrtc).output().unwrap();
+        assert_eq!(out.status.code(), Some(4), "{setting}");
+        let log = std::fs::read_to_string(log).unwrap();
+        let last = log.lines().last().unwrap();
+        assert!(last.starts_with("released: 0 buffers left after "), "{setting}: {last}");
+    }
+}
+
+#[test]
+fn folders_that_were_changed_are_refused() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let dir = digits("");
+    let compile = |to: &str, more: &[&str]| {
+        let mut c = spc(dir.path(), &nvrtc, "");
+        ok(c.args(["compile", "digits.sp", "--target", "cuda", "-o", to]).args(more));
+    };
+    compile("out", &["--emit=cubin"]);
+    let verify = |folder: &str| {
+        let mut c = spc(dir.path(), Path::new("/none"), "");
+        c.env_remove("SPC_NVRTC").env("SPC_CUDA_IMAGE", "cubin").args(["verify", folder, "--device", "cuda"]);
+        c
+    };
+    // Cubins run on the devices that they are for; the stand-in takes none.
+    let words =
+        ["SP0720", "no image runs on the device", "sm_80.cubin, refused with CUDA_ERROR_INVALID_IMAGE", "sm_90.cubin"];
+    fails(&mut verify("out"), &words, 4);
+    // The manifest.
+    let path = dir.path().join("out/manifest.json");
+    let good = std::fs::read_to_string(&path).unwrap();
+    for (from, to, words) in [
+        ("\"block\": 128", "\"block\": 64", "lists other kernels of `classify` than `kernels.cu` has"),
+        ("\"weights.safetensors\"", "\"weights.safetensor\"", "does not list `weights.safetensors`"),
+        ("\"format\": ", "\"format\": 9", "this version reads"),
+        ("sm_80.cubin\": \"", "../sm_80.cubin\": \"", "outside the folder"),
+    ] {
+        assert!(good.contains(from), "{from} in {good}");
+        std::fs::write(&path, good.replacen(from, to, 1)).unwrap();
+        fails(&mut verify("out"), &["SP0602", words], 4);
+    }
+    std::fs::write(&path, good).unwrap();
+    // Weights that belong to another plan.
+    let file = dir.path().join("digits.sp");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text + "\nquantize half: mlp.w1 to bf16\n").unwrap();
+    compile("other", &["--emit=cubin"]);
+    std::fs::copy(dir.path().join("other/weights.safetensors"), dir.path().join("out/weights.safetensors")).unwrap();
+    fails(&mut verify("out"), &["SP0602", "`weights.safetensors` is not the file that was written"], 4);
 }
 
 fn bytes(v: &Value<f32>) -> Vec<u8> {
@@ -228,16 +287,12 @@ fn tensor(dtype: DType, bytes: &[u8]) -> Tensor {
     }
 }
 
-/// Programs of `tests/run` that have an operator without a kernel.
-const REFUSED: [&str; 1] = ["quantised"];
-
 #[test]
 fn whole_models_run_on_the_device() {
     if nvrtc().is_none() {
         return;
     }
     let device = Device::open(&DriverSearch { file: Some(stand_in()) }).unwrap();
-    let mut refused = BTreeSet::new();
     let folder = support::root().join("run");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "sp"));
@@ -248,11 +303,7 @@ fn whole_models_run_on_the_device() {
         let weights = support::projected(&g, &support::random_weights(&g, 1));
         let plan = plans::chosen(&g, &weights, &support::declared(&g), &BTreeMap::new());
         let module = spc_cuda::emit(&g, &plan).unwrap();
-        if let Some(h) = module.host.first() {
-            assert!(h.reason.contains("no CUDA kernel yet"), "{path}: {}", h.reason);
-            refused.insert(file.file_stem().unwrap().to_string_lossy().into_owned());
-            continue;
-        }
+        assert_eq!(module.host, [], "{path}");
         let packs = exec::Packs::new(&g, &plan, &weights);
         let program = DeviceProgram::new(&device, &g, &module, &[], ImageChoice::Ptx, &packs);
         let program = program.unwrap_or_else(|e| panic!("{path}: {e}"));
@@ -265,5 +316,4 @@ fn whole_models_run_on_the_device() {
         let typed = g.outputs.iter().zip(&results).map(|((n, o), b)| (n.clone(), tensor(g.ty(*o).unwrap().dtype, b)));
         exec::check(&g, &weights, &inputs, &typed.collect(), &path);
     }
-    assert_eq!(refused, REFUSED.map(String::from).into());
 }

@@ -21,7 +21,8 @@ pub struct Alone {
     executor: Executor,
     x: Vec<f32>,
     bias: Option<Vec<f32>>,
-    tokens: u64,
+    /// Size of the only free axis, if there is one.
+    tokens: Option<u64>,
     /// For each step, whether it converts activations and is not the layer's own work.
     converts: Vec<bool>,
 }
@@ -133,6 +134,18 @@ impl Alone {
         Alone::compile(&g, &plan, None, (products, layer.bias.then_some(layer.rows)), threads, isa).map(Some)
     }
 
+    /// The products of all pairs of tokens of `x`, of `features` features each: a contraction that is no linear.
+    pub fn contract(features: usize, x: &[f32], isa: Isa) -> Result<Alone, Bug> {
+        let tokens = x.len().checked_div(features).unwrap_or(0) as u64;
+        let mut g = Graph::new("products");
+        let ty = |n: &str| Type::new(DType::F32, vec![Dim::fixed(n, tokens), Dim::fixed("F", features as u64)]);
+        let xs = g.add(Op::Input { name: "x".into(), ty: ty("N") }, &[])?;
+        let y = g.add(Op::Contract { lhs: vec![0, 2], rhs: vec![1, 2], out: vec![0, 1] }, &[xs, xs])?;
+        g.outputs.push(("y".into(), y));
+        let plan = Plan::all_dense(&g, "cpu", "dense(16)")?;
+        Alone::compile(&g, &plan, None, (x, None), 1, isa)
+    }
+
     fn compile(
         g: &Graph,
         plan: &Plan,
@@ -146,10 +159,11 @@ impl Alone {
         let named = |k: usize| program.kernels().get(k).map_or("", |k| k.name.as_str());
         let converts = program.steps().iter().map(|s| {
             let name = named(s.kernel);
-            name.starts_with("rm_to_fm") || name.starts_with("fm_to_rm")
+            // Rounding is shared by all that read a value, and priced by itself.
+            ["rm_to_fm", "fm_to_rm", "round_"].iter().any(|p| name.starts_with(p))
         });
         let converts = converts.collect();
-        let tokens = g.syms.first().map_or(1, |s| s.hi);
+        let tokens = g.syms.first().map(|s| s.hi);
         let bias = bias.map(|n| random(n, 77));
         Ok(Alone { executor, x: x.to_vec(), bias, tokens, converts })
     }
@@ -163,7 +177,7 @@ impl Alone {
     /// Seconds of the layer's own steps, and those of conversions, in one call.
     pub fn run(&self, now: Clock<'_>) -> Result<(f64, f64), Bug> {
         let wrong = |f| Bug::new(format!("a layer alone does not run: {f:?}"));
-        let (_, times) = self.executor.call_timed(&[self.tokens], &self.inputs(), now).map_err(wrong)?;
+        let (_, times) = self.executor.call_timed(self.tokens.as_slice(), &self.inputs(), now).map_err(wrong)?;
         let (mut own, mut around) = (Duration::ZERO, Duration::ZERO);
         for ((_, time), converts) in times.iter().zip(&self.converts) {
             if *converts { around += *time } else { own += *time }
@@ -174,7 +188,7 @@ impl Alone {
     /// The result of one call, `[tokens, rows]`.
     pub fn result(&self) -> Result<Vec<f32>, Bug> {
         let wrong = |f| Bug::new(format!("a layer alone does not run: {f:?}"));
-        let out = self.executor.call(&[self.tokens], &self.inputs()).map_err(wrong)?;
+        let out = self.executor.call(self.tokens.as_slice(), &self.inputs()).map_err(wrong)?;
         match out.into_iter().next() {
             Some((_, spc_kernel::Tensor::F32(v))) => Ok(v),
             _ => Err(Bug::new("a layer alone has no result")),

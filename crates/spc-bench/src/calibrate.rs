@@ -4,19 +4,20 @@ use crate::fit::{Family, fit};
 use crate::pairs::Clock;
 use crate::roofline::Machine;
 use crate::stats::{median, quantile};
-use crate::suite::{Case, Sample, Zeros, samples};
+use crate::suite::{Case, Sample, Zeros, on_grid, samples};
 use spc_base::Bug;
 use spc_cpu::Isa;
 use spc_formats::{Layout, pack, validate};
 use spc_ir::{Act, BinFn, ScalarExpr, UnFn};
-use spc_layout::{CostTable, Level, Rates};
+use spc_layout::{CostTable, Level};
 
-/// Outputs and inputs that are measured: first and second cache, few rows and many.
-const SHAPES: [(usize, usize); 6] = [(256, 64), (320, 256), (512, 1024), (1024, 320), (256, 2048), (1024, 1024)];
+/// Outputs and inputs that are measured: weights in the first, second and third cache, few rows and many.
+const SHAPES: [(usize, usize); 7] =
+    [(256, 64), (320, 256), (512, 1024), (1024, 320), (256, 2048), (768, 768), (2048, 512)];
 
-/// Tokens: those of a full pass, of a rest, and single ones.
-const TOKENS_FM: [usize; 5] = [1, 16, 48, 64, 144];
-const TOKENS_RM: [usize; 6] = [1, 3, 8, 16, 48, 128];
+/// Tokens: those of every knot of the table of multiply-adds, and some between.
+const TOKENS_FM: [usize; 6] = [1, 16, 32, 48, 64, 144];
+const TOKENS_RM: [usize; 8] = [1, 2, 3, 4, 8, 16, 32, 144];
 
 /// Shares of present elements in turn.
 const PERMILLE: [u64; 3] = [100, 250, 500];
@@ -29,13 +30,43 @@ struct Kind {
     layouts: &'static [&'static str],
 }
 
-const KINDS: [Kind; 6] = [
-    Kind { name: "dense, token-major", family: |t| &mut t.dense_rm, act: Act::Rm, layouts: &["dense(16)", "dense(4)"] },
-    Kind { name: "dense", family: |t| &mut t.dense_fm, act: Act::Fm, layouts: &["dense(16)"] },
-    Kind { name: "vx1", family: |t| &mut t.vx1, act: Act::Fm, layouts: &["vx1(4)", "vx1(8)", "vx1(16)"] },
-    Kind { name: "bsr", family: |t| &mut t.bsr, act: Act::Fm, layouts: &["bsr(4,4)", "bsr(8,8)", "bsr(16,4)"] },
+const KINDS: [Kind; 11] = [
+    Kind {
+        name: "dense, token-major",
+        family: |t| &mut t.dense_rm,
+        act: Act::Rm,
+        layouts: &["dense(16)", "dense(8)", "dense(4)"],
+    },
+    Kind { name: "dense", family: |t| &mut t.dense_fm, act: Act::Fm, layouts: &["dense(16)", "dense(8)", "dense(4)"] },
+    Kind {
+        name: "vx1",
+        family: |t| &mut t.vx1,
+        act: Act::Fm,
+        layouts: &["vx1(1)", "vx1(2)", "vx1(4)", "vx1(8)", "vx1(16)"],
+    },
+    Kind {
+        name: "bsr",
+        family: |t| &mut t.bsr,
+        act: Act::Fm,
+        layouts: &["bsr(2,2)", "bsr(4,4)", "bsr(8,8)", "bsr(16,4)"],
+    },
     Kind { name: "nm", family: |t| &mut t.nm, act: Act::Fm, layouts: &["nm(1,4)", "nm(2,4)", "nm(4,8)"] },
     Kind { name: "csr", family: |t| &mut t.csr, act: Act::Fm, layouts: &["csr"] },
+    Kind {
+        name: "vx1 and bsr, token-major",
+        family: |t| &mut t.lists_rm,
+        act: Act::Rm,
+        layouts: &["vx1(4)", "vx1(8)", "vx1(16)", "bsr(4,4)", "bsr(8,8)", "bsr(16,4)"],
+    },
+    Kind { name: "nm16", family: |t| &mut t.nm16, act: Act::Rm, layouts: &["nm16(1,4)", "nm16(2,4)", "nm16(4,8)"] },
+    Kind { name: "csr16", family: |t| &mut t.csr16, act: Act::Rm, layouts: &["csr16"] },
+    Kind { name: "i8", family: |t| &mut t.i8, act: Act::Rm, layouts: &["i8(16)", "i8(32)"] },
+    Kind {
+        name: "groups",
+        family: |t| &mut t.groups,
+        act: Act::Rm,
+        layouts: &["q4(32,16)", "q8(32,16)", "kept4(16,16)", "kept8(32,16)"],
+    },
 ];
 
 /// How well one family is explained.
@@ -62,20 +93,22 @@ pub fn calibrate(
     let per_us = |gb: f64| ((gb * 1000.0).round() as u64).clamp(1, 1_000_000_000);
     let mut table = match isa {
         Isa::Clif => CostTable::clif_x86_64_v1(),
-        Isa::Avx2 | Isa::Avx512 => CostTable::wide_x86_64_v1(),
+        Isa::Avx2 => CostTable::avx2_x86_64_v1(),
+        Isa::Avx512 => CostTable::wide_x86_64_v1(),
         Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
     };
     table.name = format!("{}-calibrated", isa.name());
-    table.source = "measured by `spc calibrate`, except contract_fs and i8".into();
-    (table.pass_rm, table.pass_fm) = (8, 48);
+    table.source = "measured by `spc calibrate`".into();
+    table.pass_fm = 48;
     table.levels = machine
         .roofline
         .reads
         .iter()
         .map(|r| Level { up_to_bytes: r.bytes, bytes_per_us: per_us(r.gb_per_s) })
         .collect();
-    if let Some(last) = table.levels.last_mut() {
-        last.up_to_bytes = u64::MAX;
+    // Beyond what was measured, as at the end of it.
+    if let Some(last) = table.levels.last().copied() {
+        table.levels.push(Level { up_to_bytes: u64::MAX, ..last });
     }
     table.again_bytes_per_us = per_us(machine.roofline.read(512 << 10).gb_per_s);
     table.activation_bytes_per_us = per_us(machine.roofline.read(512 << 10).gb_per_s / 2.0);
@@ -93,21 +126,12 @@ pub fn calibrate(
                 let tokens = if kind.act == Act::Rm { &TOKENS_RM[..] } else { &TOKENS_FM };
                 for (j, n) in tokens.iter().enumerate() {
                     let permille = PERMILLE[(i + j + o / 256) % PERMILLE.len()];
-                    let w = Zeros::fitting(layout, permille).matrix(o, k, (o * k + j) as u64);
+                    let mut w = Zeros::fitting(layout, permille).matrix(o, k, (o * k + j) as u64);
+                    on_grid(layout, k, &mut w);
                     list.extend(samples((o, k, *n), &w, &[Case { layout, act: kind.act }], isa, now)?);
                 }
             }
         }
-        // From rates that nothing is known of but their order.
-        let start = *(kind.family)(&mut table);
-        let l = start.load_fs[0].max(1);
-        *(kind.family)(&mut table) = Rates {
-            load_fs: [l, l, 2 * l, 3 * l],
-            narrow_permille: 1500,
-            unit_ps: start.unit_ps.max(50),
-            overlap_permille: 100,
-            ..start
-        };
         let error = fit(&mut table, kind.family, &list);
         explained.push(Explained { family: kind.name, samples: list.len(), error });
         for s in list.iter().filter(|s| s.act == Act::Fm && s.shape.tokens >= 16) {
@@ -145,6 +169,10 @@ fn elements(table: &mut CostTable, isa: Isa, now: Clock<'_>) -> Result<(), Bug> 
     table.element_ps = ((many - one) / 8.0).max(0.0) as u64;
     let exp = pointwise(ScalarExpr::un(UnFn::Exp, ScalarExpr::Arg(0)))?;
     table.call_ps = (exp - one).max(1.0) as u64;
+    // A product of a matrix with itself: each row with each.
+    let x = random(tokens * rows, 4);
+    let product = time(&Alone::contract(rows, &x, isa)?)?;
+    table.contract_fs = (product * 1000.0 / (tokens * tokens * rows) as f64).max(1.0) as u64;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! How good the cost model's choices are: predicted against measured, on shapes that it was not fitted to.
-use crate::pairs::Clock;
+use crate::alone::Alone;
+use crate::pairs::{Budget, Clock};
 use crate::stats::{median, rank_correlation};
-use crate::suite::{Case, Sample, Zeros, samples};
+use crate::suite::{Case, Sample, Zeros, kernels, paired};
 use serde::Serialize;
 use spc_base::Bug;
 use spc_cpu::Isa;
@@ -38,12 +39,22 @@ pub struct Checked {
     /// What the table predicts to be fastest, and what was.
     pub picked: String,
     pub best: String,
-    /// Measured time of the pick over that of the best: 1 where they are the same.
+    /// Measured time of the pick over that of the best, in pairs of runs after all were measured: 1 where they are the same.
+    /// Of many candidates the fastest is also the luckiest, so times from the first round would wrong the pick.
     pub regret: f64,
     /// Rank correlation of predicted and measured times.
     pub ranks: f64,
     /// Errors of the predictions, as shares.
     pub errors: Vec<f64>,
+    pub candidates: Vec<Candidate>,
+}
+
+/// One layout that holds a matrix.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Candidate {
+    pub layout: String,
+    pub predicted_ps: u64,
+    pub measured_ps: u64,
 }
 
 /// All of them in three numbers.
@@ -67,21 +78,38 @@ pub fn summary(list: &[Checked]) -> Summary {
 }
 
 fn words(s: &Sample) -> String {
-    match (s.layout, s.act) {
-        (Layout::Dense { .. }, Act::Rm) => format!("{} token-major", s.layout),
+    match s.act {
+        Act::Rm if s.layout.feature_major() => format!("{} token-major", s.layout),
         _ => s.layout.to_string(),
     }
 }
 
-fn judge(table: &CostTable, list: &[Sample]) -> Option<(String, String, f64, f64, Vec<f64>)> {
-    let predicted: Vec<f64> = list.iter().map(|s| table.kernel_ps(s.layout, &s.facts, s.act, s.shape) as f64).collect();
+/// What the table picks, what was fastest, and how well the table ranks and predicts.
+struct Judged {
+    pick: usize,
+    best: usize,
+    ranks: f64,
+    errors: Vec<f64>,
+    candidates: Vec<Candidate>,
+}
+
+fn judge(table: &CostTable, list: &[Sample]) -> Option<Judged> {
+    let price = |s: &Sample| table.kernel_ps(s.layout, &s.facts, s.act, s.shape);
+    let predicted: Vec<f64> = list.iter().map(|s| price(s) as f64).collect();
     let measured: Vec<f64> = list.iter().map(|s| s.ps).collect();
     let least = |v: &[f64]| (0..v.len()).min_by(|a, b| v[*a].total_cmp(&v[*b]));
-    let (pick, best) = (least(&predicted)?, least(&measured)?);
-    let errors = predicted.iter().zip(&measured).map(|(p, m)| (p / m).ln().abs().exp_m1()).collect();
-    let regret = measured[pick] / measured[best];
-    Some((words(&list[pick]), words(&list[best]), regret, rank_correlation(&predicted, &measured), errors))
+    let one = |s: &Sample| Candidate { layout: words(s), predicted_ps: price(s), measured_ps: s.ps as u64 };
+    Some(Judged {
+        pick: least(&predicted)?,
+        best: least(&measured)?,
+        ranks: rank_correlation(&predicted, &measured),
+        errors: predicted.iter().zip(&measured).map(|(p, m)| (p / m).ln().abs().exp_m1()).collect(),
+        candidates: list.iter().map(one).collect(),
+    })
 }
+
+/// Pairs of runs of the pick and the best.
+const AGAIN: Budget = Budget { pairs: 21, seconds: 1.0 };
 
 /// Measures all layouts of every shape, pattern and number of tokens, and compares with what the table says.
 pub fn check_model(table: &CostTable, isa: Isa, now: Clock<'_>, heard: &dyn Fn(u64, u64)) -> Result<Vec<Checked>, Bug> {
@@ -97,10 +125,26 @@ pub fn check_model(table: &CostTable, isa: Isa, now: Clock<'_>, heard: &dyn Fn(u
             let w = zeros.matrix(rows, cols, (rows + cols + i) as u64);
             for tokens in TOKENS {
                 heard(out.len() as u64, total);
-                let list = samples((rows, cols, tokens), &w, &cases, isa, now)?;
-                let judged = judge(table, &list).ok_or_else(|| Bug::new("no layout holds a matrix"))?;
-                let (picked, best, regret, ranks, errors) = judged;
-                out.push(Checked { model, rows, cols, tokens, pattern, picked, best, regret, ranks, errors });
+                let (list, alone): (Vec<Sample>, Vec<Alone>) =
+                    kernels((rows, cols, tokens), &w, &cases, isa, now)?.into_iter().unzip();
+                let j = judge(table, &list).ok_or_else(|| Bug::new("no layout holds a matrix"))?;
+                let regret =
+                    if j.pick == j.best { 1.0 } else { paired(&alone[j.pick], &alone[j.best], AGAIN, now)?.median };
+                let (picked, best) = (words(&list[j.pick]), words(&list[j.best]));
+                let Judged { ranks, errors, candidates, .. } = j;
+                out.push(Checked {
+                    model,
+                    rows,
+                    cols,
+                    tokens,
+                    pattern,
+                    picked,
+                    best,
+                    regret,
+                    ranks,
+                    errors,
+                    candidates,
+                });
             }
         }
     }
@@ -126,9 +170,10 @@ mod tests {
         };
         // The table picks vx1(16); measured, csr is faster.
         let list = [sample("dense(16)", 9e6), sample("vx1(16)", 3e6), sample("csr", 2e6)];
-        let (picked, best, regret, ranks, errors) = judge(&table, &list).unwrap();
-        assert_eq!((picked.as_str(), best.as_str(), regret), ("vx1(16)", "csr", 1.5));
-        assert!(ranks < 1.0 && errors.len() == 3 && errors.iter().all(|e| *e >= 0.0));
+        let j = judge(&table, &list).unwrap();
+        assert_eq!((words(&list[j.pick]).as_str(), words(&list[j.best]).as_str()), ("vx1(16)", "csr"));
+        assert!(j.ranks < 1.0 && j.errors.len() == 3 && j.errors.iter().all(|e| *e >= 0.0));
+        assert_eq!((j.candidates[2].layout.as_str(), j.candidates[2].measured_ps), ("csr", 2_000_000));
         assert!(judge(&table, &[]).is_none());
     }
 
@@ -145,6 +190,7 @@ mod tests {
             regret,
             ranks,
             errors: vec![error],
+            candidates: vec![],
         };
         let s = summary(&[cell(1.0, 1.0, 0.1), cell(1.1, 0.5, 0.3), cell(1.2, f64::NAN, 0.2), cell(3.0, 0.6, 0.4)]);
         assert_eq!((s.cells, s.good, s.error), (4, 0.5, 0.25));

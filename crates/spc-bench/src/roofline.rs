@@ -22,7 +22,7 @@ pub struct Roofline {
 }
 
 /// Sizes that are read: within the first, the second and the third cache of common machines, and beyond all.
-const SIZES: [usize; 7] = [16 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20];
+const SIZES: [usize; 9] = [16 << 10, 256 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20, 64 << 20, 256 << 20];
 
 /// Samples of each.
 const SAMPLES: usize = 9;

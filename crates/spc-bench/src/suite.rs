@@ -1,7 +1,7 @@
 //! Random matrices with a pattern, and the time of one kernel on one of them.
 use crate::alone::{Alone, Layer, random, repeats};
 use crate::pairs::{Budget, Clock, Contestant, rounds};
-use crate::stats::quantile;
+use crate::stats::{Ratio, compare, quantile};
 use spc_base::Bug;
 use spc_cpu::Isa;
 use spc_formats::{CostFacts, Layout, pack, stats, validate};
@@ -76,6 +76,25 @@ impl Zeros {
     }
 }
 
+/// Makes the present elements of a matrix of `cols` columns whole multiples of the scales that `layout` stores, if it stores
+/// some: of each row or group the first has the greatest code.
+pub fn on_grid(layout: Layout, cols: usize, w: &mut [f32]) {
+    let (top, group) = match layout {
+        Layout::I8 { .. } => (127.0, cols),
+        Layout::Groups { bits, group, .. } => (if bits == 4 { 7.0 } else { 127.0 }, group as usize),
+        _ => return,
+    };
+    for row in w.chunks_mut(cols.max(1)) {
+        for part in row.chunks_mut(group.max(1)) {
+            // Present elements lie between a half and two and a half.
+            part.iter_mut().filter(|w| **w != 0.0).for_each(|w| *w = (*w / 2.5 * (top - 1.0)).round().max(1.0) / 64.0);
+            if let Some(first) = part.iter_mut().find(|w| **w != 0.0) {
+                *first = top / 64.0;
+            }
+        }
+    }
+}
+
 /// Facts and time of one kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -102,12 +121,23 @@ const QUANTILE: f64 = 0.25;
 
 /// Measures kernels of one matrix in turns. Weights stay hot between calls. Layouts that cannot hold it are left out.
 pub fn samples(
-    (rows, cols, tokens): (usize, usize, usize),
+    size: (usize, usize, usize),
     weights: &[f32],
     cases: &[Case],
     isa: Isa,
     now: Clock<'_>,
 ) -> Result<Vec<Sample>, Bug> {
+    Ok(kernels(size, weights, cases, isa, now)?.into_iter().map(|(s, _)| s).collect())
+}
+
+/// As [`samples`], with the kernels, so that some may be measured again.
+pub fn kernels(
+    (rows, cols, tokens): (usize, usize, usize),
+    weights: &[f32],
+    cases: &[Case],
+    isa: Isa,
+    now: Clock<'_>,
+) -> Result<Vec<(Sample, Alone)>, Bug> {
     let layer = Layer { rows, cols, bias: false, act: None };
     let x = random(tokens * cols, 5);
     let mut found = Vec::new();
@@ -139,12 +169,28 @@ pub fn samples(
         }
         rounds(&mut list, Budget { pairs: ROUNDS, seconds: 2.0 }, now)?
     };
-    let done = found.into_iter().zip(times).zip(around).map(|(((mut s, _), times), around)| {
+    let done = found.into_iter().zip(times).zip(around).map(|(((mut s, alone), times), around)| {
         s.ps = quantile(&times, QUANTILE) * 1e12;
         s.converting_ps = quantile(&around, QUANTILE) * 1e12;
-        s
+        (s, alone)
     });
     Ok(done.collect())
+}
+
+/// Time of `a` over that of `b`, in pairs of runs next to each other.
+pub fn paired(a: &Alone, b: &Alone, budget: Budget, now: Clock<'_>) -> Result<Ratio, Bug> {
+    let n = repeats(a.run(now)?.0.min(b.run(now)?.0));
+    let many = |alone: &Alone| -> Result<f64, Bug> {
+        alone.run(now)?;
+        let mut sum = 0.0;
+        for _ in 0..n {
+            sum += alone.run(now)?.0;
+        }
+        Ok(sum / n as f64)
+    };
+    let mut list: Vec<Contestant<'_>> = vec![Box::new(|| many(a)), Box::new(|| many(b))];
+    let times = rounds(&mut list, budget, now)?;
+    Ok(compare(&times[0], &times[1]))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
    Functions return SPC_OK or another status, and leave what the caller owns as it was where they fail; spc_last_error says
    why in words. Names and paths are UTF-8 text that ends in a zero byte. Nothing that is passed in is kept: arrays and
-   texts are copied. No call ends the process, whatever the text, names, shapes and values are; pointers must be what they
+   texts are copied, except that updates change parameters in place while they run. No call ends the process, whatever the text, names, shapes and values are; pointers must be what they
    are said to be. */
 #ifndef SPC_H
 #define SPC_H
@@ -102,6 +102,45 @@ int32_t spc_call(const spc_program *program, const char *function, const spc_arr
 /* Free what was given out, once; null is allowed. */
 void spc_free_checked(spc_checked *checked);
 void spc_free_program(spc_program *program);
+
+/* Training: updates compiled from the constraints and penalties of a program; docs/training.md says what a step does. */
+enum spc_optimizer_kind {
+  SPC_SGD = 0,   /* momentum, weight_decay */
+  SPC_ADAMW = 1  /* beta1, beta2, eps, weight_decay */
+};
+typedef struct spc_optimizer {
+  int32_t kind;
+  double momentum, beta1, beta2, eps, weight_decay;
+} spc_optimizer;
+
+/* What a program asks of its weights during a run of a number of steps. Used by several threads at a time. */
+typedef struct spc_plan spc_plan;
+/* The memory of a run: masks, moments, the weights behind masks. Used by one thread at a time. */
+typedef struct spc_state spc_state;
+/* Called once for each `observe` of the program, while spc_update runs; must not call functions of that state. */
+typedef void (*spc_observer)(void *context, const char *rule, const char *name, double value);
+
+/* Makes the plan of runs of that many steps; checked stays as it is. What *plan then points to belongs to the caller:
+   spc_free_updates. */
+int32_t spc_updates(spc_checked *checked, const spc_optimizer *optimizer, uint64_t steps, spc_plan **plan);
+/* Why steps run in the slow reference interpreter; null: they are compiled. Valid as long as the plan. */
+const char *spc_updates_interpreted(const spc_plan *plan);
+/* Begins a run. params are all weights of the program, floats of the declared shapes; they become what the program reads first.
+   What *state then points to belongs to the caller: spc_free_state. */
+int32_t spc_start(const spc_plan *plan, const spc_array *params, size_t count, spc_state **state);
+/* Takes step `step`, the next one, with a learning rate. params become what the program reads next, and after the last step the
+   weights as they are deployed. grads are with respect to what it read. No array that is changed may share memory with
+   another one. observer may be null. Where it fails with a refusal of its arguments nothing has changed; weights that
+   the step itself made NaN or infinite are SPC_INPUT, and then params and state are lost. */
+int32_t spc_update(const spc_plan *plan, uint64_t step, const spc_array *params, size_t param_count,
+                   const spc_array *grads, size_t grad_count, float rate, spc_state *state, spc_observer observer,
+                   void *context);
+/* Writes the state as a safetensors file, to be kept beside the parameters; and goes on from one, to the bit. */
+int32_t spc_save_state(const spc_plan *plan, spc_state *state, const char *path);
+int32_t spc_load_state(const spc_plan *plan, const char *path, spc_state **state);
+/* Free what was given out, once; null is allowed. */
+void spc_free_updates(spc_plan *plan);
+void spc_free_state(spc_state *state);
 
 #ifdef __cplusplus
 }

@@ -29,10 +29,10 @@ const MAX_RANK: usize = 16;
 
 /// A checked description.
 pub(crate) struct Described<'a> {
-    name: &'a str,
-    data: *mut c_void,
-    shape: Vec<usize>,
-    ty: Type,
+    pub name: &'a str,
+    pub data: *mut c_void,
+    pub shape: Vec<usize>,
+    pub ty: Type,
 }
 
 /// The values of an array that was given.

@@ -6,6 +6,7 @@
 
 mod array;
 mod error;
+mod train;
 
 use array::{Described, Given, describe, given, write};
 pub use array::{SpcArray, Type};
@@ -13,6 +14,10 @@ use error::{Refusal, answer, refuse};
 pub use error::{Status, spc_last_error};
 use spc::{Checked, Compiler, Input, Isa, Program};
 use std::ffi::{CStr, c_char};
+pub use train::{
+    Kind, SpcObserver, SpcOptimizer, SpcState, SpcUpdates, spc_free_state, spc_free_updates, spc_load_state,
+    spc_save_state, spc_start, spc_update, spc_updates, spc_updates_interpreted,
+};
 
 /// Settings of a compilation.
 #[repr(C)]

@@ -40,7 +40,7 @@ fn the_header_declares_what_the_library_exports() {
         }
     }
     let mut exported = BTreeMap::new();
-    for file in ["lib.rs", "error.rs", "array.rs"] {
+    for file in ["lib.rs", "error.rs", "array.rs", "train.rs"] {
         let text = std::fs::read_to_string(here().join("src").join(file)).unwrap();
         for part in text.split("#[unsafe(no_mangle)]").skip(1) {
             let (name, rest) = part.split_once("fn ").unwrap().1.split_once('(').unwrap();
@@ -48,7 +48,7 @@ fn the_header_declares_what_the_library_exports() {
         }
     }
     assert_eq!(declared, exported);
-    assert!(exported.len() >= 10);
+    assert!(exported.len() >= 19);
 }
 
 #[test]
@@ -78,6 +78,9 @@ fn the_header_has_the_numbers_of_the_library() {
     for (name, ty) in [("SPC_F32", Type::F32), ("SPC_I32", Type::I32), ("SPC_BOOL", Type::Bool)] {
         assert_eq!(number(name), ty as i32, "{name}");
     }
+    for (name, kind) in [("SPC_SGD", spc_capi::Kind::Sgd), ("SPC_ADAMW", spc_capi::Kind::AdamW)] {
+        assert_eq!(number(name), kind as i32, "{name}");
+    }
     assert!(text.contains(&format!("#define SPC_ABI_VERSION {}\n", spc_capi::spc_abi_version())));
     // Objects bring the same declarations with their headers.
     let shared = header();
@@ -91,22 +94,22 @@ fn library() -> PathBuf {
     exe.parent().unwrap().to_path_buf()
 }
 
-#[test]
-fn a_c_program_compiles_binds_and_calls() {
+/// Builds a program of `tests/` and runs it.
+fn c_program(name: &str) {
     if !cfg!(target_os = "linux") || !Command::new("cc").arg("--version").output().is_ok_and(|o| o.status.success()) {
         eprintln!("skipped: no C compiler");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let program = dir.path().join("use");
+    let program = dir.path().join(name);
     let out = Command::new("cc")
         .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
         .arg(here().join("include"))
-        .arg(here().join("tests/use.c"))
+        .arg(here().join("tests").join(format!("{name}.c")))
         .arg("-L")
         .arg(library())
         .arg(format!("-Wl,-rpath,{}", library().display()))
-        .args(["-lspc_capi", "-lpthread", "-o"])
+        .args(["-lspc_capi", "-lpthread", "-lm", "-o"])
         .arg(&program)
         .output()
         .unwrap();
@@ -114,4 +117,14 @@ fn a_c_program_compiles_binds_and_calls() {
     let out = Command::new(&program).current_dir(dir.path()).output().unwrap();
     let (said, wrong) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success() && said == "fine\n" && wrong.is_empty(), "{:?}\n{said}\n{wrong}", out.status);
+}
+
+#[test]
+fn a_c_program_compiles_binds_and_calls() {
+    c_program("use");
+}
+
+#[test]
+fn a_c_program_trains_and_resumes() {
+    c_program("train");
 }

@@ -324,6 +324,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Draw the lines that a training run wrote: density, flips, distance to the constraints, observers.
+    Plot {
+        /// Lines of JSON, as `UpdatePlan::log_line` and `spc.Optimizer.log` write them.
+        file: PathBuf,
+        /// The picture, in SVG.
+        #[arg(short, long)]
+        out: PathBuf,
+    },
     /// Say in what two plan files differ, and why where it is known. Exit code 1 if they do.
     Diff {
         /// A plan.json that `compile` wrote.
@@ -422,6 +430,15 @@ pub struct OnTarget {
     /// SPC_CONSTANTS names, else the one that `spc calibrate` wrote for this user, else constants that come with spc.
     #[arg(long, value_name = "FILE")]
     pub constants: Option<PathBuf>,
+    /// The GPU whose constants price plans of GPUs. Without it, what the target's architecture suggests, else h200.
+    #[arg(long, value_parser = ["a100", "h100", "h200"], value_name = "NAME")]
+    pub gpu: Option<String>,
+    /// Time the so many most promising layouts of each linear on this machine, and take what is proved to be fastest.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=16), conflicts_with = "plan")]
+    pub measure: Option<u16>,
+    /// File in which measured times are kept and looked up. Without it, spc/measured.json in the user's folder of caches.
+    #[arg(long, value_name = "FILE", requires = "measure")]
+    pub measured: Option<PathBuf>,
     /// Take the layouts of this plan.json, which `spc compile` wrote, instead of searching for them.
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
@@ -478,6 +495,13 @@ pub fn default_constants() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|h| h.join(".config")))?;
     Some(config.join("spc").join("constants.json"))
+}
+
+/// Where the measured times of this user's machine are kept.
+fn default_measured() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|h| h.join(".cache")))?;
+    Some(cache.join("spc").join("measured.json"))
 }
 
 /// `AXIS=N`.
@@ -548,6 +572,7 @@ impl Cli {
             | Command::Average { .. }
             | Command::Diff { .. }
             | Command::Inspect { .. }
+            | Command::Plot { .. }
             | Command::Std { .. } => None,
             Command::Check { bind, .. }
             | Command::Compile { bind, .. }
@@ -615,6 +640,11 @@ impl Cli {
         let (opt_limit, std, constants) = (self.opt_limit, self.std(), self.constants());
         let plan = self.target().and_then(|t| t.plan.clone());
         let mut o = Options { opt_limit, std, constants, plan, ..Options::default() };
+        if let Some(t) = self.target() {
+            o.gpu.clone_from(&t.gpu);
+            o.measure = t.measure.map(usize::from);
+            o.measured = t.measured.clone().or_else(|| t.measure.and_then(|_| default_measured()));
+        }
         let Some(bind) = self.bind() else { return o };
         o.binds = bind.bind.iter().cloned().collect();
         o.data = bind.data.iter().cloned().collect();

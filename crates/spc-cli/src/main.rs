@@ -140,6 +140,7 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
             driver::average_files(s, &Average { files, shares, zeros, out: out.clone(), json: *json })
         }
         Command::Inspect { file, json } => driver::inspect_file(s, file, *json),
+        Command::Plot { file, out } => driver::plot_file(s, file, out),
         Command::Diff { first, second, json } => driver::diff_files(s, first, second, *json),
         Command::Permute { file, out, model, rounds, json, .. } => {
             let what = Permute { out: out.clone(), model: model.clone(), json: *json, rounds: *rounds };

@@ -186,7 +186,15 @@ fn halve() -> (Chain, usize) {
 fn tiles_have_their_norms_at_every_scale() {
     let mut r = Rng(3);
     let shapes = [(1, 40, 40, 3), (1, 7, 7, 5), (3, 16, 16, 2), (16, 64, 16, 3), (4, 32, 32, 2), (2, 48, 4, 3)];
-    let more = [(5, 20, 1, 2), (4, 24, 2, 2), (1, 64, 8, 4), (8, 8, 8, 2), (1, 4096, 4096, 3)];
+    let more = [
+        (5, 20, 1, 2),
+        (4, 24, 2, 2),
+        (1, 64, 8, 4),
+        (8, 8, 8, 2),
+        (1, 4096, 4096, 3),
+        (101, 84, 1, 2),
+        (66, 36, 4, 2),
+    ];
     for isa in isas() {
         for (rows, cols, tile, strips) in shapes.into_iter().chain(more) {
             let g = Grid { rows, cols, tile };

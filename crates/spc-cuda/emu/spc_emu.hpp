@@ -382,6 +382,12 @@ SPC_FN float spc_ldg(const float* p) { return spc_emu::load<float>(p); }
 SPC_FN u32 spc_ldg(const u32* p) { return spc_emu::load<u32>(p); }
 SPC_FN u32 spc_ldg(const u8* p) { return spc_emu::load<u8>(p); }
 SPC_FN spc_f4 spc_ldg4(const float* p) { return spc_emu::load<spc_f4>(p); }
+SPC_FN float spc_get(const float* p) { return spc_emu::load<float>(p); }
+SPC_FN u32 spc_get(const u8* p) { return spc_emu::load<u8>(p); }
+SPC_FN u32 spc_get(const u32* p) { return spc_emu::load<u32>(p); }
+SPC_FN spc_f4 spc_get4(const float* p) { return spc_emu::load<spc_f4>(p); }
+// Threads run one after the other.
+SPC_FN void spc_add(u32* p, u32 by) { *p += by; }
 SPC_FN u32 spc_word(float a) {
   u32 bits;
   std::memcpy(&bits, &a, sizeof bits);
@@ -535,6 +541,10 @@ SPC_FN float spc_lane_xor(float a, int m, const char* file = __builtin_FILE(), i
       },
       &slot, file, line);
   return slot.got;
+}
+
+SPC_FN u32 spc_word_xor(u32 a, int m, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  return spc_word(spc_lane_xor(spc_bits(a), m, file, line));
 }
 
 SPC_FN void spc_mma_step(float (&d)[4], const spc_w4& a, u32 b0, u32 b1, const char* file = __builtin_FILE(),

@@ -6,6 +6,7 @@
 // usage: program JOBS RESULTS. JOBS is a list of launches, integers little-endian:
 //   u32 jobs, then for each: u32 length, name; u32 grid; u32 block; u32 shared bytes; u32 parameters, then for each:
 //     u32 0, u64 bytes, the bytes  (a buffer to read) | u32 1, u64 bytes  (a buffer to write) | u32 2, i32  (a number)
+//     | u32 3, u64 bytes, the bytes  (a buffer to read and write)
 // RESULTS gets the written buffers in order. Every job runs under every schedule; all must give the same bits.
 #pragma once
 #include "spc_emu.hpp"
@@ -22,6 +23,7 @@ struct Parameter {
   uint64_t bytes;
   unsigned char* buffer;
   int32_t number;
+  std::vector<unsigned char> start;  // of a buffer that is read and written
 };
 
 class Reader {
@@ -67,6 +69,10 @@ inline void run_job(const Kernel* kernels, size_t count, Reader& in, FILE* out) 
     p.bytes = in.value<uint64_t>();
     p.buffer = allocate(p.bytes);
     if (p.kind == 0) in.bytes(p.buffer, p.bytes);
+    if (p.kind == 3) {
+      p.start.resize(p.bytes);
+      in.bytes(p.start.data(), p.bytes);
+    }
   }
   Call call = {};
   for (size_t i = 0; i < count; ++i) {
@@ -76,13 +82,14 @@ inline void run_job(const Kernel* kernels, size_t count, Reader& in, FILE* out) 
   readable.clear();
   for (Parameter& p : parameters) {
     call.arguments.push_back(p.kind == 2 ? (void*)&p.number : (void*)p.buffer);
-    if (p.kind == 0) readable.push_back({p.buffer, p.buffer + p.bytes});
+    if (p.kind == 0 || p.kind == 3) readable.push_back({p.buffer, p.buffer + p.bytes});
   }
   std::vector<std::vector<unsigned char>> first;
   for (int s = 0; s < SCHEDULES; ++s) {
     running = name + ", schedule " + schedule_names[s];
     for (Parameter& p : parameters) {
       if (p.kind == 1) std::memset(p.buffer, POISON, p.bytes);
+      if (p.kind == 3) std::memcpy(p.buffer, p.start.data(), p.bytes);
     }
     auto body = [](void* c) { ((Call*)c)->call(((Call*)c)->arguments.data()); };
     launch(body, &call, grid, threads, shared, (Schedule)s);
@@ -90,7 +97,7 @@ inline void run_job(const Kernel* kernels, size_t count, Reader& in, FILE* out) 
     for (Parameter& p : parameters) {
       if (p.kind == 2) continue;
       if (!untouched_around(p.buffer, p.bytes)) fail("a store lies outside its buffer");
-      if (p.kind != 1) continue;
+      if (p.kind != 1 && p.kind != 3) continue;
       if (s == 0) {
         first.emplace_back(p.buffer, p.buffer + p.bytes);
       } else if (std::memcmp(first[at].data(), p.buffer, p.bytes) != 0) {

@@ -7,6 +7,8 @@ use spc_ir::{DType, Graph, NodeId, Op, ReduceFn, ScalarExpr, Size, Type};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+mod choose;
+
 const THREADS: u32 = crate::shape::THREADS;
 
 /// The text of a kernel: its body, and what it computes in words; or why there is none.
@@ -59,6 +61,14 @@ impl Kernel<'_> {
             }
         }
         if names.is_empty() { String::from("  (void)i;\n") } else { out }
+    }
+
+    /// As [`Kernel::places`], of element `j` in the body of a loop.
+    fn inner_places(&mut self, names: &[String], sizes: &[Size]) -> String {
+        if names.is_empty() {
+            return "    (void)j;\n".into();
+        }
+        self.places("j", names, sizes).replace("  int r", "    int t").replace("r ", "t ").replace("= r;", "= t;")
     }
 
     /// The number of the element of operand `number` at these places.
@@ -125,9 +135,9 @@ impl Kernel<'_> {
     }
 
     /// One warp an element: its lanes take every 32nd of the reduced elements, and their parts are joined in a fixed order.
-    fn reduce(&mut self, f: ReduceFn, dims: &[u32]) -> Body {
+    fn reduce(&mut self, f: ReduceFn, dims: &[u32], node: NodeId) -> Body {
         if f == ReduceFn::ArgMax {
-            return Err("the place of the greatest element has no CUDA kernel yet".into());
+            return self.greatest(dims, node);
         }
         let sizes = self.operands[0].1.sizes();
         let reduced: Vec<Size> = dims.iter().map(|d| sizes[*d as usize]).collect();
@@ -139,11 +149,7 @@ impl Kernel<'_> {
             .collect();
         let count: Vec<String> = reduced.iter().map(|s| self.size(*s)).collect();
         let head = self.places("i", &kept, &self.ty.sizes());
-        let body = self
-            .places("j", &inner, &reduced)
-            .replace("  int r", "    int t")
-            .replace("r ", "t ")
-            .replace("= r;", "= t;");
+        let body = self.inner_places(&inner, &reduced);
         let element = self.element(0, &all);
         let element =
             if self.operands[0].1.dtype == DType::Bool { format!("({element} ? 1.0f : 0.0f)") } else { element };
@@ -258,8 +264,11 @@ impl Kernel<'_> {
     fn body(&mut self, op: &Op, node: NodeId) -> Body {
         match op {
             Op::Map { expr, at } => self.map(expr, at),
-            Op::Reduce { f, dims } => self.reduce(*f, dims),
+            Op::Reduce { f, dims } => self.reduce(*f, dims, node),
             Op::Contract { lhs, rhs, out } => self.contract(lhs, rhs, out),
+            Op::Top(t) => self.order(&t.dims, Some(t), node),
+            Op::Rank { dims, .. } => self.order(dims, None, node),
+            Op::Round { last } => self.round(*last as usize),
             Op::Gather { dim } => self.gather(*dim, node),
             Op::Concat { dim, .. } => self.concat(*dim as usize),
             Op::Window { dim, into, coeff, offset } => self.window(*dim as usize, into.len(), coeff, *offset),
@@ -333,14 +342,19 @@ pub(crate) fn emit(graph: &Graph, node: NodeId) -> Result<Result<Emitted, String
         add("fault".into(), ParamKind::U32Out, Operand::Fault);
     }
     let mut factors = Vec::new();
-    for d in &n.ty.dims {
+    // Rounding has a warp for all elements that share a scale.
+    let counted = match n.op {
+        Op::Round { last } => n.ty.rank().saturating_sub(last as usize),
+        _ => n.ty.rank(),
+    };
+    for d in n.ty.dims.iter().take(counted) {
         factors.push(match d.size {
             Size::Fixed(n) => n.to_string(),
             Size::Free(s) => graph.sym(s)?.name.clone(),
         });
     }
     let list: Vec<String> = params.iter().map(Param::declaration).collect();
-    let warps = matches!(n.op, Op::Reduce { .. });
+    let warps = matches!(&n.op, Op::Reduce { f, .. } if *f != ReduceFn::ArgMax) || matches!(n.op, Op::Round { .. });
     let tokens = if warps { THREADS / 32 } else { THREADS };
     let info = KernelInfo {
         name: format!("{}_{}", n.op.name(), node.0),

@@ -24,6 +24,7 @@ mod module;
 pub mod nvrtc;
 pub mod runtime;
 mod shape;
+mod training;
 
 pub use emit::{Activations, EmitOptions, emit, emit_with};
 pub use grid::Grid;
@@ -31,6 +32,7 @@ pub use host::HostOp;
 pub use lines::without_lines;
 pub use manifest::manifest;
 pub use module::{CudaModule, KernelInfo, Operand, Param, ParamKind};
+pub use training::{Update, UpdateKernel, UpdateModule, UpdateParam, threshold_state, updates};
 
 /// The header that stands in for the device when the text is compiled with `-DSPC_EMU`.
 pub const EMU_HEADER: &str = include_str!("../emu/spc_emu.hpp");

@@ -317,7 +317,9 @@ fn arrays(layout: Layout) -> &'static str {
         Layout::Bsr { .. } => "ptr[ceil(O/R)+1], idx[count] = first column, values[count][C][R]",
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
         // Refused by `Shape::new`.
-        Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => "",
+        Layout::Nm16 { .. } | Layout::Csr16 => "",
+        Layout::Groups { .. } => "",
+        Layout::I8 { .. } => "ptr[ceil(O/R)+1], idx[count] = column / 4, codes[count][R][4], start[O], scale[O]",
         Layout::Mma32 { .. } => "ptr[ceil(O/R)+1], idx[count] = column / 32, values[count][R/16][2][32][4]",
         Layout::Mma24 => "values[ceil(O/32)][ceil(K/32)][2][32][4], meta[ceil(O/32)][ceil(K/32)][32]",
         Layout::Csr => "ptr[O+1], idx[count] = column, values[count]",

@@ -187,7 +187,7 @@ mod tests {
         }
         let splits =
             |o: u64, k: u64| shapes(Layout::Mma24, o, k, 1).unwrap().iter().map(|s| s.split).collect::<Vec<_>>();
-        assert_eq!((splits(14_336, 4096), splits(1024, 4096)), (vec![1; 4], vec![4, 8, 8, 1]));
+        assert_eq!((splits(14_336, 4096), splits(1024, 4096)), (vec![1, 1, 2, 1], vec![4, 8, 8, 1]));
         assert_eq!(splits(64, 256), [1; 4], "a step is not shared");
         assert!(shapes(Layout::Csr, 4, 4, 1).is_none());
         assert_eq!(terms_grid(4096), Grid { tokens: 1, tiles: 8 });

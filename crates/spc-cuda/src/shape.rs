@@ -20,6 +20,7 @@ pub(crate) enum Family {
     Blocks,
     Nm,
     Mma,
+    I8,
 }
 
 impl Family {
@@ -29,6 +30,7 @@ impl Family {
             Family::Blocks => "blocks",
             Family::Nm => "nm",
             Family::Mma => "mma",
+            Family::I8 => "i8",
         }
     }
 
@@ -42,6 +44,7 @@ impl Family {
             Family::Dense => &[include_str!("device/dense.cuh")],
             Family::Blocks => &[ROWS, include_str!("device/blocks.cuh")],
             Family::Nm => &[ROWS, include_str!("device/nm.cuh")],
+            Family::I8 => &[include_str!("device/i8.cuh")],
             Family::Mma => &[TENSOR, TERMS, TILES, include_str!("device/mma.cuh")],
         }
     }
@@ -102,6 +105,10 @@ impl Shape {
             Layout::Vx1 { v } => Shape::blocks(outputs, inputs, v, 1),
             Layout::Bsr { r, c } => Shape::blocks(outputs, inputs, r, c),
             Layout::Csr => Shape::blocks(outputs, inputs, 1, 1),
+            Layout::I8 { r } => {
+                let tiles = outputs.div_ceil(u64::from(THREADS));
+                Shape::build(Family::I8, outputs, inputs, (8, 4), tiles, vec![("R", r)], 0)
+            }
             Layout::Nm { n, m } => {
                 let step = if m <= STEP { STEP / m * m } else { m };
                 let tokens = if m <= 128 { TOKENS } else { TOKENS / 2 };

@@ -87,6 +87,21 @@ fn a_program_runs_on_the_device_again_and_again() {
             assert_eq!(times.len(), linears.len() + 1, "every linear, and the terms of one");
             assert!(times.iter().all(|t| t.milliseconds >= 0.0));
         }
+        // Calls of the sizes of the one before are recorded: the third and later ones are one launch, with other inputs.
+        for _ in 0..5 {
+            let tokens = 3usize;
+            let x: Vec<Vec<f32>> =
+                linears.iter().map(|l| (0..tokens * l.case.inputs).map(|_| random.value()).collect()).collect();
+            let inputs: BTreeMap<String, Vec<u8>> =
+                x.iter().enumerate().map(|(i, x)| (format!("x{i}"), f32_bytes(x))).collect();
+            let results = program.call(&[tokens as u64], &inputs).unwrap();
+            for ((l, x), y) in linears.iter().zip(&x).zip(&results) {
+                let y: Vec<f32> = y.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+                l.check(x, tokens, &y, activations);
+            }
+            let times = program.rounds(&[3], &inputs, 2).unwrap();
+            assert_eq!(times.len(), 2);
+        }
         assert!(program.call(&[2], &BTreeMap::new()).is_err(), "inputs are missing");
     }
 }

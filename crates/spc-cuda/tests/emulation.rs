@@ -137,6 +137,19 @@ fn blocks() {
 }
 
 #[test]
+fn codes_of_eight_bits() {
+    use Act::*;
+    use Pattern::*;
+    run(
+        vec![
+            case("i8(16)", 9, 33, Random(0.2), None, true, &[1, 8, 9]),
+            case("i8(32)", 150, 70, Bands, Gelu, false, &[3, 20, 5]),
+        ],
+        Activations::Exact,
+    );
+}
+
+#[test]
 fn n_of_m() {
     use Act::*;
     use Pattern::*;

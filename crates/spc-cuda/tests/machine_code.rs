@@ -31,6 +31,7 @@ fn nothing_is_spilled_and_tensor_cores_are_used() {
     };
     let layouts = [
         "mma24",
+        "i8(16)",
         "mma32(32)",
         "mma32(64)",
         "mma32(128)",

@@ -44,6 +44,7 @@ fn run(module: &Module, job: &Job) -> (Vec<Vec<u8>>, Counters) {
                     written.push((at, *bytes));
                     at
                 }
+                Argument::InOut(_) => panic!("no kernel of a program updates in place"),
                 Argument::Int(n) => u64::from(*n as u32),
             });
         }

@@ -38,6 +38,6 @@ pub use independent::independent;
 pub use infer::{MAX_RANK, infer};
 pub use op::{Op, ReduceFn};
 pub use patch::{Patch, PatchRef};
-pub use plan::{Act, Candidate, Convert, CostTableRef, LinearPlan, PLAN_FORMAT, Plan, Why};
+pub use plan::{Act, Candidate, Convert, CostTableRef, LinearPlan, Measured, PLAN_FORMAT, Plan, Why};
 pub use select::Top;
 pub use ty::{DType, Dim, Size, Sym, SymId, Type};

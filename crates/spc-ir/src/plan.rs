@@ -72,6 +72,20 @@ pub struct Candidate {
     pub plan_ps: Option<u64>,
     /// Why the layout cannot be used, where it cannot.
     pub refused: Option<String>,
+    /// Measured time of this linear alone in this layout, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_ps: Option<u64>,
+}
+
+/// The time of one kernel that was measured, and that took the place of its prediction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    pub node: NodeId,
+    pub layout: String,
+    /// How the activations lie that it reads and writes.
+    pub act: Act,
+    pub ps: u64,
 }
 
 /// The reason for one choice.
@@ -120,6 +134,9 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub structure: Vec<Restructure>,
     pub why: Vec<Why>,
+    /// Kernels that were measured; empty where all are predicted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Measured>,
 }
 
 /// The plan format that this version writes and reads.
@@ -167,6 +184,7 @@ impl Plan {
             rules: Vec::new(),
             structure: Vec::new(),
             why: Vec::new(),
+            measured: Vec::new(),
         })
     }
 

@@ -38,12 +38,12 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
                 let layout: Layout = p.layout.parse().map_err(|e| format!("{node}: {e}"))?;
                 let at = model.layouts.iter().position(|x| *x == layout);
                 let facts = at.and_then(|i| l.facts(i as u32)).ok_or_else(|| format!("{node} cannot be {layout}"))?;
-                let there = if p.x == Act::Rm { layout.row_major() } else { layout.feature_major() };
+                let there = prices.machine.has(layout, p.x);
                 if p.x != p.y || !there {
                     return Err(format!("{node}: no kernel of {layout} reads {:?} and writes {:?}", p.x, p.y));
                 }
                 has(l.x, p.x)?;
-                pay(prices.linear(node, layout, facts, p.x, p.epilogue))?;
+                pay(prices.planned(node, layout, facts, p.x, p.epilogue))?;
             }
             Kind::Map { inputs, scalars } => {
                 if fused.contains_key(&node) {
@@ -69,7 +69,7 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
         }
     }
     for (node, to) in &converted {
-        let matrix = model.values.iter().any(|v| v.node == Some(*node) && v.matrix);
+        let matrix = !model.machine_is_gpu && model.values.iter().any(|v| v.node == Some(*node) && v.matrix);
         if !matrix || own(*node) == *to || swallowed.contains(node) {
             return Err(format!("{node} cannot be converted"));
         }

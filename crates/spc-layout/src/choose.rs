@@ -2,13 +2,15 @@
 use crate::audit::audit;
 use crate::cost::Prices;
 use crate::lang::In;
+use crate::machine::Machine;
 use crate::model::Model;
 use crate::problem::Solution;
 use crate::rules::{RULES, rule};
 use crate::space::{Action, Shape, act, cost, explore, price, shape};
-use crate::{CostTable, Options, WeightFacts, why};
+use crate::{Options, WeightFacts, why};
 use spc_base::Bug;
-use spc_ir::{Act, Convert, CostTableRef, Graph, LinearPlan, Plan};
+use spc_formats::Layout;
+use spc_ir::{Act, Convert, Graph, LinearPlan, NodeId, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Chooses the layout of every weight and activation of `graph`.
@@ -20,20 +22,21 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// Only our own mistakes: a linear without weight or facts, facts of another shape, a rule that is wrong. Bounds that were
 /// hit are no error; they are listed in [`Plan::bounds`], and `exact` is then false.
-pub fn choose(
+pub fn choose<'m>(
     graph: &Graph,
     facts: &BTreeMap<String, WeightFacts>,
-    table: &CostTable,
+    machine: impl Into<Machine<'m>>,
     tuned_for: &BTreeMap<String, u64>,
     options: &Options,
 ) -> Result<Plan, Bug> {
-    let model = Model::new(graph, facts, tuned_for)?;
+    let machine = machine.into();
+    let model = Model::new(graph, facts, tuned_for)?.on(machine);
     let space = explore(&model, options, false)?;
     let shape = shape(&model, &space)?;
-    let prices = Prices { model: &model, table, syms: &model.syms };
-    let mut plan = empty(&model, table, options)?;
+    let prices = Prices { model: &model, machine, syms: &model.syms, measured: &options.measured };
+    let mut plan = empty(&model, machine, options)?;
     plan.bounds = space.bounds.clone();
-    let priced = price(&shape, &prices, &|_| true)?;
+    let priced = price(&shape, &prices, &|a| allowed(&prices, a))?;
     let solved = priced.as_ref().and_then(|p| Some((p, p.frontier(options.width)?)));
     let Some((priced, best)) = solved else {
         if plan.bounds.is_empty() {
@@ -51,12 +54,64 @@ pub fn choose(
     if total != plan.total_ps {
         return Err(Bug::new(format!("the plan costs {total} ps and not {} ps", plan.total_ps)));
     }
-    let only_dense = |a: &Action| !matches!(a, Action::Linear { layout, .. } if !model.is_dense(*layout));
+    let dense = |a: &Action| !matches!(a, Action::Linear { layout, .. } if !model.is_dense(*layout));
+    let only_dense = |a: &Action| dense(a) && allowed(&prices, a);
     let dense = price(&shape, &prices, &only_dense)?.and_then(|p| p.frontier(options.width));
     plan.dense_ps = dense.map_or(plan.total_ps, |s| s.cost);
     plan.why =
         why::explain(&why::Case { model: &model, facts, prices: &prices, shape: &shape, priced, options }, &plan)?;
     Ok(plan)
+}
+
+/// Whether a plan may do this: of a linear with measured kernels, it may use those only.
+fn allowed(prices: &Prices<'_>, action: &Action) -> bool {
+    let Action::Linear { linear, layout, act: l, .. } = *action else { return true };
+    let found = prices.model.node(linear).ok().zip(prices.model.layouts.get(layout as usize));
+    found.is_some_and(|(node, layout)| prices.may(node, *layout, act(l)))
+}
+
+/// A way to run a linear, and the predicted time of the best whole plan that runs it so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranked {
+    pub layout: Layout,
+    pub act: Act,
+    pub plan_ps: u64,
+}
+
+/// For each linear of `plan` the ways to run it, that of the plan first, then those with the fastest whole plans; nothing for a
+/// graph whose plans are too many to compare. The arguments are those that made the plan.
+pub fn ranked<'m>(
+    graph: &Graph,
+    facts: &BTreeMap<String, WeightFacts>,
+    machine: impl Into<Machine<'m>>,
+    tuned_for: &BTreeMap<String, u64>,
+    options: &Options,
+    plan: &Plan,
+) -> Result<BTreeMap<NodeId, Vec<Ranked>>, Bug> {
+    let machine = machine.into();
+    let model = Model::new(graph, facts, tuned_for)?.on(machine);
+    let shape = shape(&model, &explore(&model, options, false)?)?;
+    let prices = Prices { model: &model, machine, syms: &model.syms, measured: &options.measured };
+    let mut out: BTreeMap<NodeId, Vec<Ranked>> = BTreeMap::new();
+    let Some(priced) = price(&shape, &prices, &|_| true)? else { return Ok(out) };
+    let Some(marginals) = priced.marginals(options.width) else { return Ok(out) };
+    for (class, costs) in priced.classes.iter().zip(&marginals) {
+        for (choice, plan_ps) in class.iter().zip(costs).filter(|(_, ps)| **ps != u64::MAX) {
+            let Action::Linear { linear, layout, act: l, .. } = choice.action else { continue };
+            let Some(layout) = model.layouts.get(layout as usize).copied() else { continue };
+            let list = out.entry(model.node(linear)?).or_default();
+            match list.iter_mut().find(|r| r.layout == layout && r.act == act(l)) {
+                Some(r) => r.plan_ps = r.plan_ps.min(*plan_ps),
+                None => list.push(Ranked { layout, act: act(l), plan_ps: *plan_ps }),
+            }
+        }
+    }
+    for (node, list) in &mut out {
+        let chosen = plan.linears.iter().find(|l| l.node == *node);
+        let mine = |r: &Ranked| chosen.is_some_and(|l| l.layout.parse() == Ok(r.layout) && l.x == r.act);
+        list.sort_by_key(|r| (!mine(r), r.plan_ps));
+    }
+    Ok(out)
 }
 
 /// Whether a plan can be carried out for `graph`: every value is where its readers need it, every kernel is one that exists.
@@ -65,17 +120,18 @@ pub fn choose(
 ///
 /// # Errors
 /// What does not hold, in words.
-pub fn holds(
+pub fn holds<'m>(
     graph: &Graph,
     facts: &BTreeMap<String, WeightFacts>,
-    table: &CostTable,
+    machine: impl Into<Machine<'m>>,
     tuned_for: &BTreeMap<String, u64>,
     plan: &Plan,
 ) -> Result<(), String> {
-    let model = Model::new(graph, facts, tuned_for).map_err(|b| b.0)?;
-    let total = audit(&Prices { model: &model, table, syms: &model.syms }, plan)?;
-    let own = CostTableRef { name: table.name.clone(), hash: table.hash() };
-    if plan.cost_table == own && plan.total_ps != total {
+    let machine = machine.into();
+    let model = Model::new(graph, facts, tuned_for).map_err(|b| b.0)?.on(machine);
+    let prices = Prices { model: &model, machine, syms: &model.syms, measured: &plan.measured };
+    let total = audit(&prices, plan)?;
+    if plan.cost_table == machine.reference() && plan.total_ps != total {
         return Err(format!("its predicted time is {} ps, the layouts in it take {total} ps", plan.total_ps));
     }
     Ok(())
@@ -87,10 +143,11 @@ pub fn tuned_sizes(graph: &Graph, tuned_for: &BTreeMap<String, u64>) -> BTreeMap
     graph.syms.iter().map(|s| s.name.clone()).zip(sizes).collect()
 }
 
-fn empty(model: &Model<'_>, table: &CostTable, options: &Options) -> Result<Plan, Bug> {
+fn empty(model: &Model<'_>, machine: Machine<'_>, options: &Options) -> Result<Plan, Bug> {
     let tuned = model.graph.syms.iter().zip(&model.syms).map(|(s, n)| (s.name.clone(), *n));
     Ok(Plan {
-        cost_table: CostTableRef { name: table.name.clone(), hash: table.hash() },
+        cost_table: machine.reference(),
+        measured: options.measured.clone(),
         tuned_for: tuned.collect(),
         linears: Vec::new(),
         ..Plan::all_dense(model.graph, &options.target, "dense(16)")?
@@ -171,6 +228,9 @@ fn fill(plan: &mut Plan, model: &Model<'_>, prices: &Prices<'_>, p: &Shape, s: &
 /// The rule that made a kernel.
 fn kernel_rule(model: &Model<'_>, layout: u32, l: In) -> &'static str {
     let kind = model.layouts.get(layout as usize).map_or("", |x| x.kind());
+    if model.machine_is_gpu {
+        return rule("k-gpu").map_or("", |r| r.name);
+    }
     let name = match (kind, l) {
         ("dense", In::Rm) => "k-dense-rm",
         ("dense", In::Fm) => "k-dense-fm",

@@ -14,7 +14,7 @@ pub struct Constants {
 }
 
 /// The format that this version writes and reads.
-pub const CONSTANTS_FORMAT: u32 = 2;
+pub const CONSTANTS_FORMAT: u32 = 3;
 
 /// Greatest time of any single thing, in the unit of its field.
 const MOST: u64 = 1_000_000_000_000;
@@ -29,9 +29,7 @@ impl Constants {
     /// FNV-1a, 64 bits, of the format and the hashes of the tables.
     fn digest(&self) -> String {
         let tables: Vec<String> = self.tables.iter().map(|(n, t)| format!("{n}={}", t.hash())).collect();
-        let text = format!("{} {}", self.format, tables.join(" "));
-        let step = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3);
-        format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+        crate::table::fnv(&format!("{} {}", self.format, tables.join(" ")))
     }
 
     /// Reads a file of constants.
@@ -79,10 +77,13 @@ fn rates(name: &str, r: &Rates) -> Result<(), String> {
     for load in r.load_fs {
         within(&field("load_fs"), load, 0, MOST)?;
     }
-    within(&field("narrow_permille"), r.narrow_permille, 10, 100_000)?;
+    for permille in r.slower_permille.iter().flatten() {
+        within(&field("slower_permille"), u64::from(*permille), 10, 1_000_000)?;
+    }
     within(&field("unit_ps"), r.unit_ps, 0, MOST)?;
     within(&field("block_ps"), r.block_ps, 0, MOST)?;
     within(&field("overlap_permille"), r.overlap_permille, 0, 1000)?;
+    within(&field("read_permille"), r.read_permille, 10, 100_000)?;
     if r.mul_fs == 0 && r.load_fs.contains(&0) {
         return Err(format!("`{name}` computes in no time"));
     }
@@ -98,7 +99,6 @@ fn check(t: &CostTable) -> Result<(), String> {
         return Err("`source` is longer than 400 characters".into());
     }
     within("token_tile", t.token_tile, 1, 1 << 16)?;
-    within("pass_rm", t.pass_rm, 1, 1 << 16)?;
     within("pass_fm", t.pass_fm, 1, 1 << 16)?;
     for (name, r) in [
         ("dense_rm", &t.dense_rm),
@@ -162,7 +162,7 @@ mod tests {
     fn files_that_cannot_be_right_are_refused_in_words() {
         let text = one().to_json().unwrap();
         for (from, to, part) in [
-            ("\"format\": 2", "\"format\": 1", "its format is 1"),
+            ("\"format\": 3", "\"format\": 2", "its format is 2"),
             ("\"launch_ps\": 300000,", "", "missing field `launch_ps`"),
             ("\"launch_ps\": 300000", "\"launch_ps\": 300000, \"lunch_ps\": 1", "unknown field `lunch_ps`"),
             ("\"launch_ps\": 300000", "\"launch_ps\": -3", "invalid value"),

@@ -1,19 +1,21 @@
 //! Prices of everything that a plan may contain, in picoseconds. What a linear's kernel takes is in `kernel`; weights are
 //! read at the rate of the memory level that holds all weights of the graph when dense (a plan that fits a nearer level is
 //! underrated).
-use crate::kernel::{Shape, bytes_ps};
+use crate::kernel::Shape;
+use crate::machine::Machine;
 use crate::model::Model;
-use crate::table::CostTable;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
-use spc_ir::{Act, BinFn, NodeId, Op, ScalarExpr, UnFn};
+use spc_ir::{Act, BinFn, Measured, NodeId, Op, ScalarExpr, UnFn};
 
 /// Prices of everything that a plan may contain, for one table and one binding of the free axes.
 pub(crate) struct Prices<'a> {
     pub model: &'a Model<'a>,
-    pub table: &'a CostTable,
+    pub machine: Machine<'a>,
     /// Sizes of the free axes; those of the model or others.
     pub syms: &'a [u64],
+    /// Times of kernels that were measured at the sizes of the model.
+    pub measured: &'a [Measured],
 }
 
 fn clamp(x: u128) -> u64 {
@@ -38,21 +40,23 @@ impl Prices<'_> {
     }
 
     fn padded(&self, tokens: u128, act: Act) -> u128 {
-        u128::from(self.table.padded(clamp(tokens), act))
+        u128::from(self.machine.padded(clamp(tokens), act))
     }
 
-    fn expression(&self, e: &ScalarExpr) -> u128 {
+    /// Cheap operations of an expression, and calls of functions.
+    fn expression(e: &ScalarExpr) -> (u128, u128) {
         let own = match e {
-            ScalarExpr::Arg(_) | ScalarExpr::Const(_) => 0,
-            ScalarExpr::Un(UnFn::Neg | UnFn::Abs | UnFn::Not | UnFn::Sqrt | UnFn::Floor, _) => self.table.element_ps,
-            ScalarExpr::Un(..) | ScalarExpr::Bin(BinFn::Pow | BinFn::Div, ..) => self.table.call_ps,
-            ScalarExpr::Bin(..) | ScalarExpr::Select(..) | ScalarExpr::Cast(..) => self.table.element_ps,
+            ScalarExpr::Arg(_) | ScalarExpr::Const(_) => (0, 0),
+            ScalarExpr::Un(UnFn::Neg | UnFn::Abs | UnFn::Not | UnFn::Sqrt | UnFn::Floor, _) => (1, 0),
+            ScalarExpr::Un(..) | ScalarExpr::Bin(BinFn::Pow | BinFn::Div, ..) => (0, 1),
+            ScalarExpr::Bin(..) | ScalarExpr::Select(..) | ScalarExpr::Cast(..) => (1, 0),
         };
-        e.children().into_iter().map(|c| self.expression(c)).fold(u128::from(own), u128::saturating_add)
+        let add = |a: (u128, u128), b: (u128, u128)| (a.0.saturating_add(b.0), a.1.saturating_add(b.1));
+        e.children().into_iter().map(|c| Self::expression(c)).fold(own, add)
     }
 
     fn stream(&self, elements: u128) -> u128 {
-        bytes_ps(elements.saturating_mul(4), self.table.activation_bytes_per_us) + u128::from(self.table.launch_ps)
+        self.machine.stream_ps(elements)
     }
 
     /// One linear: kernel of `layout` that reads and writes `act`, with `epilogue` (a pointwise node) fused if given.
@@ -74,19 +78,48 @@ impl Prices<'_> {
             outputs: clamp(outputs),
             resident: self.model.weight_bytes,
         };
-        let kernel = self.table.kernel_ps(layout, facts, act, shape);
-        let tokens = self.padded(tokens, act);
-        let mut act_ps = 0u128;
+        let kernel = self.machine.kernel_ps(layout, facts, act, shape);
+        let elements = self.padded(tokens, act).saturating_mul(outputs);
+        let mut finish = 0u128;
         if let Op::Linear { act: Some(e), .. } = &self.model.graph.node(linear)?.op {
-            act_ps = self.expression(e);
+            finish = self.machine.pointwise_ps(elements, Self::expression(e));
         }
         if let Some(m) = epilogue
             && let Op::Map { expr, .. } = &self.model.graph.node(m)?.op
         {
-            act_ps = act_ps.saturating_add(self.expression(expr));
+            finish = finish.saturating_add(self.machine.pointwise_ps(elements, Self::expression(expr)));
         }
-        let finish = act_ps.saturating_mul(tokens.saturating_mul(outputs));
         Ok(clamp(u128::from(kernel).saturating_add(finish)))
+    }
+
+    /// As [`Prices::linear`], with the measured time of the kernel where there is one for these sizes. It was measured with
+    /// what is fused into it.
+    pub fn planned(
+        &self,
+        linear: NodeId,
+        layout: Layout,
+        facts: &CostFacts,
+        act: Act,
+        epilogue: Option<NodeId>,
+    ) -> Result<u64, Bug> {
+        if self.syms == self.model.syms.as_slice()
+            && !self.measured.is_empty()
+            && let Some(ps) = self.time_of(linear, layout, act)
+        {
+            return Ok(ps);
+        }
+        self.linear(linear, layout, facts, act, epilogue)
+    }
+
+    /// The measured time of a kernel, if it was measured.
+    pub fn time_of(&self, linear: NodeId, layout: Layout, act: Act) -> Option<u64> {
+        let same = |m: &&Measured| m.node == linear && m.act == act && m.layout.parse() == Ok(layout);
+        self.measured.iter().find(same).map(|m| m.ps)
+    }
+
+    /// Whether a kernel may be used: where some of a linear's were measured, only those may.
+    pub fn may(&self, linear: NodeId, layout: Layout, act: Act) -> bool {
+        !self.measured.iter().any(|m| m.node == linear) || self.time_of(linear, layout, act).is_some()
     }
 
     /// A pointwise node in `act`.
@@ -97,7 +130,7 @@ impl Prices<'_> {
         let (tokens, features) = self.tokens(node)?;
         let elements = self.padded(tokens, act).saturating_mul(features);
         let full = at.iter().filter(|p| !p.is_empty()).count() as u128 + 1;
-        let work = elements.saturating_mul(self.expression(expr));
+        let work = self.machine.pointwise_ps(elements, Self::expression(expr));
         Ok(clamp(self.stream(elements.saturating_mul(full)).saturating_add(work)))
     }
 
@@ -111,7 +144,7 @@ impl Prices<'_> {
         Ok(clamp(match &n.op {
             Op::Input { .. } | Op::Weight { .. } | Op::Const { .. } | Op::Split { .. } | Op::Merge { .. } => 0,
             Op::Map { expr, .. } => {
-                let work = self.elements(node)?.saturating_mul(self.expression(expr));
+                let work = self.machine.pointwise_ps(self.elements(node)?, Self::expression(expr));
                 self.stream(elements).saturating_add(work)
             }
             Op::Gather { .. } => self.stream(self.elements(node)?.saturating_mul(2)),
@@ -125,8 +158,7 @@ impl Prices<'_> {
                         }
                     }
                 }
-                let fs = work.saturating_mul(u128::from(self.table.contract_fs));
-                self.stream(elements).saturating_add(fs / 1000)
+                self.stream(elements).saturating_add(self.machine.contract_ps(work))
             }
             _ => self.stream(elements),
         }))
@@ -136,14 +168,14 @@ impl Prices<'_> {
     pub fn convert(&self, node: NodeId) -> Result<u64, Bug> {
         let (tokens, features) = self.tokens(node)?;
         let elements = tokens.saturating_add(self.padded(tokens, Act::Fm)).saturating_mul(features);
-        let move_ps = bytes_ps(elements.saturating_mul(4), self.table.convert_bytes_per_us);
-        Ok(clamp(move_ps + u128::from(self.table.launch_ps)))
+        Ok(clamp(self.machine.convert_ps(elements)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CostTable;
     use crate::testing::{F, Net, Zeros};
     use std::collections::BTreeMap;
 
@@ -166,7 +198,7 @@ mod tests {
         let x = net.x;
         let net = net.output(z);
         let model = Model::new(&net.g, &net.facts, &BTreeMap::from([("B".to_string(), b)])).unwrap();
-        f(&Prices { model: &model, table, syms: &model.syms }, &[x, y, z])
+        f(&Prices { model: &model, machine: table.into(), syms: &model.syms, measured: &[] }, &[x, y, z])
     }
 
     fn dense(multiplies: u64) -> CostFacts {

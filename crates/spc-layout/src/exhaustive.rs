@@ -41,7 +41,7 @@ fn cheapest_merged(net: &Net, table: &CostTable, b: u64, limit: usize) -> Option
 }
 
 fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: bool) -> Option<u64> {
-    let prices = Prices { model, table, syms: &model.syms };
+    let prices = Prices { model, machine: table.into(), syms: &model.syms, measured: &[] };
     let on_offer: BTreeSet<usize> = model.values.iter().flat_map(|v| v.merged.iter().copied()).collect();
     let fused_by = |v: usize| (0..model.values.len()).find(|m| model.values[*m].fuses == Some(v));
     let ways: Vec<Vec<Way>> = (0..model.values.len())
@@ -183,7 +183,7 @@ fn tally(graphs: usize) -> Tally {
         let model = Model::new(&net.g, &net.facts, &tuned).unwrap();
         let space = crate::space::explore(&model, &options, false).unwrap();
         let shape = crate::space::shape(&model, &space).unwrap();
-        let prices = Prices { model: &model, table: &table, syms: &model.syms };
+        let prices = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
         let greedy = crate::space::price(&shape, &prices, &|_| true).unwrap().and_then(|p| p.greedy()).unwrap();
         out.greedy_dearer += usize::from(greedy.cost > best);
         out.greedy_worst = out.greedy_worst.max(greedy.cost.saturating_mul(1000) / best.max(1));

@@ -41,6 +41,8 @@ pub(crate) struct Known {
     pub kinds: Vec<&'static str>,
     /// Whether each layout has a feature-major kernel, and a token-major one.
     pub acts: Vec<[bool; 2]>,
+    /// Whether the plan is for a GPU, whose kernels all read and write token by token.
+    pub gpu: bool,
 }
 
 impl Known {
@@ -48,12 +50,13 @@ impl Known {
         let small = |n: usize| n as u32;
         let layouts = |v: usize| model.as_linear(v).map(|l| l.layouts.iter().map(|(i, _)| *i).collect());
         Known {
-            matrix: model.values.iter().map(|v| v.matrix).collect(),
+            matrix: model.values.iter().map(|v| v.matrix && !model.machine_is_gpu).collect(),
             fuses: model.values.iter().map(|v| v.fuses.map(small)).collect(),
             layouts: (0..model.values.len()).map(|v| layouts(v).unwrap_or_default()).collect(),
             merged: model.values.iter().map(|v| v.merged.iter().map(|m| *m as u32).collect()).collect(),
             kinds: model.layouts.iter().map(|l| l.kind()).collect(),
             acts: model.layouts.iter().map(|l| [l.feature_major(), l.row_major()]).collect(),
+            gpu: model.machine_is_gpu,
         }
     }
 }

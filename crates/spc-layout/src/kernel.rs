@@ -3,14 +3,14 @@
 //! ```text
 //! kernel = longer + shorter * overlap + activations + launch
 //! longer, shorter = compute, weights
-//! compute = tokens * (multiplies * mul + activation_loads * load(pass)) + passes * (units * unit + row_blocks * block)
-//! weights = stored / rate(level of all weights) + (passes - 1) * stored / rate(again)
+//! compute = tokens * (multiplies * mul(rows, tokens) + activation_loads * load(pass)) + passes * (units * unit + row_blocks * block)
+//! weights = stored / rate(level of all weights) * read + (passes - 1) * stored / rate(again)
 //! ```
 //!
-//! Stored zeros are paid for, and feature-major work is padded to whole tiles of tokens. Tokens that do not fill a pass cost
-//! `narrow` times as much each. `load` depends on the bytes of activations that a pass reads: with many inputs they do not
-//! stay in the first cache.
-use crate::table::{CostTable, Rates};
+//! Stored zeros are paid for, and feature-major work is padded to whole tiles of tokens. `mul` is a table, by the rows that
+//! share an index and the tokens that are computed together: few of either leave lanes and units idle. `load` depends on the
+//! bytes of activations that a pass reads: with many inputs they do not stay in the first cache.
+use crate::table::{CostTable, MANY, Rates, TOKENS_FM, TOKENS_RM, between};
 use spc_formats::{CostFacts, Layout};
 use spc_ir::Act;
 
@@ -30,6 +30,50 @@ pub(crate) fn bytes_ps(bytes: u128, rate: u64) -> u128 {
 
 fn product(a: u64, b: u64) -> u128 {
     u128::from(a).saturating_mul(u128::from(b))
+}
+
+/// Tokens of a token-major kernel whose activations are read together.
+const TILE_RM: u64 = 16;
+
+/// Rows of a layout that share an index.
+pub fn height(layout: Layout) -> u64 {
+    match layout {
+        Layout::Dense { panel } => u64::from(panel),
+        Layout::Vx1 { v } => u64::from(v),
+        Layout::Bsr { r, .. } | Layout::I8 { r } | Layout::Mma32 { r } | Layout::Mma1 { r } => u64::from(r),
+        Layout::Vnm { v, .. } => u64::from(v),
+        // Sixteen rows side by side; what stands at 8 is for codes of 4 bits.
+        Layout::Groups { bits, .. } => {
+            if bits == 4 {
+                8
+            } else {
+                16
+            }
+        }
+        Layout::Nm { .. } | Layout::Nm16 { .. } | Layout::Mma24 | Layout::Csr | Layout::Csr16 => 1,
+    }
+}
+
+/// Femtoseconds that all tokens take for one multiply-add each.
+fn token_fs(r: &Rates, rows: u64, tokens: u64, act: Act, pass: u64) -> u128 {
+    let each = |n: u64, at: usize| product(n, r.mul_at(rows, at));
+    match act {
+        Act::Rm => {
+            let knot = |i: usize| (TOKENS_RM[i], TOKENS_RM[i].saturating_mul(r.mul_at(rows, i)));
+            match TOKENS_RM.iter().position(|n| tokens <= *n) {
+                _ if tokens == 0 => 0,
+                Some(0) => each(tokens, 0),
+                Some(i) => u128::from(between(knot(i - 1), knot(i), tokens)),
+                None => each(tokens, TOKENS_RM.len() - 1),
+            }
+        }
+        Act::Fm if tokens >= MANY => each(tokens, 3),
+        Act::Fm => {
+            let (full, rest) = (tokens / pass, tokens % pass);
+            let at = TOKENS_FM.iter().position(|n| rest <= *n).unwrap_or(2);
+            each(full.saturating_mul(pass), 2).saturating_add(each(rest, at))
+        }
+    }
 }
 
 impl CostTable {
@@ -68,26 +112,22 @@ impl CostTable {
     pub fn kernel_ps(&self, layout: Layout, facts: &CostFacts, act: Act, shape: Shape) -> u64 {
         let r = self.rates(layout, act);
         let tokens = self.padded(shape.tokens, act);
-        let pass = match act {
-            Act::Rm => self.pass_rm,
-            Act::Fm => self.pass_fm,
+        let rows = height(layout);
+        let pass = self.pass_fm.max(1);
+        let (passes, together) = match act {
+            // Token-major kernels go over the weights a few tokens at a time; `mul` has what that costs.
+            Act::Rm => (1, tokens.min(TILE_RM)),
+            Act::Fm => (tokens.div_ceil(pass).max(1), tokens.min(pass)),
         };
-        let pass = pass.max(1);
-        let (full, rest) = (tokens / pass, tokens % pass);
-        let passes = u128::from(full) + u128::from(rest > 0);
         let index = product(facts.units, r.unit_ps).saturating_add(product(facts.row_blocks, r.block_ps));
-        let each = |tokens: u64| {
-            let load = r.load_at(shape.inputs.saturating_mul(4).saturating_mul(tokens));
-            product(facts.multiplies, r.mul_fs).saturating_add(product(facts.activation_loads, load))
-        };
-        let wide = u128::from(full.saturating_mul(pass)).saturating_mul(each(pass)) / 1000;
-        let narrow =
-            u128::from(rest).saturating_mul(each(rest)).saturating_mul(u128::from(r.narrow_permille)) / 1_000_000;
-        let compute = wide.saturating_add(narrow).saturating_add(passes.saturating_mul(index));
-        let stored = u128::from(facts.stored_bytes);
-        let again = stored.saturating_mul(passes.saturating_sub(1));
-        let weights =
-            bytes_ps(stored, self.weight_rate(shape.resident)).saturating_add(bytes_ps(again, self.again_bytes_per_us));
+        let load = r.load_at(shape.inputs.saturating_mul(4).saturating_mul(together));
+        let multiplies = u128::from(facts.multiplies).saturating_mul(token_fs(r, rows, tokens, act, pass));
+        let loads = product(facts.activation_loads, load).saturating_mul(u128::from(tokens));
+        let compute =
+            (multiplies.saturating_add(loads) / 1000).saturating_add(u128::from(passes).saturating_mul(index));
+        let read = product(self.read_ps(facts.stored_bytes, shape.resident), r.read_permille) / 1000;
+        let again = product(facts.stored_bytes, passes - 1);
+        let weights = read.saturating_add(bytes_ps(again, self.again_bytes_per_us));
         let (longer, shorter) = (compute.max(weights), compute.min(weights));
         let exposed = shorter.saturating_mul(u128::from(r.overlap_permille)) / 1000;
         let ends = u128::from(shape.inputs).saturating_add(u128::from(shape.outputs));
@@ -109,7 +149,7 @@ mod tests {
         (t.lists_rm, t.nm16, t.csr16) = (r, r, r);
         t.levels = vec![Level { up_to_bytes: 0, bytes_per_us: 1_000_000_000 }];
         (t.activation_bytes_per_us, t.launch_ps) = (1_000_000_000, 0);
-        (t.pass_rm, t.pass_fm) = (8, 48);
+        t.pass_fm = 48;
         t
     }
 
@@ -122,25 +162,33 @@ mod tests {
 
     #[test]
     fn tokens_that_do_not_fill_a_pass_cost_more_and_each_pass_reads_the_index() {
-        let r = Rates { narrow_permille: 3000, ..Rates::flat(1000, 2000, 7, 11) };
+        let mut r = Rates::flat(1000, 2000, 7, 11);
+        // Of four rows: token-major by tokens of a call, feature-major by those of a pass.
+        r.slower_permille[2] = [3000, 2000, 1500, 1200, 1000, 1000];
         let t = table(r);
-        let (token, index) = (100 + 20, 5 * 7 + 2 * 11);
-        assert_eq!(ps(&t, &FACTS, Act::Rm, 8), 8 * token + index);
-        assert_eq!(ps(&t, &FACTS, Act::Rm, 1), 3 * token + index);
-        assert_eq!(ps(&t, &FACTS, Act::Rm, 19), 16 * token + 9 * token + 3 * index);
-        // 50 tokens are padded to 64: one pass of 48 and a narrow one of 16.
-        assert_eq!(ps(&t, &FACTS, Act::Fm, 50), 48 * token + 48 * token + 2 * index);
+        let (load, index) = (20, 5 * 7 + 2 * 11);
+        let rm = |n| ps(&t, &FACTS, Act::Rm, n) - n * load - index;
+        assert_eq!([1, 2, 4, 8, 16, 32, 100].map(rm), [300, 400, 600, 960, 1600, 3200, 10_000]);
+        // Between two knots, in proportion.
+        assert_eq!([3, 12].map(rm), [500, 1280]);
+        let fm = |n, padded, passes| ps(&t, &FACTS, Act::Fm, n) - padded * load - passes * index;
+        assert_eq!((fm(1, 16, 1), fm(32, 32, 1), fm(48, 48, 1)), (4800, 6400, 7200));
+        // 50 tokens are padded to 64: a pass of 48 and a narrow one of 16.
+        assert_eq!(fm(50, 64, 2), 7200 + 4800);
+        // Passes of many tokens are taken together.
+        assert_eq!(fm(96, 96, 2), 96 * 120);
     }
 
     #[test]
     fn what_is_not_hidden_is_added_and_passes_read_again() {
-        let mut t = table(Rates { overlap_permille: 250, ..Rates::flat(1000, 0, 0, 0) });
+        let mut t = table(Rates { overlap_permille: 250, read_permille: 2000, ..Rates::flat(1000, 0, 0, 0) });
         t.levels = vec![Level { up_to_bytes: 0, bytes_per_us: 1_000 }];
         let facts = CostFacts { stored_bytes: 4, ..FACTS };
-        // 800 ps of work, 4000 ps of reading.
-        assert_eq!(ps(&t, &facts, Act::Rm, 8), 4000 + 200);
+        // 800 ps of work, 8000 ps of reading.
+        assert_eq!(ps(&t, &facts, Act::Rm, 8), 8000 + 200);
         t.again_bytes_per_us = 2_000;
-        assert_eq!(ps(&t, &facts, Act::Rm, 17), 4000 + 2 * 2000 + 1700 / 4);
+        assert_eq!(ps(&t, &facts, Act::Fm, 48), 8000 + 4800 / 4);
+        assert_eq!(ps(&t, &facts, Act::Fm, 100), 8000 + 2 * 2000 + 11_200 / 4);
     }
 
     #[test]

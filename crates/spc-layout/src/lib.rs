@@ -12,8 +12,10 @@ mod cost;
 #[cfg(test)]
 mod exhaustive;
 mod facts;
+mod gpu;
 mod kernel;
 mod lang;
+mod machine;
 mod model;
 mod offer;
 pub mod permute;
@@ -27,11 +29,13 @@ mod table;
 mod testing;
 mod why;
 
-pub use choose::{choose, holds, tuned_sizes};
+pub use choose::{Ranked, choose, holds, ranked, tuned_sizes};
 pub use constants::Constants;
-pub use kernel::Shape;
+pub use gpu::{Cut, GPUS, GpuTable, cuts, family, split};
+pub use kernel::{Shape, height};
+pub use machine::Machine;
 pub use offer::{Offered, Verdict, offered};
-pub use table::{CostTable, LOAD_BYTES, Level, Rates};
+pub use table::{CostTable, HEIGHTS, LOAD_BYTES, Level, MANY, Rates, TOKENS_FM, TOKENS_RM};
 
 use spc_formats::{CostFacts, Layout, Refusal, candidates};
 
@@ -78,11 +82,21 @@ pub struct Options {
     pub why: bool,
     /// Sizes of free axes that are tried for that.
     pub sizes: Vec<u64>,
+    /// Kernels with measured times: they take the place of predictions, and of a linear with some no others are used.
+    pub measured: Vec<spc_ir::Measured>,
 }
 
 impl Default for Options {
     fn default() -> Options {
         let sizes = vec![1, 8, 64, 512];
-        Options { target: "cpu".into(), nodes_per_value: 128, iterations: 64, width: 4096, why: true, sizes }
+        Options {
+            target: "cpu".into(),
+            nodes_per_value: 128,
+            iterations: 64,
+            width: 4096,
+            why: true,
+            sizes,
+            measured: Vec::new(),
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! What the search knows of a graph: its values in order, what each one is, and which layouts its weight may have.
 use crate::WeightFacts;
+use crate::machine::Machine;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
 use spc_ir::structure::part_of;
-use spc_ir::{DType, Graph, NodeId, Op, Size, Type};
+use spc_ir::{Act, DType, Graph, NodeId, Op, Size, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear: its weight and the layouts that can hold it.
@@ -77,6 +78,8 @@ pub(crate) struct Model<'a> {
     pub syms: Vec<u64>,
     /// Bytes of all linear weights together when dense.
     pub weight_bytes: u64,
+    /// On a GPU every value lies token by token, and only some layouts have kernels.
+    pub machine_is_gpu: bool,
 }
 
 /// Tuning size of a free axis about which nothing was said.
@@ -150,7 +153,8 @@ impl<'a> Model<'a> {
         offers: &[Offer],
     ) -> Result<Model<'a>, Bug> {
         let syms = bind(graph, tuned_for);
-        let mut m = Model { graph, values: Vec::new(), layouts: Vec::new(), syms, weight_bytes: 0 };
+        let mut m =
+            Model { graph, values: Vec::new(), layouts: Vec::new(), syms, weight_bytes: 0, machine_is_gpu: false };
         let mut index: BTreeMap<NodeId, usize> = BTreeMap::new();
         let mut seen_weights = BTreeSet::new();
         let ranges: BTreeSet<NodeId> = offers.iter().flat_map(|o| o.replaced.iter().map(|r| r.1)).collect();
@@ -191,6 +195,19 @@ impl<'a> Model<'a> {
             merged: Vec::new(),
         });
         Ok(m)
+    }
+
+    /// The same for one machine: without layouts that it has no kernel for.
+    pub fn on(mut self, machine: Machine<'_>) -> Model<'a> {
+        self.machine_is_gpu = machine.is_gpu();
+        let there = |layout: &Layout| machine.has(*layout, Act::Rm) || machine.has(*layout, Act::Fm);
+        let layouts = self.layouts.clone();
+        for value in &mut self.values {
+            if let Kind::Linear(l) = &mut value.kind {
+                l.layouts.retain(|(i, _)| layouts.get(*i as usize).is_some_and(there));
+            }
+        }
+        self
     }
 
     /// Weights and constants have no layout of their own to choose, except where one is used like an activation.

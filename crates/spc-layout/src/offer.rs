@@ -1,8 +1,9 @@
 //! Which merged linears are worth it: the search over a graph with all of them on offer.
 use crate::cost::Prices;
+use crate::machine::Machine;
 use crate::model::{Model, Offer};
 use crate::space::{Action, explore, price, shape};
-use crate::{CostTable, Options, WeightFacts};
+use crate::{Options, WeightFacts};
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout, Refusal};
 use spc_ir::structure::Siblings;
@@ -90,18 +91,19 @@ pub(crate) fn with_offers(
 ///
 /// # Errors
 /// As [`crate::choose`].
-pub fn offered(
+pub fn offered<'m>(
     graph: &Graph,
     groups: &[Siblings],
     facts: &BTreeMap<String, WeightFacts>,
-    table: &CostTable,
+    machine: impl Into<Machine<'m>>,
     tuned_for: &BTreeMap<String, u64>,
     options: &Options,
 ) -> Result<Offered, Bug> {
+    let machine = machine.into();
     let (union, facts, offers) = with_offers(graph, facts, groups)?;
     let usable: Vec<Offer> = offers.iter().filter(|o| !o.replaced.is_empty()).cloned().collect();
-    let model = Model::with_offers(&union, &facts, tuned_for, &usable)?;
-    let prices = Prices { model: &model, table, syms: &model.syms };
+    let model = Model::with_offers(&union, &facts, tuned_for, &usable)?.on(machine);
+    let prices = Prices { model: &model, machine, syms: &model.syms, measured: &[] };
     let space = explore(&model, options, false)?;
     let shape = shape(&model, &space)?;
     let no_plan = || Bug::new("the rules give no plan");
@@ -173,6 +175,7 @@ pub fn offered(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CostTable;
     use crate::testing::{Net, Zeros, union};
     use spc_ir::structure::siblings;
 
@@ -211,7 +214,8 @@ mod tests {
             assert!(space.bounds.is_empty(), "{:?}", space.bounds);
             let (nodes, values) = (space.eg.total_number_of_nodes(), model.values.len());
             let shape = shape(&model, &space).unwrap();
-            let prices = Prices { model: &model, table: &CostTable::clif_x86_64_v1(), syms: &model.syms };
+            let table = CostTable::clif_x86_64_v1();
+            let prices = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
             let solved = price(&shape, &prices, &|_| true).unwrap().unwrap().frontier(options.width).unwrap();
             assert!(solved.exact);
             println!("{layers} layers: {values} values, {nodes} e-nodes, {} states at most", solved.width);

@@ -6,7 +6,7 @@ use crate::model::{Kind, Model};
 use crate::rules::{Exactness, RULES, rule};
 use crate::space::{Action, Space, explore, price, shape};
 use crate::testing::{F, Net, Zeros, nets, tables, union, with_layout};
-use crate::{CostTable, Options, offered};
+use crate::{CostTable, Options, choose, offered};
 use egg::{ENodeOrVar, FlatTerm, Id, Language, Pattern, RecExpr};
 use proptest::prelude::*;
 use spc_ir::{BinFn, Op, ScalarExpr};
@@ -160,13 +160,56 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
 fn each_rule_applies_where_it_should_and_only_there() {
     let cases = cases();
     let named: BTreeSet<&str> = cases.iter().map(|c| c.0).collect();
-    assert_eq!(named, RULES.iter().map(|r| r.name).collect::<BTreeSet<_>>(), "every rule has its case");
+    // `k-gpu` has its own tests below.
+    let rules = RULES.iter().map(|r| r.name).filter(|n| *n != "k-gpu");
+    assert_eq!(named, rules.collect::<BTreeSet<_>>(), "every rule has its case");
     // The empty graph still has its end: operator and empty list, nothing else.
     let bare: BTreeSet<String> = ["k-nil".to_string(), "k-op".to_string()].into();
     for (name, positive, negative) in cases {
         assert!(applied(&positive).contains(name), "{name} should apply");
         let other = applied(&negative);
         assert!(!other.contains(name) || other == bare, "{name} should not apply: {other:?}");
+    }
+}
+
+#[test]
+fn on_a_gpu_nothing_is_feature_major_and_every_kernel_is_one_that_gpus_have() {
+    let gpu = crate::GpuTable::named("h200").unwrap();
+    let mut n = Net::new();
+    let y = n.linear(n.x, Zeros::TwoOfFour);
+    let z = n.relu(y);
+    let z = n.linear(z, Zeros::Loose);
+    let n = n.output(z);
+    let on = |machine: crate::Machine<'_>| {
+        let model = Model::new(&n.g, &n.facts, &BTreeMap::new()).unwrap().on(machine);
+        let space = explore(&model, &Options::default(), false).unwrap();
+        let known = space.eg.analysis.known.clone();
+        (known.gpu, known.matrix.contains(&true), model.layouts.iter().map(|l| l.kind()).collect::<BTreeSet<_>>())
+    };
+    assert_eq!((on((&gpu).into()).0, on((&gpu).into()).1), (true, false));
+    let cpu = CostTable::clif_x86_64_v1();
+    assert_eq!((on((&cpu).into()).0, on((&cpu).into()).1), (false, true));
+    let plan = choose(&n.g, &n.facts, &gpu, &BTreeMap::new(), &Options::default()).unwrap();
+    assert!(plan.converts.is_empty() && plan.values.is_empty() && plan.linears.len() == 2, "{plan:?}");
+    assert_eq!(plan.rules, ["fuse-fun B", "k-gpu R"]);
+    assert_eq!(plan.cost_table, crate::Machine::from(&gpu).reference());
+    for w in &plan.why {
+        let gone = w.candidates.iter().filter(|c| c.layout.starts_with("nm16") || c.layout.starts_with("csr16"));
+        assert!(gone.clone().count() > 0 && gone.clone().all(|c| c.kernel_ps.is_none()), "{w:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    /// Without conversions every linear is chosen by itself: the best for each is the best for all.
+    #[test]
+    fn on_a_gpu_each_linear_has_its_own_best_layout(net in nets(6)) {
+        let gpu = crate::GpuTable::named("a100").unwrap();
+        let plan = choose(&net.g, &net.facts, &gpu, &BTreeMap::new(), &Options::default()).unwrap();
+        for w in &plan.why {
+            let own = w.candidates.iter().find(|c| c.layout == w.winner).and_then(|c| c.kernel_ps).unwrap();
+            prop_assert!(w.candidates.iter().filter_map(|c| c.kernel_ps).all(|ps| ps >= own), "{w:?}");
+        }
     }
 }
 
@@ -389,7 +432,7 @@ fn prove_plan(net: &Net, table: &CostTable) -> Result<usize, String> {
     let (g, facts, offers) = union(net);
     let model = Model::with_offers(&g, &facts, &BTreeMap::new(), &offers).unwrap();
     let mut space = explore(&model, &Options::default(), true).unwrap();
-    let prices = crate::cost::Prices { model: &model, table, syms: &model.syms };
+    let prices = crate::cost::Prices { model: &model, machine: table.into(), syms: &model.syms, measured: &[] };
     let p = price(&shape(&model, &space).unwrap(), &prices, &|_| true).unwrap().unwrap();
     let s = p.frontier(4096).unwrap();
     // Explanations must not change what is found.

@@ -87,6 +87,12 @@ fn of_kind_rm(k: &Known, look: Look<'_>, kind: &str) -> Ways {
     of_kind(k, look, kind).into_iter().filter(rm).collect()
 }
 
+/// Every usable layout, on a GPU: what it has no kernel for was left out before.
+fn on_gpu(k: &Known, look: Look<'_>) -> Ways {
+    let (true, Fact::Node(n)) = (k.gpu, look("?n")) else { return Vec::new() };
+    k.layouts.get(n as usize).into_iter().flatten().map(|l| Some(*l)).collect()
+}
+
 /// All rules. Kernels that exist: `dense` in both activation layouts, sparse layouts feature-major, and token-major those for
 /// few tokens.
 pub(crate) const RULES: &[Rule] = &[
@@ -193,6 +199,14 @@ pub(crate) const RULES: &[Rule] = &[
         lhs: "(at rm (linear ?e ?n ?x))",
         rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
         ways: |k, look| of_kind_rm(k, look, "csr16"),
+    },
+    Rule {
+        name: "k-gpu",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: on_gpu,
     },
     Rule {
         name: "k-groups",

@@ -121,7 +121,7 @@ pub(crate) fn explore(model: &Model<'_>, options: &Options, explain: bool) -> Re
     let mut demands = Vec::with_capacity(logical.len());
     for (id, value) in logical.iter().zip(&model.values) {
         let row = eg.add(Nn::At([rm, *id]));
-        let feature = value.matrix.then(|| eg.add(Nn::At([fm, *id])));
+        let feature = (value.matrix && !model.machine_is_gpu).then(|| eg.add(Nn::At([fm, *id])));
         demands.push([Some(row), feature]);
     }
     eg.rebuild();
@@ -254,7 +254,7 @@ pub(crate) fn cost(prices: &Prices<'_>, action: &Action) -> Result<u64, Bug> {
             let words = model.layouts.get(layout as usize).copied();
             let words = words.ok_or_else(|| Bug::new("a layout outside the table"))?;
             let epilogue = epilogue.map(|e| model.node(e)).transpose()?;
-            prices.linear(model.node(linear)?, words, facts, act(l), epilogue)
+            prices.planned(model.node(linear)?, words, facts, act(l), epilogue)
         }
         Action::Map { value, act: l } => prices.map(model.node(value)?, act(l)),
         Action::Opaque { value } if value == model.root() => Ok(0),

@@ -5,50 +5,85 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rates {
-    /// One multiply-add of one token, in femtoseconds.
+    /// One multiply-add of one token at its best, in femtoseconds.
     pub mul_fs: u64,
+    /// What it takes in thousandths of `mul_fs`: by rows that share an index (those of [`HEIGHTS`]), then by tokens
+    /// ([`TOKENS_RM`] of a call, [`TOKENS_FM`] of a pass). Few rows or tokens leave lanes and multiply-add units idle.
+    pub slower_permille: [[u32; 6]; 5],
     /// One activation load of one token where the activations of a pass take the bytes of [`LOAD_BYTES`]; between those
     /// sizes, in proportion. In femtoseconds.
     pub load_fs: [u64; 4],
-    /// Work on tokens that do not fill a pass takes so many thousandths of the same in a full one.
-    pub narrow_permille: u64,
     /// Reading the index of one stored unit in one pass.
     pub unit_ps: u64,
     /// Starting and finishing one block of rows in one pass.
     pub block_ps: u64,
     /// The share of the shorter of computing and reading weights that the longer one does not hide, in thousandths.
     pub overlap_permille: u64,
+    /// Reading weights takes so many thousandths of what plain reading takes.
+    pub read_permille: u64,
 }
 
 /// Bytes of the activations of one pass at which [`Rates::load_fs`] are given.
 pub const LOAD_BYTES: [u64; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
+/// Rows that share an index, at which [`Rates::slower_permille`] is given: a layout takes the greatest that it has.
+pub const HEIGHTS: [u64; 5] = [1, 2, 4, 8, 16];
+
+/// Tokens of a token-major call at which [`Rates::slower_permille`] is given; between them, in proportion.
+pub const TOKENS_RM: [u64; 6] = [1, 2, 4, 8, 16, 32];
+
+/// Tokens of a pass of a feature-major kernel at which it is given: a narrow pass, a full one, and the passes of
+/// [`MANY`] tokens and more. What is left of six is not used.
+pub const TOKENS_FM: [u64; 4] = [16, 32, 48, 144];
+
+/// From here on feature-major kernels take several passes together.
+pub const MANY: u64 = 96;
+
 impl Rates {
     /// The same rates wherever activations lie and however full a pass is; computing hides reading entirely.
     pub fn flat(mul_fs: u64, load_fs: u64, unit_ps: u64, block_ps: u64) -> Rates {
         let load_fs = [load_fs; 4];
-        Rates { mul_fs, load_fs, narrow_permille: 1000, unit_ps, block_ps, overlap_permille: 0 }
+        let slower_permille = [[1000; 6]; 5];
+        Rates { mul_fs, slower_permille, load_fs, unit_ps, block_ps, overlap_permille: 0, read_permille: 1000 }
+    }
+
+    /// One multiply-add of one token of blocks of `rows` rows, in femtoseconds, at the knot of tokens `at`.
+    pub fn mul_at(&self, rows: u64, at: usize) -> u64 {
+        let height = HEIGHTS.iter().rposition(|h| *h <= rows).unwrap_or(0);
+        let permille = self.slower_permille.get(height).and_then(|r| r.get(at)).copied().unwrap_or(1000);
+        let fs = u128::from(self.mul_fs).saturating_mul(u128::from(permille)) / 1000;
+        u64::try_from(fs).unwrap_or(u64::MAX)
     }
 
     /// One load of one token where a pass reads `bytes` bytes of activations.
     pub fn load_at(&self, bytes: u64) -> u64 {
-        let knots = LOAD_BYTES.iter().zip(self.load_fs);
+        let knots = LOAD_BYTES.iter().copied().zip(self.load_fs);
         let mut below: Option<(u64, u64)> = None;
         for (size, fs) in knots {
-            if bytes <= *size {
-                let Some((s, f)) = below else { return fs };
-                let (part, whole) = (u128::from(bytes - s), u128::from(size - s));
-                let rise = i128::from(fs) - i128::from(f);
-                let at = i128::from(f) + rise * part as i128 / whole as i128;
-                return u64::try_from(at).unwrap_or(0);
+            if bytes <= size {
+                return below.map_or(fs, |b| between(b, (size, fs), bytes));
             }
-            below = Some((*size, fs));
+            below = Some((size, fs));
         }
         below.map_or(0, |(_, f)| f)
     }
 }
 
-/// Weights that together take at most `up_to_bytes` are read at `bytes_per_us`.
+/// FNV-1a, 64 bits, as 16 hexadecimal digits.
+pub(crate) fn fnv(text: &str) -> String {
+    let step = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
+/// The value at `x` on the line through two points, `a.0 < x <= b.0`.
+pub(crate) fn between(a: (u64, u64), b: (u64, u64), x: u64) -> u64 {
+    let (part, whole) = (i128::from(x) - i128::from(a.0), i128::from(b.0) - i128::from(a.0));
+    let at = i128::from(a.1) + (i128::from(b.1) - i128::from(a.1)) * part / whole.max(1);
+    u64::try_from(at).unwrap_or(0)
+}
+
+/// Weights that together take `up_to_bytes` are read at `bytes_per_us`: those that take less, at a rate between this and
+/// that of the level before; those beyond the last level but one of a table that ends with `u64::MAX`, at the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
@@ -65,8 +100,7 @@ pub struct CostTable {
     pub source: String,
     /// Feature-major kernels compute whole tiles of this many tokens.
     pub token_tile: u64,
-    /// Tokens of a full pass over the weights: of token-major kernels and of feature-major ones.
-    pub pass_rm: u64,
+    /// Tokens of a full pass over the weights of feature-major kernels.
     pub pass_fm: u64,
     /// Rate at which further passes read the weights again, from the caches.
     pub again_bytes_per_us: u64,
@@ -109,8 +143,7 @@ impl CostTable {
             name: "clif-x86_64-v1".into(),
             source: "fitted by hand to kernels of four shapes, the rest estimates".into(),
             token_tile: 16,
-            pass_rm: 16,
-            pass_fm: 16,
+            pass_fm: 48,
             again_bytes_per_us: MOST_RATE,
             dense_rm: rates(36_500, 8_000, 0, 10_000),
             dense_fm: rates(41_000, 12_000, 0, 10_000),
@@ -163,6 +196,34 @@ impl CostTable {
         }
     }
 
+    /// 256-bit code.
+    pub fn avx2_x86_64_v1() -> CostTable {
+        CostTable { name: "avx2-x86_64-v1".into(), ..CostTable::wide_x86_64_v1() }
+    }
+
+    /// 128-bit code on one core of an aarch64 server, derived and not measured: the table of [`CostTable::clif_x86_64_v1`],
+    /// whose kernels are the same, with twice the vector rate (such cores start four 128-bit multiply-adds a cycle where
+    /// that one starts two).
+    pub fn neon_aarch64_v1() -> CostTable {
+        let base = CostTable::clif_x86_64_v1();
+        let half = |r: Rates| Rates { mul_fs: r.mul_fs / 2, ..r };
+        CostTable {
+            name: "neon-aarch64-v1".into(),
+            source: "derived from clif-x86_64-v1 at twice the rate of multiply-adds, not measured".into(),
+            dense_rm: half(base.dense_rm),
+            dense_fm: half(base.dense_fm),
+            vx1: half(base.vx1),
+            bsr: half(base.bsr),
+            nm: half(base.nm),
+            csr: half(base.csr),
+            lists_rm: half(base.lists_rm),
+            nm16: half(base.nm16),
+            csr16: half(base.csr16),
+            i8: half(base.i8),
+            ..base
+        }
+    }
+
     /// 512-bit code where the dot product of bytes is an instruction (VNNI): see the table of 8-bit cells in
     /// `docs/benchmarks.md`.
     pub fn vnni_x86_64_v1() -> CostTable {
@@ -175,15 +236,27 @@ impl CostTable {
 
     /// Hash of all fields, 16 hexadecimal digits (FNV-1a, 64 bits): the version of the table.
     pub fn hash(&self) -> String {
-        let text = format!("{self:?}");
-        let step = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3);
-        format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+        fnv(&format!("{self:?}"))
     }
 
-    /// Read rate of weights that together take `bytes`.
-    pub fn weight_rate(&self, bytes: u64) -> u64 {
-        let level = self.levels.iter().find(|l| bytes <= l.up_to_bytes).or(self.levels.last());
-        level.map_or(1, |l| l.bytes_per_us)
+    /// Picoseconds of reading `bytes` bytes of weights that lie among `resident` bytes.
+    pub fn read_ps(&self, bytes: u64, resident: u64) -> u64 {
+        let ps = |rate: u64| {
+            let ps = u128::from(bytes).saturating_mul(1_000_000) / u128::from(rate.max(1));
+            u64::try_from(ps).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
+        };
+        let mut below: Option<(u64, u64)> = None;
+        for l in &self.levels {
+            let here = ps(l.bytes_per_us);
+            if resident <= l.up_to_bytes {
+                return match below {
+                    Some(b) if l.up_to_bytes < u64::MAX => between(b, (l.up_to_bytes, here), resident),
+                    _ => here,
+                };
+            }
+            below = Some((l.up_to_bytes, here));
+        }
+        below.map_or(0, |(_, ps)| ps)
     }
 }
 
@@ -222,11 +295,25 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_found_by_size() {
-        let table = CostTable::clif_x86_64_v1();
-        assert_eq!(table.weight_rate(0), 60_000);
-        assert_eq!(table.weight_rate((1 << 20) + 1), 25_000);
-        assert_eq!(table.weight_rate(u64::MAX), 12_500);
-        assert_eq!(CostTable { levels: vec![], ..table }.weight_rate(5), 1);
+    fn reading_slows_down_from_level_to_level() {
+        let level = |up_to_bytes, bytes_per_us| Level { up_to_bytes, bytes_per_us };
+        let levels = vec![level(1000, 1_000_000), level(3000, 500_000), level(u64::MAX, 250_000)];
+        let t = CostTable { levels, ..CostTable::clif_x86_64_v1() };
+        let at = [0, 1000, 2000, 3000, 3001, u64::MAX].map(|resident| t.read_ps(1000, resident));
+        assert_eq!(at, [1000, 1000, 1500, 2000, 4000, 4000]);
+        assert_eq!(CostTable { levels: vec![], ..t.clone() }.read_ps(5, 5), 0);
+        assert_eq!(t.read_ps(u64::MAX, 0), u64::MAX / 4);
+    }
+
+    #[test]
+    fn few_rows_and_tokens_cost_what_their_knot_says() {
+        let mut r = Rates::flat(1000, 0, 0, 0);
+        r.slower_permille = [[8000; 6], [7000; 6], [4000, 3000, 2000, 1500, 1000, 1000], [1100; 6], [1000; 6]];
+        assert_eq!(
+            [1, 2, 3, 4, 7, 8, 16, 256].map(|h| r.mul_at(h, 0)),
+            [8000, 7000, 7000, 4000, 4000, 1100, 1000, 1000]
+        );
+        assert_eq!([0, 1, 5].map(|at| r.mul_at(4, at)), [4000, 3000, 1000]);
+        assert_eq!((r.mul_at(0, 0), r.mul_at(4, 9)), (8000, 1000));
     }
 }

@@ -7,7 +7,7 @@ use crate::space::{Action, Shape, price};
 use crate::{Options, WeightFacts};
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
-use spc_ir::{Candidate, NodeId, Plan, Why};
+use spc_ir::{Act, Candidate, NodeId, Plan, Why};
 use std::collections::BTreeMap;
 
 /// Everything that a plan was made from.
@@ -30,7 +30,12 @@ struct Variant {
 }
 
 pub(crate) fn explain(case: &Case<'_>, plan: &Plan) -> Result<Vec<Why>, Bug> {
-    let variants = variants(case);
+    // Of linears with measured kernels, predictions of the others as well.
+    let all = match case.prices.measured {
+        [] => None,
+        _ => price(case.shape, case.prices, &|_| true)?,
+    };
+    let variants = variants(case, all.as_ref().unwrap_or(case.priced));
     let sizes = if case.options.why { other_sizes(case)? } else { Vec::new() };
     let mut out = Vec::new();
     for (v, linear) in case.model.linears() {
@@ -52,7 +57,10 @@ pub(crate) fn explain(case: &Case<'_>, plan: &Plan) -> Result<Vec<Why>, Bug> {
             margin_permille: None,
             flips: Vec::new(),
         };
-        let others = why.candidates.iter().filter(|c| c.layout != why.winner).filter_map(|c| c.plan_ps);
+        // Where some were measured, the others could not win, whatever was predicted of them.
+        let measured = why.candidates.iter().any(|c| c.measured_ps.is_some());
+        let rivals = why.candidates.iter().filter(|c| c.layout != why.winner);
+        let others = rivals.filter(|c| !measured || c.measured_ps.is_some()).filter_map(|c| c.plan_ps);
         if let (Some(next), true) = (others.min(), plan.total_ps > 0) {
             why.margin_permille = Some(next.saturating_sub(plan.total_ps).saturating_mul(1000) / plan.total_ps);
         }
@@ -90,14 +98,15 @@ fn candidate(
         kernel_ps: if won { Some(chosen.predicted_ps) } else { best.map(|v| v.kernel_ps) },
         plan_ps: if won { Some(plan.total_ps) } else { best.map(|v| v.plan_ps) },
         refused: result.as_ref().err().map(|r| r.0.clone()),
+        measured_ps: [Act::Rm, Act::Fm].iter().filter_map(|a| case.prices.time_of(chosen.node, *layout, *a)).min(),
     }
 }
 
 /// Every way to run each linear, with the cost of the best plan that runs it so. Empty when the frontier was too wide.
-fn variants(case: &Case<'_>) -> BTreeMap<usize, Vec<Variant>> {
+fn variants(case: &Case<'_>, priced: &Shape) -> BTreeMap<usize, Vec<Variant>> {
     let mut out: BTreeMap<usize, Vec<Variant>> = BTreeMap::new();
-    let Some(marginals) = case.priced.marginals(case.options.width) else { return out };
-    for (class, costs) in case.priced.classes.iter().zip(&marginals) {
+    let Some(marginals) = priced.marginals(case.options.width) else { return out };
+    for (class, costs) in priced.classes.iter().zip(&marginals) {
         for (choice, plan_ps) in class.iter().zip(costs).filter(|(_, ps)| **ps != u64::MAX) {
             if let Action::Linear { linear, layout, act, epilogue } = choice.action {
                 let v = Variant { layout, act, epilogue, plan_ps: *plan_ps, kernel_ps: choice.cost };
@@ -163,9 +172,12 @@ fn density_flips(
             let facts = linear.facts(x.layout).ok_or_else(|| Bug::new("a layout that the linear lacks"))?;
             let epilogue = x.epilogue.map(|e| case.model.node(e)).transpose()?;
             let scaled = match layout {
-                Layout::Dense { .. } | Layout::Nm { .. } | Layout::Nm16 { .. } | Layout::Groups { kept: false, .. } => {
-                    *facts
-                }
+                Layout::Dense { .. }
+                | Layout::Nm { .. }
+                | Layout::Nm16 { .. }
+                | Layout::Mma24
+                | Layout::Vnm { .. }
+                | Layout::Groups { kept: false, .. } => *facts,
                 _ => scale(facts, permille),
             };
             let kernel = case.prices.linear(node, layout, &scaled, crate::space::act(x.act), epilogue)?;

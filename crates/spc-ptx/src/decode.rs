@@ -262,8 +262,8 @@ fn kind(opcode: &str, operands: &[Operand]) -> Result<Kind, String> {
         "st" if has("local") => return Err("the opcode is not in the subset".into()),
         "ld" => Kind::Load(space, ty),
         "st" => Kind::Store(space, ty),
-        "red" | "atom" if has("add") && space == Space::Global && matches!(ty, Ty::F32 | Ty::U32 | Ty::S32) => {
-            Kind::Add32 { ty, result: word == "atom" }
+        "red" | "atom" if has("add") && space != Space::Param && matches!(ty, Ty::F32 | Ty::U32 | Ty::S32) => {
+            Kind::Add32 { space, ty, result: word == "atom" }
         }
         "bra" => Kind::Branch,
         "bar" | "barrier" => Kind::Barrier,

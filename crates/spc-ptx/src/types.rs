@@ -197,7 +197,9 @@ pub(crate) enum Kind {
     PackBf16,
     Load(Space, Ty),
     Store(Space, Ty),
+    /// Atomic.
     Add32 {
+        space: Space,
         ty: Ty,
         result: bool,
     },

@@ -134,7 +134,7 @@ impl Warp {
             }
             Kind::Load(space, ty) => self.load(block, space, ty, o, active)?,
             Kind::Store(space, ty) => self.store(block, space, ty, o, active)?,
-            Kind::Add32 { ty, result } => self.add(block, ty, result, o, active)?,
+            Kind::Add32 { space, ty, result } => self.add(block, (space, ty), result, o, active)?,
             Kind::Copy16 => self.copy(block, o, active)?,
             Kind::CopyCommit => {
                 for l in lanes_of(active) {
@@ -290,7 +290,14 @@ impl Warp {
         Ok(())
     }
 
-    fn add(&mut self, block: &mut Block<'_>, ty: Ty, result: bool, o: &[Operand], active: u32) -> Result<(), String> {
+    fn add(
+        &mut self,
+        block: &mut Block<'_>,
+        (space, ty): (Space, Ty),
+        result: bool,
+        o: &[Operand],
+        active: u32,
+    ) -> Result<(), String> {
         let first = usize::from(result);
         let (Some(at), Some(by)) = (o.get(first), o.get(first + 1)) else {
             return Err("an addition without operands".into());
@@ -300,7 +307,11 @@ impl Warp {
             let (at, by) = (self.address(block, at, l)?, self.get(block, by, l));
             aligned(at, 4, l)?;
             addresses.push(at);
-            let bytes = block.memory.write(at, 0..4).map_err(|e| format!("lane {l}: {e}"))?;
+            let bytes = if space == Space::Shared {
+                shared(&mut block.shared, at, 4)?
+            } else {
+                block.memory.write(at, 0..4).map_err(|e| format!("lane {l}: {e}"))?
+            };
             let mut word = [0u8; 4];
             word.copy_from_slice(bytes);
             let old = u64::from(u32::from_le_bytes(word));
@@ -310,8 +321,12 @@ impl Warp {
                 self.set(&o[0], l, Ty::U32, old);
             }
         }
-        block.counters.store_sectors += sectors(&addresses, 4);
-        block.counters.store_bytes += 4 * addresses.len() as u64;
+        if space == Space::Shared {
+            block.counters.bank_conflicts += conflicts(&addresses, 4);
+        } else {
+            block.counters.store_sectors += sectors(&addresses, 4);
+            block.counters.store_bytes += 4 * addresses.len() as u64;
+        }
         Ok(())
     }
 

@@ -47,6 +47,12 @@ pub struct State {
     inner: spc::UpdateState,
 }
 
+/// What lines of a run are compared with.
+#[pyclass]
+pub struct RunLog {
+    inner: spc::RunLog,
+}
+
 impl UpdatePlan {
     pub fn new(
         py: Python<'_>,
@@ -96,6 +102,30 @@ impl UpdatePlan {
         let done = py.detach(|| self.inner.update(step, &mut params, &grads, rate, &mut state.inner));
         let seen = done.map_err(|e| raise(py, &e))?;
         Ok(seen.into_iter().map(|o| (o.rule, o.name, o.value)).collect())
+    }
+
+    /// Begins a log at these parameters.
+    fn log(&self, py: Python<'_>, params: &Bound<'_, PyDict>) -> PyResult<RunLog> {
+        let params = Read::of(params, &self.shapes)?;
+        let inner = self.inner.log(&params.slices()?).map_err(|e| raise(py, &e))?;
+        Ok(RunLog { inner })
+    }
+
+    /// A line of JSON about the run as it is now.
+    fn log_line(
+        &self,
+        py: Python<'_>,
+        log: &mut RunLog,
+        params: &Bound<'_, PyDict>,
+        state: &State,
+        seen: Vec<(String, String, f64)>,
+    ) -> PyResult<String> {
+        let params = Read::of(params, &self.shapes)?;
+        let params = params.slices()?;
+        let seen: Vec<spc::Observed> =
+            seen.into_iter().map(|(rule, name, value)| spc::Observed { rule, name, value }).collect();
+        let done = py.detach(|| self.inner.log_line(&mut log.inner, &params, &state.inner, &seen));
+        done.map_err(|e| raise(py, &e))
     }
 
     /// Whether a rule changes the gradient of a parameter, so that `before` needs room for it.

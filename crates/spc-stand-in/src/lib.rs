@@ -2,8 +2,8 @@
 //! the PTX interpreter. Name the library in `SPC_LIBCUDA`. It takes PTX only (`SPC_CUDA_IMAGE=ptx`).
 //!
 //! `SPC_STAND_IN` changes its behaviour, words separated by commas: `none` (no device), `old` (compute capability 7.0),
-//! `memory=N` (so many bytes of memory), `fault=NAME` (launches of kernels with NAME in their name fail), `order=N` (the
-//! schedule), `log=FILE` (appends a line for each launch and, at the release of the context, how many buffers are left).
+//! `memory=N` (so many bytes of memory), `fault=NAME` (launches of kernels with NAME in their name fail), `late` (such a
+//! failure shows at the next wait, as on a device), `order=N` (the schedule), `log=FILE` (appends a line for each launch and, at the release of the context, how many buffers are left).
 //!
 //! Every function has the signature and meaning of the function of that name in NVIDIA's driver API.
 // Pointers come from a C caller that keeps the driver API's rules; `unsafe` says so for each function.
@@ -23,11 +23,29 @@ const BAD_IMAGE: Status = 200;
 const BAD_PTX: Status = 218;
 const NOT_FOUND: Status = 500;
 const LAUNCH_FAILED: Status = 719;
+const CAPTURE_FORBIDS: Status = 900;
+const NOT_CAPTURING: Status = 901;
 
+/// A launch that is carried out later.
+#[derive(Clone)]
+struct Node {
+    /// Address of the kernel, which lives as long as its module.
+    kernel: usize,
+    grid: u32,
+    block: u32,
+    shared_bytes: u32,
+    arguments: Vec<u64>,
+}
+
+#[derive(Default)]
 struct State {
     memory: Memory,
     sizes: BTreeMap<u64, u64>,
     launches: u64,
+    /// Launches are recorded here instead of being carried out.
+    capture: Option<Vec<Node>>,
+    /// A launch failed, and nobody knows yet.
+    failed: bool,
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);
@@ -37,7 +55,7 @@ fn state() -> MutexGuard<'static, Option<State>> {
 }
 
 fn with<R>(f: impl FnOnce(&mut State) -> R) -> R {
-    f(state().get_or_insert_with(|| State { memory: Memory::default(), sizes: BTreeMap::new(), launches: 0 }))
+    f(state().get_or_insert_default())
 }
 
 /// The value of a word of `SPC_STAND_IN`; empty for a word without one.
@@ -55,6 +73,45 @@ fn log(line: &str) {
         && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(file)
     {
         let _ = writeln!(file, "{line}");
+    }
+}
+
+/// Whether the work asked for before can be looked at: not while launches are recorded, and not where one failed.
+fn now() -> Result<(), Status> {
+    with(|s| match (s.capture.is_some(), s.failed) {
+        (true, _) => Err(CAPTURE_FORBIDS),
+        (_, true) => Err(LAUNCH_FAILED),
+        _ => Ok(()),
+    })
+}
+
+/// Carries out a launch.
+fn carry_out(s: &mut State, node: &Node) -> Status {
+    // SAFETY: the address is that of a kernel of a module that is still loaded: who records a graph keeps its module.
+    let kernel = unsafe { &*(node.kernel as *const Kernel) };
+    let order = setting("order").and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+    let schedule = Schedule::ALL[order % Schedule::ALL.len()];
+    let (grid, block, shared_bytes) = (node.grid, node.block, node.shared_bytes);
+    let how = Launch { grid, block, shared_bytes, arguments: &node.arguments, schedule };
+    s.launches += 1;
+    let done = if setting("fault").is_some_and(|name| kernel.name.contains(&name)) {
+        Err("as the setting says".to_string())
+    } else {
+        launch(kernel, &how, &mut s.memory).map_err(|f| f.to_string())
+    };
+    match done {
+        Ok(c) => {
+            log(&format!("{}: {} instructions", kernel.name, c.instructions));
+            0
+        }
+        Err(fault) => {
+            log(&format!("fault: {fault}"));
+            if setting("late").is_some() {
+                s.failed = true;
+                return 0;
+            }
+            LAUNCH_FAILED
+        }
     }
 }
 
@@ -83,6 +140,8 @@ pub unsafe extern "C" fn cuGetErrorName(status: Status, to: *mut *const c_char) 
         BAD_PTX => c"CUDA_ERROR_INVALID_PTX",
         NOT_FOUND => c"CUDA_ERROR_NOT_FOUND",
         LAUNCH_FAILED => c"CUDA_ERROR_LAUNCH_FAILED",
+        CAPTURE_FORBIDS => c"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+        NOT_CAPTURING => c"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
         _ => return INVALID,
     };
     // SAFETY: as the driver API says.
@@ -168,6 +227,9 @@ pub unsafe extern "C" fn cuMemFree_v2(address: u64) -> Status {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, n: usize, _: *mut c_void) -> Status {
+    if let Err(status) = now() {
+        return status;
+    }
     with(|s| match s.memory.write(to, 0..n as u64) {
         Ok(bytes) => {
             // SAFETY: the caller gives n bytes.
@@ -180,6 +242,9 @@ pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, n: u
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, n: usize, _: *mut c_void) -> Status {
+    if let Err(status) = now() {
+        return status;
+    }
     with(|s| match s.memory.read(from, 0..n as u64) {
         Ok(bytes) => {
             // SAFETY: the caller's buffer has n bytes.
@@ -203,7 +268,7 @@ pub unsafe extern "C" fn cuStreamDestroy_v2(_: *mut c_void) -> Status {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamSynchronize(_: *mut c_void) -> Status {
-    0
+    now().map_or_else(|status| status, |()| 0)
 }
 
 #[unsafe(no_mangle)]
@@ -221,7 +286,7 @@ pub unsafe extern "C" fn cuEventRecord(event: *mut c_void, _: *mut c_void) -> St
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuEventSynchronize(_: *mut c_void) -> Status {
-    0
+    now().map_or_else(|status| status, |()| 0)
 }
 
 #[unsafe(no_mangle)]
@@ -311,26 +376,65 @@ pub unsafe extern "C" fn cuLaunchKernel(
         unsafe { std::ptr::copy_nonoverlapping((*arguments.add(i)).cast(), word.as_mut_ptr(), bytes) };
         values.push(u64::from_le_bytes(word));
     }
-    if setting("fault").is_some_and(|name| kernel.name.contains(&name)) {
-        return LAUNCH_FAILED;
-    }
-    let order = setting("order").and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
-    let schedule = Schedule::ALL[order % Schedule::ALL.len()];
-    let how = Launch { grid, block, shared_bytes, arguments: &values, schedule };
-    let done = with(|s| {
-        s.launches += 1;
-        launch(kernel, &how, &mut s.memory)
-    });
-    match done {
-        Ok(c) => {
-            log(&format!("{}: {} instructions", kernel.name, c.instructions));
+    let kernel = std::ptr::from_ref(kernel) as usize;
+    let node = Node { kernel, grid, block, shared_bytes, arguments: values };
+    with(|s| match &mut s.capture {
+        Some(nodes) => {
+            nodes.push(node);
             0
         }
-        Err(fault) => {
-            log(&format!("fault: {fault}"));
-            LAUNCH_FAILED
+        None => carry_out(s, &node),
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamBeginCapture_v2(_: *mut c_void, _: c_uint) -> Status {
+    with(|s| {
+        if s.capture.is_some() {
+            return INVALID;
         }
+        s.capture = Some(Vec::new());
+        0
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamEndCapture(_: *mut c_void, graph: *mut *mut c_void) -> Status {
+    match with(|s| s.capture.take()) {
+        // SAFETY: as the driver API says.
+        Some(nodes) => unsafe { put(graph, Box::into_raw(Box::new(nodes)).cast()) },
+        None => NOT_CAPTURING,
     }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphInstantiateWithFlags(to: *mut *mut c_void, graph: *mut c_void, _: u64) -> Status {
+    // SAFETY: made by `cuStreamEndCapture` and not destroyed.
+    let nodes = unsafe { &*graph.cast::<Vec<Node>>() };
+    log(&format!("graph: {} launches", nodes.len()));
+    // SAFETY: as the driver API says.
+    unsafe { put(to, Box::into_raw(Box::new(nodes.clone())).cast()) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphLaunch(graph: *mut c_void, _: *mut c_void) -> Status {
+    // SAFETY: made by `cuGraphInstantiateWithFlags` and not destroyed.
+    let nodes = unsafe { &*graph.cast::<Vec<Node>>() };
+    with(|s| nodes.iter().map(|n| carry_out(s, n)).find(|status| *status != 0).unwrap_or(0))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphDestroy(graph: *mut c_void) -> Status {
+    // SAFETY: made by `cuStreamEndCapture`, destroyed once.
+    drop(unsafe { Box::from_raw(graph.cast::<Vec<Node>>()) });
+    0
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphExecDestroy(graph: *mut c_void) -> Status {
+    // SAFETY: made by `cuGraphInstantiateWithFlags`, destroyed once.
+    drop(unsafe { Box::from_raw(graph.cast::<Vec<Node>>()) });
+    0
 }
 
 /// NVRTC in the same process opens the driver and calls this: without it, it crashes.

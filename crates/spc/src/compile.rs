@@ -146,7 +146,7 @@ fn summary(b: &Build) -> Res<String> {
                 l.layout.clone(),
                 bytes(dense),
                 bytes(p.packed().bytes()),
-                if b.target.kind == TargetKind::Cpu { picoseconds(l.predicted_ps) } else { String::new() },
+                picoseconds(l.predicted_ps),
                 why_dense(&f.plan, &l.weight).unwrap_or_default(),
             ]);
         }
@@ -156,8 +156,7 @@ fn summary(b: &Build) -> Res<String> {
         out += &format!("left out, because every weight is zero there: {}\n", crate::cut::words(&b.axes));
     }
     if b.target.kind == TargetKind::Cuda {
-        // There is no table of a GPU yet; times of a CPU would mislead.
-        return Ok(out + &format!("layouts were compared with the cost table {}, which is of a CPU\n", table_name(b)));
+        out += &format!("predicted with the constants {}, which were not measured\n", table_name(b));
     }
     for f in &b.functions {
         let (p, dense) = (picoseconds(f.plan.total_ps), picoseconds(f.plan.dense_ps));

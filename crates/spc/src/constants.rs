@@ -1,10 +1,11 @@
 //! The constants of the cost model: shipped, or of a file; and `spc calibrate`, which writes one.
-use crate::failure::Res;
+use crate::failure::{Failure, Res};
 use crate::run::Done;
 use crate::session::Session;
 use spc_base::{Diagnostic, codes};
 use spc_cpu::Isa;
-use spc_layout::{Constants, CostTable};
+use spc_cuda::Activations;
+use spc_layout::{Constants, CostTable, GPUS, GpuTable, Machine};
 use spc_report::{Align, Table, percent};
 use spc_sema::{Target, TargetKind};
 use std::collections::BTreeMap;
@@ -30,11 +31,45 @@ pub fn read_constants(s: &Session<'_>, path: &Path) -> Res<Constants> {
     Ok(Constants::parse(&text).map_err(bad)?)
 }
 
-/// The constants that price plans for a target: of the file that the session names, else those that come with spc. A file is
-/// about CPUs; there are no constants for GPUs yet, and their plans are priced like portable CPU code.
-pub fn cost_table(s: &Session<'_>, target: &Target) -> Res<CostTable> {
+/// The constants that price plans for a target.
+#[derive(Clone, Debug)]
+pub enum Costs {
+    Cpu(CostTable),
+    Gpu(GpuTable),
+}
+
+impl Costs {
+    pub fn machine(&self) -> Machine<'_> {
+        match self {
+            Costs::Cpu(t) => t.into(),
+            Costs::Gpu(t) => t.into(),
+        }
+    }
+}
+
+/// The constants of a target: for a CPU as [`cost_table`] says, for a GPU those of the one that the session names, else of
+/// the one that the target's architecture suggests.
+pub fn costs(s: &Session<'_>, target: &Target) -> Res<Costs> {
+    if target.kind == TargetKind::Cpu {
+        return Ok(Costs::Cpu(cost_table(s)?));
+    }
+    let old = target.arch.as_deref().is_some_and(|a| a.starts_with("sm_8") || a.starts_with("compute_8"));
+    let name = s.options.gpu.as_deref().unwrap_or(if old { "a100" } else { "h200" });
+    let table = GpuTable::named(name).ok_or_else(|| {
+        let text = format!("there are no constants for the GPU `{name}`");
+        Failure::usage(Diagnostic::error(codes::ARGUMENT, text).help(format!("those known are {}", GPUS.join(", "))))
+    })?;
+    let terms = match s.options.activations {
+        Activations::Exact => 3,
+        Activations::Bf16 => 1,
+    };
+    Ok(Costs::Gpu(table.with_terms(terms)))
+}
+
+/// The constants that price plans for this machine's CPU: of the file that the session names, else those that come with spc.
+pub fn cost_table(s: &Session<'_>) -> Res<CostTable> {
     let isa = s.cpu(1).isa;
-    if let (Some(path), TargetKind::Cpu) = (&s.options.constants, target.kind) {
+    if let Some(path) = &s.options.constants {
         let own = read_constants(s, path)?;
         return Ok(own.tables.get(isa.name()).cloned().ok_or_else(|| {
             let text = format!("`{}` has no constants for `{}`", path.display(), isa.name());
@@ -42,10 +77,13 @@ pub fn cost_table(s: &Session<'_>, target: &Target) -> Res<CostTable> {
             Diagnostic::error(codes::CONSTANTS, text).help(help)
         })?);
     }
-    Ok(match (target.kind, isa) {
-        (TargetKind::Cuda, _) | (_, Isa::Clif) => CostTable::clif_x86_64_v1(),
-        (TargetKind::Cpu, Isa::Avx2 | Isa::Avx512) => CostTable::wide_x86_64_v1(),
-        (TargetKind::Cpu, Isa::Avx512Vnni) => CostTable::vnni_x86_64_v1(),
+    Ok(match isa {
+        // Portable code is all that other processors than x86-64 have.
+        Isa::Clif if cfg!(target_arch = "aarch64") => CostTable::neon_aarch64_v1(),
+        Isa::Clif => CostTable::clif_x86_64_v1(),
+        Isa::Avx2 => CostTable::avx2_x86_64_v1(),
+        Isa::Avx512 => CostTable::wide_x86_64_v1(),
+        Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
     })
 }
 
@@ -64,7 +102,12 @@ pub fn calibrate_machine(s: &mut Session<'_>, isas: &[Isa], quick: bool, out: Op
         let heard = |done, total| s.progress.step(&task, done, total);
         let (table, explained) = spc_bench::calibrate(*isa, quick, &|| world.now(), &heard)?;
         for e in explained {
-            t.row([isa.name().to_string(), e.family.to_string(), e.samples.to_string(), percent(e.error)]);
+            t.row([
+                isa.name().to_string(),
+                e.family.to_string(),
+                e.samples.to_string(),
+                if e.samples == 0 { "not measured".into() } else { percent(e.error) },
+            ]);
         }
         tables.insert(isa.name().to_string(), table);
     }

@@ -65,6 +65,7 @@ pub fn failure(e: &RuntimeError) -> Failure {
         RuntimeError::Nvrtc(n) if n.is_bug() => Failure::Bug(Bug::new(n.to_string())),
         RuntimeError::NoKernel { .. } => d(codes::UNSUPPORTED).help("run it on the CPU: `--device cpu`").into(),
         RuntimeError::TooMany { .. } => d(codes::INPUT).into(),
+        RuntimeError::Score { .. } => d(codes::SCORE_NAN).into(),
         RuntimeError::NoImage { images, .. } if images.iter().any(|i| i == "no NVRTC") => {
             d(codes::DEVICE).help(nvrtc::NOT_FOUND_HELP).into()
         }

@@ -61,7 +61,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     if let Some(file) = &what.report {
         let title = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let lanes = (t.kind == spc_sema::TargetKind::Cpu).then(|| s.cpu(1).isa.lanes());
-        let page = crate::report::page(&title, &built, &crate::constants::cost_table(s, &t)?, lanes)?;
+        let page = crate::report::page(&title, &built, crate::constants::costs(s, &t)?.machine(), lanes)?;
         s.world.write(file, page.as_bytes())?;
         return Ok(format!("wrote {}\n", file.display()).into());
     }
@@ -315,6 +315,12 @@ fn layer(p: &Plan, w: &Why, names: &[&str]) -> String {
         ("whole plan", Align::Right),
         ("", Align::Left),
     ];
+    // A column of its own where something was measured.
+    let measured = w.candidates.iter().any(|c| c.measured_ps.is_some());
+    let mut columns = columns.to_vec();
+    if measured {
+        columns.insert(4, ("measured", Align::Right));
+    }
     let mut t = Table::new(columns);
     for c in &w.candidates {
         let show = |n: Option<u64>, f: &dyn Fn(u64) -> String| n.map_or(String::new(), f);
@@ -322,6 +328,8 @@ fn layer(p: &Plan, w: &Why, names: &[&str]) -> String {
             "chosen".to_string()
         } else if let Some(why) = &c.refused {
             format!("refused: {why}")
+        } else if measured && c.measured_ps.is_none() {
+            "not measured: others are predicted to be faster".into()
         } else {
             match c.plan_ps {
                 Some(ps) if ps >= p.total_ps => format!("loses by {}", picoseconds(ps - p.total_ps)),
@@ -329,14 +337,18 @@ fn layer(p: &Plan, w: &Why, names: &[&str]) -> String {
                 None => "no plan within the bounds uses it".into(),
             }
         };
-        t.row([
+        let mut row = vec![
             format!("  {}", c.layout),
             show(c.stored_bytes, &bytes),
             show(c.multiplies, &|n| n.to_string()),
             show(c.kernel_ps, &picoseconds),
             show(c.plan_ps, &picoseconds),
             verdict,
-        ]);
+        ];
+        if measured {
+            row.insert(4, show(c.measured_ps, &picoseconds));
+        }
+        t.row(row);
     }
     out += &t.render();
     if let Some(margin) = w.margin_permille {
@@ -388,6 +400,7 @@ mod tests {
             kernel_ps: kernel,
             plan_ps: plan,
             refused: refused.map(Into::into),
+            measured_ps: None,
         }
     }
 

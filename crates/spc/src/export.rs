@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Emit {
     /// The same names, types, metadata and bytes, except that removed elements are exactly zero and quantised tensors have
-    /// their narrow form ([`Narrow`]).
+    /// their narrow form.
     Zeros,
     /// As `Zeros`, without the slices of axes that are zero in all weights which carry them; and a map from new to old
     /// positions.

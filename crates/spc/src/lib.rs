@@ -56,10 +56,12 @@ mod kernel_check;
 mod library;
 mod load;
 mod lock;
+mod measure;
 mod object;
 mod packed;
 mod permute;
 mod plan;
+mod plot;
 mod project;
 mod random;
 mod report;
@@ -84,7 +86,7 @@ pub use device::DeviceChoice;
 pub use spc_cpu::Isa;
 pub use spc_cuda::Activations;
 pub use spc_interp::method::{Observed, Optimiser, Updater};
-pub use train::{UpdatePlan, UpdateState};
+pub use train::{RunLog, UpdatePlan, UpdateState};
 pub use value::{Input, Results};
 
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
@@ -105,6 +107,7 @@ pub mod driver {
     pub use crate::library::{own_sources, show_library};
     pub use crate::lock::diff_files;
     pub use crate::permute::{Permute, permute_file};
+    pub use crate::plot::plot_file;
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::step::{Step, rule_lines, step_file};

@@ -1,13 +1,14 @@
 //! From a function and its weights to an optimised graph and a plan, and the packed weights of that plan.
-use crate::constants::cost_table;
+use crate::constants::costs;
 use crate::failure::Res;
 use crate::lock::{Plans, fit};
+use crate::measure::{Case, measured};
 use crate::session::Session;
 use crate::structure;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
-use spc_formats::{Layout, Pattern, QUANTIZED_CANDIDATES, Validated, pack, validate};
-use spc_ir::{Amount, Candidate, Graph, Keep, Op, Plan, Scope, passes};
+use spc_formats::{Layout, QUANTIZED_CANDIDATES, Refusal, Validated, pack, validate};
+use spc_ir::{Amount, Graph, Keep, Op, Plan, Scope, passes};
 use spc_layout::{Options, WeightFacts, choose};
 use spc_sema::{Target, TargetKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,71 +192,68 @@ pub fn plan_like(
     for (done, (name, (rows, cols))) in (0u64..).zip(list) {
         s.progress.step("weighing layouts", done, total);
         let values = weights.want(&name)?.values();
-        let f = match allowed {
-            Allowed::All => {
-                WeightFacts::of(rows, cols, values, &suggested(hints, &name, reads_rounded(&graph, &name)?))
-            }
-            Allowed::Dense => WeightFacts::of(rows, cols, values, &[]).map(|mut f| {
-                f.candidates.retain(|(l, _)| matches!(l, Layout::Dense { .. }));
-                f
-            }),
-        };
-        facts.insert(name.clone(), f.map_err(|r| Bug::new(format!("`{name}`: {r}")))?);
+        let gpu = target.kind == TargetKind::Cuda;
+        let mut extra =
+            if allowed == Allowed::All { suggested(hints, &name, reads_rounded(&graph, &name)?) } else { Vec::new() };
+        if gpu {
+            extra.extend(TENSOR);
+        }
+        let f = WeightFacts::of(rows, cols, values, &extra);
+        let mut f = f.map_err(|r| Bug::new(format!("`{name}`: {r}")))?;
+        if allowed == Allowed::Dense {
+            f.candidates.retain(|(l, _)| matches!(l, Layout::Dense { .. } | Layout::Mma32 { .. }));
+        }
+        if gpu {
+            on_gpu(&mut f);
+        }
+        facts.insert(name.clone(), f);
     }
     let tuned = tuned(&graph, target);
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
-    let table = cost_table(s, target)?;
-    let (graph, mut plan) = if structure && target.kind == TargetKind::Cpu {
-        structure::plan(graph, facts, &structure::Case { table: &table, tuned: &tuned, options: &options })?
+    let costs = costs(s, target)?;
+    let machine = costs.machine();
+    let (graph, facts, mut plan) = if structure && target.kind == TargetKind::Cpu {
+        structure::plan(graph, facts, &structure::Case { machine, tuned: &tuned, options: &options })?
     } else {
-        let plan = choose(&graph, &facts, &table, &tuned, &options)?;
-        (graph, plan)
+        let plan = choose(&graph, &facts, machine, &tuned, &options)?;
+        (graph, facts, plan)
     };
-    if target.kind == TargetKind::Cuda {
-        for_gpu(&graph, weights, &mut plan)?;
+    if let (Some(k), Allowed::All) = (s.options.measure, allowed) {
+        let weights = structure::with_made([&plan], weights)?;
+        let case = Case { graph: &graph, facts: &facts, costs: &costs, tuned: &tuned, target, weights: &weights };
+        let predicted = plan.clone();
+        plan = structure::told_again(&predicted, measured(s, &case, &options, plan, k)?);
     }
     plan.verify(&graph).map_err(|e| Bug::new(format!("the plan does not verify: {e}")))?;
     Ok(Planned { graph, plan, interp: false })
 }
 
-/// Layouts of a GPU: weights of bf16 numbers go to tensor cores where the layout has fewer bytes than what was chosen: as 2:4,
-/// as 2:4 of columns that rows share, in blocks, or in gathered columns. What only a CPU has kernels for becomes what a GPU has kernels for.
-fn for_gpu(graph: &Graph, weights: &WeightSet, plan: &mut Plan) -> Res<()> {
-    let shapes = linear_weights(graph)?;
-    for l in &mut plan.linears {
-        let Some((rows, cols)) = shapes.get(&l.weight).copied() else { continue };
-        let pattern = Pattern::new(rows, cols, weights.want(&l.weight)?.values()).map_err(|r| Bug::new(r.0))?;
-        let chosen: Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
-        let blocks = [128, 64, 32].into_iter().flat_map(|r| [Layout::Mma32 { r }, Layout::Mma1 { r }]);
-        let groups = [(128, 8), (64, 8), (32, 8), (128, 16), (64, 16), (64, 32)].map(|(v, m)| Layout::Vnm { v, m });
-        let mut best = (chosen.for_many(), pattern.stats(&chosen.for_many()).ok());
-        for layout in blocks.chain([Layout::Mma1 { r: 16 }]).chain(groups).chain([Layout::Mma24]) {
-            let Ok(facts) = pattern.stats(&layout) else { continue };
-            if best.1.is_none_or(|b| facts.stored_bytes < b.stored_bytes) {
-                best = (layout, Some(facts));
-            }
-        }
-        if best.0 == chosen {
-            continue;
-        }
-        l.layout = best.0.to_string();
-        for why in plan.why.iter_mut().filter(|w| w.node == l.node) {
-            why.winner.clone_from(&l.layout);
-            let candidate = Candidate {
-                layout: l.layout.clone(),
-                stored_bytes: best.1.map(|f| f.stored_bytes),
-                multiplies: best.1.map(|f| f.multiplies),
-                kernel_ps: None,
-                plan_ps: None,
-                refused: None,
-            };
-            why.candidates.retain(|c| c.layout != candidate.layout);
-            why.candidates.insert(0, candidate);
-            why.margin_permille = None;
-            why.flips = Vec::new();
+/// What tensor cores have kernels of.
+const TENSOR: [Layout; 14] = [
+    Layout::Mma32 { r: 128 },
+    Layout::Mma32 { r: 64 },
+    Layout::Mma32 { r: 32 },
+    Layout::Mma1 { r: 128 },
+    Layout::Mma1 { r: 64 },
+    Layout::Mma1 { r: 32 },
+    Layout::Mma1 { r: 16 },
+    Layout::Vnm { v: 128, m: 8 },
+    Layout::Vnm { v: 64, m: 8 },
+    Layout::Vnm { v: 32, m: 8 },
+    Layout::Vnm { v: 128, m: 16 },
+    Layout::Vnm { v: 64, m: 16 },
+    Layout::Vnm { v: 64, m: 32 },
+    Layout::Mma24,
+];
+
+/// Refuses layouts that a GPU has no kernel of, and puts what is for tensor cores first.
+fn on_gpu(facts: &mut WeightFacts) {
+    for (layout, result) in &mut facts.candidates {
+        if spc_layout::family(*layout).is_none() {
+            *result = Err(Refusal("GPUs have no kernel of it".into()));
         }
     }
-    Ok(())
+    facts.candidates.sort_by_key(|(l, _)| !l.needs_tensor_cores());
 }
 
 /// Packs the weights of a plan's linears in the layouts chosen for them, those that are not in the set yet.

@@ -102,7 +102,7 @@ pub fn project(s: &mut Session<'_>, source: &Source, weights: &WeightSet) -> Res
             match q.to {
                 StoredAs::Int { bits } => {
                     spc_interp::quantize_int(&mut values, &t.shape, &t.tile, bits, q.half_scales)?
-                },
+                }
                 StoredAs::F16 => spc_interp::round_f16(&mut values),
                 StoredAs::Bf16 => spc_interp::round_bf16(&mut values),
             }

@@ -45,6 +45,12 @@ pub struct Options {
     pub texts: Vec<String>,
     /// File of constants that price plans; those that come with spc if none.
     pub constants: Option<PathBuf>,
+    /// The GPU whose constants price plans of GPUs; by the target's architecture if none.
+    pub gpu: Option<String>,
+    /// How many candidates of each linear are measured; none: layouts are chosen by predictions alone.
+    pub measure: Option<usize>,
+    /// File in which measured times are kept.
+    pub measured: Option<PathBuf>,
     /// File of plans to take instead of searching for layouts.
     pub plan: Option<PathBuf>,
     /// Folder of library modules that replace the embedded ones or add to them.

@@ -5,25 +5,28 @@ use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::structure::{MERGE, Restructure, Siblings, merge, siblings};
 use spc_ir::{Graph, NodeId, Plan};
-use spc_layout::{CostTable, Offered, Options, Verdict, WeightFacts, choose, offered};
+use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, offered};
 use spc_report::picoseconds;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a plan is made of.
 pub struct Case<'a> {
-    pub table: &'a CostTable,
+    pub machine: Machine<'a>,
     pub tuned: &'a BTreeMap<String, u64>,
     pub options: &'a Options,
 }
+
+/// A graph in some structure, the facts about its weights, and its plan.
+pub type Found = (Graph, BTreeMap<String, WeightFacts>, Plan);
 
 /// The plan of a graph in the structure that is cheapest, and the graph in that structure.
 ///
 /// # Errors
 /// As [`choose`].
-pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<(Graph, Plan), Bug> {
+pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
     let (groups, refused) = siblings(&graph)?;
     let layouts =
-        |g: &Graph, facts: &BTreeMap<String, WeightFacts>| choose(g, facts, case.table, case.tuned, case.options);
+        |g: &Graph, facts: &BTreeMap<String, WeightFacts>| choose(g, facts, case.machine, case.tuned, case.options);
     let mut steps: Vec<Restructure> = Vec::new();
     for (weight, because) in refused {
         let from = vec![weight];
@@ -32,9 +35,9 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
     if groups.is_empty() {
         let mut plan = layouts(&graph, &facts)?;
         plan.structure = steps;
-        return Ok((graph, plan));
+        return Ok((graph, facts, plan));
     }
-    let found = offered(&graph, &groups, &facts, case.table, case.tuned, case.options)?;
+    let found = offered(&graph, &groups, &facts, case.machine, case.tuned, case.options)?;
     let whole = |(g, v): &(&Siblings, &Verdict)| found.exact && v.replaced.len() == g.linears.len();
     let taken: Vec<(&Siblings, &Verdict)> = groups.iter().zip(&found.groups).filter(whole).collect();
     let apart = |because: String, g: &Siblings| Restructure {
@@ -69,7 +72,7 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
             plan.rules.insert(0, MERGE.into());
             // What the program takes at best when dense, and as it is.
             plan.dense_ps = found.dense_ps;
-            return Ok((merged, plan));
+            return Ok((merged, facts, plan));
         }
     }
     let mut plan = layouts(&graph, &facts)?;
@@ -79,7 +82,17 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
     }
     steps.extend(widest(&groups, &found).into_iter().map(|(g, v)| apart(why_apart(v, &found), g)));
     plan.structure = steps;
-    Ok((graph, plan))
+    Ok((graph, facts, plan))
+}
+
+/// A plan of the same graph made anew, with what `before` says of the structure.
+pub fn told_again(before: &Plan, plan: Plan) -> Plan {
+    let mut out = Plan { structure: before.structure.clone(), ..plan };
+    if out.structure.iter().any(|s| s.made.is_some()) {
+        out.rules.insert(0, MERGE.into());
+        out.dense_ps = before.dense_ps;
+    }
+    out
 }
 
 /// Of groups that share a linear the widest.
@@ -227,6 +240,7 @@ pub fn restore<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spc_layout::CostTable;
 
     /// Two linears of one input, and their difference.
     fn pair() -> (Graph, BTreeMap<String, WeightFacts>) {
@@ -250,7 +264,9 @@ mod tests {
         let (g, facts) = pair();
         let (table, tuned) = (CostTable::clif_x86_64_v1(), BTreeMap::from([("B".to_string(), 1)]));
         let run = |options: &Options| {
-            plan(g.clone(), facts.clone(), &Case { table: &table, tuned: &tuned, options }).unwrap()
+            let case = Case { machine: (&table).into(), tuned: &tuned, options };
+            let (graph, _, p) = plan(g.clone(), facts.clone(), &case).unwrap();
+            (graph, p)
         };
         let (graph, best) = run(&Options::default());
         assert!(best.exact && best.bounds.is_empty() && graph != g);

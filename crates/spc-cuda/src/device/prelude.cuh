@@ -95,6 +95,8 @@ SPC_FN float spc_sine(float a, u32 quarter) {
 SPC_FN float spc_sin(float a) { return spc_sine(a, 0u); }
 SPC_FN float spc_cos(float a) { return spc_sine(a, 1u); }
 SPC_FN float spc_floor(float a) { return floorf(a); }
+// To the nearest whole number, ties to even.
+SPC_FN float spc_rint(float a) { return rintf(a); }
 SPC_FN float spc_pow(float a, float b) { return powf(a, b); }
 // IEEE 754 maximum and minimum: NaN when either argument is NaN, and +0 is greater than -0.
 SPC_FN float spc_max(float a, float b) { return a > b ? a : b > a ? b : a == b && a != 0.0f ? a : a + b; }
@@ -107,6 +109,18 @@ SPC_FN int spc_imul(int a, int b) { return (int)((u32)a * (u32)b); }
 SPC_FN int spc_idiv(int a, int b) { return b == 0 ? 0 : b == -1 ? spc_isub(0, a) : a / b; }
 SPC_FN int spc_imax(int a, int b) { return a > b ? a : b; }
 SPC_FN int spc_imin(int a, int b) { return a < b ? a : b; }
+// a to the power of e, wrapping; of negative powers only those of 1 and -1 are not 0.
+SPC_FN int spc_ipow(int a, int e) {
+  if (e < 0) return a == 1 ? 1 : a == -1 ? 1 - 2 * (e & 1) : 0;
+  u32 power = 1u, base = (u32)a;
+  for (; e > 0; e >>= 1) {
+    if (e & 1) power *= base;
+    base *= base;
+  }
+  return (int)power;
+}
+SPC_FN long long spc_least(long long a, long long b) { return a < b ? a : b; }
+SPC_FN long long spc_most(long long a, long long b) { return a > b ? a : b; }
 SPC_FN int spc_iabs(int a) { return a < 0 ? spc_isub(0, a) : a; }
 // Truncates; numbers outside of int give its nearest end, NaN gives 0.
 SPC_FN int spc_to_i32(float a) {

@@ -114,11 +114,19 @@ pub fn images_from(search: &Search, text: &str, archs: &[&str]) -> Result<Option
     }
     let Some(nvrtc) = search.open()? else { return Ok(None) };
     let (major, minor) = nvrtc.version()?;
-    let mut images: Vec<Image> = Vec::new();
-    for arch in archs {
-        let image = image(&nvrtc, text, arch, !images.iter().any(|i| i.kind == ImageKind::Ptx))?;
-        images.push(image);
-    }
+    let first_ptx = archs.iter().position(|a| a.starts_with("compute_"));
+    // Each architecture is compiled from the text: side by side.
+    let built: Vec<Result<Image, NvrtcError>> = std::thread::scope(|s| {
+        let nvrtc = &nvrtc;
+        let jobs: Vec<_> = archs
+            .iter()
+            .enumerate()
+            .map(|(i, arch)| s.spawn(move || image(nvrtc, text, arch, Some(i) == first_ptx)))
+            .collect();
+        let stopped = || NvrtcError::Failed("a compiling thread stopped".into());
+        jobs.into_iter().map(|j| j.join().unwrap_or_else(|_| Err(stopped()))).collect()
+    });
+    let images = built.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(Some(Images { toolchain: format!("NVRTC {major}.{minor}"), images }))
 }
 

@@ -3,7 +3,7 @@
 use super::RuntimeError;
 use super::driver::{self, Address, Driver, DriverSearch, Handle};
 use std::ffi::{CString, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A CUDA device with its own stream.
 pub struct Device {
@@ -13,6 +13,8 @@ pub struct Device {
     stream: Handle,
     name: String,
     cc: (u32, u32),
+    /// Held by who uses the stream: calls do not mix, and a recording holds nothing of another call.
+    turn: Mutex<()>,
 }
 
 // SAFETY: the handles are those of the process, not of a thread; the driver may be called from several threads at once. What
@@ -57,7 +59,8 @@ impl Device {
         let mut context = std::ptr::null_mut();
         // SAFETY: the pointer is valid for one handle. Released when the device is dropped.
         driver.check(unsafe { (driver.context_retain)(&mut context, ordinal) }, "cuDevicePrimaryCtxRetain")?;
-        let mut device = Device { driver, ordinal, context, stream: std::ptr::null_mut(), name, cc };
+        let mut device =
+            Device { driver, ordinal, context, stream: std::ptr::null_mut(), name, cc, turn: Mutex::default() };
         device.bind()?;
         const NON_BLOCKING: u32 = 1;
         let mut stream = std::ptr::null_mut();
@@ -74,6 +77,13 @@ impl Device {
     /// Compute capability.
     pub fn capability(&self) -> (u32, u32) {
         self.cc
+    }
+
+    /// Waits for other calls, and makes the device's context that of this thread.
+    pub(super) fn turn(&self) -> Result<MutexGuard<'_, ()>, RuntimeError> {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.bind()?;
+        Ok(turn)
     }
 
     /// Makes the device's context that of this thread.
@@ -128,6 +138,30 @@ impl Device {
             (self.driver.launch)(function.0, grid, 1, 1, block, 1, 1, shared, self.stream, pointers.as_mut_ptr(), null)
         };
         if status == 0 { Ok(()) } else { Err(status) }
+    }
+
+    /// What `launches` asks of the stream, to be asked for again as a whole. Nothing of it runs.
+    pub(super) fn record(
+        self: &Arc<Device>,
+        launches: impl FnOnce() -> Result<(), RuntimeError>,
+    ) -> Result<Recorded, RuntimeError> {
+        const THIS_THREAD: u32 = 1;
+        // SAFETY: the stream is alive, and no other call uses it.
+        self.check(unsafe { (self.driver.capture_begin)(self.stream, THIS_THREAD) }, "cuStreamBeginCapture")?;
+        let done = launches();
+        let (mut graph, mut made) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: a recording has begun; the pointer is valid for one handle.
+        let status = unsafe { (self.driver.capture_end)(self.stream, &mut graph) };
+        done?;
+        self.check(status, "cuStreamEndCapture")?;
+        // SAFETY: the graph was just recorded; the pointer is valid for one handle. What is made of it does not need it.
+        let status = unsafe {
+            let status = (self.driver.graph_make)(&mut made, graph, 0);
+            let _ = (self.driver.graph_destroy)(graph);
+            status
+        };
+        self.check(status, "cuGraphInstantiate")?;
+        Ok(Recorded { device: Arc::clone(self), made })
     }
 
     /// An event that has passed when all that was asked for so far is done.
@@ -236,6 +270,31 @@ impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: made by `mark`, destroyed once.
         let _ = unsafe { (self.device.driver.event_destroy)(self.event) };
+    }
+}
+
+/// Launches that are asked for as a whole.
+pub(super) struct Recorded {
+    device: Arc<Device>,
+    made: Handle,
+}
+
+// SAFETY: a graph's handle is that of the process, as the device's are.
+unsafe impl Send for Recorded {}
+
+impl Recorded {
+    pub fn start(&self) -> Result<(), driver::Status> {
+        // SAFETY: the graph and the stream are alive.
+        let status = unsafe { (self.device.driver.graph_launch)(self.made, self.device.stream) };
+        if status == 0 { Ok(()) } else { Err(status) }
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        let _ = self.device.bind();
+        // SAFETY: made by `record`, destroyed once. A failure leaves nothing to do.
+        let _ = unsafe { (self.device.driver.made_destroy)(self.made) };
     }
 }
 

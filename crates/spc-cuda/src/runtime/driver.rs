@@ -62,6 +62,12 @@ pub(super) struct Driver {
     pub module_function: unsafe extern "C" fn(*mut Handle, Handle, *const c_char) -> Status,
     pub function_set: unsafe extern "C" fn(Handle, c_int, c_int) -> Status,
     pub launch: Launch,
+    pub capture_begin: unsafe extern "C" fn(Handle, c_uint) -> Status,
+    pub capture_end: unsafe extern "C" fn(Handle, *mut Handle) -> Status,
+    pub graph_make: unsafe extern "C" fn(*mut Handle, Handle, u64) -> Status,
+    pub graph_launch: unsafe extern "C" fn(Handle, Handle) -> Status,
+    pub graph_destroy: unsafe extern "C" fn(Handle) -> Status,
+    pub made_destroy: unsafe extern "C" fn(Handle) -> Status,
 }
 
 /// Where the driver is looked for.
@@ -126,6 +132,12 @@ impl Driver {
                 module_function: symbol(l, &file, "cuModuleGetFunction")?,
                 function_set: symbol(l, &file, "cuFuncSetAttribute")?,
                 launch: symbol(l, &file, "cuLaunchKernel")?,
+                capture_begin: symbol(l, &file, "cuStreamBeginCapture_v2")?,
+                capture_end: symbol(l, &file, "cuStreamEndCapture")?,
+                graph_make: symbol(l, &file, "cuGraphInstantiateWithFlags")?,
+                graph_launch: symbol(l, &file, "cuGraphLaunch")?,
+                graph_destroy: symbol(l, &file, "cuGraphDestroy")?,
+                made_destroy: symbol(l, &file, "cuGraphExecDestroy")?,
             }
         };
         // The functions are used after this: never unload.

@@ -38,6 +38,11 @@ pub enum RuntimeError {
         layer: String,
         code: String,
     },
+    /// A kernel failed, and it showed after several were launched: one of these layers.
+    LateFault {
+        layers: Vec<String>,
+        code: String,
+    },
     /// More tokens or elements than one launch can do.
     TooMany {
         kernel: String,
@@ -50,6 +55,10 @@ pub enum RuntimeError {
         reason: String,
     },
     Nvrtc(NvrtcError),
+    /// A score is NaN, or there is none, where the best is to be chosen.
+    Score {
+        name: String,
+    },
     /// An id of a gather lies outside of its table.
     IndexRange(NodeId),
     /// A call of the driver failed.
@@ -118,11 +127,20 @@ impl fmt::Display for RuntimeError {
             RuntimeError::KernelFault { kernel, layer, code } => {
                 write!(f, "a kernel failed on the device: {kernel}, of {layer} ({code})")
             }
+            RuntimeError::LateFault { layers, code } => {
+                let mut layers = layers.clone();
+                layers.dedup();
+                let list = if layers.len() > 6 { format!("{}, ..", layers[..6].join(", ")) } else { layers.join(", ") };
+                write!(f, "a kernel failed on the device ({code}), one of those of {list}; SPC_CUDA_WAIT=1 says which")
+            }
             RuntimeError::TooMany { kernel, layer, n } => {
                 write!(f, "{n} tokens are too many for one launch of {kernel}, of {layer}")
             }
             RuntimeError::NoKernel { op, reason } => write!(f, "`{op}` cannot run on the device: {reason}"),
             RuntimeError::Nvrtc(e) => e.fmt(f),
+            RuntimeError::Score { name } => {
+                write!(f, "a score of `{name}` is NaN, which has no place in an order, or there is none to choose from")
+            }
             RuntimeError::IndexRange(node) => write!(f, "an id of the operator {node} lies outside of its table"),
             RuntimeError::Call { function, code } => write!(f, "{function} failed: {code}"),
             RuntimeError::Bug(b) => f.write_str(&b.0),

@@ -2,8 +2,11 @@
 //!
 //! Nothing here is needed to compile. Without a driver, with one that lacks functions, without a device or NVRTC, there is a
 //! [`RuntimeError`], never a panic. `SPC_LIBCUDA` names another driver library than `libcuda.so.1`, `SPC_CUDA_IMAGE` (`cubin`,
-//! `ptx`, `nvrtc`) one kind of image, and `SPC_CUDA_WAIT=1` waits after every kernel, so that a fault names its layer.
+//! `ptx`, `nvrtc`) one kind of image, `SPC_CUDA_WAIT=1`
+//! waits after every kernel, so that a fault names its layer, and `SPC_CUDA_GRAPHS=0` launches kernels one by one: else a call
+//! of the sizes of the one before is recorded as a graph, and calls of those sizes are one launch.
 
+mod call;
 mod device;
 mod driver;
 mod error;

@@ -1,5 +1,6 @@
 //! A function on a device: its kernels, its weights, and buffers that are kept from call to call.
-use super::device::{Buffer, Device, Function, Loaded};
+use super::call::{Call, Held, Pool};
+use super::device::{Buffer, Device, Function, Loaded, Recorded};
 use super::{ImageChoice, RuntimeError, image};
 use crate::nvrtc::Image;
 use crate::{CudaModule, KernelInfo, Operand};
@@ -32,9 +33,11 @@ pub struct DeviceProgram {
     /// Packed arrays by weight, layout and name; plain weights by their node.
     packed: BTreeMap<(String, String, String), Buffer>,
     plain: BTreeMap<NodeId, Buffer>,
-    /// Buffers that no value needs now, by size.
-    free: Mutex<BTreeMap<u64, Vec<Buffer>>>,
+    /// Buffers that no value needs now.
+    free: Mutex<Pool>,
+    recordings: Mutex<Recordings>,
     wait: bool,
+    record: bool,
     /// Where kernels report ids out of range, if any does.
     fault: Option<Buffer>,
     // Last, so that kernels and buffers go before their module and device.
@@ -47,13 +50,23 @@ struct Ready {
     function: Function,
 }
 
-/// What a buffer holds in one call: a value, or a value as terms for tensor cores, turned or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Held {
-    Value(NodeId),
-    Terms(NodeId, bool),
-    /// Sums of blocks that share the columns.
-    Parts(NodeId),
+/// A call of some sizes, recorded: its buffers, which only it uses, and its launches.
+struct Recording {
+    held: BTreeMap<Held, Buffer>,
+    _spare: Pool,
+    launches: Recorded,
+}
+
+/// Calls of how many different sizes are kept recorded.
+const RECORDINGS: usize = 4;
+
+/// What was called before.
+#[derive(Default)]
+struct Recordings {
+    /// By sizes, the latest last.
+    ready: Vec<(Vec<u64>, Recording)>,
+    /// Sizes of the latest call that was not recorded.
+    last: Option<Vec<u64>>,
 }
 
 fn bytes_of(array: &Array) -> Vec<u8> {
@@ -92,7 +105,7 @@ impl DeviceProgram {
         if has.0 * 10 + has.1 < needs {
             return Err(RuntimeError::TooOld { device: device.name().into(), has, needs });
         }
-        device.bind()?;
+        let _turn = device.turn()?;
         let loaded = image::load(device, images, &module.text, choice)?;
         let mut kernels = Vec::new();
         for info in &module.kernels {
@@ -130,7 +143,9 @@ impl DeviceProgram {
             packed,
             plain,
             free: Mutex::default(),
+            recordings: Mutex::default(),
             wait: std::env::var_os("SPC_CUDA_WAIT").is_some_and(|v| v == "1"),
+            record: std::env::var_os("SPC_CUDA_GRAPHS").is_none_or(|v| v != "0"),
             _module: loaded,
             device: Arc::clone(device),
         })
@@ -157,61 +172,103 @@ impl DeviceProgram {
         Ok(self.run(syms, inputs, true)?.1)
     }
 
-    /// Time of one round of all kernels in milliseconds: the mean of `rounds` that follow one another without a wait, after one
-    /// that is not counted. Nothing is read back.
+    /// Times of `rounds` rounds of all kernels in milliseconds, one after the other as a recorded whole, after one that is not
+    /// counted. Nothing is read back.
     ///
     /// # Errors
     /// As [`DeviceProgram::call`].
-    pub fn throughput(
+    pub fn rounds(
         &self,
         syms: &[u64],
         inputs: &BTreeMap<String, Vec<u8>>,
-        rounds: u32,
-    ) -> Result<f32, RuntimeError> {
-        self.device.bind()?;
-        let mut held = self.upload(syms, inputs)?;
-        let mut all = || -> Result<(), RuntimeError> {
-            for k in &self.kernels {
-                self.room(k, syms, &mut held)?;
-                let n = self.count(&k.info.tokens, syms)?;
-                if n > 0 && k.info.is_for(n) {
-                    self.launch(k, n, syms, &mut held)?;
-                }
-            }
-            Ok(())
-        };
-        all()?;
-        let start = self.device.mark()?;
+        rounds: usize,
+    ) -> Result<Vec<f32>, RuntimeError> {
+        let _turn = self.device.turn()?;
+        let recording = self.recording(syms)?;
+        self.fill(&recording.held, syms, inputs)?;
+        recording.launches.start().map_err(|s| self.late(s))?;
+        let mut marks = vec![self.device.mark()?];
         for _ in 0..rounds {
-            all()?;
+            recording.launches.start().map_err(|s| self.late(s))?;
+            marks.push(self.device.mark()?);
         }
-        let total = self.device.mark()?.since(&start)?;
-        held.into_values().for_each(|b| self.give(b));
-        Ok(total / rounds.max(1) as f32)
+        self.device.wait().map_err(|e| self.blamed(e))?;
+        marks.windows(2).map(|pair| pair[1].since(&pair[0])).collect()
     }
 
-    fn upload(&self, syms: &[u64], inputs: &BTreeMap<String, Vec<u8>>) -> Result<BTreeMap<Held, Buffer>, RuntimeError> {
-        let mut held: BTreeMap<Held, Buffer> = BTreeMap::new();
+    /// Buffers of the inputs.
+    fn places(&self, syms: &[u64], pool: &mut Pool) -> Result<BTreeMap<Held, Buffer>, RuntimeError> {
+        let mut held = BTreeMap::new();
+        for (_, node) in self.graph.named_inputs() {
+            let bytes = self.value_bytes(node, syms)?;
+            held.insert(Held::Value(node), self.take(bytes, pool)?);
+        }
+        Ok(held)
+    }
+
+    /// Copies the inputs to their buffers, and clears the place for faults.
+    fn fill(
+        &self,
+        held: &BTreeMap<Held, Buffer>,
+        syms: &[u64],
+        inputs: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), RuntimeError> {
+        self.check_ids(syms, inputs)?;
         for (name, node) in self.graph.named_inputs() {
             let bytes = inputs.get(&name).ok_or_else(|| Bug::new(format!("no input {name}")))?;
             if self.value_bytes(node, syms)? != bytes.len() as u64 {
                 return Err(Bug::new(format!("the input {name} has another size")).into());
             }
-            let buffer = self.take(bytes.len() as u64)?;
-            buffer.write(bytes)?;
-            held.insert(Held::Value(node), buffer);
+            let place = held.get(&Held::Value(node)).ok_or_else(|| Bug::new("an input without a buffer"))?;
+            place.write(bytes)?;
         }
-        Ok(held)
+        if let Some(fault) = &self.fault {
+            fault.write(&[0; 4])?;
+        }
+        Ok(())
     }
 
-    /// A buffer for what a kernel writes, if there is none yet.
-    fn room(&self, k: &Ready, syms: &[u64], held: &mut BTreeMap<Held, Buffer>) -> Result<(), RuntimeError> {
+    /// The launch of kernel number `i` for these sizes, its buffers taken from `pool`; what no later kernel and no result reads
+    /// goes back there. `None` where it is not for these sizes.
+    fn call_of(
+        &self,
+        i: usize,
+        syms: &[u64],
+        held: &mut BTreeMap<Held, Buffer>,
+        pool: &mut Pool,
+    ) -> Result<Option<Call>, RuntimeError> {
+        let k = &self.kernels[i];
+        let n = self.count(&k.info.tokens, syms)?;
         if k.info.family != "terms"
             && let Entry::Vacant(place) = held.entry(Held::Value(k.info.writes))
         {
-            place.insert(self.take(self.value_bytes(k.info.writes, syms)?)?);
+            place.insert(self.take(self.value_bytes(k.info.writes, syms)?, pool)?);
         }
-        Ok(())
+        let call = if n > 0 && k.info.is_for(n) { Some(self.prepare(k, n, syms, held, pool)?) } else { None };
+        // The stream keeps the order of their next use.
+        let dead: Vec<Held> =
+            held.keys().copied().filter(|h| !self.needed_after(i, *h) && !self.is_input(*h)).collect();
+        dead.into_iter().filter_map(|h| held.remove(&h)).for_each(|b| pool.give(b));
+        Ok(call)
+    }
+
+    /// Inputs keep their buffers: they are filled before all launches.
+    fn is_input(&self, h: Held) -> bool {
+        let Held::Value(node) = h else { return false };
+        self.graph.node(node).is_ok_and(|n| matches!(n.op, Op::Input { .. }))
+    }
+
+    /// All launches for these sizes, recorded.
+    fn recording(&self, syms: &[u64]) -> Result<Recording, RuntimeError> {
+        let mut spare = Pool::default();
+        let mut held = self.places(syms, &mut spare)?;
+        let mut calls = Vec::new();
+        for i in 0..self.kernels.len() {
+            let call = self.call_of(i, syms, &mut held, &mut spare)?;
+            calls.extend(call.map(|c| (i, c)));
+        }
+        let launches = self.device.record(|| calls.iter_mut().try_for_each(|(i, c)| self.start(*i, c)))?;
+        Ok(Recording { held, _spare: spare, launches })
     }
 
     fn run(
@@ -220,36 +277,83 @@ impl DeviceProgram {
         inputs: &BTreeMap<String, Vec<u8>>,
         timed: bool,
     ) -> Result<(Vec<Vec<u8>>, Vec<KernelTime>), RuntimeError> {
-        self.device.bind()?;
-        let mut held = self.upload(syms, inputs)?;
-        self.check_ids(syms, inputs)?;
-        if let Some(fault) = &self.fault {
-            fault.write(&[0; 4])?;
+        let _turn = self.device.turn()?;
+        if self.record
+            && !self.wait
+            && !timed
+            && let Some(recording) = self.recorded(syms)?
+        {
+            self.fill(&recording.held, syms, inputs)?;
+            recording.launches.start().map_err(|s| self.late(s))?;
+            let out = self.results(&recording.held, syms)?;
+            self.keep(syms, recording);
+            return Ok((out, Vec::new()));
         }
+        let mut pool = std::mem::take(&mut *self.free());
+        let done = self.directly(syms, inputs, timed, &mut pool);
+        *self.free() = pool;
+        done
+    }
+
+    /// A call launch by launch.
+    fn directly(
+        &self,
+        syms: &[u64],
+        inputs: &BTreeMap<String, Vec<u8>>,
+        timed: bool,
+        pool: &mut Pool,
+    ) -> Result<(Vec<Vec<u8>>, Vec<KernelTime>), RuntimeError> {
+        let mut held = self.places(syms, pool)?;
+        self.fill(&held, syms, inputs)?;
         let mut times = Vec::new();
-        for (i, k) in self.kernels.iter().enumerate() {
-            let n = self.count(&k.info.tokens, syms)?;
-            self.room(k, syms, &mut held)?;
-            if n > 0 && k.info.is_for(n) {
-                let start = if timed { Some(self.device.mark()?) } else { None };
-                self.launch(k, n, syms, &mut held)?;
-                if let Some(start) = start {
-                    let milliseconds = self.device.mark()?.since(&start)?;
-                    times.push(KernelTime { node: k.info.node, milliseconds });
-                }
-            }
-            // What no later kernel and no result reads goes back; the stream keeps the order of its next use.
-            let dead: Vec<Held> = held.keys().copied().filter(|h| !self.needed_after(i, *h)).collect();
-            for h in dead {
-                if let Some(b) = held.remove(&h) {
-                    self.give(b);
-                }
+        for i in 0..self.kernels.len() {
+            let Some(mut call) = self.call_of(i, syms, &mut held, pool)? else { continue };
+            let start = if timed { Some(self.device.mark()?) } else { None };
+            self.start(i, &mut call)?;
+            if let Some(start) = start {
+                let milliseconds = self.device.mark()?.since(&start).map_err(|e| self.blamed(e))?;
+                times.push(KernelTime { node: self.kernels[i].info.node, milliseconds });
             }
         }
+        let out = self.results(&held, syms)?;
+        held.into_values().for_each(|b| pool.give(b));
+        Ok((out, times))
+    }
+
+    /// The recording for these sizes, taken out of what is kept: the sizes of the call before are recorded. `None` where there is
+    /// none, or no memory for one.
+    fn recorded(&self, syms: &[u64]) -> Result<Option<Recording>, RuntimeError> {
+        let mut all = self.recordings();
+        if let Some(at) = all.ready.iter().position(|(s, _)| s == syms) {
+            return Ok(Some(all.ready.remove(at).1));
+        }
+        if all.last.as_deref() != Some(syms) {
+            all.last = Some(syms.to_vec());
+            return Ok(None);
+        }
+        drop(all);
+        match self.recording(syms) {
+            Ok(recording) => Ok(Some(recording)),
+            Err(RuntimeError::OutOfMemory { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn keep(&self, syms: &[u64], recording: Recording) {
+        let mut all = self.recordings();
+        if all.ready.len() >= RECORDINGS {
+            all.ready.remove(0);
+        }
+        all.ready.push((syms.to_vec(), recording));
+    }
+
+    /// The results, after waiting for them.
+    fn results(&self, held: &BTreeMap<Held, Buffer>, syms: &[u64]) -> Result<Vec<Vec<u8>>, RuntimeError> {
         if let Some(fault) = &self.fault {
-            let word = fault.read(4)?.as_chunks::<4>().0.first().map_or(0, |w| u32::from_le_bytes(*w));
+            let word = fault.read(4).map_err(|e| self.blamed(e))?;
+            let word = word.as_chunks::<4>().0.first().map_or(0, |w| u32::from_le_bytes(*w));
             if let Some(node) = word.checked_sub(1) {
-                return Err(RuntimeError::IndexRange(NodeId(node)));
+                return Err(self.reported(NodeId(node))?);
             }
         }
         let mut out = Vec::new();
@@ -257,13 +361,34 @@ impl DeviceProgram {
             let bytes = usize::try_from(self.value_bytes(*node, syms)?).map_err(|_| Bug::new("a result's size"))?;
             let node = root(&self.graph, *node)?;
             let buffer = held.get(&Held::Value(node)).or_else(|| self.plain.get(&node));
-            out.push(buffer.ok_or_else(|| Bug::new(format!("{node} has no buffer")))?.read(bytes)?);
+            let buffer = buffer.ok_or_else(|| Bug::new(format!("{node} has no buffer")))?;
+            out.push(buffer.read(bytes).map_err(|e| self.blamed(e))?);
         }
-        held.into_values().for_each(|b| self.give(b));
-        Ok((out, times))
+        Ok(out)
     }
 
-    fn launch(&self, k: &Ready, n: u64, syms: &[u64], held: &mut BTreeMap<Held, Buffer>) -> Result<(), RuntimeError> {
+    /// A fault that shows after several launches: the kernel is one of those.
+    fn late(&self, status: super::driver::Status) -> RuntimeError {
+        self.blamed(RuntimeError::Call { function: "cuGraphLaunch", code: self.device.driver.describe(status) })
+    }
+
+    fn blamed(&self, e: RuntimeError) -> RuntimeError {
+        match e {
+            RuntimeError::Call { code, .. } => {
+                RuntimeError::LateFault { layers: self.kernels.iter().map(|k| layer(&k.info)).collect(), code }
+            }
+            other => other,
+        }
+    }
+
+    fn prepare(
+        &self,
+        k: &Ready,
+        n: u64,
+        syms: &[u64],
+        held: &mut BTreeMap<Held, Buffer>,
+        pool: &mut Pool,
+    ) -> Result<Call, RuntimeError> {
         let info = &k.info;
         let grid = info.grid.blocks(n);
         let grid = grid.ok_or_else(|| RuntimeError::TooMany { kernel: info.name.clone(), layer: layer(info), n })?;
@@ -274,7 +399,7 @@ impl DeviceProgram {
                 _ => continue,
             };
             if let Entry::Vacant(place) = held.entry(key) {
-                place.insert(self.take(bytes.ok_or_else(|| Bug::new("a buffer without a size"))?)?);
+                place.insert(self.take(bytes.ok_or_else(|| Bug::new("a buffer without a size"))?, pool)?);
             }
         }
         let mut arguments = Vec::with_capacity(info.params.len());
@@ -311,21 +436,33 @@ impl DeviceProgram {
                 }
             });
         }
-        let fault = |status| RuntimeError::KernelFault {
-            kernel: info.name.clone(),
-            layer: layer(info),
-            code: self.device.driver.describe(status),
-        };
-        self.device.launch(k.function, (grid, info.block, info.shared_bytes), &mut arguments).map_err(fault)?;
+        Ok(Call { function: k.function, size: (grid, info.block, info.shared_bytes), arguments })
+    }
+
+    /// Launches kernel number `i`.
+    fn start(&self, i: usize, call: &mut Call) -> Result<(), RuntimeError> {
+        let info = &self.kernels[i].info;
+        let fault = |code| RuntimeError::KernelFault { kernel: info.name.clone(), layer: layer(info), code };
+        let started = self.device.launch(call.function, call.size, &mut call.arguments);
+        started.map_err(|status| fault(self.device.driver.describe(status)))?;
         if self.wait {
             self.device.wait().map_err(|e| match e {
-                RuntimeError::Call { code, .. } => {
-                    RuntimeError::KernelFault { kernel: info.name.clone(), layer: layer(info), code }
-                }
+                RuntimeError::Call { code, .. } => fault(code),
                 other => other,
             })?;
         }
         Ok(())
+    }
+
+    /// What a kernel that left the number of this operator has found.
+    fn reported(&self, node: NodeId) -> Result<RuntimeError, Bug> {
+        let name = match &self.graph.node(node)?.op {
+            Op::Top(t) => &t.name,
+            Op::Rank { name, .. } => name,
+            Op::Reduce { .. } => "argmax",
+            _ => return Ok(RuntimeError::IndexRange(node)),
+        };
+        Ok(RuntimeError::Score { name: name.to_string() })
     }
 
     /// Ids that are inputs are checked before anything runs.
@@ -389,26 +526,28 @@ impl DeviceProgram {
         bytes.ok_or_else(|| Bug::new(format!("{node} has no size")))
     }
 
-    fn free(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Buffer>>> {
+    fn free(&self) -> MutexGuard<'_, Pool> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A buffer of so many bytes: one that is free, else a new one, if need be after letting go of all free ones.
-    fn take(&self, bytes: u64) -> Result<Buffer, RuntimeError> {
-        let kept = self.free().get_mut(&bytes).and_then(Vec::pop);
+    fn recordings(&self) -> MutexGuard<'_, Recordings> {
+        self.recordings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer of so many bytes: one of the pool, else a new one, if need be after letting go of what is kept for later calls.
+    fn take(&self, bytes: u64, pool: &mut Pool) -> Result<Buffer, RuntimeError> {
+        let kept = pool.take(bytes);
         match kept.map_or_else(|| self.device.alloc(bytes), Ok) {
             Err(RuntimeError::OutOfMemory { .. }) => {
                 // The stream may still use them.
                 self.device.wait()?;
+                self.recordings().ready.clear();
                 self.free().clear();
+                pool.clear();
                 self.device.alloc(bytes)
             }
             other => other,
         }
-    }
-
-    fn give(&self, buffer: Buffer) {
-        self.free().entry(buffer.bytes()).or_default().push(buffer);
     }
 }
 

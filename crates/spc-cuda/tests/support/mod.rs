@@ -10,7 +10,20 @@ pub enum Argument {
     In(Vec<u8>),
     /// A buffer of so many bytes to write.
     Out(u64),
+    /// A buffer to read and write.
+    InOut(Vec<u8>),
     Int(i32),
+}
+
+impl Argument {
+    /// Bytes of a buffer that is written.
+    pub fn written(&self) -> Option<usize> {
+        match self {
+            Argument::Out(n) => Some(*n as usize),
+            Argument::InOut(bytes) => Some(bytes.len()),
+            _ => None,
+        }
+    }
 }
 
 pub struct Job {
@@ -92,15 +105,19 @@ impl Program {
         Command::new(self.file("program")).args([self.file("jobs"), self.file("results")]).output().unwrap()
     }
 
-    /// The written buffers of each job, as f32 (bit for bit, whatever they are).
-    pub fn run(&self, jobs: &[Job]) -> Vec<Vec<f32>> {
+    /// The written buffers of all jobs.
+    pub fn bytes(&self, jobs: &[Job]) -> Vec<u8> {
         let ran = self.launch(jobs);
         assert!(ran.status.success(), "{:?}: {}", ran.status, String::from_utf8_lossy(&ran.stderr));
-        let bytes = std::fs::read(self.file("results")).unwrap();
+        std::fs::read(self.file("results")).unwrap()
+    }
+
+    /// The written buffers of each job, as f32 (bit for bit, whatever they are).
+    pub fn run(&self, jobs: &[Job]) -> Vec<Vec<f32>> {
+        let bytes = self.bytes(jobs);
         let mut words = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-        let size = |job: &Job| -> u64 {
-            job.arguments.iter().map(|a| if let Argument::Out(bytes) = a { bytes / 4 } else { 0 }).sum()
-        };
+        let size =
+            |job: &Job| -> u64 { job.arguments.iter().filter_map(Argument::written).map(|n| n as u64 / 4).sum() };
         let results: Vec<Vec<f32>> = jobs.iter().map(|job| words.by_ref().take(size(job) as usize).collect()).collect();
         assert!(words.next().is_none());
         for (job, result) in jobs.iter().zip(&results) {
@@ -137,6 +154,11 @@ fn encode(jobs: &[Job]) -> Vec<u8> {
                 Argument::Out(bytes) => {
                     b.extend(1u32.to_le_bytes());
                     b.extend(bytes.to_le_bytes());
+                }
+                Argument::InOut(bytes) => {
+                    b.extend(3u32.to_le_bytes());
+                    b.extend((bytes.len() as u64).to_le_bytes());
+                    b.extend(bytes);
                 }
                 Argument::Int(n) => {
                     b.extend(2u32.to_le_bytes());

@@ -35,7 +35,7 @@ pub fn groups(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let levels = levels.map(|p| b.load(LoadKind::VF32, Addr::new(p)));
     let g = Groups { spec, units, half: scale == 16, kept, levels };
     let rows = b.isub(hi, lo);
-    let row_units = units.of_row(spec.cols.div_ceil(units.group));
+    let row_units = g.row_units();
     let mut result = Ok(());
     b.repeat(rows, &[], |b, i, _| {
         let at = b.iadd(lo, i);
@@ -87,13 +87,26 @@ struct Row {
     count: Val,
 }
 
-/// Where the next unit is: codes, scales, skips (codes again where there are none), and the first input that is not passed.
+/// Where the next unit is: codes, scales, skips where there are any, and the first input that is not passed.
 #[derive(Clone, Copy)]
 struct At {
     codes: Val,
     scales: Val,
-    skips: Val,
+    skips: Option<Val>,
     input: Val,
+}
+
+impl At {
+    /// What a loop carries of it.
+    fn state(self) -> impl Iterator<Item = Val> {
+        [self.codes, self.scales, self.input].into_iter().chain(self.skips)
+    }
+
+    /// The place that a loop carries, and what else it does.
+    fn split(self, s: &[Val]) -> (At, &[Val]) {
+        let n = 3 + usize::from(self.skips.is_some());
+        (At { codes: s[0], scales: s[1], input: s[2], skips: self.skips.map(|_| s[3]) }, &s[n..])
+    }
 }
 
 /// A tile of tokens that share the weights of a row.
@@ -107,6 +120,11 @@ struct Tile {
 }
 
 impl Groups<'_> {
+    /// Units of all groups of a row.
+    fn row_units(&self) -> usize {
+        self.units.of_row(self.spec.cols.div_ceil(self.units.group))
+    }
+
     /// Bytes of the scales of a unit.
     fn scale_bytes(&self) -> usize {
         self.units.groups * if self.half { 2 } else { 4 }
@@ -147,17 +165,19 @@ impl Groups<'_> {
         };
         let tile = Tile { x, x_row, tokens, sets };
         let (zero, first) = (b.vfloat(0.0), b.int(0));
-        let at = At { codes: row.codes, scales: row.scales, skips: row.skips.unwrap_or(row.codes), input: first };
+        let at = At { codes: row.codes, scales: row.scales, skips: row.skips, input: first };
         let acc = vec![zero; tokens * sets];
         let masked =
             !self.spec.cols.is_multiple_of(self.units.group * self.units.groups) || self.kept && self.units.groups > 1;
         // The last unit may have inputs past the last.
-        let whole = if masked {
-            let one = b.int(1);
-            let least = b.isub(row.count, one);
-            b.ibin(IBin::Max, least, first)
-        } else {
-            row.count
+        let whole = match (masked, self.kept) {
+            (false, _) => row.count,
+            (true, false) => b.int(self.row_units() as i64 - 1),
+            (true, true) => {
+                let one = b.int(1);
+                let least = b.isub(row.count, one);
+                b.ibin(IBin::Max, least, first)
+            }
         };
         let round = self.round(b.lanes(), tokens);
         let rounds = b.op(Op::Shr(whole, usize::ilog2(round) as u8));
@@ -166,12 +186,18 @@ impl Groups<'_> {
         let rest = b.isub(whole, done);
         let one = |b: &mut Builder, at: At, acc: &mut [Val]| self.units_of(b, tile, at, acc, 1, false);
         let (at, acc) = if round > 1 { self.repeat(b, rest, at, acc, &one) } else { (at, acc) };
-        let (_, acc) = if masked {
+        let mut acc = acc;
+        if masked && self.kept {
+            // A row may have nothing.
             let last = b.isub(row.count, whole);
-            self.repeat(b, last, at, acc, &|b, at, acc| self.units_of(b, tile, at, acc, 1, true))
-        } else {
-            (at, acc)
-        };
+            acc = b.repeat(last, &acc, |b, _, s| {
+                let mut acc = s.to_vec();
+                self.units_of(b, tile, at, &mut acc, 1, true);
+                acc
+            });
+        } else if masked {
+            self.units_of(b, tile, at, &mut acc, 1, true);
+        }
         for (t, sums) in acc.chunks(sets).enumerate() {
             let sum = sums[1..].iter().fold(sums[0], |sum, p| b.fbin(FBin::Add, sum, *p));
             let mut sum = b.reduce(RedFn::Add, sum);
@@ -200,14 +226,15 @@ impl Groups<'_> {
         acc: Vec<Val>,
         body: &dyn Fn(&mut Builder, At, &mut [Val]) -> At,
     ) -> (At, Vec<Val>) {
-        let state: Vec<Val> = [at.codes, at.scales, at.skips, at.input].into_iter().chain(acc).collect();
-        let place = |s: &[Val]| At { codes: s[0], scales: s[1], skips: s[2], input: s[3] };
+        let state: Vec<Val> = at.state().chain(acc).collect();
         let s = b.repeat(count, &state, |b, _, s| {
-            let mut acc = s[4..].to_vec();
-            let at = body(b, place(s), &mut acc);
-            [at.codes, at.scales, at.skips, at.input].into_iter().chain(acc).collect()
+            let (at, acc) = at.split(s);
+            let mut acc = acc.to_vec();
+            let at = body(b, at, &mut acc);
+            at.state().chain(acc).collect()
         });
-        (place(&s), s[4..].to_vec())
+        let (at, acc) = at.split(&s);
+        (at, acc.to_vec())
     }
 
     /// Adds `count` units, and gives the place behind them. `last`: inputs past the last are not read.
@@ -223,16 +250,22 @@ impl Groups<'_> {
         }
         let many = self.half && count * u.groups == lanes && lanes >= WIDE;
         let together = many.then(|| b.load(LoadKind::VF16, Addr::new(at.scales)));
-        let mut input = at.input;
+        // Inputs of groups that are not left out stand at distances that are known.
+        let (mut input, mut ahead) = (at.input, 0);
         let mut turn = 0;
         for unit in 0..count {
             let mut places = Vec::with_capacity(u.groups);
             for g in 0..u.groups {
                 let slot = unit * u.groups + g;
-                if self.kept {
-                    let skip = b.load(LoadKind::U8, Addr::at(at.skips, slot as i32));
+                if let Some(skips) = at.skips {
+                    let skip = b.load(LoadKind::U8, Addr::at(skips, slot as i32));
                     let skip = b.scale(skip, u.group as i64);
                     input = b.iadd(input, skip);
+                    if ahead > 0 {
+                        let passed = b.int(ahead as i64);
+                        input = b.iadd(input, passed);
+                        ahead = 0;
+                    }
                 }
                 let scale = match together {
                     Some(all) => {
@@ -249,9 +282,8 @@ impl Groups<'_> {
                     Some(levels) => b.fbin(FBin::Mul, levels, scale),
                     None => scale,
                 };
-                places.push((input, scale));
-                let size = b.int(u.group as i64);
-                input = b.iadd(input, size);
+                places.push((input, ahead, scale));
+                ahead += u.group;
             }
             for (byte, parts) in self.parts().into_iter().enumerate() {
                 for from in (0..PART).step_by(lanes) {
@@ -259,18 +291,20 @@ impl Groups<'_> {
                     let kind = if self.levels.is_some() { LoadKind::VU8 } else { LoadKind::VI8 };
                     let codes = b.load(kind, at);
                     for (part, (g, offset)) in parts.iter().enumerate() {
-                        let (input, scale) = places[*g];
+                        let (input, ahead, scale) = places[*g];
                         let w = self.weights(b, codes, part, scale);
-                        self.multiply(b, tile, acc, turn, w, input, offset + from, last);
+                        self.multiply(b, tile, acc, turn, w, input, ahead + offset + from, last);
                         turn += 1;
                     }
                 }
             }
         }
+        let passed = b.int(ahead as i64);
+        let input = b.iadd(input, passed);
         At {
             codes: b.ptr_off(at.codes, (count * u.bytes) as i32),
             scales: b.ptr_off(at.scales, (count * self.scale_bytes()) as i32),
-            skips: if self.kept { b.ptr_off(at.skips, (count * u.groups) as i32) } else { at.skips },
+            skips: at.skips.map(|p| b.ptr_off(p, (count * u.groups) as i32)),
             input,
         }
     }

@@ -1,5 +1,6 @@
 //! Norms of tiles of a matrix, and scaling by tile. With [`Work::Prox`] a tile is read for its norm and scaled while it is
 //! still in the cache, so memory is read and written once.
+use super::tall::{is_tall, tall_pass};
 use super::tiles::{At, Tiles};
 use super::{Array, Chain, Kind, NodeId, Pass};
 use crate::ir::{Builder, Cmp, FBin, LBin, Val};
@@ -64,7 +65,7 @@ pub enum Work<'a> {
     Scale,
 }
 
-/// The fold is the greatest norm, NaN where a weight is (not with [`Work::Scale`]).
+/// The fold of [`Work::Prox`] is the greatest norm, NaN where a weight is.
 ///
 /// # Errors
 /// A bug for a grid that does not [fit](Grid::fits).
@@ -74,6 +75,9 @@ pub fn group_pass(grid: Grid, work: Work<'_>, lanes: usize) -> Result<Pass, Bug>
         Work::Squares => "group_squares",
         Work::Scale => "group_scale",
     };
+    if is_tall(grid, lanes) && grid.fits(lanes) && !matches!(work, Work::Prox(..)) {
+        return tall_pass(grid, matches!(work, Work::Squares), lanes);
+    }
     let entries = grid.entries(lanes);
     let array = |kind, written| Array { kind, written };
     let mut arrays = vec![array(Kind::F32, !matches!(work, Work::Squares))];

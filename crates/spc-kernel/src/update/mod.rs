@@ -8,14 +8,17 @@
 
 mod chain;
 mod groups;
+mod lines;
 mod metric;
 mod nm;
 mod root;
+mod tall;
 mod tiles;
 mod top;
 
 pub use chain::{Chain, Fold, FoldKind, Node, NodeId};
 pub use groups::{Grid, Work, group_pass};
+pub use lines::{Column, Lines};
 pub use metric::{MetricWork, metric_pass};
 pub use nm::nm_pass;
 pub use root::{Line, root_of_lines};

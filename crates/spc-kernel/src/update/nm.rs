@@ -1,7 +1,8 @@
 //! N of every M neighbouring weights, by rank: how many of its group come before each weight, greatest magnitude first and
-//! equal ones by their place. Ranks are counted by compares of the vector with itself, its lanes swapped; nothing is sorted.
+//! equal ones by their place. Ranks are counted by compares of the vector with itself, its lanes swapped; groups of a vector or more
+//! are sorted by a network.
 use super::{Array, IOTA, Kind, Pass, chain::number};
-use crate::ir::{Addr, Builder, IBin, LoadKind, Op, RedFn, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, Cmp, FBin, IBin, LoadKind, Op, RedFn, StoreKind, Ty, Val};
 use spc_base::Bug;
 
 /// Greatest M of [`nm_pass`].
@@ -23,18 +24,12 @@ pub fn nm_pass(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug
     }
     let unit = m.max(lanes);
     let vectors = unit / lanes;
-    let mut b = Builder::new(format!("nm_{m}"), lanes);
-    let (w, mask) = (b.param("a0", Ty::Ptr), b.param("a1", Ty::Ptr));
-    let out = view.then(|| b.param("a2", Ty::Ptr));
-    let (numbers, folds) = (b.param("numbers", Ty::CPtr), b.param("folds", Ty::Ptr));
-    let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    b.param("end", Ty::I64);
-    let keep = number(&mut b, numbers, n);
-    let keep = b.op(Op::Nearest(keep));
+    let (mut b, h) = Head::new(m, n, view, lanes);
+    let Head { w, mask, out, keep, .. } = h;
     let zero = b.vint(0);
     let less = b.isub(zero, keep);
     // 1 in the lanes whose number has bit h: their swapped partner stands before them and wins ties.
-    let iota = b.load(LoadKind::VF32, Addr::new(numbers));
+    let iota = b.load(LoadKind::VF32, Addr::new(h.numbers));
     let bits: Vec<Val> = (0..lanes.trailing_zeros())
         .map(|h| {
             let place = b.op(Op::Nearest(iota));
@@ -43,11 +38,7 @@ pub fn nm_pass(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug
             b.ibin(IBin::And, moved, one)
         })
         .collect();
-    let count = b.isub(hi, lo);
-    let top = b.vint(0);
-    let top = b.repeat(count, &[top], |b, i, carried| {
-        let at = b.iadd(lo, i);
-        let at = b.scale(at, unit as i64);
+    h.pass(b, unit, &|b, at| {
         let disp = |v: usize| (v * lanes) as i32;
         let all: Vec<Val> =
             (0..vectors).map(|v| b.load(LoadKind::VI32, Addr::indexed(w, at, 4).plus(4 * disp(v)))).collect();
@@ -104,16 +95,8 @@ pub fn nm_pass(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug
                 b.store(StoreKind::VI32, Addr::indexed(out, at, 4).plus(4 * disp(v)), x);
             }
         }
-        vec![keys.iter().fold(carried[0], |a, k| b.ibin(IBin::Max, a, *k))]
-    });
-    let top = b.reduce(RedFn::Max, top[0]);
-    b.store(StoreKind::I32, Addr::new(folds), top);
-    let array = |kind, written| Array { kind, written };
-    let mut arrays = vec![array(Kind::F32, false), array(Kind::Bytes, true)];
-    if view {
-        arrays.push(array(Kind::F32, true));
-    }
-    Ok(Pass { kernel: b.finish()?, arrays, unit, numbers: n + 1, folds: 1, cut: true })
+        keys.iter().skip(1).fold(keys[0], |a, k| b.ibin(IBin::Max, a, *k))
+    })
 }
 
 /// Rows of a square of vectors become columns, and back.
@@ -126,22 +109,12 @@ fn transpose(b: &mut Builder, mut rows: Vec<Val>) -> Vec<Val> {
 }
 
 /// [`nm_pass`] for groups of a vector or more: as many groups as there are lanes, transposed, so that a vector holds the same place
-/// of each. One compare of two places then counts for the ranks of both.
+/// of each. A sorting network over the places gives the least magnitude that stays. Where equal ones are more than there is room
+/// for, those of lower places stay.
 fn across(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug> {
-    let unit = m * lanes;
-    let mut b = Builder::new(format!("nm_{m}"), lanes);
-    let (w, mask) = (b.param("a0", Ty::Ptr), b.param("a1", Ty::Ptr));
-    let out = view.then(|| b.param("a2", Ty::Ptr));
-    let (numbers, folds) = (b.param("numbers", Ty::CPtr), b.param("folds", Ty::Ptr));
-    let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    b.param("end", Ty::I64);
-    let keep = number(&mut b, numbers, n);
-    let keep = b.op(Op::Nearest(keep));
-    let count = b.isub(hi, lo);
-    let top = b.vint(0);
-    let top = b.repeat(count, &[top], |b, i, carried| {
-        let at = b.iadd(lo, i);
-        let at = b.scale(at, unit as i64);
+    let (b, h) = Head::new(m, n, view, lanes);
+    let Head { w, mask, out, keep, .. } = h;
+    h.pass(b, m * lanes, &|b, at| {
         // Element `part * lanes` on of group g.
         let place = |g: usize, part: usize| (g * m + part * lanes) as i32;
         let (abs, tiny) = (b.vint(i32::MAX), b.vint(1));
@@ -155,51 +128,185 @@ fn across(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug> {
                 keys.push(b.ibin(IBin::Max, x, tiny));
             }
         }
-        let most = keys.iter().fold(carried[0], |a, k| b.ibin(IBin::Max, a, *k));
-        // How many come before, less N: of the places before, all but those that are smaller.
-        let mut ranks: Vec<Val> = (0..m)
-            .map(|j| {
-                let before = b.vint(j as i32);
-                b.isub(before, keep)
-            })
-            .collect();
-        for i in 0..m {
-            for j in i + 1..m {
-                let gap = b.isub(keys[i], keys[j]);
-                // Minus 1 where j comes first.
-                let first = b.op(Op::Shr(gap, 31));
-                ranks[i] = b.isub(ranks[i], first);
-                ranks[j] = b.iadd(ranks[j], first);
-            }
+        let mut sorted = keys.clone();
+        for (i, j) in network(m) {
+            let (x, y) = (sorted[i], sorted[j]);
+            sorted[i] = b.ibin(IBin::Max, x, y);
+            sorted[j] = b.ibin(IBin::Min, x, y);
         }
-        for part in 0..m / lanes {
-            let kept: Vec<Val> = (0..lanes)
-                .map(|i| {
-                    let kept = b.op(Op::Shr(ranks[part * lanes + i], 31));
-                    b.op(Op::FromBits(kept))
-                })
-                .collect();
-            for (g, kept) in transpose(b, kept).into_iter().enumerate() {
-                let (kept, one) = (b.op(Op::ToBits(kept)), b.vint(1));
-                let byte = b.ibin(IBin::And, kept, one);
-                b.store(StoreKind::VU8, Addr::indexed(mask, at, 1).plus(place(g, part)), byte);
-                if let Some(out) = out {
-                    let x = b.load(LoadKind::VI32, Addr::indexed(w, at, 4).plus(4 * place(g, part)));
-                    let x = b.ibin(IBin::And, x, kept);
-                    b.store(StoreKind::VI32, Addr::indexed(out, at, 4).plus(4 * place(g, part)), x);
+        // Number N of them: the least of those before; the others count as more than all.
+        let mut least = abs;
+        for (j, x) in sorted.iter().enumerate() {
+            let number = b.vint(j as i32 + 1);
+            let room = b.isub(keep, number);
+            let out = b.op(Op::Shr(room, 31));
+            let out = b.ibin(IBin::And, out, abs);
+            let x = b.ibin(IBin::Max, *x, out);
+            least = b.ibin(IBin::Min, least, x);
+        }
+        let write = |b: &mut Builder, kept: &[Val]| {
+            for part in 0..m / lanes {
+                let rows = kept[part * lanes..(part + 1) * lanes].iter().map(|k| b.op(Op::FromBits(*k))).collect();
+                for (g, kept) in transpose(b, rows).into_iter().enumerate() {
+                    let (kept, one) = (b.op(Op::ToBits(kept)), b.vint(1));
+                    let byte = b.ibin(IBin::And, kept, one);
+                    b.store(StoreKind::VU8, Addr::indexed(mask, at, 1).plus(place(g, part)), byte);
+                    if let Some(out) = out {
+                        let x = b.load(LoadKind::VI32, Addr::indexed(w, at, 4).plus(4 * place(g, part)));
+                        let x = b.ibin(IBin::And, x, kept);
+                        b.store(StoreKind::VI32, Addr::indexed(out, at, 4).plus(4 * place(g, part)), x);
+                    }
                 }
             }
+        };
+        // All ones where a key is not below the least; minus their number. Keys are above 0, so nothing overflows.
+        let (below, mut count) = (b.vint(1), keep);
+        let below = b.isub(least, below);
+        let kept: Vec<Val> = (keys.iter())
+            .map(|k| {
+                let gap = b.isub(below, *k);
+                let kept = b.op(Op::Shr(gap, 31));
+                count = b.iadd(count, kept);
+                kept
+            })
+            .collect();
+        write(b, &kept);
+        // Too many somewhere: equal ones fill what those above leave, from the first place on.
+        let many = b.op(Op::Shr(count, 31));
+        let (many, one) = (b.op(Op::IToF(many)), b.vfloat(-1.0));
+        let many = b.fbin(FBin::Mul, many, one);
+        let many = b.reduce(RedFn::Max, many);
+        let none = b.float(0.0);
+        let tied = b.fcmp(Cmp::Gt, many, none);
+        let (yes, no) = (b.int(1), b.int(0));
+        let times = b.select(tied, yes, no);
+        b.repeat(times, &[], |b, _, _| {
+            let above: Vec<Val> = keys
+                .iter()
+                .map(|k| {
+                    let gap = b.isub(least, *k);
+                    b.op(Op::Shr(gap, 31))
+                })
+                .collect();
+            let mut room = above.iter().fold(keep, |r, a| b.iadd(r, *a));
+            let zero = b.vint(0);
+            let exact: Vec<Val> = (above.iter().zip(&kept))
+                .map(|(above, kept)| {
+                    // Minus 1 where it is equal, and where there is room.
+                    let equal = b.isub(*kept, *above);
+                    let free = b.isub(zero, room);
+                    let free = b.op(Op::Shr(free, 31));
+                    let takes = b.ibin(IBin::And, equal, free);
+                    room = b.iadd(room, takes);
+                    b.iadd(*above, takes)
+                })
+                .collect();
+            write(b, &exact);
+            Vec::new()
+        });
+        sorted[0]
+    })
+}
+
+/// Batcher's merge exchange for a power of two: pairs of places, the greater value to the first of a pair.
+fn network(n: usize) -> Vec<(usize, usize)> {
+    let mut out = Vec::new();
+    let mut p = n / 2;
+    while p > 0 {
+        let (mut q, mut r, mut d) = (n / 2, 0, p);
+        loop {
+            out.extend((0..n - d).filter(|i| i & p == r).map(|i| (i, i + d)));
+            if q == p {
+                break;
+            }
+            (d, q, r) = (q - p, q / 2, p);
         }
-        vec![most]
-    });
-    let top = b.reduce(RedFn::Max, top[0]);
-    b.store(StoreKind::I32, Addr::new(folds), top);
-    let array = |kind, written| Array { kind, written };
-    let mut arrays = vec![array(Kind::F32, false), array(Kind::Bytes, true)];
-    if view {
-        arrays.push(array(Kind::F32, true));
+        p /= 2;
     }
-    Ok(Pass { kernel: b.finish()?, arrays, unit, numbers: n + 1, folds: 1, cut: true })
+    out
+}
+
+/// What both kernels begin with.
+struct Head {
+    w: Val,
+    mask: Val,
+    out: Option<Val>,
+    numbers: Val,
+    folds: Val,
+    lo: Val,
+    hi: Val,
+    /// N in all lanes.
+    keep: Val,
+    n: usize,
+}
+
+impl Head {
+    fn new(m: usize, n: usize, view: bool, lanes: usize) -> (Builder, Head) {
+        let mut b = Builder::new(format!("nm_{m}"), lanes);
+        let (w, mask) = (b.param("a0", Ty::Ptr), b.param("a1", Ty::Ptr));
+        let out = view.then(|| b.param("a2", Ty::Ptr));
+        let (numbers, folds) = (b.param("numbers", Ty::CPtr), b.param("folds", Ty::Ptr));
+        let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
+        b.param("end", Ty::I64);
+        let keep = number(&mut b, numbers, n);
+        let keep = b.op(Op::Nearest(keep));
+        (b, Head { w, mask, out, numbers, folds, lo, hi, keep, n })
+    }
+
+    /// The pass that does the same with each unit; `body` gets its first entry and gives magnitudes of which the greatest is the
+    /// fold.
+    fn pass(self, mut b: Builder, unit: usize, body: &dyn Fn(&mut Builder, Val) -> Val) -> Result<Pass, Bug> {
+        let count = b.isub(self.hi, self.lo);
+        let top = b.vint(0);
+        let top = b.repeat(count, &[top], |b, i, top| {
+            let at = b.iadd(self.lo, i);
+            let at = b.scale(at, unit as i64);
+            let most = body(b, at);
+            vec![b.ibin(IBin::Max, top[0], most)]
+        });
+        let top = b.reduce(RedFn::Max, top[0]);
+        b.store(StoreKind::I32, Addr::new(self.folds), top);
+        let array = |kind, written| Array { kind, written };
+        let mut arrays = vec![array(Kind::F32, false), array(Kind::Bytes, true)];
+        if self.out.is_some() {
+            arrays.push(array(Kind::F32, true));
+        }
+        Ok(Pass { kernel: b.finish()?, arrays, unit, numbers: self.n + 1, folds: 1, cut: true })
+    }
 }
 
 const _: () = assert!(IOTA >= 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A network that sorts all zeros and ones sorts everything.
+    #[test]
+    fn the_network_sorts() {
+        for n in [2usize, 4, 8, 16] {
+            for bits in 0..1u32 << n {
+                let mut v: Vec<u32> = (0..n).map(|i| bits >> i & 1).collect();
+                for (i, j) in network(n) {
+                    if v[i] < v[j] {
+                        v.swap(i, j);
+                    }
+                }
+                assert!(v.is_sorted_by(|a, b| a >= b), "{n} {bits:b}");
+            }
+        }
+        assert_eq!((network(16).len(), network(32).len()), (63, 191));
+        // Of 32: every single one, and pseudo-random patterns.
+        let mut s = 1u64;
+        for _ in 0..20_000 {
+            s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let mut v: Vec<u64> = (0..32).map(|i| s >> (32 + i % 32) & 1).collect();
+            for (i, j) in network(32) {
+                if v[i] < v[j] {
+                    v.swap(i, j);
+                }
+            }
+            assert!(v.is_sorted_by(|a, b| a >= b));
+        }
+    }
+}

@@ -71,8 +71,7 @@ class Attached(Run):
         self.observed = self._inner.after(
             self.done, self.arrays(), arrays, self._moments_now(), self._rate(), self._state
         )
-        self.done += 1
-        self._touched()
+        self._stepped()
 
     def _moments_now(self):
         out = [{} for _ in range(self._moments)]

@@ -13,7 +13,30 @@ class Run:
         self._inner, self._params = inner, params
         self.steps, self.done, self.observed = steps, 0, []
         self._state = inner.start(self.arrays())
+        self._log = None
         self._touched()
+
+    def log(self, path, every=1):
+        """Writes a line of JSON to a new file now, and after every so many steps; ``spc plot`` draws them."""
+        if every < 1:
+            raise ValueError("`every` is a number of steps, at least 1")
+        with open(path, "w", encoding="utf-8"):
+            pass
+        self._log = (path, every, self._inner.log(self.arrays()))
+        self._write_line()
+
+    def _stepped(self):
+        """After each step."""
+        self.done += 1
+        self._touched()
+        if self._log is not None and (self.done % self._log[1] == 0 or self.done == self.steps):
+            self._write_line()
+
+    def _write_line(self):
+        path, _, log = self._log
+        line = self._inner.log_line(log, self.arrays(), self._state, self.observed)
+        with open(path, "a", encoding="utf-8") as f:
+            f.write(line + "\n")
 
     @property
     def interpreted(self):

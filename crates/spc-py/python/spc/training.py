@@ -125,8 +125,7 @@ class Optimizer(Run):
         rate = self._lr(self.done) if callable(self._lr) else self._lr
         arrays = {n: np.ascontiguousarray(binding.as_array(n, g), dtype=np.float32) for n, g in grads.items()}
         self.observed = self._inner.update(self.done, self.arrays(), arrays, rate, self._state)
-        self.done += 1
-        self._touched()
+        self._stepped()
         return self.observed
 
     def zero_grad(self):

@@ -3,6 +3,7 @@
 
 mod library;
 mod metric;
+mod optimality;
 mod overlap;
 mod penalties;
 mod updates;

@@ -10,9 +10,10 @@ use crate::plan::{PackedSet, Planned, linear_weights};
 use crate::session::Session;
 use crate::structure;
 use crate::weights::{Weight, WeightSet};
+use serde_json::Value;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cuda::nvrtc::{Image, ImageKind};
-use spc_cuda::{Activations, EmitOptions, emit_with, without_lines};
+use spc_cuda::{Activations, CudaModule, EmitOptions, emit_with, without_lines};
 use spc_io::{WeightFile, check_finite};
 use spc_ir::{Graph, Op, Require};
 use std::collections::{BTreeMap, BTreeSet};
@@ -231,7 +232,9 @@ impl Loaded {
                 let Some((text, images)) = self.images(s, name)? else { continue };
                 // The folder does not say what activations its text takes: its text does.
                 for activations in [Activations::Exact, Activations::Bf16] {
-                    if emit_with(&f.graph, &f.plan, &EmitOptions { activations })?.text == text {
+                    let module = emit_with(&f.graph, &f.plan, &EmitOptions { activations })?;
+                    if module.text == text {
+                        self.same_kernels(s, name, &module)?;
                         gpu.activations = activations;
                         break;
                     }
@@ -241,6 +244,22 @@ impl Loaded {
             return Ok(Place::Gpu(gpu));
         }
         Ok(Place::Cpu(s.cpu(self.threads)))
+    }
+
+    /// Whether the manifest lists the kernels of the text. Launches do not depend on it; a folder that says something else than
+    /// it does was changed.
+    fn same_kernels(&self, s: &Session<'_>, function: &str, module: &CudaModule) -> Res<()> {
+        let bytes = s.world.read(&self.dir.join(MANIFEST), TEXT_LIMIT)?;
+        let mut all: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let mut listed = all["kernels"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        listed.retain(|k| k["function"] == function);
+        listed.iter_mut().filter_map(Value::as_object_mut).for_each(|k| drop(k.remove("function")));
+        if spc_cuda::manifest(module, None)?.get("kernels") == Some(&Value::Array(listed)) {
+            return Ok(());
+        }
+        let text =
+            format!("`{}`: `{MANIFEST}` lists other kernels of `{function}` than `kernels.cu` has", self.dir.display());
+        Err(Diagnostic::error(codes::ARTEFACT, text).into())
     }
 
     /// CUDA text of a function and the images in the folder.

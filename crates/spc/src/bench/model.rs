@@ -7,15 +7,11 @@ use serde_json::json;
 use spc_base::Bug;
 use spc_bench::{Checked, Summary, check_model, summary};
 use spc_report::{Align, Table, percent, times};
-use spc_sema::{Target, TargetKind};
-use std::collections::BTreeMap;
 
 /// Measures what the cost model would choose, on the shapes of two small models, and compares with the best.
 pub fn check_model_here(s: &mut Session<'_>, as_json: bool) -> Res<Done> {
-    let (isa, span) = (s.cpu(1).isa, spc_base::Span::default());
-    let here =
-        Target { name: "cpu".into(), kind: TargetKind::Cpu, threads: 1, arch: None, tune: BTreeMap::new(), span };
-    let table = cost_table(s, &here)?;
+    let isa = s.cpu(1).isa;
+    let table = cost_table(s)?;
     let world = s.world;
     let heard = |done, total| s.progress.step("checking the model", done, total);
     let list = check_model(&table, isa, &|| world.now(), &heard)?;
@@ -88,6 +84,7 @@ mod tests {
             regret,
             ranks: 1.0,
             errors: vec![0.1],
+            candidates: vec![],
         };
         let list = [cell(1.0, "csr"), cell(1.1, "vx1(4)"), cell(1.5, "nm(2,4)")];
         let text = missed(&list);

@@ -70,8 +70,8 @@ pub fn fit(
     if !list.is_empty() {
         return Err(stale(&list).into());
     }
-    let table = crate::constants::cost_table(s, target)?;
-    holds(&graph, &facts, &table, &tuned(&graph, target), plan).map_err(|why| {
+    let costs = crate::constants::costs(s, target)?;
+    holds(&graph, &facts, costs.machine(), &tuned(&graph, target), plan).map_err(|why| {
         let text = format!("`{}` cannot be used as a plan: {why}", path.display());
         Diagnostic::error(codes::PLAN_FILE, text).help("write it again with `spc compile FILE.sp --emit=plan`")
     })?;

@@ -129,7 +129,7 @@ pub fn was_edited(path: &Path, plans: &Plans, fresh: &[Planned], target: &Target
 /// What `spc diff` shows.
 ///
 /// # Errors
-/// As [`read`].
+/// SP0401 for a file that cannot be read, SP0660 for one that is no plan file.
 pub fn diff_files(s: &Session<'_>, a: &Path, b: &Path, json: bool) -> Res<crate::run::Done> {
     let (old, new) = (read(s, a)?, read(s, b)?);
     let mut list = differences(&old, &new);

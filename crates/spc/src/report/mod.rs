@@ -8,7 +8,7 @@ use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::{LinearPlan, Why};
 use spc_kernel::schedule;
-use spc_layout::CostTable;
+use spc_layout::Machine;
 use spc_report::{bytes, percent, picoseconds, times};
 use std::collections::BTreeMap;
 
@@ -69,15 +69,15 @@ summary { cursor: pointer; }
 ";
 
 /// The page. `lanes` are those of the CPU code whose loops are shown; without them, no loops.
-pub fn page(title: &str, build: &Build, table: &CostTable, lanes: Option<usize>) -> Result<String, Bug> {
+pub fn page(title: &str, build: &Build, table: Machine<'_>, lanes: Option<usize>) -> Result<String, Bug> {
     let title = escape(title);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\">\n<title>{title}: plan</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <h1>{title}</h1>\n<p class=\"soft\">Times are predictions with the constants {} ({}). <code>spc bench</code> measures \
          them.</p>\n",
-        escape(&table.name),
-        escape(&table.source)
+        escape(table.name()),
+        escape(table.source())
     );
     if !build.axes.is_empty() {
         out += &format!(
@@ -113,7 +113,7 @@ fn rows(f: &Planned) -> Result<Vec<Row<'_>>, Bug> {
     Ok(out)
 }
 
-fn function(f: &Planned, table: &CostTable, lanes: Option<usize>) -> Result<String, Bug> {
+fn function(f: &Planned, table: Machine<'_>, lanes: Option<usize>) -> Result<String, Bug> {
     let p = &f.plan;
     let sizes: Vec<String> = p.tuned_for.iter().map(|(n, v)| format!("{n} = {v}")).collect();
     let rows = rows(f)?;

@@ -1,5 +1,6 @@
 //! The stable face of compiled updates.
 use super::Plan;
+use super::log::Log as RunLog;
 use super::state::State as UpdateState;
 use crate::api::Error;
 use crate::failure::{Failure, Res};
@@ -141,6 +142,32 @@ impl UpdatePlan {
         state: &mut UpdateState,
     ) -> Result<Vec<Observed>, Error> {
         self.plan.after(step, params, grads, moments, rate, state).map_err(fail)
+    }
+
+    /// Begins a log of a run at these parameters; see [`UpdatePlan::log_line`].
+    ///
+    /// # Errors
+    /// SP0403 and SP0404 for parameters that are missing or of another size.
+    pub fn log(&self, params: &[(&str, &[f32])]) -> Result<RunLog, Error> {
+        self.plan.log(params).map_err(fail)
+    }
+
+    /// A line of JSON about a run as it is now, without its end: the steps taken; of each weight the `density` of what the program
+    /// reads, `flips` (the share that came or went since the line before), `ever` (the share that was there in any line: in-time
+    /// over-parameterisation), `unchanged` (the share that is as the log began) and `distance` (of the weights behind what the
+    /// program reads from their projection on every constraint at the end of the run, relative to them; 0 where they
+    /// hold); and what observers saw. `spc plot` draws such lines.
+    ///
+    /// # Errors
+    /// SP0337 for a state or log of another plan, SP0403 and SP0404 as for [`UpdatePlan::log`].
+    pub fn log_line(
+        &self,
+        log: &mut RunLog,
+        params: &[(&str, &[f32])],
+        state: &UpdateState,
+        seen: &[Observed],
+    ) -> Result<String, Error> {
+        self.plan.line(log, params, state, seen).map_err(fail)
     }
 
     /// Whether a rule changes the gradient of a parameter.

@@ -7,7 +7,7 @@ use super::work::{Ref, Step};
 use spc_base::Bug;
 use spc_cpu::{Pool, Sweeps};
 use spc_interp::method::MethodError;
-use spc_kernel::update::{Line, root_of_lines};
+use spc_kernel::update::{Column, Lines};
 
 impl Run<'_, '_, '_> {
     /// Norms of groups, in f64 from sums of squares; those that are too large or too small for f32 squares again from the
@@ -74,17 +74,12 @@ impl Run<'_, '_, '_> {
         numbers: &[f32],
         (less, from, to): (usize, usize, usize),
     ) -> Result<f32, MethodError> {
-        let arrays: Vec<(&[f32], f64)> = sum
-            .iter()
-            .map(|o| match o {
-                Operand::Array(r) => (self.floats(r), 0.0),
-                Operand::Number(i) => (&[][..], f64::from(numbers[*i])),
-            })
-            .collect();
-        let at = |k: usize, i: usize| arrays[k].0.get(i).map_or(arrays[k].1, |x| f64::from(*x));
-        let line = |i| Line { factor: at(0, i), slope: at(1, i), offset: at(2, i), low: at(3, i), high: at(4, i) };
+        let of = std::array::from_fn(|k| match &sum[k] {
+            Operand::Array(r) => Column::Array(self.floats(r)),
+            Operand::Number(i) => Column::Number(f64::from(numbers[*i])),
+        });
         let number = |i: usize| f64::from(numbers[i]);
-        let t = root_of_lines((0..n).map(line), number(less), number(from), number(to));
+        let t = Lines { n, of }.root(number(less), number(from), number(to));
         Ok(t.ok_or(MethodError::Falls)? as f32)
     }
 

@@ -14,6 +14,7 @@ mod finish;
 mod groups;
 mod halves;
 mod lists;
+mod log;
 mod metric;
 mod next;
 mod number;
@@ -27,6 +28,7 @@ mod state;
 mod work;
 
 pub use api::UpdatePlan;
+pub use log::Log as RunLog;
 pub use state::State as UpdateState;
 
 use self::core::{Core, Tensor};

@@ -125,8 +125,9 @@ fn tuning(rng: &mut Rng, lanes: usize) -> Tuning {
 /// With `finite`, all activations are finite; without, there is no activation function.
 pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
     let layout = layout(rng, lanes);
-    let wide = if matches!(layout, Layout::Groups { .. }) { 700 } else { 40 };
-    let (rows, cols) = (1 + rng.below(40), 1 + rng.below(wide));
+    let grouped = matches!(layout, Layout::Groups { .. });
+    let (tall, wide) = if grouped { (6, 600) } else { (40, 40) };
+    let (rows, cols) = (1 + rng.below(tall), 1 + rng.below(wide));
     let row_major = layout.row_major() && (!layout.feature_major() || rng.below(2) == 0);
     let act = activation(rng).filter(|_| finite);
     let expr = act.map(|a| ScalarExpr::parse(a.0)).transpose().map_err(Bug::new)?;
@@ -134,7 +135,7 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
     let w = weights(rng, layout, rows, cols);
     let row_major = row_major && spec.panel_lanes() == lanes;
     let many = [1, 2, 7, 15, 16, 17, 33, 48, 50, 100, 145, 200];
-    let tokens: usize = if row_major && rng.below(2) == 0 { 1 + rng.below(9) } else { many[rng.below(12)] };
+    let tokens: usize = if grouped || row_major && rng.below(2) == 0 { 1 + rng.below(9) } else { many[rng.below(12)] };
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
     let tuning = tuning(rng, lanes);
     let kernel = match layout {

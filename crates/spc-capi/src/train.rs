@@ -1,0 +1,318 @@
+//! Training runs: parameters of the caller are changed in place.
+use crate::array::{Described, Type, describe};
+use crate::error::{Refusal, Status, answer, refuse};
+use crate::{BUILT, SpcArray, SpcChecked, checked_mut, hand_out, list, text, wanted};
+use spc::{Optimiser, UpdatePlan, UpdateState};
+use std::ffi::{CString, c_char, c_void};
+
+const PLAN: u64 = u64::from_le_bytes(*b"spc upd\0");
+const STATE: u64 = u64::from_le_bytes(*b"spc sta\0");
+
+/// Settings of an optimiser.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SpcOptimizer {
+    pub kind: i32,
+    pub momentum: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub weight_decay: f64,
+}
+
+/// Numbers of `spc_optimizer_kind` in `spc.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sgd = 0,
+    AdamW = 1,
+}
+
+/// What a program asks of its weights during training.
+pub struct SpcUpdates {
+    tag: u64,
+    inner: UpdatePlan,
+    shapes: Vec<(String, Vec<usize>)>,
+    /// Why steps are interpreted.
+    reason: Option<CString>,
+}
+
+/// The memory of a run.
+pub struct SpcState {
+    tag: u64,
+    inner: UpdateState,
+}
+
+/// Gets what observers saw: context, rule, name, value.
+pub type SpcObserver = Option<unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, f64)>;
+
+fn optimiser(o: &SpcOptimizer) -> Result<Optimiser, Refusal> {
+    let share = |x: f64| (0.0..1.0).contains(&x);
+    let fine = |x: f64| x.is_finite() && x >= 0.0;
+    match o.kind {
+        0 if share(o.momentum) && fine(o.weight_decay) => {
+            Ok(Optimiser::Sgd { momentum: o.momentum, weight_decay: o.weight_decay })
+        }
+        1 if share(o.beta1) && share(o.beta2) && fine(o.eps) && fine(o.weight_decay) => {
+            Ok(Optimiser::AdamW { beta1: o.beta1, beta2: o.beta2, eps: o.eps, weight_decay: o.weight_decay })
+        }
+        0 | 1 => refuse(Status::Input, "a setting of the optimiser lies outside its range"),
+        n => refuse(Status::Name, format!("there is no optimiser {n}")),
+    }
+}
+
+/// # Safety
+///
+/// `plan` is null or came from [`spc_updates`].
+unsafe fn plan_of<'a>(plan: *const SpcUpdates) -> Result<&'a SpcUpdates, Refusal> {
+    if !plan.is_aligned() {
+        return refuse(Status::Handle, "not a plan of updates");
+    }
+    // SAFETY: null gives nothing, the rest is promised.
+    match unsafe { plan.as_ref() } {
+        None => refuse(Status::Null, "the plan is a null pointer"),
+        Some(p) if p.tag != PLAN => refuse(Status::Handle, "not a plan of updates"),
+        Some(p) => Ok(p),
+    }
+}
+
+/// # Safety
+///
+/// `state` is null or came from [`spc_start`] or [`spc_load_state`], and is used by this thread alone.
+unsafe fn state_of<'a>(state: *mut SpcState) -> Result<&'a mut SpcState, Refusal> {
+    if !state.is_aligned() {
+        return refuse(Status::Handle, "not the state of a run");
+    }
+    // SAFETY: null gives nothing, the rest is promised.
+    match unsafe { state.as_mut() } {
+        None => refuse(Status::Null, "the state is a null pointer"),
+        Some(s) if s.tag != STATE => refuse(Status::Handle, "not the state of a run"),
+        Some(s) => Ok(s),
+    }
+}
+
+/// # Safety
+///
+/// `checked` came from [`spc_compile`](crate::spc_compile), `optimizer` leads to settings, `plan` to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spc_updates(
+    checked: *mut SpcChecked,
+    optimizer: *const SpcOptimizer,
+    steps: u64,
+    plan: *mut *mut SpcUpdates,
+) -> i32 {
+    answer(|| {
+        wanted(plan)?;
+        if !optimizer.is_aligned() {
+            return refuse(Status::Alignment, "the optimiser is not aligned");
+        }
+        // SAFETY: promised by the caller.
+        let (c, o) = unsafe { (checked_mut(checked)?, optimizer.as_ref()) };
+        let Some(o) = o else { return refuse(Status::Null, "the optimiser is a null pointer") };
+        let Some(c) = c.inner.as_ref() else { return refuse(Status::Handle, BUILT) };
+        let inner = c.update_plan(optimiser(o)?, steps)?;
+        let shapes = inner.shapes().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
+        let reason = inner.interpreted().map(|r| CString::new(r.replace('\0', "")).unwrap_or_default());
+        // SAFETY: checked and promised.
+        unsafe { hand_out(SpcUpdates { tag: PLAN, inner, shapes, reason }, plan) };
+        Ok(())
+    })
+}
+
+/// # Safety
+///
+/// `plan` is null or came from [`spc_updates`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spc_updates_interpreted(plan: *const SpcUpdates) -> *const c_char {
+    // SAFETY: promised by the caller.
+    let reason = unsafe { plan_of(plan) }.ok().and_then(|p| p.reason.as_ref());
+    reason.map_or(std::ptr::null(), |r| r.as_ptr())
+}
+
+/// The arrays of a call, of floats and of the shapes of the plan; those that are changed share memory with none.
+struct Arrays<'a> {
+    changed: Vec<Described<'a>>,
+    read: Vec<Described<'a>>,
+}
+
+impl<'a> Arrays<'a> {
+    /// # Safety
+    ///
+    /// The lists have as many arrays, which are as they say.
+    unsafe fn new(
+        plan: &SpcUpdates,
+        changed: (*const SpcArray, usize),
+        read: (*const SpcArray, usize),
+    ) -> Result<Arrays<'a>, Refusal> {
+        // SAFETY: promised by the caller.
+        let of = |(p, n): (*const SpcArray, usize)| -> Result<Vec<Described<'a>>, Refusal> {
+            // SAFETY: promised by the caller.
+            unsafe { list(p, n)?.iter().map(|a| describe(a)).collect() }
+        };
+        let out = Arrays { changed: of(changed)?, read: of(read)? };
+        for a in out.changed.iter().chain(&out.read) {
+            if a.ty != Type::F32 {
+                return refuse(Status::Input, format!("the values of `{}` are not floats", a.name));
+            }
+            match plan.shapes.iter().find(|(n, _)| n == a.name) {
+                Some((_, s)) if *s != a.shape => {
+                    return refuse(Status::Size, format!("`{}` has the shape {:?}, not {s:?}", a.name, a.shape));
+                }
+                Some(_) => {}
+                None => return refuse(Status::Name, format!("the program has no weight `{}`", a.name)),
+            }
+        }
+        let span = |a: &Described<'_>| {
+            let from = a.data as usize;
+            (from, from + 4 * a.shape.iter().product::<usize>())
+        };
+        for (i, a) in out.changed.iter().enumerate() {
+            let (from, to) = span(a);
+            let others = out.changed.iter().skip(i + 1).chain(&out.read);
+            if let Some(b) = others.into_iter().find(|b| span(b).0 < to && from < span(b).1) {
+                return refuse(Status::Input, format!("`{}` shares memory with `{}`", a.name, b.name));
+            }
+        }
+        Ok(out)
+    }
+
+    /// # Safety
+    ///
+    /// The arrays are there for as long as the slices, and nobody else uses those that are changed.
+    #[allow(clippy::type_complexity)]
+    unsafe fn slices(&self) -> (Vec<(&'a str, &'a mut [f32])>, Vec<(&'a str, &'a [f32])>) {
+        let n = |d: &Described<'_>| d.shape.iter().product::<usize>();
+        // SAFETY: not null, aligned and of that size, as `describe` saw; those changed share memory with none.
+        let changed = |d: &Described<'a>| unsafe { (d.name, std::slice::from_raw_parts_mut(d.data.cast(), n(d))) };
+        // SAFETY: as above.
+        let read = |d: &Described<'a>| unsafe { (d.name, std::slice::from_raw_parts(d.data.cast::<f32>(), n(d))) };
+        (self.changed.iter().map(changed).collect(), self.read.iter().map(read).collect())
+    }
+}
+
+/// # Safety
+///
+/// `plan` came from [`spc_updates`], `params` leads to as many arrays as `count` says, `state` to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spc_start(
+    plan: *const SpcUpdates,
+    params: *const SpcArray,
+    count: usize,
+    state: *mut *mut SpcState,
+) -> i32 {
+    answer(|| {
+        wanted(state)?;
+        // SAFETY: promised by the caller.
+        let p = unsafe { plan_of(plan)? };
+        // SAFETY: promised by the caller.
+        let arrays = unsafe { Arrays::new(p, (params, count), (std::ptr::null(), 0))? };
+        // SAFETY: promised by the caller.
+        let (mut params, _) = unsafe { arrays.slices() };
+        let inner = p.inner.start(&mut params)?;
+        // SAFETY: checked and promised.
+        unsafe { hand_out(SpcState { tag: STATE, inner }, state) };
+        Ok(())
+    })
+}
+
+/// # Safety
+///
+/// `plan` and `state` came from functions of this interface; the lists have as many arrays as their counts say; `observer` may
+/// be called with `context` while the call runs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spc_update(
+    plan: *const SpcUpdates,
+    step: u64,
+    params: *const SpcArray,
+    param_count: usize,
+    grads: *const SpcArray,
+    grad_count: usize,
+    rate: f32,
+    state: *mut SpcState,
+    observer: SpcObserver,
+    context: *mut c_void,
+) -> i32 {
+    answer(|| {
+        // SAFETY: promised by the caller.
+        let (p, s) = unsafe { (plan_of(plan)?, state_of(state)?) };
+        // SAFETY: promised by the caller.
+        let arrays = unsafe { Arrays::new(p, (params, param_count), (grads, grad_count))? };
+        // SAFETY: promised by the caller.
+        let (mut params, grads) = unsafe { arrays.slices() };
+        let seen = p.inner.update(step, &mut params, &grads, rate, &mut s.inner)?;
+        if let Some(f) = observer {
+            for o in seen {
+                let name = |n: String| CString::new(n.replace('\0', "")).unwrap_or_default();
+                let (rule, name) = (name(o.rule), name(o.name));
+                // SAFETY: both texts live until the call returns.
+                unsafe { f(context, rule.as_ptr(), name.as_ptr(), o.value) };
+            }
+        }
+        Ok(())
+    })
+}
+
+/// # Safety
+///
+/// `plan` and `state` came from functions of this interface, `path` ends in a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spc_save_state(plan: *const SpcUpdates, state: *mut SpcState, path: *const c_char) -> i32 {
+    answer(|| {
+        // SAFETY: promised by the caller.
+        let (p, s, path) = unsafe { (plan_of(plan)?, state_of(state)?, text(path)?) };
+        let bytes = p.inner.save(&s.inner)?;
+        // The whole file or nothing.
+        let part = format!("{path}.part");
+        let done = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+        done.map_err(|e| Refusal::new(Status::Input, format!("{path}: {e}")))
+    })
+}
+
+/// # Safety
+///
+/// `plan` came from [`spc_updates`], `path` ends in a zero byte, `state` leads to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spc_load_state(
+    plan: *const SpcUpdates,
+    path: *const c_char,
+    state: *mut *mut SpcState,
+) -> i32 {
+    answer(|| {
+        wanted(state)?;
+        // SAFETY: promised by the caller.
+        let (p, path) = unsafe { (plan_of(plan)?, text(path)?) };
+        let inner = p.inner.load(path)?;
+        // SAFETY: checked and promised.
+        unsafe { hand_out(SpcState { tag: STATE, inner }, state) };
+        Ok(())
+    })
+}
+
+/// # Safety
+///
+/// `plan` is null or came from [`spc_updates`] and was not freed before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spc_free_updates(plan: *mut SpcUpdates) {
+    let _ = answer(|| {
+        // SAFETY: promised by the caller.
+        if unsafe { plan_of(plan) }.is_ok() {
+            // SAFETY: it came from a box.
+            unsafe { Box::from_raw(plan) }.tag = 0;
+        }
+        Ok(())
+    });
+}
+
+/// # Safety
+///
+/// `state` is null or came from [`spc_start`] or [`spc_load_state`] and was not freed before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spc_free_state(state: *mut SpcState) {
+    let _ = answer(|| {
+        // SAFETY: promised by the caller.
+        if unsafe { state_of(state) }.is_ok() {
+            // SAFETY: it came from a box.
+            unsafe { Box::from_raw(state) }.tag = 0;
+        }
+        Ok(())
+    });
+}

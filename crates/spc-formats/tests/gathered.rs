@@ -53,8 +53,9 @@ fn agree(packed: Packed, seen: &[f32], w: &[f32]) {
     assert!(seen[rows * cols..].iter().all(|v| *v == 0.0), "padding");
     let valid = validate(packed).unwrap();
     assert_eq!(bits(&valid.unpack().unwrap()), bits(w));
-    for at in 0..rows * cols {
-        assert_eq!(bits(&[valid.get(at / cols, at % cols).unwrap()]), bits(&[w[at]]));
+    assert_eq!(w.len(), rows * cols);
+    for (at, want) in w.iter().enumerate() {
+        assert_eq!(bits(&[valid.get(at / cols, at % cols).unwrap()]), bits(&[*want]));
     }
 }
 

@@ -48,6 +48,7 @@ mod nm;
 mod nm16;
 mod packed;
 mod pattern;
+mod stack;
 mod vnm;
 mod vx1;
 

@@ -89,7 +89,15 @@ pub fn pack(layout: &Layout, rows: usize, cols: usize, weights: &[f32]) -> Resul
     let pattern = Pattern::new(rows, cols, weights)?;
     pattern.stats(layout)?;
     let matrix = Matrix { weights, pattern: &pattern };
-    let arrays = layout.with(|f| f.pack(&matrix));
+    let mut arrays = layout.with(|f| f.pack(&matrix));
+    // What was grown step by step keeps no room to grow.
+    for a in &mut arrays {
+        match a {
+            Array::F32(v) => v.shrink_to_fit(),
+            Array::U32(v) => v.shrink_to_fit(),
+            Array::U8(v) => v.shrink_to_fit(),
+        }
+    }
     let names = layout.schema().iter().map(|(name, _)| *name);
     Ok(Packed { layout: *layout, rows, cols, arrays: names.zip(arrays).collect() })
 }

@@ -40,6 +40,18 @@ impl Map {
         Ok(Map(map))
     }
 
+    /// Lets go of the memory of a range. Bytes that are read again are read from the file.
+    pub fn forget(&self, range: Range<usize>) {
+        if range.is_empty() || self.0.get(range.clone()).is_none() {
+            return;
+        }
+        // What remains in memory costs memory and nothing else, so a failure is none.
+        // SAFETY: the map is a private view of a file that is never written through, so pages that the system drops come back
+        // with the file's bytes; that nobody changes those is what `open` asks for.
+        #[cfg(unix)]
+        let _ = unsafe { self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

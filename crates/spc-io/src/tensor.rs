@@ -44,6 +44,13 @@ impl Floats {
         Some(Floats(Storage::Mapped { map: Arc::clone(map), range }))
     }
 
+    /// Lets go of the memory that a mapped file takes up here. The numbers stay: they are read again when they are needed.
+    pub fn forget(&self) {
+        if let Storage::Mapped { map, range } = &self.0 {
+            map.forget(range.clone());
+        }
+    }
+
     /// True when the numbers lie in a mapped file.
     pub fn is_mapped(&self) -> bool {
         matches!(self.0, Storage::Mapped { .. })

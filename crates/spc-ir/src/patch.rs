@@ -50,6 +50,14 @@ impl Patch {
 
     /// Applies the patch to a graph.
     pub fn apply(&self, g: &mut Graph) -> Result<(), Bug> {
+        for (old, new) in self.offer(g)? {
+            g.redirect(old, new);
+        }
+        Ok(())
+    }
+
+    /// Adds the new nodes beside the old ones and changes no reader. What would replace what.
+    pub fn offer(&self, g: &mut Graph) -> Result<Vec<(NodeId, NodeId)>, Bug> {
         let mut ids = Vec::with_capacity(self.nodes.len());
         let find = |ids: &[NodeId], r: PatchRef| match r {
             PatchRef::Old(n) => Ok(n),
@@ -63,10 +71,6 @@ impl Patch {
         if let Some(source) = self.replaced.iter().find_map(|(old, _)| g.sources.get(old)).copied() {
             g.sources.extend(ids.iter().map(|id| (*id, source)));
         }
-        for (old, new) in &self.replaced {
-            let new = find(&ids, *new)?;
-            g.redirect(*old, new);
-        }
-        Ok(())
+        self.replaced.iter().map(|(old, new)| Ok((*old, find(&ids, *new)?))).collect()
     }
 }

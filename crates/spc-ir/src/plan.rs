@@ -1,6 +1,7 @@
 //! The data of a plan: which storage layout for which weight, which activation layout on which edge, what is fused, and
 //! why. Weight layouts are opaque words here; `spc-formats` gives them meaning.
 use crate::NodeId;
+use crate::structure::Restructure;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -129,6 +130,9 @@ pub struct Plan {
     pub bounds: Vec<String>,
     /// Rewrite rules that the plan rests on, with their exactness class (`fuse-fun B`).
     pub rules: Vec<String>,
+    /// Changes of structure that were looked at, taken or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub structure: Vec<Restructure>,
     pub why: Vec<Why>,
     /// Kernels that were measured; empty where all are predicted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -139,6 +143,14 @@ pub struct Plan {
 pub const PLAN_FORMAT: u32 = 1;
 
 impl Plan {
+    /// The weights of the program that are in a planned weight: those that it was made of, or itself.
+    pub fn sources<'a>(&'a self, weight: &'a str) -> Vec<&'a str> {
+        match self.structure.iter().find(|s| s.made.as_deref() == Some(weight)) {
+            Some(step) => step.from.iter().map(String::as_str).collect(),
+            None => vec![weight],
+        }
+    }
+
     /// The plan of `graph` in which nothing is chosen: every weight dense in this layout, every value row-major.
     pub fn all_dense(graph: &crate::Graph, target: &str, dense: &str) -> Result<Plan, spc_base::Bug> {
         let mut linears = Vec::new();
@@ -170,6 +182,7 @@ impl Plan {
             exact: true,
             bounds: Vec::new(),
             rules: Vec::new(),
+            structure: Vec::new(),
             why: Vec::new(),
             measured: Vec::new(),
         })

@@ -53,6 +53,12 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
                 scalars.iter().try_for_each(|i| has(*i, Act::Rm))?;
                 pay(prices.map(node, own(node)))?;
             }
+            Kind::Part { of } => {
+                if own(node) != Act::Rm {
+                    return Err(format!("{node} lies where it is read, row-major"));
+                }
+                has(*of, Act::Rm)?;
+            }
             Kind::Opaque { inputs } | Kind::Root { inputs } => {
                 if own(node) != Act::Rm {
                     return Err(format!("{node} can only be made row-major"));

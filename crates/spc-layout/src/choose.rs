@@ -193,6 +193,7 @@ fn fill(plan: &mut Plan, model: &Model<'_>, prices: &Prices<'_>, p: &Shape, s: &
         let choice = &p.classes[*c as usize][*i];
         match choice.action {
             Action::Own | Action::Opaque { .. } => {}
+            Action::Part { .. } => drop(rules.insert("k-part")),
             Action::Linear { linear: v, layout, act: l, epilogue } => {
                 let made = linear(model, prices, &choice.action)?;
                 rules.insert(kernel_rule(model, layout, l));

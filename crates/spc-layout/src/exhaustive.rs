@@ -2,10 +2,11 @@
 //! no e-graph and no dynamic programming.
 use crate::cost::Prices;
 use crate::model::{Kind, Model};
-use crate::testing::{Net, Zeros, nets, tables};
-use crate::{CostTable, Options, choose};
+use crate::testing::{Net, Zeros, families, nets, tables, union};
+use crate::{CostTable, Options, choose, offered};
 use proptest::prelude::*;
 use spc_ir::Act;
+use spc_ir::structure::{merge, siblings};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One way to make a value: in which layout, at what price, and whether the only reader is fused into it.
@@ -14,13 +15,34 @@ struct Way {
     act: Act,
     price: u64,
     fused: bool,
+    /// The linear on offer whose part it is.
+    part: Option<usize>,
+    /// Something on offer that is not used.
+    unused: bool,
+}
+
+impl Way {
+    fn of(act: Act, price: u64) -> Way {
+        Way { act, price, fused: false, part: None, unused: false }
+    }
 }
 
 /// Cheapest plan for a batch of `b`, or `None` when there are more than `limit` assignments.
 fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool) -> Option<u64> {
     let tuned = BTreeMap::from([("B".to_string(), b)]);
-    let model = Model::new(&net.g, &net.facts, &tuned).unwrap();
-    let prices = Prices { model: &model, machine: table.into(), syms: &model.syms, measured: &[] };
+    cheapest_of(&Model::new(&net.g, &net.facts, &tuned).unwrap(), table, limit, dense_only)
+}
+
+/// As [`cheapest`], where siblings may be merged.
+fn cheapest_merged(net: &Net, table: &CostTable, b: u64, limit: usize) -> Option<u64> {
+    let tuned = BTreeMap::from([("B".to_string(), b)]);
+    let (g, facts, offers) = union(net);
+    cheapest_of(&Model::with_offers(&g, &facts, &tuned, &offers).unwrap(), table, limit, false)
+}
+
+fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: bool) -> Option<u64> {
+    let prices = Prices { model, machine: table.into(), syms: &model.syms, measured: &[] };
+    let on_offer: BTreeSet<usize> = model.values.iter().flat_map(|v| v.merged.iter().copied()).collect();
     let fused_by = |v: usize| (0..model.values.len()).find(|m| model.values[*m].fuses == Some(v));
     let ways: Vec<Vec<Way>> = (0..model.values.len())
         .map(|v| {
@@ -36,7 +58,7 @@ fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool
                                 let node = epilogue.map(|m| model.node(m).unwrap());
                                 let words = model.layouts[*layout as usize];
                                 let price = prices.linear(value.node.unwrap(), words, facts, *act, node).unwrap();
-                                out.push(Way { act: *act, price, fused: epilogue.is_some() });
+                                out.push(Way { fused: epilogue.is_some(), ..Way::of(*act, price) });
                                 if fused_by(v).is_none() {
                                     break;
                                 }
@@ -46,14 +68,19 @@ fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool
                 }
                 Kind::Map { .. } => {
                     for act in [Act::Rm, Act::Fm] {
-                        out.push(Way { act, price: prices.map(value.node.unwrap(), act).unwrap(), fused: false });
+                        out.push(Way::of(act, prices.map(value.node.unwrap(), act).unwrap()));
                     }
                 }
+                Kind::Part { .. } => out.push(Way::of(Act::Rm, 0)),
                 Kind::Opaque { .. } => {
                     let price = prices.opaque(value.node.unwrap()).unwrap();
-                    out.push(Way { act: Act::Rm, price, fused: false });
+                    out.push(Way::of(Act::Rm, price));
                 }
-                Kind::Root { .. } => out.push(Way { act: Act::Rm, price: 0, fused: false }),
+                Kind::Root { .. } => out.push(Way::of(Act::Rm, 0)),
+            }
+            out.extend(value.merged.iter().map(|m| Way { part: Some(*m), ..Way::of(Act::Rm, 0) }));
+            if on_offer.contains(&v) {
+                out.push(Way { unused: true, ..Way::of(Act::Rm, 0) });
             }
             out
         })
@@ -71,13 +98,18 @@ fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool
         for (m, value) in model.values.iter().enumerate() {
             if let Some(l) = value.fuses.filter(|l| pick[*l].fused) {
                 fused[m] = true;
-                pick[m] = Way { act: pick[l].act, price: 0, fused: false };
+                pick[m] = Way::of(pick[l].act, 0);
             }
         }
         let mut needs: BTreeSet<(usize, Act)> = BTreeSet::new();
         for (v, value) in model.values.iter().enumerate() {
             match &value.kind {
-                Kind::Linear(l) => needs.extend([(l.x, pick[v].act)]),
+                Kind::Linear(_) if pick[v].unused => {}
+                Kind::Linear(l) => needs.extend([match pick[v].part {
+                    Some(m) => (m, Act::Rm),
+                    None => (l.x, pick[v].act),
+                }]),
+                Kind::Part { of } => needs.extend([(*of, Act::Rm)]),
                 Kind::Map { .. } if fused[v] => {}
                 Kind::Map { inputs, scalars } => {
                     needs.extend(inputs.iter().map(|i| (*i, pick[v].act)));
@@ -89,7 +121,7 @@ fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool
             }
         }
         let mut total: u64 = pick.iter().map(|w| w.price).sum();
-        let mut possible = true;
+        let mut possible = needs.iter().all(|(v, _)| !pick[*v].unused);
         for (v, _) in needs.iter().filter(|(v, act)| pick[*v].act != *act) {
             possible &= model.values[*v].matrix;
             if possible {
@@ -187,6 +219,8 @@ fn the_plan_depends_on_no_hash() {
         let z = net.linear(r, zeros);
         x = net.plus(x, z);
     }
+    let (a, b) = (net.linear(x, Zeros::Vectors), net.linear(x, Zeros::Vectors));
+    let x = net.plus(a, b);
     let c = net.centre(x);
     let net = net.output(c).output(x);
     let table = CostTable::clif_x86_64_v1();
@@ -195,7 +229,11 @@ fn the_plan_depends_on_no_hash() {
         crate::lang::SALT.with(|s| s.set(if run % 2 == 0 { 0 } else { 0x9E37_79B9 }));
         let _ = egg::Symbol::from(format!("between runs {run}"));
         let plan = choose(&net.g, &net.facts, &table, &BTreeMap::new(), &Options::default()).unwrap();
-        assert_eq!(first.get_or_insert_with(|| plan.clone()), &plan, "run {run}");
+        let (groups, _) = siblings(&net.g).unwrap();
+        assert!(!groups.is_empty());
+        let structure = offered(&net.g, &groups, &net.facts, &table, &BTreeMap::new(), &Options::default()).unwrap();
+        let found = (plan, structure);
+        assert_eq!(first.get_or_insert_with(|| found.clone()), &found, "run {run}");
     }
     crate::lang::SALT.with(|s| s.set(0));
 }
@@ -246,5 +284,27 @@ proptest! {
         prop_assert_eq!(plan.exact, plan.bounds.is_empty());
         prop_assert!(!plan.exact || plan.total_ps == wide.total_ps);
         plan.verify(&net.g).map_err(TestCaseError::fail)?;
+    }
+
+    /// Merged siblings: as cheap as the cheapest of all ways, and the graph that is made of it has a plan of that price.
+    #[test]
+    fn no_merged_plan_is_cheaper_than_the_chosen_one(net in families(), table in tables(), b in prop_oneof![Just(1u64), Just(24), Just(300)]) {
+        let net = net.only(&["dense(16)", "vx1(16)", "csr"]);
+        let Some(best) = cheapest_merged(&net, &table, b, 200_000) else { return Ok(()) };
+        let tuned = BTreeMap::from([("B".to_string(), b)]);
+        let (groups, _) = siblings(&net.g).unwrap();
+        let options = Options { why: false, ..Options::default() };
+        let found = offered(&net.g, &groups, &net.facts, &table, &tuned, &options).unwrap();
+        prop_assert!(found.exact);
+        prop_assert_eq!(found.total_ps, best);
+        prop_assert_eq!(Some(found.apart_ps), cheapest(&net, &table, b, 200_000, false));
+        let taken: Vec<_> = groups.iter().zip(&found.groups).filter(|(_, v)| !v.replaced.is_empty()).collect();
+        prop_assert_eq!(taken.is_empty(), found.total_ps == found.apart_ps);
+        let list: Vec<_> = taken.iter().map(|(g, v)| (*g, v.replaced.as_slice())).collect();
+        let made = merge(&net.g, &list).unwrap();
+        let (_, facts, _) = union(&net);
+        let plan = choose(&made, &facts, &table, &tuned, &options).unwrap();
+        prop_assert_eq!(plan.total_ps, best);
+        plan.verify(&made).map_err(TestCaseError::fail)?;
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Known {
     pub fuses: Vec<Option<u32>>,
     /// For each value: usable layouts, if it is a linear.
     pub layouts: Vec<Vec<u32>>,
+    /// For each value: linears that several linears, it among them, may become.
+    pub merged: Vec<Vec<u32>>,
     /// Kind (`dense`, `vx1`, ..) of each layout.
     pub kinds: Vec<&'static str>,
     /// Whether each layout has a feature-major kernel, and a token-major one.
@@ -51,6 +53,7 @@ impl Known {
             matrix: model.values.iter().map(|v| v.matrix && !model.machine_is_gpu).collect(),
             fuses: model.values.iter().map(|v| v.fuses.map(small)).collect(),
             layouts: (0..model.values.len()).map(|v| layouts(v).unwrap_or_default()).collect(),
+            merged: model.values.iter().map(|v| v.merged.iter().map(|m| *m as u32).collect()).collect(),
             kinds: model.layouts.iter().map(|l| l.kind()).collect(),
             acts: model.layouts.iter().map(|l| [l.feature_major(), l.row_major()]).collect(),
             gpu: model.machine_is_gpu,
@@ -73,6 +76,10 @@ pub(crate) fn meaning(node: &Nn, of: &dyn Fn(Id) -> Fact) -> Fact {
         Nn::KNil | Nn::KCons(_) => Some(Fact::Stored),
         Nn::Linear([e, n, _]) => value(of(*e), of(*n)).map(Fact::Value),
         Nn::Map([n, ..]) | Nn::Op([n, _]) => value(Fact::Nothing, of(*n)).map(Fact::Value),
+        Nn::Part([n, y]) => match (of(*n), of(*y)) {
+            (Fact::Node(n), Fact::Value(_)) => Some(Fact::Value(n)),
+            _ => None,
+        },
         Nn::At([l, x]) => match (of(*l), of(*x)) {
             (Fact::In(l), Fact::Value(v)) => Some(Fact::Bytes(v, l)),
             (Fact::In(_), Fact::List) => Some(Fact::Stored),
@@ -87,6 +94,10 @@ pub(crate) fn meaning(node: &Nn, of: &dyn Fn(Id) -> Fact) -> Fact {
             _ => None,
         },
         Nn::KOp([n, _]) => value(Fact::Nothing, of(*n)).map(|v| Fact::Bytes(v, In::Rm)),
+        Nn::KPart([n, y]) => match (of(*n), of(*y)) {
+            (Fact::Node(n), Fact::Bytes(_, In::Rm)) => Some(Fact::Bytes(n, In::Rm)),
+            _ => None,
+        },
         Nn::KCvt([l, x]) => match (of(*l), of(*x)) {
             (Fact::In(l), Fact::Bytes(v, from)) if from != l => Some(Fact::Bytes(v, l)),
             _ => None,

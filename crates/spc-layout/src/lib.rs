@@ -1,6 +1,6 @@
 //! Layout choice: which storage layout for which weight, which activation layout on which edge, what is fused, and why.
 //!
-//! [`choose`] builds an e-graph of the graph's values (`lang`, `space`), rewrites it with named rules (`rules`), prices every
+//! [`offered`] says which linears that read one value are worth merging. [`choose`] builds an e-graph of the graph's values (`lang`, `space`), rewrites it with named rules (`rules`), prices every
 //! kernel with a roofline (`cost`, `kernel`, `table`, `constants`), and extracts the cheapest plan, shared values counted once (`problem`). The plan
 //! is then checked and priced again by walking the graph (`audit`), and explained (`why`). Bounds are numbers of nodes,
 //! iterations and states, never time, so a plan is a function of graph, weights and cost table alone.
@@ -17,6 +17,7 @@ mod kernel;
 mod lang;
 mod machine;
 mod model;
+mod offer;
 pub mod permute;
 mod problem;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use constants::Constants;
 pub use gpu::{Cut, GPUS, GpuTable, cuts, family, split};
 pub use kernel::{Shape, height};
 pub use machine::Machine;
+pub use offer::{Offered, Verdict, offered};
 pub use table::{CostTable, HEIGHTS, LOAD_BYTES, Level, MANY, Rates, TOKENS_FM, TOKENS_RM};
 
 use spc_formats::{CostFacts, Layout, Refusal, candidates};

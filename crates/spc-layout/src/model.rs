@@ -3,8 +3,9 @@ use crate::WeightFacts;
 use crate::machine::Machine;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
+use spc_ir::structure::part_of;
 use spc_ir::{Act, DType, Graph, NodeId, Op, Size, Type};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear: its weight and the layouts that can hold it.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +32,10 @@ pub(crate) enum Kind {
         inputs: Vec<usize>,
         scalars: Vec<usize>,
     },
+    /// A range of the features of a linear, seen in place; row-major.
+    Part {
+        of: usize,
+    },
     /// Anything else: reads row-major, writes row-major.
     Opaque {
         inputs: Vec<usize>,
@@ -50,6 +55,17 @@ pub(crate) struct Value {
     pub matrix: bool,
     /// The linear (a value) into whose kernel this pointwise value may be fused.
     pub fuses: Option<usize>,
+    /// Linears on offer (values) of which this linear may be a part instead.
+    pub merged: Vec<usize>,
+}
+
+/// What may take the place of linears: one linear whose ranges they are. The graph has all of its nodes, and nothing reads the
+/// ranges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub merged: NodeId,
+    /// Each linear, and the range that would be read instead.
+    pub replaced: Vec<(NodeId, NodeId)>,
 }
 
 /// A graph as the search sees it. Values stand in order, operands before readers, the root last.
@@ -88,28 +104,73 @@ fn is_identity(at: &[u32], rank: usize) -> bool {
     at.iter().copied().eq(0..rank as u32)
 }
 
+/// Operands before readers, smallest id first; what is on offer before what it may replace.
+fn order(graph: &Graph, offers: &[Offer]) -> Result<Vec<NodeId>, Bug> {
+    if offers.is_empty() {
+        return graph.order();
+    }
+    let mut before: BTreeMap<NodeId, Vec<NodeId>> = graph.ids().into_iter().map(|n| (n, graph.inputs(n))).collect();
+    for o in offers {
+        for (old, _) in &o.replaced {
+            before.entry(*old).or_default().push(o.merged);
+        }
+    }
+    let mut after: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
+    for (n, list) in &before {
+        list.iter().for_each(|b| after.entry(*b).or_default().push(*n));
+    }
+    let mut missing: BTreeMap<NodeId, usize> = before.iter().map(|(n, list)| (*n, list.len())).collect();
+    let mut ready: BTreeSet<NodeId> = missing.iter().filter(|(_, n)| **n == 0).map(|(n, _)| *n).collect();
+    let mut out = Vec::with_capacity(before.len());
+    while let Some(n) = ready.pop_first() {
+        out.push(n);
+        for r in after.get(&n).into_iter().flatten() {
+            if let Some(m) = missing.get_mut(r) {
+                *m -= 1;
+                if *m == 0 {
+                    ready.insert(*r);
+                }
+            }
+        }
+    }
+    if out.len() == before.len() { Ok(out) } else { Err(Bug::new("what is on offer reads what it would replace")) }
+}
+
 impl<'a> Model<'a> {
     pub fn new(
         graph: &'a Graph,
         facts: &BTreeMap<String, WeightFacts>,
         tuned_for: &BTreeMap<String, u64>,
     ) -> Result<Model<'a>, Bug> {
+        Model::with_offers(graph, facts, tuned_for, &[])
+    }
+
+    /// The model of a graph with linears that may be used or not.
+    pub fn with_offers(
+        graph: &'a Graph,
+        facts: &BTreeMap<String, WeightFacts>,
+        tuned_for: &BTreeMap<String, u64>,
+        offers: &[Offer],
+    ) -> Result<Model<'a>, Bug> {
         let syms = bind(graph, tuned_for);
         let mut m =
             Model { graph, values: Vec::new(), layouts: Vec::new(), syms, weight_bytes: 0, machine_is_gpu: false };
         let mut index: BTreeMap<NodeId, usize> = BTreeMap::new();
-        let mut seen_weights = std::collections::BTreeSet::new();
-        let order = graph.order()?;
+        let mut seen_weights = BTreeSet::new();
+        let ranges: BTreeSet<NodeId> = offers.iter().flat_map(|o| o.replaced.iter().map(|r| r.1)).collect();
+        let offered: BTreeSet<NodeId> = offers.iter().map(|o| o.merged).collect();
+        let order = order(graph, offers)?;
         let data = |n: NodeId| graph.node(n).map(|n| matches!(n.op, Op::Weight { .. } | Op::Const { .. }));
         for node in order.iter().copied() {
-            if data(node)? && !m.weight_is_read_as_value(node)? {
+            if ranges.contains(&node) || data(node)? && !m.weight_is_read_as_value(node)? {
                 continue;
             }
             let op = &graph.node(node)?.op;
             let kind = match op {
                 Op::Linear { .. } => {
                     let linear = m.linear(node, facts, &index)?;
-                    if seen_weights.insert(linear.weight.clone()) {
+                    // What is on offer holds weights that are counted already.
+                    if !offered.contains(&node) && seen_weights.insert(linear.weight.clone()) {
                         let dense = facts.get(&linear.weight).map_or(0, |f| f.dense_bytes());
                         m.weight_bytes = m.weight_bytes.saturating_add(dense);
                     }
@@ -119,12 +180,20 @@ impl<'a> Model<'a> {
             };
             let matrix = is_matrix(graph.ty(node)?) && !data(node)?;
             let fuses = m.fuses(node, &kind)?;
+            let mine = offers.iter().filter(|o| o.replaced.iter().any(|r| r.0 == node));
+            let merged = mine.filter_map(|o| index.get(&o.merged).copied()).collect();
             index.insert(node, m.values.len());
-            m.values.push(Value { node: Some(node), kind, matrix, fuses });
+            m.values.push(Value { node: Some(node), kind, matrix, fuses, merged });
         }
         let ends = order.iter().filter(|n| graph.is_output(**n) || graph.readers(**n).is_empty());
         let inputs = ends.filter_map(|n| index.get(n).copied()).collect();
-        m.values.push(Value { node: None, kind: Kind::Root { inputs }, matrix: false, fuses: None });
+        m.values.push(Value {
+            node: None,
+            kind: Kind::Root { inputs },
+            matrix: false,
+            fuses: None,
+            merged: Vec::new(),
+        });
         Ok(m)
     }
 
@@ -198,6 +267,11 @@ impl<'a> Model<'a> {
             Kind::Opaque { inputs: list }
         };
         let n = self.graph.node(node)?;
+        if let Some((of, _)) = part_of(self.graph, node)?
+            && let Some(of) = index.get(&of).copied()
+        {
+            return Ok(Kind::Part { of });
+        }
         let Op::Map { at, .. } = &n.op else { return Ok(opaque()) };
         if !is_matrix(&n.ty) {
             return Ok(opaque());

@@ -5,8 +5,8 @@ use crate::lang::{In, Lay, Nn, V};
 use crate::model::{Kind, Model};
 use crate::rules::{Exactness, RULES, rule};
 use crate::space::{Action, Space, explore, price, shape};
-use crate::testing::{F, Net, Zeros, nets, tables, with_layout};
-use crate::{CostTable, Options, choose};
+use crate::testing::{F, Net, Zeros, nets, tables, union, with_layout};
+use crate::{CostTable, Options, choose, offered};
 use egg::{ENodeOrVar, FlatTerm, Id, Language, Pattern, RecExpr};
 use proptest::prelude::*;
 use spc_ir::{BinFn, Op, ScalarExpr};
@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Names of the rules whose right side occurs in the explored space, by looking at physical nodes and fused linears.
 fn applied(net: &Net) -> BTreeSet<String> {
-    let model = Model::new(&net.g, &net.facts, &BTreeMap::new()).unwrap();
+    let (g, facts, offers) = union(net);
+    let model = Model::with_offers(&g, &facts, &BTreeMap::new(), &offers).unwrap();
     let space = explore(&model, &Options::default(), false).unwrap();
     assert!(space.bounds.is_empty());
     let mut out = BTreeSet::new();
@@ -35,6 +36,8 @@ fn applied(net: &Net) -> BTreeSet<String> {
                     };
                     out.insert(side);
                 }
+                Nn::Part(_) => drop(out.insert("merge-siblings".into())),
+                Nn::KPart(_) => drop(out.insert("k-part".into())),
                 Nn::KMap(_) => drop(out.insert("k-map".into())),
                 Nn::KOp(_) => drop(out.insert("k-op".into())),
                 Nn::KCons(_) => drop(out.insert("k-cons".into())),
@@ -100,6 +103,23 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         let y = n.g.add(Op::Linear { bias: false, act: None }, &[x, w]).unwrap();
         n.output(y)
     };
+    // Two linears of one value, or of two; the first with a bias, the second with or without one.
+    let pair = |apart: bool, biases: [bool; 2]| {
+        let mut n = Net::new();
+        let other = if apart { n.relu(n.x) } else { n.x };
+        let mut sums = Vec::new();
+        for (x, bias) in [n.x, other].into_iter().zip(biases) {
+            let w = n.weight(Zeros::Vectors);
+            let mut operands = vec![x, w];
+            if bias {
+                let ty = spc_ir::Type::new(spc_ir::DType::F32, vec![spc_ir::Dim::fixed("O", F)]);
+                operands.push(n.g.add(Op::Weight { name: format!("b{}", sums.len()), ty }, &[]).unwrap());
+            }
+            sums.push(n.g.add(Op::Linear { bias, act: None }, &operands).unwrap());
+        }
+        let y = n.plus(sums[0], sums[1]);
+        n.output(y)
+    };
     let empty_list = || {
         let n = relu();
         let mut g = spc_ir::Graph::new("nothing");
@@ -107,6 +127,8 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         Net { g, ..n }
     };
     vec![
+        ("merge-siblings", pair(false, [true, true]), pair(true, [true, true])),
+        ("k-part", pair(false, [false, false]), pair(false, [true, false])),
         ("fuse-fun", fused(), {
             let mut n = Net::new();
             let y = n.linear(n.x, Zeros::None);
@@ -238,7 +260,8 @@ fn exactness_is_what_kernels_can_keep() {
     for r in RULES {
         let sums = r.rhs.contains("k.mm");
         assert_eq!(r.class == Exactness::Reassociates, sums, "{}", r.name);
-        assert!(!r.lhs.contains("?w"), "{}: the weight layout comes from the facts", r.name);
+        let facts = ["?w", "?s"].iter().all(|v| !r.lhs.contains(v));
+        assert!(facts, "{}: layouts and what is on offer come from the facts", r.name);
     }
 }
 
@@ -262,6 +285,11 @@ fn logical(model: &Model<'_>, v: usize, e: &mut RecExpr<Nn>) -> Id {
             let (xs, scalars) = (list(inputs, e), list(scalars, e));
             let n = e.add(Nn::V(V(v as u32)));
             e.add(Nn::Map([n, xs, scalars]))
+        }
+        Kind::Part { of } => {
+            let y = logical(model, *of, e);
+            let n = e.add(Nn::V(V(v as u32)));
+            e.add(Nn::Part([n, y]))
         }
         Kind::Opaque { inputs } | Kind::Root { inputs } => {
             let xs = list(inputs, e);
@@ -309,6 +337,11 @@ fn physical(
             let (xs, scalars) = (list(inputs, act, e), list(scalars, In::Rm, e));
             let (l, n) = (e.add(Nn::In(act)), e.add(Nn::V(V(value as u32))));
             e.add(Nn::KMap([l, n, xs, scalars]))
+        }
+        Action::Part { value, of } => {
+            let y = physical(model, p, s, wanted(of, In::Rm), e);
+            let n = e.add(Nn::V(V(value as u32)));
+            e.add(Nn::KPart([n, y]))
         }
         Action::Opaque { value } => {
             let (Kind::Opaque { inputs } | Kind::Root { inputs }) = &model.values[value].kind else { panic!() };
@@ -376,8 +409,8 @@ fn step(known: &Known, before: &Term, after: &Term) -> bool {
     if !matches(&rhs.ast, rhs.ast.root(), right, &mut bound) {
         return false;
     }
-    match bound.get("?w").map(fact) {
-        Some(Fact::Layout(l)) => ways.contains(&Some(l)),
+    match bound.get("?w").or(bound.get("?s")).map(fact) {
+        Some(Fact::Layout(n) | Fact::Node(n)) => ways.contains(&Some(n)),
         _ => ways.contains(&None),
     }
 }
@@ -398,14 +431,16 @@ fn prove(model: &Model<'_>, space: &mut Space, goal: &RecExpr<Nn>, plan: &RecExp
 }
 
 fn prove_plan(net: &Net, table: &CostTable) -> Result<usize, String> {
-    let model = Model::new(&net.g, &net.facts, &BTreeMap::new()).unwrap();
+    let (g, facts, offers) = union(net);
+    let model = Model::with_offers(&g, &facts, &BTreeMap::new(), &offers).unwrap();
     let mut space = explore(&model, &Options::default(), true).unwrap();
     let prices = crate::cost::Prices { model: &model, machine: table.into(), syms: &model.syms, measured: &[] };
     let p = price(&shape(&model, &space).unwrap(), &prices, &|_| true).unwrap().unwrap();
     let s = p.frontier(4096).unwrap();
     // Explanations must not change what is found.
-    let plan = choose(&net.g, &net.facts, table, &BTreeMap::new(), &Options::default()).unwrap();
-    assert_eq!(plan.total_ps, s.cost);
+    let (groups, _) = spc_ir::structure::siblings(&net.g).unwrap();
+    let found = offered(&net.g, &groups, &net.facts, table, &BTreeMap::new(), &Options::default()).unwrap();
+    assert_eq!(found.total_ps, s.cost);
     let (mut goal, mut term) = (RecExpr::default(), RecExpr::default());
     let root = logical(&model, model.root(), &mut goal);
     let rm = goal.add(Nn::In(In::Rm));
@@ -425,7 +460,7 @@ proptest! {
 
 #[test]
 fn a_false_step_is_noticed() {
-    let (_, net, _) = cases().swap_remove(0);
+    let (_, net, _) = cases().into_iter().find(|c| c.0 == "fuse-fun").unwrap();
     let model = Model::new(&net.g, &net.facts, &BTreeMap::new()).unwrap();
     let known = Known::new(&model);
     let term = |t: &str| -> Term {
@@ -446,6 +481,13 @@ fn a_false_step_is_noticed() {
     assert!(!step(&known, &term(before), &marked("(linear v2 v1 (op v0 nil))", "k-map")), "another rule");
     let swapped = "(map v1 (cons (linear none v2 (op v0 nil)) nil) nil)";
     assert!(!step(&known, &term(swapped), &marked("(linear v1 v2 (op v0 nil))", "fuse-fun")), "side condition");
+    // A value may become a part of what is on offer for it, and of nothing else.
+    let offers = Known { merged: vec![vec![], vec![7], vec![]], ..known.clone() };
+    let before = "(linear none v1 (op v0 nil))";
+    let part = |n: u32| format!("(part v1 (linear none v{n} (op v0 nil)))");
+    assert!(step(&offers, &term(before), &marked(&part(7), "merge-siblings")));
+    assert!(!step(&offers, &term(before), &marked(&part(2), "merge-siblings")), "not on offer");
+    assert!(!step(&known, &term(before), &marked(&part(7), "merge-siblings")), "nothing is on offer");
     let at = "(at fm (linear none v1 (op v0 nil)))";
     let csr = model.layouts.iter().position(|l| l.kind() == "csr").unwrap();
     let kernel = |w: usize| format!("(k.mm fm w{w} none v1 (at fm (op v0 nil)))");

@@ -2,7 +2,7 @@
 //! holds here and computes extra bindings. No rule builds terms by hand, so every union is an instance of two patterns and
 //! can be proved again.
 use crate::facts::{EGraph, Fact, Facts, Known};
-use crate::lang::{Lay, Nn};
+use crate::lang::{Lay, Nn, V};
 use egg::{Applier, Id, Pattern, PatternAst, Rewrite, Runner, SimpleScheduler, StopReason, Subst, Symbol, Var};
 use spc_base::Bug;
 use std::time::Duration;
@@ -25,16 +25,18 @@ impl Exactness {
     }
 }
 
-/// Fusion runs before demands are seeded, lowering after.
+/// Structure and fusion run before demands are seeded, lowering after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
+    Structure,
     Fuse,
     Lower,
 }
 
 /// Meaning of a pattern variable.
 pub(crate) type Look<'a> = &'a dyn Fn(&str) -> Fact;
-/// Extra bindings of `?w`, one for each way the rule applies. A rule without extra variables gives `None` once.
+/// Extra bindings of `?w` (a layout) or `?s` (a linear on offer), one for each way the rule applies. A rule without extra
+/// variables gives `None` once.
 pub(crate) type Ways = Vec<Option<u32>>;
 
 #[derive(Clone, Copy)]
@@ -66,6 +68,12 @@ fn convertible(k: &Known, look: Look<'_>) -> Ways {
     when(k.matrix.get(v as usize) == Some(&true))
 }
 
+/// The linears on offer of which this one may be a part.
+fn mergeable(k: &Known, look: Look<'_>) -> Ways {
+    let Fact::Node(n) = look("?n") else { return Vec::new() };
+    k.merged.get(n as usize).into_iter().flatten().copied().map(Some).collect()
+}
+
 /// Every usable layout of one kind for this linear.
 fn of_kind(k: &Known, look: Look<'_>, kind: &str) -> Ways {
     let Fact::Node(n) = look("?n") else { return Vec::new() };
@@ -95,6 +103,14 @@ fn on_gpu(k: &Known, look: Look<'_>) -> Ways {
 /// All rules. Kernels that exist: `dense` in both activation layouts, sparse layouts feature-major, and token-major those for
 /// few tokens.
 pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        name: "merge-siblings",
+        stage: Stage::Structure,
+        class: Exactness::Bitwise,
+        lhs: "(linear none ?n ?x)",
+        rhs: "(part ?n (linear none ?s ?x))",
+        ways: mergeable,
+    },
     Rule {
         name: "fuse-fun",
         stage: Stage::Fuse,
@@ -232,6 +248,14 @@ pub(crate) const RULES: &[Rule] = &[
         ways: always,
     },
     Rule {
+        name: "k-part",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at rm (part ?n ?y))",
+        rhs: "(k.part ?n (at rm ?y))",
+        ways: always,
+    },
+    Rule {
         name: "k-cons",
         stage: Stage::Lower,
         class: Exactness::Bitwise,
@@ -269,10 +293,14 @@ pub(crate) fn rule(name: &str) -> Option<&'static Rule> {
     RULES.iter().find(|r| r.name == name)
 }
 
+/// Makes a number a leaf.
+type Leaf = fn(u32) -> Nn;
+
 struct Apply {
     lhs: Pattern<Nn>,
     rhs: Pattern<Nn>,
-    layout: Option<Var>,
+    /// The variable that a way binds, and what it makes a number.
+    extra: Option<(Var, Leaf)>,
     ways: fn(&Known, Look<'_>) -> Ways,
 }
 
@@ -293,8 +321,8 @@ impl Applier<Nn, Facts> for Apply {
         let mut changed = Vec::new();
         for way in ways {
             let mut s = subst.clone();
-            if let (Some(var), Some(layout)) = (self.layout, way) {
-                s.insert(var, eg.add(Nn::Lay(Lay(layout))));
+            if let (Some((var, leaf)), Some(number)) = (self.extra, way) {
+                s.insert(var, eg.add(leaf(number)));
             }
             let (id, new) = if eg.are_explanations_enabled() {
                 eg.union_instantiations(&self.lhs.ast, &self.rhs.ast, &s, rule)
@@ -319,8 +347,10 @@ pub(crate) fn compile(stage: Stage) -> Result<Vec<Rw>, Bug> {
     let one = |r: &Rule| {
         let parse = |text: &str| text.parse::<Pattern<Nn>>().map_err(|e| bug(r, e.to_string()));
         let (lhs, rhs) = (parse(r.lhs)?, parse(r.rhs)?);
-        let layout = if r.rhs.contains("?w") { "?w".parse().ok() } else { None };
-        let apply = Apply { lhs: lhs.clone(), rhs, layout, ways: r.ways };
+        let leaves: [(&str, Leaf); 2] = [("?w", |n| Nn::Lay(Lay(n))), ("?s", |n| Nn::V(V(n)))];
+        let extra = leaves.into_iter().find(|(v, _)| r.rhs.contains(v));
+        let extra = extra.and_then(|(v, leaf)| Some((v.parse().ok()?, leaf)));
+        let apply = Apply { lhs: lhs.clone(), rhs, extra, ways: r.ways };
         Rewrite::new(r.name, lhs, apply).map_err(|e| bug(r, e))
     };
     RULES.iter().filter(|r| r.stage == stage).map(one).collect()

@@ -30,6 +30,11 @@ pub(crate) enum Action {
     Opaque {
         value: usize,
     },
+    /// A range of a linear's features, where they are.
+    Part {
+        value: usize,
+        of: usize,
+    },
     Convert {
         value: usize,
         to: In,
@@ -81,6 +86,10 @@ pub(crate) fn explore(model: &Model<'_>, options: &Options, explain: bool) -> Re
                 let (xs, scalars) = (list(&mut eg, inputs, true)?, list(&mut eg, scalars, false)?);
                 eg.add(Nn::Map([node, xs, scalars]))
             }
+            Kind::Part { of } => {
+                let of = *logical.get(*of).ok_or_else(|| Bug::new("an operand comes after its reader"))?;
+                eg.add(Nn::Part([node, of]))
+            }
             Kind::Opaque { inputs } | Kind::Root { inputs } => {
                 let xs = list(&mut eg, inputs, false)?;
                 eg.add(Nn::Op([node, xs]))
@@ -99,6 +108,9 @@ pub(crate) fn explore(model: &Model<'_>, options: &Options, explain: bool) -> Re
         }
         Ok(eg)
     };
+    if model.values.iter().any(|v| !v.merged.is_empty()) {
+        eg = stage(eg, Stage::Structure, "structure")?;
+    }
     eg = stage(eg, Stage::Fuse, "fusion")?;
     for (list, feature_major) in lists {
         eg.add(Nn::At([rm, list]));
@@ -189,6 +201,7 @@ fn action(space: &Space, node: &Nn) -> Result<Option<Kernel>, Bug> {
             let Some(kids) = items(space, *xs)? else { return Ok(None) };
             (Action::Opaque { value: number(n)? }, kids)
         }
+        Nn::KPart([n, y]) => (Action::Part { value: number(n)?, of: bytes(y)?.0 }, vec![bytes(y)?]),
         Nn::KCvt([l, x]) => (Action::Convert { value: bytes(x)?.0, to: layout(l)? }, vec![bytes(x)?]),
         _ => return Ok(None),
     }))
@@ -234,7 +247,7 @@ pub(crate) fn price(shape: &Shape, prices: &Prices<'_>, allow: &dyn Fn(&Action) 
 pub(crate) fn cost(prices: &Prices<'_>, action: &Action) -> Result<u64, Bug> {
     let model = prices.model;
     match *action {
-        Action::Own => Ok(0),
+        Action::Own | Action::Part { .. } => Ok(0),
         Action::Linear { linear, layout, act: l, epilogue } => {
             let facts = model.as_linear(linear).and_then(|x| x.facts(layout));
             let facts = facts.ok_or_else(|| Bug::new(format!("value {linear} has no layout {layout}")))?;

@@ -1,7 +1,9 @@
 //! Small graphs and weights for tests.
+use crate::offer::{Union, with_offers};
 use crate::{CostTable, WeightFacts};
 use proptest::prelude::*;
 use spc_formats::Layout;
+use spc_ir::structure::siblings;
 use spc_ir::{BinFn, DType, Dim, Graph, NodeId, Op, ReduceFn, ScalarExpr, Sym, SymId, Type, UnFn};
 use std::collections::BTreeMap;
 
@@ -102,6 +104,13 @@ impl Net {
     }
 }
 
+/// The graph with everything on offer that it has, the facts about it, and what is on offer.
+pub(crate) fn union(net: &Net) -> Union {
+    let (groups, _) = siblings(&net.g).unwrap();
+    let (g, facts, offers) = with_offers(&net.g, &net.facts, &groups).unwrap();
+    (g, facts, offers.into_iter().filter(|o| !o.replaced.is_empty()).collect())
+}
+
 pub(crate) fn with_layout(facts: &WeightFacts, layout: Layout) -> bool {
     facts.candidates.iter().any(|(l, r)| *l == layout && r.is_ok())
 }
@@ -132,6 +141,36 @@ pub(crate) fn nets(ops: usize) -> impl Strategy<Value = Net> {
         }
         net.g = net.g.compact().unwrap();
         net.facts.retain(|name, _| net.g.weights().iter().any(|(n, _)| n == name));
+        net
+    })
+}
+
+/// Random graphs of two or three linears that read one value, with something before and after them.
+pub(crate) fn families() -> impl Strategy<Value = Net> {
+    let zeros = prop_oneof![Just(Zeros::None), Just(Zeros::Vectors), Just(Zeros::Vectors), Just(Zeros::Loose)];
+    (prop::collection::vec((zeros, 0u8..5), 2..=3), 0u8..3).prop_map(|(list, before)| {
+        let mut net = Net::new();
+        let x = match before {
+            0 => net.x,
+            1 => net.relu(net.x),
+            _ => net.centre(net.x),
+        };
+        let mut sum = None;
+        for (zeros, after) in list {
+            let y = net.linear(x, zeros);
+            let y = match after {
+                0 | 1 => y,
+                2 => net.relu(y),
+                3 => net.centre(y),
+                _ => net.linear(y, zeros),
+            };
+            sum = Some(sum.map_or(y, |s| net.plus(s, y)));
+        }
+        let sum = sum.unwrap_or(x);
+        // A result of its own, so that nothing but operators reads the linears.
+        let y = net.exp(sum);
+        let mut net = net.output(y);
+        net.g = net.g.compact().unwrap();
         net
     })
 }

@@ -7,10 +7,12 @@ use crate::lock::{self, Difference, Plans};
 use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan_like, plan_of_file, warn_unexploited};
 use crate::project::{project, requires};
 use crate::session::Session;
+use crate::structure::{part, stacked, step_of};
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_interp::{CheckError, Projected, verify_requires};
-use spc_ir::{Graph, Op, Plan, Require};
+use spc_ir::structure::Restructure;
+use spc_ir::{Graph, Op, Plan, Require, independent};
 use spc_sema::{Model, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -118,7 +120,7 @@ fn functions(
             };
             match &lock {
                 Some((path, plans)) => plan_of_file(s, (path, plans), g, w, &target),
-                None => plan_like(s, g, whole, w, &target, allowed),
+                None => plan_like(s, g, whole, w, &target, (allowed, structure)),
             }
         };
         names.iter().map(one).collect::<Res<Vec<Planned>>>()
@@ -161,8 +163,21 @@ fn functions(
         b.whole = names.iter().map(|n| graph(n).cloned()).collect::<Res<_>>()?;
         (b.weights, b.axes, b.removed) = (c.weights, c.axes, c.removed);
     }
+    let made: Vec<&Restructure> =
+        functions.iter().flat_map(|f| &f.plan.structure).filter(|s| s.made.is_some()).collect();
+    if !made.is_empty() && b.whole.is_empty() {
+        b.whole = names.iter().map(|n| graph(n).cloned()).collect::<Res<_>>()?;
+    }
     for f in &functions {
         pack_weights(s, f, &b.weights, &mut b.packed)?;
+        // Of what is made of several weights only biases are read as they are stored.
+        let plain = plain_weights(&f.graph)?;
+        for step in f.plan.structure.iter() {
+            if let Some(name) = step.made.as_ref().filter(|m| plain.contains(*m)) {
+                let w = stacked(step, &b.weights)?;
+                b.weights.insert(name, w);
+            }
+        }
     }
     b.functions.append(&mut functions);
     Ok(b)
@@ -223,7 +238,9 @@ impl Build {
     pub fn release(&mut self) -> Result<(), Bug> {
         let plain = self.plain()?;
         let packed: BTreeSet<&String> = self.packed.keys().map(|(w, _)| w).collect();
-        for name in packed.into_iter().filter(|n| !plain.contains(*n)) {
+        let merged = self.functions.iter().flat_map(|f| &f.plan.structure).filter(|s| s.made.is_some());
+        let gone: BTreeSet<String> = packed.into_iter().chain(merged.flat_map(|s| &s.from)).cloned().collect();
+        for name in gone.iter().filter(|n| !plain.contains(*n)) {
             self.weights.remove(name);
         }
         Ok(())
@@ -238,7 +255,17 @@ impl Build {
                 let values = p.unpack().map_err(Bug::new)?;
                 Weight::new(vec![p.rows(), p.cols()], values.into())?
             }
-            None => self.weights.want(name)?.clone(),
+            None => match step_of(self.functions.iter().map(|f| &f.plan), name) {
+                Some(step) if self.weights.get(name).is_none() => {
+                    let made = step.made.as_deref().unwrap_or_default();
+                    let values = match self.packed.iter().find(|((w, _), _)| w == made) {
+                        Some((_, p)) => Weight::new(vec![p.rows(), p.cols()], p.unpack().map_err(Bug::new)?.into())?,
+                        None => self.weights.want(made)?.clone(),
+                    };
+                    part(step, name, &values).map_err(Bug::new)?
+                }
+                _ => self.weights.want(name)?.clone(),
+            },
         };
         match self.removed.get(name) {
             Some(r) => r.whole(&small).map_err(|e| Bug::new(format!("`{name}`: {e}"))),
@@ -259,14 +286,26 @@ impl Build {
     /// # Errors
     /// SP0502 names the first tensor, row and group that break one.
     pub fn check_requires(&self, s: &Session<'_>, list: &[Require]) -> Res<()> {
-        let mut values = WeightSet::default();
-        for name in list.iter().flat_map(Require::weights) {
-            if values.get(name).is_none() {
-                values.insert(name, self.stored_values(name)?);
+        let check = |list: &[Require]| {
+            let mut values = WeightSet::default();
+            for name in list.iter().flat_map(Require::weights) {
+                if values.get(name).is_none() {
+                    values.insert(name, self.stored_values(name)?);
+                }
+            }
+            check_weights(list, &values)
+        };
+        // One weight after the other needs the memory of one.
+        let parts = independent(list);
+        for (done, part) in (0u64..).zip(&parts) {
+            s.progress.step("verifying", done, parts.len() as u64);
+            if let Err(e) = check(part) {
+                // In file order another mistake may come first.
+                return check(list).and(Err(e));
             }
         }
-        s.progress.step("verifying", 0, 1);
-        check_weights(list, &values)
+        s.progress.step("verifying", parts.len() as u64, parts.len() as u64);
+        Ok(())
     }
 
     /// Bytes that a model's tensors take in the compiled folder: packed, plain, or both where both are read. Tensors
@@ -275,8 +314,21 @@ impl Build {
         let plain = self.plain()?;
         let mut total = 0u64;
         for t in &model.tensors {
-            let packed: Vec<u64> =
+            let mut packed: Vec<u64> =
                 self.packed.iter().filter(|((w, _), _)| *w == t.path).map(|(_, p)| p.packed().bytes()).collect();
+            if let Some(step) = step_of(self.functions.iter().map(|f| &f.plan), &t.path) {
+                // Its rows' share of what it was merged into; the last has what is left.
+                let made: Vec<u64> = (self.packed.iter())
+                    .filter(|((w, _), _)| step.made.as_ref() == Some(w))
+                    .map(|(_, p)| p.packed().bytes())
+                    .collect();
+                let all = step.rows.iter().sum::<u64>().max(1);
+                let at = step.from.iter().position(|w| *w == t.path).unwrap_or(0);
+                let before = step.rows.iter().take(at).sum::<u64>();
+                let end = before + step.rows.get(at).copied().unwrap_or(0);
+                let share = |bytes: &u64| bytes.saturating_mul(end) / all - bytes.saturating_mul(before) / all;
+                packed.extend(made.iter().map(share));
+            }
             if packed.is_empty() || plain.contains(&t.path) {
                 let left = self.removed.get(&t.path);
                 let size = |(i, d): (usize, &spc_ir::Dim)| match left.and_then(|r| r.kept.get(i)?.as_ref()) {

@@ -10,6 +10,7 @@ use crate::weights::WeightSet;
 use serde_json::json;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_ir::method::{Does, InMetric, Metric, Term, Via};
+use spc_ir::structure::{Restructure, joined_name};
 use spc_ir::{Candidate, Op, Plan, Why};
 use spc_report::{Align, Table, bytes, percent, picoseconds};
 use spc_sema::{Module, Quantize, QuantizeTensor, StoredAs};
@@ -51,7 +52,8 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     let built = build(s, &source, t.clone(), &names, &WeightSet::default(), Constraints::Applied)?;
     if let Some(name) = &what.tensor {
         let known: Vec<&str> = built.functions.iter().flat_map(|f| &f.plan.why).map(|w| w.weight.as_str()).collect();
-        if !known.contains(&name.as_str()) {
+        let merged = |f: &Planned| f.plan.structure.iter().any(|s| s.made.is_some() && s.from.contains(name));
+        if !known.contains(&name.as_str()) && !built.functions.iter().any(merged) {
             let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("no linear reads a weight `{name}`"));
             return Err(Failure::usage(listing(d, "weight of a linear", &known)));
         }
@@ -63,13 +65,15 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
         s.world.write(file, page.as_bytes())?;
         return Ok(format!("wrote {}\n", file.display()).into());
     }
-    let wanted = |w: &&Why| what.tensor.as_ref().is_none_or(|t| *t == w.weight);
+    let wanted = |p: &Plan, w: &Why| {
+        what.tensor.as_ref().is_none_or(|t| *t == w.weight || p.sources(&w.weight).contains(&t.as_str()))
+    };
     if what.json {
         let plans: Vec<serde_json::Value> = built
             .functions
             .iter()
             .map(|f| {
-                let why: Vec<&Why> = f.plan.why.iter().filter(wanted).collect();
+                let why: Vec<&Why> = f.plan.why.iter().filter(|w| wanted(&f.plan, w)).collect();
                 json!({
                     "function": f.plan.function,
                     "target": f.plan.target,
@@ -80,6 +84,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
                     "exact": f.plan.exact,
                     "bounds": f.plan.bounds,
                     "rules": f.plan.rules,
+                    "structure": f.plan.structure,
                     "layers": why,
                     "removed": removed_json(&built.axes),
                     "quantize": quantized_json(&source.module.quantizes, f),
@@ -218,7 +223,7 @@ fn choices(module: &Module, functions: &[Planned]) -> Result<String, Bug> {
     Ok(if t.is_empty() { String::new() } else { t.render() + "\n" })
 }
 
-fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {
+fn function(f: &Planned, wanted: &dyn Fn(&Plan, &Why) -> bool) -> String {
     let p = &f.plan;
     let tuned: Vec<String> = p.tuned_for.iter().map(|(n, v)| format!("{n} = {v}")).collect();
     let mut out = format!(
@@ -237,9 +242,10 @@ fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {
     if !p.rules.is_empty() {
         out += &format!("rules: {}\n", p.rules.join(", "));
     }
+    out += &structure(&p.structure);
     // Layers with much the same reasons are shown once.
     let mut groups: Vec<(&Why, Vec<&str>)> = Vec::new();
-    for w in p.why.iter().filter(wanted) {
+    for w in p.why.iter().filter(|w| wanted(p, w)) {
         match groups.iter_mut().find(|(first, _)| alike(first, w)) {
             Some((_, names)) => names.push(&w.weight),
             None => groups.push((w, vec![&w.weight])),
@@ -248,6 +254,28 @@ fn function(f: &Planned, wanted: &dyn Fn(&&Why) -> bool) -> String {
     for (why, names) in groups {
         out += "\n";
         out += &layer(p, why, &names);
+    }
+    out
+}
+
+/// Weights that became one, and those that did not, each with the reason; what has the same reason is told once.
+fn structure(steps: &[Restructure]) -> String {
+    let mut told: Vec<(String, String, usize)> = Vec::new();
+    for s in steps {
+        let text = match &s.made {
+            Some(_) => format!("merged: {}", joined_name(&s.from)),
+            None if s.from.len() > 1 => format!("not merged: {}", joined_name(&s.from)),
+            None => format!("not merged: {}", s.from.join(", ")),
+        };
+        match told.iter_mut().find(|(_, because, _)| *because == s.because) {
+            Some((_, _, more)) => *more += 1,
+            None => told.push((text, s.because.clone(), 0)),
+        }
+    }
+    let mut out = String::new();
+    for (text, because, more) in told {
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        out += &format!("{text}{more}: {because}\n");
     }
     out
 }

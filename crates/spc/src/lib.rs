@@ -71,6 +71,7 @@ mod share;
 mod shrink;
 mod states;
 mod step;
+mod structure;
 mod sweep;
 mod target;
 mod tensors;

@@ -4,6 +4,7 @@ use crate::failure::Res;
 use crate::lock::{Plans, fit};
 use crate::measure::{Case, measured};
 use crate::session::Session;
+use crate::structure;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_formats::{Layout, QUANTIZED_CANDIDATES, Refusal, Validated, pack, validate};
@@ -161,17 +162,18 @@ pub fn plan_of_file(
 
 /// Optimises a function and chooses its layouts. The same graph, weights and target give the same plan.
 pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target, allowed: Allowed) -> Res<Planned> {
-    plan_like(s, graph, graph, weights, target, allowed)
+    plan_like(s, graph, graph, weights, target, (allowed, false))
 }
 
-/// As [`plan`], with the layouts that the constraints of `hints` suggest.
+/// As [`plan`], with the layouts that the constraints of `hints` suggest; with `structure` in the structure that is cheapest
+/// on a CPU.
 pub fn plan_like(
     s: &Session<'_>,
     graph: &Graph,
     hints: &Graph,
     weights: &WeightSet,
     target: &Target,
-    allowed: Allowed,
+    (allowed, structure): (Allowed, bool),
 ) -> Res<Planned> {
     if s.options.interp {
         let graph = graph.compact()?;
@@ -207,10 +209,18 @@ pub fn plan_like(
     let tuned = tuned(&graph, target);
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
     let costs = costs(s, target)?;
-    let mut plan = choose(&graph, &facts, costs.machine(), &tuned, &options)?;
+    let machine = costs.machine();
+    let (graph, facts, mut plan) = if structure && target.kind == TargetKind::Cpu {
+        structure::plan(graph, facts, &structure::Case { machine, tuned: &tuned, options: &options })?
+    } else {
+        let plan = choose(&graph, &facts, machine, &tuned, &options)?;
+        (graph, facts, plan)
+    };
     if let (Some(k), Allowed::All) = (s.options.measure, allowed) {
-        let case = Case { graph: &graph, facts: &facts, costs: &costs, tuned: &tuned, target, weights };
-        plan = measured(s, &case, &options, plan, k)?;
+        let weights = structure::with_made([&plan], weights)?;
+        let case = Case { graph: &graph, facts: &facts, costs: &costs, tuned: &tuned, target, weights: &weights };
+        let predicted = plan.clone();
+        plan = structure::told_again(&predicted, measured(s, &case, &options, plan, k)?);
     }
     plan.verify(&graph).map_err(|e| Bug::new(format!("the plan does not verify: {e}")))?;
     Ok(Planned { graph, plan, interp: false })
@@ -256,7 +266,12 @@ pub fn pack_weights(s: &Session<'_>, planned: &Planned, weights: &WeightSet, int
         }
         let (rows, cols) = *shapes.get(&l.weight).ok_or_else(|| Bug::new("a planned weight vanished"))?;
         let layout: Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
-        let packed = pack(&layout, rows, cols, weights.want(&l.weight)?.values())
+        // What is made of several weights is put together here and not kept.
+        let made = match planned.plan.structure.iter().find(|s| s.made.as_ref() == Some(&l.weight)) {
+            Some(step) => structure::stacked(step, weights)?,
+            None => weights.want(&l.weight)?.clone(),
+        };
+        let packed = pack(&layout, rows, cols, made.values())
             .map_err(|r| Bug::new(format!("`{}` was planned as {layout} and does not fit it: {r}", l.weight)))?;
         let valid = validate(packed).map_err(|e| Bug::new(format!("`{}` packed as {layout}: {e}", l.weight)))?;
         into.insert(key, Arc::new(valid));
@@ -275,9 +290,9 @@ pub fn warn_unexploited(s: &mut Session<'_>, module: &spc_sema::Module, plans: &
         if names.iter().any(|n| smaller.contains(n)) {
             continue;
         }
-        let mut linears =
-            plans.iter().flat_map(|p| &p.plan.linears).filter(|l| names.contains(&l.weight.as_str())).peekable();
-        if linears.peek().is_some() && linears.all(|l| l.layout.starts_with("dense")) {
+        let linears = plans.iter().flat_map(|p| p.plan.linears.iter().map(|l| (p.plan.sources(&l.weight), l)));
+        let mut linears = linears.filter(|(from, _)| from.iter().any(|w| names.contains(w))).peekable();
+        if linears.peek().is_some() && linears.all(|(_, l)| l.layout.starts_with("dense")) {
             let text = format!("no layout makes `{}` faster than dense", r.name);
             s.warn(
                 Diagnostic::warning(codes::NOT_EXPLOITED, text)

@@ -4,12 +4,11 @@ use crate::failure::{Failure, Res};
 use crate::load::Source;
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
-use spc_base::{Bug, Diagnostic, codes};
+use spc_base::{Diagnostic, codes};
 use spc_interp::{Given, ProjectError, Projected};
-use spc_ir::Require;
+use spc_ir::{Require, independent};
 use spc_sema::{Module, StoredAs};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, btree_map};
 
 /// The constraints of a program as data, in file order.
 pub fn requires(module: &Module) -> Vec<Require> {
@@ -34,23 +33,54 @@ pub fn project(s: &mut Session<'_>, source: &Source, weights: &WeightSet) -> Res
     let module = &source.module;
     without_links(module)?;
     let all = requires(module);
-    let mut copies: BTreeMap<String, Vec<f32>> = BTreeMap::new();
-    for name in all.iter().flat_map(Require::weights) {
-        copies.insert(name.to_string(), weights.want(name)?.values().to_vec());
-    }
     let grads = gradients(s, module)?;
-    // Constraints that share no weight are independent, so each can be heard of as it is done.
-    let (mut reports, total) = (Vec::new(), all.len() as u64);
-    for (done, r) in (0u64..).zip(&all) {
+    let apply = |s: &mut Session<'_>, list: &[Require]| {
+        let mut copies: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+        for name in list.iter().flat_map(Require::weights) {
+            let stored = weights.want(name)?;
+            copies.insert(name.to_string(), stored.values().to_vec());
+            stored.forget();
+        }
+        let mut reports = Vec::new();
+        for r in list {
+            let norms = input_norms(s, source, r, weights)?;
+            let given = Given {
+                gradients: grads.as_ref().map(|g| g as &dyn spc_interp::Weights),
+                input_norms: norms.as_ref().map(|n| n as &dyn spc_interp::Weights),
+            };
+            let done = spc_interp::project_by(std::slice::from_ref(r), &mut copies, given);
+            reports.extend(done.map_err(|e| blamed(e, module, &r.name))?);
+        }
+        Ok::<_, Failure>((copies, reports))
+    };
+    // What depends on nothing else is done alone: it then needs memory for itself only.
+    let parts = independent(&all);
+    let (mut out, mut sums) = (weights.clone(), BTreeMap::<(usize, usize), Projected>::new());
+    let total = parts.len() as u64;
+    for (done, part) in (0u64..).zip(&parts) {
         s.progress.step("projecting", done, total);
-        let norms = input_norms(s, source, r, weights)?;
-        let given = Given {
-            gradients: grads.as_ref().map(|g| g as &dyn spc_interp::Weights),
-            input_norms: norms.as_ref().map(|n| n as &dyn spc_interp::Weights),
-        };
-        let done = spc_interp::project_by(std::slice::from_ref(r), &mut copies, given);
-        reports.extend(done.map_err(|e| blamed(e, module, &r.name))?);
+        let found = apply(s, part);
+        // In file order another mistake may come first.
+        let (copies, reports) = if found.is_err() && parts.len() > 1 { apply(s, &all).and(found)? } else { found? };
+        for (name, values) in copies {
+            let old = weights.want(&name)?;
+            out.insert(&name, Weight::new(old.shape().to_vec(), values.into())?);
+        }
+        for p in reports {
+            let place = all.iter().position(|r| r.name == p.require).unwrap_or(all.len());
+            match sums.entry((place, p.sentence)) {
+                btree_map::Entry::Vacant(e) => drop(e.insert(p)),
+                btree_map::Entry::Occupied(mut e) => {
+                    let sum = e.get_mut();
+                    sum.groups += p.groups;
+                    sum.kept += p.kept;
+                    sum.zeroed += p.zeroed;
+                    sum.over_budget += p.over_budget;
+                }
+            }
+        }
     }
+    let reports: Vec<Projected> = sums.into_values().collect();
     s.progress.step("projecting", total, total);
     for r in &module.requires {
         let zeroed: u64 = reports.iter().filter(|p| p.require == r.name).map(|p| p.zeroed).sum();
@@ -67,25 +97,21 @@ pub fn project(s: &mut Session<'_>, source: &Source, weights: &WeightSet) -> Res
     }
     for q in &module.quantizes {
         for t in &q.tensors {
-            let values = match copies.entry(t.weight.clone()) {
-                Entry::Occupied(e) => e.into_mut(),
-                Entry::Vacant(e) => e.insert(weights.want(&t.weight)?.values().to_vec()),
-            };
+            let old = out.want(&t.weight)?;
+            let (shape, mut values) = (old.shape().to_vec(), old.values().to_vec());
             match q.to {
-                StoredAs::Int { bits } => spc_interp::quantize_int(values, &t.shape, &t.tile, bits, q.half_scales)?,
-                StoredAs::F16 => spc_interp::round_f16(values),
-                StoredAs::Bf16 => spc_interp::round_bf16(values),
+                StoredAs::Int { bits } => {
+                    spc_interp::quantize_int(&mut values, &t.shape, &t.tile, bits, q.half_scales)?
+                }
+                StoredAs::F16 => spc_interp::round_f16(&mut values),
+                StoredAs::Bf16 => spc_interp::round_bf16(&mut values),
             }
             if values.iter().any(|v| !v.is_finite()) {
                 let text = format!("`{}` holds a value beyond the range of its stored form", t.weight);
                 return Err(Diagnostic::error(codes::NOT_FINITE, text).at(q.span, "stored as this").into());
             }
+            out.insert(&t.weight, Weight::new(shape, values.into())?);
         }
-    }
-    let mut out = weights.clone();
-    for (name, values) in copies {
-        let old = weights.get(&name).ok_or_else(|| Bug::new("a projected weight vanished"))?;
-        out.insert(&name, Weight::new(old.shape().to_vec(), values.into())?);
     }
     Ok((out, reports))
 }

@@ -12,6 +12,7 @@ use crate::plan::{PackedSet, Planned};
 use crate::random::{fits, inputs, sizes};
 use crate::run::{Done, static_expects};
 use crate::session::Session;
+use crate::structure::with_made;
 use crate::weights::WeightSet;
 use spc_base::{Diagnostic, codes};
 use spc_cuda::Activations;
@@ -57,9 +58,10 @@ pub fn verify_path(s: &mut Session<'_>, path: &Path, what: &Verify) -> Res<Done>
     for r in &requires {
         table.row(["require".to_string(), r.name.clone(), format!("holds for {} tensors", r.weights().len())]);
     }
+    let weights = with_made(built.functions.iter().map(|f| &f.plan), &built.weights)?;
     for f in &built.functions {
         let reference = built.reference(f)?;
-        function(s, f, &built.packed, (&built.weights, &reference), &on, what, &mut table)?;
+        function(s, f, &built.packed, (&weights, &reference), &on, what, &mut table)?;
     }
     let outcomes = static_expects(&source, &built)?;
     let findings = outcomes.iter().filter_map(|o| o.failure.clone()).collect();

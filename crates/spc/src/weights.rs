@@ -27,6 +27,11 @@ impl Weight {
         &self.values
     }
 
+    /// Lets go of memory where the values lie in a file.
+    pub fn forget(&self) {
+        self.values.forget();
+    }
+
     /// Size in bytes as f32.
     pub fn bytes(&self) -> u64 {
         (self.values.len() as u64).saturating_mul(4)

@@ -33,7 +33,7 @@ impl Scheduler<'_> {
         let view = self.row_major(node)?;
         let strides = s.order.iter().map(|d| view.strides.get(*d).cloned()).collect::<Option<Vec<_>>>();
         let strides = strides.ok_or_else(|| shape_bug(node))?;
-        let turned = View { buffer: view.buffer, dims: s.dims.clone(), strides };
+        let turned = View { buffer: view.buffer, dims: s.dims.clone(), strides, offset: view.offset };
         if turned.is_contiguous() { Ok(turned.buffer) } else { Ok(self.copy(node, &turned, Role::Temp)?.buffer) }
     }
 
@@ -46,7 +46,7 @@ impl Scheduler<'_> {
         for (d, stride) in s.order.iter().zip(own) {
             strides[*d] = stride;
         }
-        Ok(View { buffer: made.buffer, dims: self.dims(node)?, strides })
+        Ok(View { buffer: made.buffer, dims: self.dims(node)?, strides, offset: made.offset })
     }
 
     fn chosen(&mut self, node: NodeId, s: &Scores, kernel: Kernel, bound: &[(&str, StepArg)]) -> Result<(), Bug> {
@@ -114,7 +114,7 @@ impl Scheduler<'_> {
         x: &View,
     ) -> Result<View, Bug> {
         let y = self.fresh(Role::Temp, to, &x.dims)?;
-        let args = vec![Operand { dtype: from, strides: x.strides.clone() }];
+        let args = vec![Operand { dtype: from, strides: x.strides.clone(), offset: x.offset }];
         let dims = x.dims.clone();
         let spec = MapSpec { name: "map".into(), expr, dtype: to, dims, args, to: None, lanes: self.lanes };
         let (kernel, range) = map(&spec)?;

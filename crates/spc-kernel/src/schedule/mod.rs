@@ -1,6 +1,6 @@
 //! From a graph and a plan to a [`Program`].
 //!
-//! Splits, transposes, broadcasts and most merges are views: strides over another value's buffer. Everything else is a
+//! Splits, transposes, broadcasts, ranges of a linear's features and most merges are views: strides over another value's buffer. Everything else is a
 //! kernel into a buffer of its own; buffers of values that nothing reads any more are used again.
 
 mod choices;
@@ -20,6 +20,7 @@ use crate::program::{Amount, Buffer, PackedPort, Port, Program, Role, Step, Step
 use crate::templates::{contiguous, element_bytes};
 use spc_base::Bug;
 use spc_formats::Blocking;
+use spc_ir::structure::part_of;
 use spc_ir::{Act, DType, Graph, LinearPlan, NodeId, Op, Plan};
 use std::collections::{BTreeMap, HashMap};
 use value::{Value, View};
@@ -118,7 +119,7 @@ impl Scheduler<'_> {
     fn fresh(&mut self, role: Role, dtype: DType, dims: &[Extent]) -> Result<View, Bug> {
         let of = Extent::product(dims).ok_or_else(overflow)?;
         let buffer = self.buffer(role, Amount { per: element_bytes(dtype), of, pad: false });
-        Ok(View { buffer, dims: dims.to_vec(), strides: contiguous(dims)? })
+        Ok(View { buffer, dims: dims.to_vec(), strides: contiguous(dims)?, offset: 0 })
     }
 
     /// Adds a call. Parameters that `bound` lacks are sizes of free axes (`s<id>`) or the range (`lo`, `hi`).
@@ -187,6 +188,7 @@ impl Scheduler<'_> {
             Op::Merge { dim, count } => self.merge(node, *dim, *count)?,
             Op::Round { last } => self.round(node, *last as usize)?,
             Op::Linear { bias, act } => return self.linear(node, *bias, act.as_ref()),
+            Op::Window { .. } if let Some((of, first)) = part_of(graph, node)? => self.part(node, of, first)?,
             Op::Concat { dim, .. } => self.concat(node, *dim as usize)?,
             Op::Window { dim, coeff, offset, .. } => self.window(node, *dim as usize, coeff, *offset)?,
             Op::Size { dim } => self.size(node, dim.size)?,

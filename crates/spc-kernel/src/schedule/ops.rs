@@ -54,7 +54,7 @@ impl Scheduler<'_> {
         for (i, (input, places)) in kept.iter().enumerate() {
             let view = self.row_major(*input)?;
             let strides = placed(&view, places, dims.len()).ok_or_else(|| shape_bug(node))?;
-            args.push(Operand { dtype: self.dtype(*input)?, strides });
+            args.push(Operand { dtype: self.dtype(*input)?, strides, offset: view.offset });
             bound.push((format!("a{i}"), StepArg::Buffer(view.buffer)));
         }
         let view = self.fresh(Role::Temp, dtype, &dims)?;
@@ -84,8 +84,8 @@ impl Scheduler<'_> {
                 return Err(Bug::new(format!("{node} cannot be feature-major")));
             }
             let dtype = ty.dtype;
-            let buffer = if scalar { self.row_major(*input)?.buffer } else { self.feature_major(*input)? };
-            args.push(Operand { dtype, strides: vec![Extent::fixed(u64::from(!scalar))] });
+            let buffer = if scalar { self.contiguous(*input)?.buffer } else { self.feature_major(*input)? };
+            args.push(Operand { dtype, strides: vec![Extent::fixed(u64::from(!scalar))], offset: 0 });
             bound.push((format!("a{i}"), StepArg::Buffer(buffer)));
         }
         let buffer = self.fresh_feature_major(node)?;
@@ -103,7 +103,7 @@ impl Scheduler<'_> {
     pub(super) fn broadcast(&mut self, node: NodeId, rank: usize, at: &[u32]) -> Result<Value, Bug> {
         let view = self.row_major(self.operand(node, 0)?)?;
         let strides = placed(&view, at, rank).ok_or_else(|| shape_bug(node))?;
-        Ok(Value::of(View { buffer: view.buffer, dims: self.dims(node)?, strides }))
+        Ok(Value::of(View { buffer: view.buffer, dims: self.dims(node)?, strides, offset: view.offset }))
     }
 
     pub(super) fn contract(&mut self, node: NodeId, lhs: &[u32], rhs: &[u32], out: &[u32]) -> Result<Value, Bug> {
@@ -114,8 +114,10 @@ impl Scheduler<'_> {
             let one = |l: &u32| labels.iter().position(|m| m == l).and_then(|i| v.strides.get(i).cloned());
             wanted.iter().map(|l| one(l).unwrap_or_else(|| Extent::fixed(0))).collect()
         };
-        let factor =
-            |v: &View, labels: &[u32]| Factor { out: strides(v, labels, out), red: strides(v, labels, &summed) };
+        let factor = |v: &View, labels: &[u32]| {
+            let (out, red) = (strides(v, labels, out), strides(v, labels, &summed));
+            Factor { out, red, offset: v.offset }
+        };
         let size = |l: &u32| lhs.iter().position(|m| m == l).and_then(|i| va.dims.get(i).cloned());
         let red = summed.iter().map(size).collect::<Option<Vec<Extent>>>().ok_or_else(|| shape_bug(node))?;
         let dims = self.dims(node)?;
@@ -159,7 +161,11 @@ impl Scheduler<'_> {
             f: fold,
             out: pick(&view.dims, false),
             red: pick(&view.dims, true),
-            factors: vec![Factor { out: pick(&view.strides, false), red: pick(&view.strides, true) }],
+            factors: vec![Factor {
+                out: pick(&view.strides, false),
+                red: pick(&view.strides, true),
+                offset: view.offset,
+            }],
             lanes: self.lanes,
         };
         self.reduction(node, &spec, &[view.buffer])
@@ -203,6 +209,15 @@ impl Scheduler<'_> {
         Ok(Value::of(view))
     }
 
+    /// The features of a linear from `first` on, where they lie.
+    pub(super) fn part(&mut self, node: NodeId, of: NodeId, first: u64) -> Result<Value, Bug> {
+        let view = self.row_major(of)?;
+        let (dims, strides) = (self.dims(node)?, view.strides);
+        // The last stride of what a kernel wrote is 1.
+        let offset = view.offset.checked_add(first).ok_or_else(overflow)?;
+        Ok(Value::of(View { buffer: view.buffer, dims, strides, offset }))
+    }
+
     pub(super) fn transpose(&mut self, node: NodeId, perm: &[u32]) -> Result<Value, Bug> {
         let operand = self.value(self.operand(node, 0)?)?;
         if let (None, Some(places)) = (&operand.view, &operand.places) {
@@ -212,7 +227,7 @@ impl Scheduler<'_> {
         let view = self.row_major(self.operand(node, 0)?)?;
         let strides = perm.iter().map(|p| view.strides.get(*p as usize).cloned()).collect::<Option<Vec<Extent>>>();
         let strides = strides.ok_or_else(|| shape_bug(node))?;
-        Ok(Value::of(View { buffer: view.buffer, dims: self.dims(node)?, strides }))
+        Ok(Value::of(View { buffer: view.buffer, dims: self.dims(node)?, strides, offset: view.offset }))
     }
 
     pub(super) fn split(&mut self, node: NodeId, dim: u32, into: &[Dim]) -> Result<Value, Bug> {
@@ -227,7 +242,7 @@ impl Scheduler<'_> {
         parts.reverse();
         let mut strides = view.strides.clone();
         strides.splice(at..=at, parts);
-        Ok(Value::of(View { buffer: view.buffer, dims: self.dims(node)?, strides }))
+        Ok(Value::of(View { buffer: view.buffer, dims: self.dims(node)?, strides, offset: view.offset }))
     }
 
     pub(super) fn merge(&mut self, node: NodeId, dim: u32, count: u32) -> Result<Value, Bug> {
@@ -250,6 +265,6 @@ impl Scheduler<'_> {
         let stride = merged(&view).ok_or_else(|| shape_bug(node))?;
         let mut strides = view.strides.clone();
         strides.splice(from..to, [stride]);
-        Ok(Value::of(View { buffer: view.buffer, dims: self.dims(node)?, strides }))
+        Ok(Value::of(View { buffer: view.buffer, dims: self.dims(node)?, strides, offset: view.offset }))
     }
 }

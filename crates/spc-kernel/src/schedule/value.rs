@@ -3,7 +3,9 @@ use super::places::Places;
 use super::{Scheduler, overflow};
 use crate::extent::Extent;
 use crate::program::{Amount, Role, StepArg};
-use crate::templates::{MapSpec, Operand, collapse, feature_blocks, map, to_feature_major, to_row_major};
+use crate::templates::{
+    MapSpec, Operand, collapse, feature_blocks, map, part_to_feature_major, to_feature_major, to_row_major,
+};
 use spc_base::Bug;
 use spc_ir::{DType, NodeId, ScalarExpr};
 
@@ -13,11 +15,16 @@ pub(super) struct View {
     pub buffer: usize,
     pub dims: Vec<Extent>,
     pub strides: Vec<Extent>,
+    /// Elements of the buffer before the first of the value.
+    pub offset: u64,
 }
 
 impl View {
     /// True if the elements lie one after the other in row-major order from the start of the buffer.
     pub fn is_contiguous(&self) -> bool {
+        if self.offset != 0 {
+            return false;
+        }
         let (mut dims, mut strides) = (self.dims.clone(), self.strides.clone());
         collapse(&mut dims, &mut [&mut strides]);
         match strides.as_slice() {
@@ -25,6 +32,22 @@ impl View {
             [one] => one.is_one(),
             _ => false,
         }
+    }
+}
+
+impl View {
+    /// The view and the length of a row of its buffer, if it is a range of the features of a value `[.., row]` that lies
+    /// without gaps, and not all of them.
+    pub fn row(self, features: usize) -> Option<(View, usize)> {
+        let (mut dims, mut strides) = (self.dims.clone(), self.strides.clone());
+        let (own, step) = (dims.pop()?, strides.pop()?);
+        collapse(&mut dims, &mut [&mut strides]);
+        let row = match strides.as_slice() {
+            [one] => usize::try_from(one.known()?).ok()?,
+            _ => return None,
+        };
+        let inside = usize::try_from(self.offset).ok()?.checked_add(features)? <= row;
+        (own.known() == Some(features as u64) && step.is_one() && inside && row > features).then_some((self, row))
     }
 }
 
@@ -62,7 +85,7 @@ impl Scheduler<'_> {
         let dims = self.dims(node)?;
         let view = if let Some((name, bytes)) = value.weight {
             let buffer = self.shared_buffer(Role::Weight(name), bytes);
-            View { buffer, strides: crate::templates::contiguous(&dims)?, dims }
+            View { buffer, strides: crate::templates::contiguous(&dims)?, dims, offset: 0 }
         } else if let Some((c, dtype)) = value.literal {
             let view = self.fresh(Role::Temp, dtype, &dims)?;
             let expr = ScalarExpr::Const(c);
@@ -103,7 +126,7 @@ impl Scheduler<'_> {
         }
         let dtype = self.dtype(node)?;
         let to = self.fresh(role, dtype, &from.dims)?;
-        let args = vec![Operand { dtype, strides: from.strides.clone() }];
+        let args = vec![Operand { dtype, strides: from.strides.clone(), offset: from.offset }];
         let expr = ScalarExpr::Arg(0);
         let dims = from.dims.clone();
         let spec = MapSpec { name: "copy".into(), expr: &expr, dtype, dims, args, to: None, lanes: self.lanes };
@@ -136,8 +159,15 @@ impl Scheduler<'_> {
     }
 
     pub(super) fn add_feature_major(&mut self, node: NodeId) -> Result<(), Bug> {
-        let from = self.contiguous(node)?;
         let (tokens, features) = self.matrix(node)?;
+        let row = self.row_major(node)?.row(features);
+        let (from, kernel) = match row {
+            Some((view, row)) => {
+                let offset = usize::try_from(view.offset).map_err(|_| overflow())?;
+                (view, part_to_feature_major(features, offset, row, self.lanes)?)
+            }
+            None => (self.contiguous(node)?, to_feature_major(features, self.lanes)?),
+        };
         let to = self.fresh_feature_major(node)?;
         let bound = [
             ("x", StepArg::Buffer(from.buffer)),
@@ -146,7 +176,7 @@ impl Scheduler<'_> {
             ("np", StepArg::Amount(Amount { per: 1, of: tokens, pad: true })),
         ];
         let range = Amount::exact(Extent::fixed(feature_blocks(features, self.lanes) as u64));
-        self.step(node, to_feature_major(features, self.lanes)?, range, &bound)?;
+        self.step(node, kernel, range, &bound)?;
         if let Some(v) = self.values.get_mut(&node) {
             v.feature_major = Some(to);
         }

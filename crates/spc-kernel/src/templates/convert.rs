@@ -1,6 +1,7 @@
 //! Conversions of activations between row-major `[n][F]` and feature-major (see [`super::feature_major`]), by transposing
 //! squares of as many tokens and features as there are lanes. The range `lo..hi` counts blocks of that many features.
 use super::feature_major::TILE;
+use super::nest::skip;
 use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 
@@ -13,29 +14,48 @@ pub fn feature_blocks(features: usize, lanes: usize) -> usize {
 ///
 /// Parameters: `x` `[n][F]`, `y` feature-major, `n`, `np`, `lo`, `hi`.
 pub fn to_feature_major(features: usize, lanes: usize) -> Result<Kernel, Bug> {
-    convert(features, lanes, true)
+    convert(features, Pitch { row: features, offset: 0 }, lanes, true)
+}
+
+/// As [`to_feature_major`], of the features from `offset` on of an `x` `[n][row]`.
+pub fn part_to_feature_major(features: usize, offset: usize, row: usize, lanes: usize) -> Result<Kernel, Bug> {
+    if offset.checked_add(features).is_none_or(|end| end > row) {
+        return Err(Bug::new("a range of features leaves its row"));
+    }
+    convert(features, Pitch { row, offset }, lanes, true)
 }
 
 /// Row-major `y` from `x`, without pad tokens.
 ///
 /// Parameters: `x` feature-major, `y` `[n][F]`, `n`, `np`, `lo`, `hi`.
 pub fn to_row_major(features: usize, lanes: usize) -> Result<Kernel, Bug> {
-    convert(features, lanes, false)
+    convert(features, Pitch { row: features, offset: 0 }, lanes, false)
 }
 
-fn convert(features: usize, lanes: usize, to_fm: bool) -> Result<Kernel, Bug> {
+/// Elements from one row of the row-major side to the next, and before the first.
+#[derive(Clone, Copy)]
+struct Pitch {
+    row: usize,
+    offset: usize,
+}
+
+fn convert(features: usize, pitch: Pitch, lanes: usize, to_fm: bool) -> Result<Kernel, Bug> {
     let name = if to_fm { "rm_to_fm" } else { "fm_to_rm" };
-    let mut b = Builder::new(format!("{name}_{features}"), lanes);
+    let of = if pitch.row == features { String::new() } else { format!("_of_{}", pitch.row) };
+    let mut b = Builder::new(format!("{name}_{features}{of}"), lanes);
     let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
     let (n, np) = (b.param("n", Ty::I64), b.param("np", Ty::I64));
     let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    let row_bytes = i32::try_from(4 * features * lanes).map_err(|_| Bug::new("a row is too long to be converted"))?;
+    let row_bytes = i32::try_from(4 * pitch.row * lanes).map_err(|_| Bug::new("a row is too long to be converted"))?;
     let row_bytes = row_bytes / lanes as i32;
     let tokens = b.int(TILE as i64);
     let padded = b.int(TILE as i64 - 1);
     let padded = b.iadd(np, padded);
     let tiles = b.ibin(IBin::Div, padded, tokens);
-    let (tile_bytes, none) = (b.int(4 * (TILE * features) as i64), b.int(0));
+    let (fm_tile, rm_tile) = (b.int(4 * (TILE * features) as i64), b.int(4 * (TILE * pitch.row) as i64));
+    let none = b.int(0);
+    let x = skip(&mut b, x, if to_fm { pitch.offset as u64 } else { 0 }, 4)?;
+    let (x_tile, y_tile) = if to_fm { (rm_tile, fm_tile) } else { (fm_tile, rm_tile) };
     let shift = lanes.trailing_zeros() as u8;
     b.repeat(tiles, &[x, y, n, np], |b, _, s| {
         let (there, width) = (b.ibin(IBin::Min, s[2], tokens), b.ibin(IBin::Min, s[3], tokens));
@@ -70,7 +90,7 @@ fn convert(features: usize, lanes: usize, to_fm: bool) -> Result<Kernel, Bug> {
             after.push(b.isub(s[2], lanes));
             after
         });
-        vec![b.ptr_add(s[0], tile_bytes), b.ptr_add(s[1], tile_bytes), b.isub(s[2], tokens), b.isub(s[3], tokens)]
+        vec![b.ptr_add(s[0], x_tile), b.ptr_add(s[1], y_tile), b.isub(s[2], tokens), b.isub(s[3], tokens)]
     });
     b.finish()
 }

@@ -1,7 +1,7 @@
 //! Pointwise kernels: any expression over operands of any strides, to contiguous output. Copies, transposes, broadcasts,
 //! fills and iotas are expressions too.
 use super::expr::{Emitter, vectorises};
-use super::nest::{Inner, Sizes, Walk, collapse, contiguous, element_bytes, flat, range};
+use super::nest::{Inner, Sizes, Walk, collapse, contiguous, element_bytes, flat, range, skip};
 use crate::extent::Extent;
 use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
@@ -12,6 +12,8 @@ use spc_ir::{DType, ScalarExpr};
 pub struct Operand {
     pub dtype: DType,
     pub strides: Vec<Extent>,
+    /// Elements that lie before its first.
+    pub offset: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +83,9 @@ pub fn map(spec: &MapSpec<'_>) -> Result<(Kernel, Extent), Bug> {
             let one = b.int(1);
             to.base = sizes.advance(&mut b, to.base, one, e, element_bytes(spec.dtype))?;
         }
+    }
+    for (w, a) in walks.iter_mut().zip(&args) {
+        w.base = skip(&mut b, w.base, a.offset, w.bytes)?;
     }
 
     let m = Map { spec, types: &types, used: &used, walks: &walks, sizes: &sizes };

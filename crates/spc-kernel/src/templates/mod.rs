@@ -27,7 +27,7 @@ mod window;
 
 pub use blocks8::{SCRATCH, blocks8, place, round_in_place, round_tokens};
 pub use choose::{EMPTY, ScoreSpec, UNORDERED, argmax, countable, rank, top};
-pub use convert::{feature_blocks, to_feature_major, to_row_major};
+pub use convert::{feature_blocks, part_to_feature_major, to_feature_major, to_row_major};
 pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
 pub use few::few;
 pub use gather::{GatherSpec, gather};

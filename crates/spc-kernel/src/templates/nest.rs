@@ -18,6 +18,16 @@ pub(super) fn too_large() -> Bug {
     Bug::new("the size of a value overflows")
 }
 
+/// `p`, that many elements on.
+pub(super) fn skip(b: &mut Builder, p: Val, elements: u64, bytes: u64) -> Result<Val, Bug> {
+    if elements == 0 {
+        return Ok(p);
+    }
+    let by = elements.checked_mul(bytes).and_then(|n| i64::try_from(n).ok()).ok_or_else(too_large)?;
+    let by = b.int(by);
+    Ok(b.ptr_add(p, by))
+}
+
 /// Row-major strides of contiguous dimensions, in elements.
 pub fn contiguous(dims: &[Extent]) -> Result<Vec<Extent>, Bug> {
     let mut strides = vec![Extent::fixed(1); dims.len()];

@@ -8,6 +8,7 @@ use crate::lock::Plans;
 use crate::packed;
 use crate::plan::{PackedSet, Planned, linear_weights};
 use crate::session::Session;
+use crate::structure;
 use crate::weights::{Weight, WeightSet};
 use serde_json::Value;
 use spc_base::{Bug, Diagnostic, codes};
@@ -206,7 +207,8 @@ impl Loaded {
             }
             None => BTreeMap::new(),
         };
-        if whole.is_empty() != removed.is_empty() {
+        let merged = plans.functions.iter().flat_map(|p| &p.structure).any(|s| s.made.is_some());
+        if whole.is_empty() == (merged || !removed.is_empty()) {
             return Err(r.broken(format!("`{WHOLE}` and `{REMOVED}` of `{WEIGHTS}` do not belong together")));
         }
         let dir = dir.to_path_buf();
@@ -305,6 +307,8 @@ impl Loaded {
     /// # Errors
     /// SP0602 where that does not fit what is there.
     pub fn restored(&self, dense: &WeightSet) -> Res<WeightSet> {
+        let dense = &structure::restore(&self.plans.functions, dense)
+            .map_err(|e| Diagnostic::error(codes::ARTEFACT, format!("what was merged of the weights: {e}")))?;
         let wrong = |e: String| Diagnostic::error(codes::ARTEFACT, format!("what was removed from the weights: {e}"));
         for g in &self.whole {
             for (name, node) in g.weights() {

@@ -248,7 +248,8 @@ impl Group {
             let (_, leading) = d.split_last()?;
             leading.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64))
         });
-        let other = dense.planned.plan.linears.iter().find(|d| d.weight == l.weight);
+        let from = ours.planned.plan.sources(&l.weight);
+        let other = dense.planned.plan.linears.iter().find(|d| from.first() == Some(&d.weight.as_str()));
         let other = other.and_then(|d| Some((d.layout.parse().ok()?, d.x)));
         Ok(Group {
             plan: l.clone(),

@@ -62,6 +62,12 @@ fn table(p: &Plan) -> String {
     format!("{} ({})", p.cost_table.name, p.cost_table.hash)
 }
 
+/// What was made of several weights.
+fn made(p: &Plan) -> String {
+    let list: Vec<&str> = p.structure.iter().filter_map(|s| s.made.as_deref()).collect();
+    if list.is_empty() { "as in the program".into() } else { list.join(", ") }
+}
+
 fn zeros(w: &Why) -> String {
     let all = w.rows.saturating_mul(w.cols).max(1);
     format!("{} ({} of {} present)", percent(1.0 - w.nonzeros as f64 / all as f64), w.nonzeros, all)
@@ -100,6 +106,7 @@ fn functions(a: &Plan, b: &Plan, out: &mut Vec<Difference>) {
         ("search", |p| if p.exact { "complete".into() } else { "stopped by a bound".into() }),
         ("bounds", |p| p.bounds.join("; ")),
         ("rules", |p| p.rules.join(", ")),
+        ("structure", made),
     ];
     for (what, f) in general {
         say(None, what, Some(f(a)), Some(f(b)), Vec::new());

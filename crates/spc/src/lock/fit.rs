@@ -3,6 +3,7 @@ use super::{Difference, Plans, kind_word};
 use crate::failure::Res;
 use crate::plan::{Planned, linear_weights, tuned};
 use crate::session::Session;
+use crate::structure;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_formats::{Layout, Pattern};
@@ -56,6 +57,14 @@ pub fn fit(
         let line = Difference::whole("functions", Some(known.join(", ")), Some(graph.name.clone()));
         return Err(stale(&[line]).into());
     };
+    let (graph, weights) = match structure::apply(&graph, &plan.structure)? {
+        Ok(g) => (g, structure::with_made([plan], weights)?),
+        Err(step) => {
+            let found = Some(format!("{} {}", step.rule, step.made.clone().unwrap_or_default()));
+            return Err(stale(&[line(&plan.function, None, "structure", found, None)]).into());
+        }
+    };
+    let weights = &weights;
     let mut list = about(plans, plan, &graph, target);
     let facts = structure(plan, &graph, weights, &mut list)?;
     if !list.is_empty() {

@@ -299,8 +299,13 @@ fn layers(dense: &Version, sparse: &Version, stored: &WeightSet) -> Res<Vec<Laye
         if out.iter().any(|o| o.weight.as_deref() == Some(&l.weight)) {
             continue;
         }
-        let of = |v: &Version| v.bytes.get(&l.weight).copied().ok_or_else(|| Bug::new("two plans of one graph differ"));
-        let bytes = Beside { dense: of(dense)?, sparse: of(sparse)? };
+        let of = |v: &Version, name: &str| {
+            v.bytes.get(name).copied().ok_or_else(|| Bug::new("two plans of one graph differ"))
+        };
+        // What was merged stands beside all that it was made of.
+        let apart = sparse.planned.plan.sources(&l.weight);
+        let whole = apart.iter().map(|w| of(dense, w)).sum::<Result<u64, Bug>>()?;
+        let bytes = Beside { dense: whole, sparse: of(sparse, &l.weight)? };
         let why = why_dense(&sparse.planned.plan, &l.weight);
         out.push(Layer { weight: Some(l.weight.clone()), bytes, time: None, layout: l.layout.clone(), why });
     }
@@ -332,7 +337,13 @@ fn times(s: &Session<'_>, job: &Job, dense: &Version, sparse: &Version, layers: 
             for step in v.engine.timed(&inputs, &now)? {
                 let linear =
                     v.planned.plan.linears.iter().find(|l| l.node == step.node || l.epilogue == Some(step.node));
-                *by_layer.entry(linear.map(|l| l.weight.clone())).or_default() += step.time;
+                let mine = |l: &&spc_ir::LinearPlan, w: &str| sparse.planned.plan.sources(&l.weight).contains(&w);
+                // The dense program's layers count where the sparse one has what was made of them.
+                let layer = linear.map(|d| {
+                    let made = sparse.planned.plan.linears.iter().find(|l| mine(l, &d.weight));
+                    made.map_or_else(|| d.weight.clone(), |l| l.weight.clone())
+                });
+                *by_layer.entry(layer).or_default() += step.time;
             }
             for (layer, time) in by_layer {
                 found.entry((is_dense, layer)).or_default().push(time);

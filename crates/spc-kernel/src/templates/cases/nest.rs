@@ -99,7 +99,7 @@ pub fn mapped(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
     for t in types {
         let some = rng.below(2) == 0;
         let keep = move |rng: &mut Rng, _: usize| !some || rng.below(2) == 0;
-        args.push(Operand { dtype: *t, strides: strides(rng, &extents, &keep)? });
+        args.push(Operand { dtype: *t, strides: strides(rng, &extents, &keep)?, offset: 0 });
     }
     let spec = MapSpec { name: "map".into(), expr: &expr, dtype, dims: extents, args: args.clone(), to: None, lanes };
     let (kernel, range) = map(&spec)?;
@@ -132,7 +132,7 @@ pub fn contract(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
     for _ in 0..1 + usize::from(two) {
         let keep = move |rng: &mut Rng, d: usize| !two || d >= out_rank || rng.below(3) > 0;
         let s = strides(rng, &all, &keep)?;
-        factors.push(Factor { out: s[..out_rank].to_vec(), red: s[out_rank..].to_vec() });
+        factors.push(Factor { out: s[..out_rank].to_vec(), red: s[out_rank..].to_vec(), offset: 0 });
     }
     let spec = ReduceSpec { name: "reduce".into(), f, out, red, factors: factors.clone(), lanes };
     let (kernel, range) = reduce(&spec)?;

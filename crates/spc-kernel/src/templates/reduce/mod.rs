@@ -5,7 +5,7 @@
 //! reduction at the end, or scalars. The order of a sum does not depend on `lo..hi`.
 mod horizontal;
 
-use super::nest::{Inner, Sizes, Walk, collapse, contiguous, flat, range, too_large};
+use super::nest::{Inner, Sizes, Walk, collapse, contiguous, flat, range, skip, too_large};
 use super::tile::{Count, unrolled};
 use crate::extent::Extent;
 use crate::ir::{Addr, Builder, FBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
@@ -41,6 +41,8 @@ impl Fold {
 pub struct Factor {
     pub out: Vec<Extent>,
     pub red: Vec<Extent>,
+    /// Elements that lie before its first.
+    pub offset: u64,
 }
 
 /// A reduction of one operand, or with `Sum` of the product of two.
@@ -91,6 +93,9 @@ pub fn reduce(spec: &ReduceSpec) -> Result<(Kernel, Extent), Bug> {
     let used = out.iter().chain(&red).chain(&spec.red).chain(walks.iter().flat_map(|w| &w.strides));
     let sizes = Sizes::params(&mut b, used.chain(reds.iter().flatten()));
     let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
+    for (w, f) in walks.iter_mut().zip(&spec.factors) {
+        w.base = skip(&mut b, w.base, f.offset, w.bytes)?;
+    }
     let mean = match spec.f {
         Fold::Mean => {
             let n = Extent::product(&spec.red).ok_or_else(too_large)?;

@@ -1,0 +1,313 @@
+//! Changes of structure before layouts are chosen: linears that read one value become one, where that is cheaper.
+use crate::failure::Res;
+use crate::weights::{Weight, WeightSet};
+use spc_base::Bug;
+use spc_formats::Layout;
+use spc_ir::structure::{MERGE, Restructure, Siblings, merge, siblings};
+use spc_ir::{Graph, NodeId, Plan};
+use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, offered};
+use spc_report::picoseconds;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a plan is made of.
+pub struct Case<'a> {
+    pub machine: Machine<'a>,
+    pub tuned: &'a BTreeMap<String, u64>,
+    pub options: &'a Options,
+}
+
+/// A graph in some structure, the facts about its weights, and its plan.
+pub type Found = (Graph, BTreeMap<String, WeightFacts>, Plan);
+
+/// The plan of a graph in the structure that is cheapest, and the graph in that structure.
+///
+/// # Errors
+/// As [`choose`].
+pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
+    let (groups, refused) = siblings(&graph)?;
+    let layouts =
+        |g: &Graph, facts: &BTreeMap<String, WeightFacts>| choose(g, facts, case.machine, case.tuned, case.options);
+    let mut steps: Vec<Restructure> = Vec::new();
+    for (weight, because) in refused {
+        let from = vec![weight];
+        steps.push(Restructure { rule: MERGE.into(), from, rows: vec![], made: None, because });
+    }
+    if groups.is_empty() {
+        let mut plan = layouts(&graph, &facts)?;
+        plan.structure = steps;
+        return Ok((graph, facts, plan));
+    }
+    let found = offered(&graph, &groups, &facts, case.machine, case.tuned, case.options)?;
+    let whole = |(g, v): &(&Siblings, &Verdict)| found.exact && v.replaced.len() == g.linears.len();
+    let taken: Vec<(&Siblings, &Verdict)> = groups.iter().zip(&found.groups).filter(whole).collect();
+    let apart = |because: String, g: &Siblings| Restructure {
+        rule: MERGE.into(),
+        from: g.weights.clone(),
+        rows: g.rows.clone(),
+        made: None,
+        because,
+    };
+    if !taken.is_empty() {
+        for (g, _) in &taken {
+            let parts: Option<Vec<_>> = g.weights.iter().map(|w| Some((w.as_str(), facts.get(w)?))).collect();
+            let stacked = WeightFacts::stacked(&parts.ok_or_else(|| Bug::new("a sibling without facts"))?);
+            facts.insert(g.made(), stacked);
+        }
+        let list: Vec<(&Siblings, &[NodeId])> = taken.iter().map(|(g, v)| (*g, v.replaced.as_slice())).collect();
+        let merged = merge(&graph, &list)?;
+        let mut plan = layouts(&merged, &facts)?;
+        let all = found.groups.iter().filter(|v| !v.replaced.is_empty()).count() == taken.len();
+        if all && plan.exact && plan.total_ps != found.total_ps {
+            let text = format!("the merged plan costs {} ps, the search said {} ps", plan.total_ps, found.total_ps);
+            return Err(Bug::new(text));
+        }
+        if plan.total_ps < found.apart_ps {
+            for (g, v) in &taken {
+                steps.extend(made(g, v, &plan));
+            }
+            let used: BTreeSet<NodeId> = taken.iter().flat_map(|(g, _)| g.linears.clone()).collect();
+            let rest = widest(&groups, &found).into_iter().filter(|(g, _)| !g.linears.iter().any(|n| used.contains(n)));
+            steps.extend(rest.map(|(g, v)| apart(why_apart(v, &found), g)));
+            plan.structure = steps;
+            plan.rules.insert(0, MERGE.into());
+            // What the program takes at best when dense, and as it is.
+            plan.dense_ps = found.dense_ps;
+            return Ok((merged, facts, plan));
+        }
+    }
+    let mut plan = layouts(&graph, &facts)?;
+    if !found.exact {
+        plan.bounds.push("structure: a bound stopped the search, so nothing was merged".into());
+        plan.exact = false;
+    }
+    steps.extend(widest(&groups, &found).into_iter().map(|(g, v)| apart(why_apart(v, &found), g)));
+    plan.structure = steps;
+    Ok((graph, facts, plan))
+}
+
+/// A plan of the same graph made anew, with what `before` says of the structure.
+pub fn told_again(before: &Plan, plan: Plan) -> Plan {
+    let mut out = Plan { structure: before.structure.clone(), ..plan };
+    if out.structure.iter().any(|s| s.made.is_some()) {
+        out.rules.insert(0, MERGE.into());
+        out.dense_ps = before.dense_ps;
+    }
+    out
+}
+
+/// Of groups that share a linear the widest.
+fn widest<'a>(groups: &'a [Siblings], found: &'a Offered) -> Vec<(&'a Siblings, &'a Verdict)> {
+    let within = |g: &Siblings, o: &Siblings| {
+        g.linears.len() < o.linears.len() && g.linears.iter().all(|n| o.linears.contains(n))
+    };
+    groups.iter().zip(&found.groups).filter(|(g, _)| !groups.iter().any(|o| within(g, o))).collect()
+}
+
+fn words(list: &[Layout]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn why_apart(v: &Verdict, found: &Offered) -> String {
+    if !found.exact {
+        return "a bound stopped the search, so nothing was merged".into();
+    }
+    match &v.best {
+        Some((ps, layout)) => format!(
+            "as one in {layout} the whole would take {} more; apart they are {}",
+            picoseconds(ps.saturating_sub(found.total_ps)),
+            words(&v.apart)
+        ),
+        None => format!("no layout holds them as one; apart they are {}", words(&v.apart)),
+    }
+}
+
+/// The steps that a merged group is: its weight, and its bias if it has one.
+fn made(g: &Siblings, v: &Verdict, plan: &Plan) -> Vec<Restructure> {
+    let name = g.made();
+    let layout = plan.linears.iter().find(|l| l.weight == name).map_or("", |l| l.layout.as_str());
+    let because = format!("one kernel in {layout}; apart they would be {}", words(&v.apart));
+    let step = |from: &[String], made: String, because: String| Restructure {
+        rule: MERGE.into(),
+        from: from.to_vec(),
+        rows: g.rows.clone(),
+        made: Some(made),
+        because,
+    };
+    let mut out = vec![step(&g.weights, name, because)];
+    if let Some(bias) = g.made_bias() {
+        out.push(step(&g.biases, bias, "biases of what is merged".into()));
+    }
+    out
+}
+
+/// The graph with the structure that a plan from a file asks for, or the first step that cannot be taken.
+pub fn apply(graph: &Graph, steps: &[Restructure]) -> Res<Result<Graph, Restructure>> {
+    let taken: Vec<&Restructure> = steps.iter().filter(|s| s.made.is_some()).collect();
+    if taken.is_empty() {
+        return Ok(Ok(graph.clone()));
+    }
+    let (groups, _) = siblings(graph)?;
+    let mut list: Vec<(&Siblings, &[NodeId])> = Vec::new();
+    for step in &taken {
+        let is_bias = groups.iter().any(|g| g.biases == step.from && g.made_bias() == step.made);
+        let group = groups.iter().find(|g| g.weights == step.from && Some(g.made()) == step.made);
+        let fits = group.filter(|g| step.rule == MERGE && g.rows == step.rows);
+        // No linear twice.
+        let free = |g: &&Siblings| !list.iter().any(|(o, _)| o.linears.iter().any(|n| g.linears.contains(n)));
+        match fits.filter(free) {
+            Some(g) => list.push((g, &g.linears)),
+            None if is_bias => {}
+            None => return Ok(Err((*step).clone())),
+        }
+    }
+    Ok(Ok(merge(graph, &list)?))
+}
+
+/// The tensor that a step makes, from those it is made of.
+pub fn stacked(step: &Restructure, weights: &WeightSet) -> Result<Weight, Bug> {
+    let (mut shape, mut values) = (Vec::new(), Vec::new());
+    for (name, rows) in step.from.iter().zip(&step.rows) {
+        let w = weights.want(name)?;
+        let Some((n, rest)) = w.shape().split_first() else { return Err(Bug::new(format!("`{name}` is a scalar"))) };
+        if *n as u64 != *rows || shape.get(1..).is_some_and(|s| s != rest) {
+            return Err(Bug::new(format!("`{name}` has another shape than it was merged with")));
+        }
+        match shape.first_mut() {
+            Some(sum) => *sum += n,
+            None => shape = w.shape().to_vec(),
+        }
+        values.extend_from_slice(w.values());
+    }
+    Weight::new(shape, values.into())
+}
+
+/// The part of a made tensor that is `name`.
+pub fn part(step: &Restructure, name: &str, made: &Weight) -> Result<Weight, String> {
+    let odd = || format!("`{name}` is no part of what it was merged into");
+    let (total, rest) = made.shape().split_first().ok_or_else(odd)?;
+    let each = rest.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).ok_or_else(odd)?;
+    let mut first = 0usize;
+    let mut found = None;
+    for (other, rows) in step.from.iter().zip(&step.rows) {
+        let rows = usize::try_from(*rows).map_err(|_| odd())?;
+        let end = first.checked_add(rows).filter(|e| e <= total).ok_or_else(odd)?;
+        if other == name {
+            let range = first * each..end * each;
+            let shape = [&[rows], rest].concat();
+            let values = made.values().get(range).ok_or_else(odd)?.to_vec();
+            found = Some(Weight::new(shape, values.into()).map_err(|b| b.0)?);
+        }
+        first = end;
+    }
+    found.ok_or_else(odd)
+}
+
+/// The step of these plans that makes something of `name`.
+pub fn step_of<'a>(plans: impl IntoIterator<Item = &'a Plan>, name: &str) -> Option<&'a Restructure> {
+    let mut all = plans.into_iter().flat_map(|p| &p.structure);
+    all.find(|s| s.made.is_some() && s.from.iter().any(|f| f == name))
+}
+
+/// Adds everything that the steps of these plans make.
+pub fn with_made<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, Bug> {
+    let mut out = weights.clone();
+    for step in plans.into_iter().flat_map(|p| &p.structure) {
+        if let Some(name) = &step.made {
+            out.insert(name, stacked(step, weights)?);
+        }
+    }
+    Ok(out)
+}
+
+/// Adds everything that the steps of these plans are made of, from what they make.
+///
+/// # Errors
+/// Where a made tensor is not there or has another shape, in words.
+pub fn restore<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, String> {
+    let mut out = weights.clone();
+    for step in plans.into_iter().flat_map(|p| &p.structure) {
+        let Some(name) = &step.made else { continue };
+        let made = weights.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
+        for from in &step.from {
+            if out.get(from).is_none() {
+                out.insert(from, part(step, from, made)?);
+            }
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spc_layout::CostTable;
+
+    /// Two linears of one input, and their difference.
+    fn pair() -> (Graph, BTreeMap<String, WeightFacts>) {
+        let text = r#"graph "f" {
+  sym B = 1..8
+  %0 = input "x" : f32[B=?B, K=16]
+  %1 = weight "a" : f32[O=16, K=16]
+  %2 = weight "b" : f32[O=16, K=16]
+  %3 = linear (%0, %1) : f32[B=?B, O=16]
+  %4 = linear (%0, %2) : f32[B=?B, O=16]
+  %5 = map (sub a0 a1) at [0 1] [0 1] (%3, %4) : f32[B=?B, O=16]
+  output "y" = %5
+}
+"#;
+        let facts = |_| WeightFacts::of(16, 16, &[1.0; 256], &[]).unwrap();
+        (Graph::parse(text).unwrap(), ["a", "b"].map(|n| (n.to_string(), facts(n))).into())
+    }
+
+    #[test]
+    fn a_bound_is_told_and_leaves_the_program_as_it_is() {
+        let (g, facts) = pair();
+        let (table, tuned) = (CostTable::clif_x86_64_v1(), BTreeMap::from([("B".to_string(), 1)]));
+        let run = |options: &Options| {
+            let case = Case { machine: (&table).into(), tuned: &tuned, options };
+            let (graph, _, p) = plan(g.clone(), facts.clone(), &case).unwrap();
+            (graph, p)
+        };
+        let (graph, best) = run(&Options::default());
+        assert!(best.exact && best.bounds.is_empty() && graph != g);
+        assert_eq!(best.structure[0].made.as_deref(), Some("{a,b}"));
+        for options in [Options { iterations: 0, ..Options::default() }, Options { width: 1, ..Options::default() }] {
+            let (graph, p) = run(&options);
+            assert!(!p.exact && graph == g, "{:?}", p.bounds);
+            assert!(p.bounds.iter().any(|b| b.contains("nothing was merged")), "{:?}", p.bounds);
+            assert!(p.structure.iter().all(|s| s.made.is_none()));
+            assert!(p.total_ps >= best.total_ps);
+        }
+        // What a plan says is taken again; what it cannot say of this program is not.
+        let again = apply(&g, &best.structure).unwrap().unwrap();
+        assert_eq!(again, graph);
+        let mut other = best.structure.clone();
+        other[0].from.reverse();
+        assert_eq!(apply(&g, &other).unwrap(), Err(other[0].clone()));
+        let twice = [best.structure.clone(), best.structure.clone()].concat();
+        assert!(apply(&g, &twice).unwrap().is_err());
+    }
+
+    #[test]
+    fn parts_are_what_was_stacked() {
+        let step = Restructure {
+            rule: MERGE.into(),
+            from: vec!["a".into(), "b".into()],
+            rows: vec![1, 2],
+            made: Some("{a,b}".into()),
+            because: String::new(),
+        };
+        let mut set = WeightSet::default();
+        set.insert("a", Weight::new(vec![1, 2], vec![1.0, 2.0].into()).unwrap());
+        set.insert("b", Weight::new(vec![2, 2], vec![3.0, 4.0, 5.0, 6.0].into()).unwrap());
+        let made = stacked(&step, &set).unwrap();
+        assert_eq!((made.shape(), made.values()), (&[3usize, 2][..], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..]));
+        let b = part(&step, "b", &made).unwrap();
+        assert_eq!((b.shape(), b.values()), (&[2usize, 2][..], &[3.0, 4.0, 5.0, 6.0][..]));
+        assert!(part(&step, "c", &made).is_err());
+        let short = Weight::new(vec![2, 2], vec![0.0; 4].into()).unwrap();
+        assert!(part(&step, "b", &short).is_err());
+        set.insert("b", Weight::new(vec![2, 3], vec![0.0; 6].into()).unwrap());
+        assert!(stacked(&step, &set).is_err());
+    }
+}

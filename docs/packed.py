@@ -52,7 +52,7 @@ def unpack(w, array):
             np.add.at(out, (*np.indices(pair.shape), code >> np.uint32(2 * i) & np.uint32(3)), w)
         out = out.transpose(0, 2, 6, 3, 1, 5, 4, 7).reshape(b * 32, t * 32)
         if kind == "vnm":  # the columns that rows share; K is none
-            chosen, idx = out, array("idx").reshape(-1, 1, t * 32).repeat(v, 1).reshape(b * 32, t * 32)
+            chosen, idx = out, array("idx").reshape(b * 32 // v, 1, t * 32).repeat(v, 1).reshape(b * 32, t * 32)
             out = np.zeros((b * 32, cols + 1), "f4")
             np.add.at(out, (np.arange(b * 32)[:, None], idx), chosen)
         return out[:rows, :cols]

@@ -108,7 +108,8 @@ fn main() {
     let total = option("--gib=").unwrap_or(1) << 30;
     let lanes = isa.lanes();
     let read = compile_wide(&[read_stream(lanes).unwrap()], isa, false).unwrap();
-    let source = AlignedBuf::zeroed(total.max(4 * shape.0 * shape.1) + READ_ROUND);
+    // Written, so that its pages are there.
+    let source = AlignedBuf::from_bytes(&vec![1; total.max(4 * shape.0 * shape.1) + READ_ROUND]);
     let mut sink = AlignedBuf::zeroed(4 * lanes);
     let sink = sink.bytes_mut().as_mut_ptr() as u64;
     println!("{}; W {} x {}; {ROUNDS} rounds; weights take {} GiB", isa.name(), shape.0, shape.1, total >> 30);

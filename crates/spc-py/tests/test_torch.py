@@ -149,12 +149,31 @@ class Hooks(unittest.TestCase):
         with self.assertRaises(spc.Error) as e:
             spc.compile(text=own, bind=self.model).attach(optimiser(self.model), steps=2)
         self.assertEqual(e.exception.codes, ["SP0006"])
-        two = torch.optim.AdamW([{"params": [self.model.weight]}, {"params": [self.model.bias], "lr": 0.5}], lr=0.1)
-        plan.attach(two, steps=2)
-        with self.assertRaisesRegex(ValueError, "several rates"):
-            hooked_run(self.model, two, 1, 1)
-        plan.detach()
-        hooked_run(self.model, two, 1, 1)
+        groups = [{"params": [self.model.weight]}, {"params": [self.model.bias], "betas": (0.9, 0.5)}]
+        with self.assertRaisesRegex(ValueError, "several beta2"):
+            plan.attach(torch.optim.AdamW(groups, lr=0.1), steps=2)
+
+    def test_groups_of_parameters_have_their_rates_and_proxes_the_metric(self):
+        rules = "use std.penalties\npenalize p: 0.5 * penalties.l1() of elements\n"
+        text = TEXT[: TEXT.index("require")].replace("use std.nn\n", "use std.nn\n" + rules.split("\n")[0] + "\n")
+        plan = spc.compile(text=text + rules.split("\n")[1] + "\n", bind=self.model)
+        rates = {"weight": 0.01, "bias": 0.03}
+        groups = [{"params": [p], "lr": rates[n]} for n, p in self.model.named_parameters()]
+        opt = torch.optim.AdamW(groups, weight_decay=0.0)
+        plan.attach(opt, steps=3)
+        before = {n: p.detach().clone() for n, p in self.model.named_parameters()}
+        grads = {n: torch.randn_like(p) + 2.0 for n, p in self.model.named_parameters()}
+        for n, p in self.model.named_parameters():
+            p.grad = grads[n].clone()
+        opt.step()
+        for n, p in self.model.named_parameters():
+            # The first step of Adam is the rate times the sign; it has divided by |g|, and so does the prox.
+            g = grads[n]
+            v = before[n] - rates[n] * torch.sign(g)
+            # Elements are those of matrices.
+            cut = 0.5 * rates[n] / g.abs() if n == "weight" else 0.0
+            want = torch.sign(v) * torch.clamp(v.abs() - cut, min=0)
+            self.assertLess((p.detach() - want).abs().max().item(), 2e-5, n)
 
     def test_a_program_takes_tensors(self):
         x, _ = data()

@@ -20,9 +20,10 @@ pub struct Lines<'a> {
 /// Lines of a block, whose numbers stay in the first cache, and lanes that are summed apart.
 const BLOCK: usize = 256;
 const LANES: usize = 8;
-/// From here on a sample of so many is taken.
+/// From here on a sample is taken: a thousandth, within bounds. The more there are, the fewer bend where it says.
 const MANY: usize = 4096;
-const SAMPLE: usize = 1024;
+const LEAST: usize = 1024;
+const MOST: usize = 1 << 14;
 
 /// A block of lines, number by number.
 type Block = [[f64; BLOCK]; 5];
@@ -128,7 +129,7 @@ fn solve(lines: &dyn Source, known: Straight, less: f64, from: f64, to: f64) -> 
         return all();
     }
     // A line that is not decided has about as many around it as the sample says.
-    let step = (n / SAMPLE) | 1;
+    let step = (n / (n / 1000).clamp(LEAST, MOST)) | 1;
     let sample: Vec<Line> = every(step).collect();
     let part = sample.len() as f64 / n as f64;
     let whole = Straight { slope: known.slope * part, rest: 0.0 };

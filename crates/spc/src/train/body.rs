@@ -8,34 +8,27 @@ use spc_ir::{ScalarExpr as S, UnFn};
 use spc_kernel::update::{Fold, FoldKind, Keys, NodeId};
 use std::collections::BTreeMap;
 
+/// A body of a rule; `next`: its numbers are those of the next step.
+pub(super) struct Hook<'h> {
+    pub rule: usize,
+    pub body: &'h Body,
+    pub next: bool,
+}
+
+/// What was computed apart: of each such value what it is for each member.
+pub(super) type Barriers = BTreeMap<ValueId, Vec<Given>>;
+
 impl Builder<'_> {
-    /// The values of a body of rule `i` over its member number `k`.
-    #[allow(clippy::too_many_arguments)]
+    /// The values of a hook over member `k`, tensor `t`, up to value `end`. Where it reads moments: of moment number `moment`.
     pub(super) fn values(
         &mut self,
-        i: usize,
-        t: usize,
-        k: usize,
-        body: &Body,
-        given: &BTreeMap<ValueId, Vec<Given>>,
+        h: &Hook<'_>,
+        (k, t): (usize, usize),
+        given: &Barriers,
         moment: Option<usize>,
-        next: bool,
-    ) -> Result<Vec<NodeId>, Missing> {
-        self.values_until(i, t, k, body, given, moment, next, body.values.len())
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn values_until(
-        &mut self,
-        i: usize,
-        t: usize,
-        k: usize,
-        body: &Body,
-        given: &BTreeMap<ValueId, Vec<Given>>,
-        moment: Option<usize>,
-        next: bool,
         end: usize,
     ) -> Result<Vec<NodeId>, Missing> {
+        let (body, next) = (h.body, h.next);
         let dense = self.dense(t);
         let w = &mut self.works[t];
         let mut map = BTreeMap::new();
@@ -50,7 +43,7 @@ impl Builder<'_> {
             );
         }
         let reads = |what: &Input| body.values.iter().any(|v| v.compute == Compute::Input(what.clone()));
-        let mut env = Env { rule: i, next, ..Env::default() };
+        let mut env = Env { rule: h.rule, next, ..Env::default() };
         env.weight = Some(w.get(&dense));
         if reads(&Input::Grad) && !next {
             env.grad = Some(w.get(&Ref::Grad(t)));
@@ -65,15 +58,10 @@ impl Builder<'_> {
     }
 
     /// Runs what a body needs that looks at more than one weight.
-    pub(super) fn barriers(
-        &mut self,
-        i: usize,
-        body: &Body,
-        next: bool,
-        all: bool,
-    ) -> Result<BTreeMap<ValueId, Vec<Given>>, Missing> {
+    pub(super) fn barriers(&mut self, h: &Hook<'_>, all: bool) -> Result<Barriers, Missing> {
+        let (i, body, next) = (h.rule, h.body, h.next);
         let members = self.core.info[i].members.clone();
-        let mut given: BTreeMap<ValueId, Vec<Given>> = BTreeMap::new();
+        let mut given = Barriers::new();
         for (id, v) in body.values.iter().enumerate() {
             let slot = id as ValueId;
             match &v.compute {
@@ -92,7 +80,7 @@ impl Builder<'_> {
                 }
                 Compute::CountPer { mask } => {
                     let joint = self.joint(i)?;
-                    let masks = self.arrays(i, body, &given, *mask, next, id)?;
+                    let masks = self.arrays(h, &given, *mask, id)?;
                     self.flush(&members)?;
                     let slots: Vec<usize> = match joint {
                         true => vec![self.numbers.slot(); members.len()],
@@ -105,16 +93,16 @@ impl Builder<'_> {
                     let joint = self.joint(i)?;
                     let mut count = Vec::new();
                     for (k, t) in members.iter().enumerate() {
-                        let values = self.values_until(i, *t, k, body, &given, None, next, id)?;
+                        let values = self.values(h, (k, *t), &given, None, id)?;
                         let n = *values.get(*n as usize).ok_or_else(|| Bug::new("a count that is not there"))?;
                         let Some(n) = self.works[*t].numbers(n, &mut self.numbers) else {
                             return missing("a count that is no number");
                         };
                         count.push(n);
                     }
-                    let (mut by, keys) = self.keyed(i, body, &given, *by, next, id)?;
+                    let (mut by, keys) = self.keyed(h, &given, *by, id)?;
                     let among = match among {
-                        Some(a) => self.arrays(i, body, &given, *a, next, id)?.into_iter().map(Some).collect(),
+                        Some(a) => self.arrays(h, &given, *a, id)?.into_iter().map(Some).collect(),
                         None => vec![None; members.len()],
                     };
                     self.flush(&members)?;
@@ -142,17 +130,16 @@ impl Builder<'_> {
     /// A value of a body as arrays in memory, one for each member.
     pub(super) fn arrays(
         &mut self,
-        i: usize,
-        body: &Body,
-        given: &BTreeMap<ValueId, Vec<Given>>,
+        h: &Hook<'_>,
+        given: &Barriers,
         id: ValueId,
-        next: bool,
         end: usize,
     ) -> Result<Vec<Ref>, Missing> {
+        let (i, body) = (h.rule, h.body);
         let kind = body.values.get(id as usize).map_or(Kind::Float, |v| v.kind);
         let mut out = Vec::new();
         for (k, t) in self.core.info[i].members.clone().into_iter().enumerate() {
-            let values = self.values_until(i, t, k, body, given, None, next, end)?;
+            let values = self.values(h, (k, t), given, None, end)?;
             let n = *values.get(id as usize).ok_or_else(|| Bug::new("a value that is not there"))?;
             out.push(match self.works[t].held(n) {
                 Some(r) => r,
@@ -169,13 +156,12 @@ impl Builder<'_> {
     /// What choices are made by; of the magnitude of an array the array itself.
     pub(super) fn keyed(
         &mut self,
-        i: usize,
-        body: &Body,
-        given: &BTreeMap<ValueId, Vec<Given>>,
+        h: &Hook<'_>,
+        given: &Barriers,
         id: ValueId,
-        next: bool,
         end: usize,
     ) -> Result<(Vec<Ref>, Keys), Missing> {
+        let body = h.body;
         let magnitude = |c: &Compute| match c {
             Compute::Map { expr: S::Un(UnFn::Abs, x), args } => match **x {
                 S::Arg(a) => args.get(usize::from(a)).copied(),
@@ -187,22 +173,23 @@ impl Builder<'_> {
             && body.values.get(of as usize).is_some_and(|v| v.space == Space::Element)
         {
             // Magnitudes are ordered by their bits; 0 is the smallest either way.
-            return Ok((self.arrays(i, body, given, of, next, end)?, Keys::Magnitude));
+            return Ok((self.arrays(h, given, of, end)?, Keys::Magnitude));
         }
-        Ok((self.arrays(i, body, given, id, next, end)?, Keys::Value))
+        Ok((self.arrays(h, given, id, end)?, Keys::Value))
     }
 
     pub(super) fn refresh(&mut self, i: usize, body: &Body) -> Result<(), Missing> {
-        let given = self.barriers(i, body, false, false)?;
+        let h = Hook { rule: i, body, next: false };
+        let (given, end) = (self.barriers(&h, false)?, body.values.len());
         for (k, t) in self.core.info[i].members.clone().into_iter().enumerate() {
             let mut moments = Vec::new();
             if let Some(id) = body.result(&Target::Moments) {
                 for m in 0..self.moments {
-                    let values = self.values(i, t, k, body, &given, Some(m), false)?;
+                    let values = self.values(&h, (k, t), &given, Some(m), end)?;
                     moments.push((Ref::Moment(m, t), values[id as usize]));
                 }
             }
-            let values = self.values(i, t, k, body, &given, None, false)?;
+            let values = self.values(&h, (k, t), &given, None, end)?;
             self.assign(i, t, body, &values)?;
             for (r, v) in moments {
                 self.works[t].set(&r, v);
@@ -213,14 +200,15 @@ impl Builder<'_> {
 
     pub(super) fn observe(&mut self, i: usize, name: &str, body: &Body) -> Result<(), Missing> {
         let members = self.core.info[i].members.clone();
-        let mut given: BTreeMap<ValueId, Vec<Given>> = BTreeMap::new();
+        let h = Hook { rule: i, body, next: false };
+        let mut given = Barriers::new();
         let mut folds = Vec::new();
         for (id, v) in body.values.iter().enumerate() {
             let Compute::Fold { fold, arg, guard } = &v.compute else { continue };
             let slot = self.numbers.slot();
             let first = self.folds;
             for (k, t) in members.iter().enumerate() {
-                let values = self.values_until(i, *t, k, body, &given, None, false, id)?;
+                let values = self.values(&h, (k, *t), &given, None, id)?;
                 let of = |a: &ValueId| {
                     let element = body.values.get(*a as usize).is_some_and(|v| v.space == Space::Element);
                     values.get(*a as usize).copied().filter(|_| element)
@@ -251,7 +239,7 @@ impl Builder<'_> {
             given.insert(id as ValueId, members.iter().map(|_| Given::Number(slot)).collect());
         }
         let t = *members.first().ok_or_else(|| Bug::new("a rule without weights"))?;
-        let values = self.values(i, t, 0, body, &given, None, false)?;
+        let values = self.values(&h, (0, t), &given, None, body.values.len())?;
         let id = body.result(&Target::Result).ok_or_else(|| Bug::new("an observer of nothing"))?;
         let result = values.get(id as usize).and_then(|n| self.works[t].numbers(*n, &mut self.numbers));
         let Some(result) = result else { return missing("an observer that is no number") };

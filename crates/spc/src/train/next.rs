@@ -1,4 +1,5 @@
 //! What is made ready for the next step: masks and projections that are due, and what the program reads.
+use super::body::Hook;
 use super::choice::Choice;
 use super::core::{HARD, view};
 use super::number::Number;
@@ -169,9 +170,10 @@ impl Builder<'_> {
             }
             Some(random) => self.choose(i, true, random, false, &into)?,
             None => {
-                let given = self.barriers(i, rule, true, n.all)?;
+                let h = Hook { rule: i, body: rule, next: true };
+                let given = self.barriers(&h, n.all)?;
                 for (k, t) in members.iter().enumerate() {
-                    let values = self.values(i, *t, k, rule, &given, None, true)?;
+                    let values = self.values(&h, (k, *t), &given, None, rule.values.len())?;
                     let id = rule.result(&Target::Result).ok_or_else(|| Bug::new("a mask without a rule"))?;
                     let v = *values.get(id as usize).ok_or_else(|| Bug::new("a result that is not there"))?;
                     self.works[*t].set(&into[k], v);

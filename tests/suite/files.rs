@@ -3,6 +3,7 @@
 mod support;
 
 use spc_base::FileId;
+use spc_formats::Layout;
 use spc_interp::testing::{close, delete};
 use spc_ir::couple::Coupling;
 use std::fmt::Write;
@@ -84,7 +85,6 @@ fn layout(path: &str, text: &str) -> String {
 
 /// The layout that a file named after it forces; `None` leaves the choice to the chooser.
 fn named_layout(path: &str) -> Option<spc_formats::Layout> {
-    use spc_formats::Layout;
     match path.split('/').next_back().unwrap() {
         "vx1.sp" => Some(Layout::Vx1 { v: 4 }),
         "bsr.sp" => Some(Layout::Bsr { r: 4, c: 4 }),
@@ -141,6 +141,20 @@ fn clif(path: &str, text: &str) -> String {
 /// Compiled, on random inputs of several sizes, against the interpreter; and the loop IR bit for bit against the code.
 fn run(path: &str, text: &str) {
     let (g, weights, plan) = planned(path, text);
+    // Convolutions in every kind of layout that holds their weights, whatever the chooser likes.
+    if path.contains("conv") {
+        let layouts = [Layout::Vx1 { v: 4 }, Layout::Bsr { r: 2, c: 3 }, Layout::Csr, Layout::Csr16];
+        for (seed, layout) in (7..).zip(layouts) {
+            let plan = plans::forced(&g, &weights, layout, true);
+            assert!(plan.linears.iter().any(|l| l.layout == layout.to_string()), "{path}: {layout} holds no weight");
+            let packs = exec::Packs::new(&g, &plan, &weights);
+            let mut rng = support::Rng(seed);
+            let sizes = exec::random_sizes(&g, &mut rng);
+            let inputs = exec::random_inputs(&g, &sizes, &mut rng);
+            let code = exec::jit(&g, &plan, &packs, &sizes, &inputs, spc_cpu::Isa::native());
+            exec::check(&g, &weights, &inputs, &code, &format!("{path} in {layout}"));
+        }
+    }
     let packs = exec::Packs::new(&g, &plan, &weights);
     for seed in 0..3 {
         let mut rng = support::Rng(seed);

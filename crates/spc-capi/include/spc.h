@@ -25,7 +25,8 @@ enum spc_status {
   SPC_ALIGNMENT = 3,   /* a pointer is not a multiple of what it must be */
   SPC_WORKSPACE = 4,   /* the workspace is too small */
   SPC_WEIGHTS = 5,     /* the weights are not those that the code was made for */
-  SPC_INDEX_RANGE = 6  /* an id lies outside its axis; the outputs are not defined */
+  SPC_INDEX_RANGE = 6, /* an id lies outside its axis; the outputs are not defined */
+  SPC_SCORE = 7        /* a score is NaN, or there is nothing to choose from; the outputs are not defined */
 };
 
 /* Threads of the caller. run calls task(data, part) once for each part in 0..parts, on any threads and in any order, and

@@ -12,6 +12,7 @@ pub enum Status {
     Size = 2,
     Alignment = 3,
     IndexRange = 6,
+    Score = 7,
     Program = 16,
     Name = 17,
     Promise = 18,
@@ -31,6 +32,7 @@ impl From<Error> for Refusal {
     fn from(e: Error) -> Refusal {
         let status = match e.exit_code() {
             _ if e.codes().iter().any(|c| c == "SP0505") => Status::IndexRange,
+            _ if e.codes().iter().any(|c| c == "SP0240") => Status::Score,
             1 => Status::Program,
             2 => Status::Name,
             3 => Status::Promise,

@@ -48,7 +48,7 @@ fn the_header_declares_what_the_library_exports() {
         }
     }
     assert_eq!(declared, exported);
-    assert!(exported.len() >= 19);
+    assert!(exported.len() >= 18);
 }
 
 #[test]
@@ -65,6 +65,7 @@ fn the_header_has_the_numbers_of_the_library() {
         ("SPC_SIZE", Status::Size),
         ("SPC_ALIGNMENT", Status::Alignment),
         ("SPC_INDEX_RANGE", Status::IndexRange),
+        ("SPC_SCORE", Status::Score),
         ("SPC_PROGRAM", Status::Program),
         ("SPC_NAME", Status::Name),
         ("SPC_PROMISE", Status::Promise),

@@ -176,9 +176,9 @@ impl Executor {
         }
         for (b, buf) in self.program.buffers().iter().zip(own.iter()) {
             if let Role::Status(node) = b.role
-                && buf.bytes().iter().any(|x| *x != 0)
+                && let Some(fault) = Fault::of_status(node, buf.bytes())
             {
-                return Err(Fault::IndexRange(node));
+                return Err(fault);
             }
         }
         let mut outputs = Vec::new();

@@ -44,7 +44,7 @@ fn every_template_compiles() {
 #[test]
 fn whole_programs_compile() {
     for seed in 0..10 {
-        let case = random_case(seed, testing::Options { steps: 12, choices: false, ..Default::default() }).unwrap();
+        let case = random_case(seed, testing::Options { steps: 12, ..Default::default() }).unwrap();
         let graph = passes::run(&case.graph, None).unwrap().0;
         let plan = random_plan(&graph, &case.weights, &mut testing::Rng::new(seed));
         let program = schedule(&graph, &plan, Isa::Clif.lanes()).unwrap();
@@ -120,7 +120,7 @@ fn programs_give_the_bits_of_the_interpreter() {
     let dir = tempfile::tempdir().unwrap();
     for seed in 100..124 {
         let special = seed % 4 == 3;
-        let options = testing::Options { steps: 12, choices: false, special, ..Default::default() };
+        let options = testing::Options { steps: 12, special, ..Default::default() };
         let case = random_case(seed, options).unwrap();
         let graph = passes::run(&case.graph, None).unwrap().0;
         let plan = random_plan(&graph, &case.weights, &mut testing::Rng::new(seed));
@@ -130,7 +130,8 @@ fn programs_give_the_bits_of_the_interpreter() {
         let options = Options { prefix: "t".into(), arch: Arch::Aarch64, embed_weights: true, check: true };
         let o = object(&[f], &weights, &options).unwrap();
         let inputs = tensors(&program, &case.inputs);
-        let want = interpret(&program, &weights, &case.syms, &borrowed(&inputs)).unwrap();
+        // Calls that are refused are compared elsewhere.
+        let Ok(want) = interpret(&program, &weights, &case.syms, &borrowed(&inputs)) else { continue };
         let bytes: Vec<u64> = (program.outputs().iter())
             .map(|o| {
                 let n: u64 = o.dims.iter().map(|d| d.bind(&case.syms).unwrap()).product();

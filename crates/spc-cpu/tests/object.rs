@@ -125,11 +125,9 @@ fn run(lib: &Library, made: &Made, weights: Option<&Guarded>, threads: Option<&T
 fn objects_agree_with_the_interpreter() {
     let dir = tempfile::tempdir().unwrap();
     for seed in 0..40 {
-        let case = random_case(
-            seed,
-            spc_interp::testing::Options { steps: 12, choices: false, special: seed % 4 == 3, ..Default::default() },
-        )
-        .unwrap();
+        let case =
+            random_case(seed, spc_interp::testing::Options { steps: 12, special: seed % 4 == 3, ..Default::default() })
+                .unwrap();
         let embed = seed % 2 == 1;
         let made = make(seed, case, Arch::X86_64, embed);
         if !compiler() {
@@ -144,8 +142,16 @@ fn objects_agree_with_the_interpreter() {
         for (level, (isa, program)) in made.programs.iter().enumerate().filter(|(_, (i, _))| i.is_available()) {
             assert_eq!(call(&lib, "t_isa", &[level as u64]) as u32, level as u32);
             let given = tensors(program, &made.case.inputs);
-            let want =
-                interpret(program, &sources(program, &made.case.weights), &made.case.syms, &borrowed(&given)).unwrap();
+            let want = interpret(program, &sources(program, &made.case.weights), &made.case.syms, &borrowed(&given));
+            let want = match want {
+                Ok(want) => want,
+                Err(fault) => {
+                    let got = run(&lib, &made, (!embed).then_some(&weights), None).unwrap_err();
+                    let status = if matches!(fault, Fault::IndexRange(_)) { 6 } else { 7 };
+                    assert_eq!(got, status, "seed {seed} {}: {fault:?}", isa.name());
+                    continue;
+                }
+            };
             let mut parts = 0;
             let threads = Threads { run: spread, context: &raw mut parts, count: 3 };
             for threads in [None, Some(&threads)] {
@@ -347,6 +353,71 @@ fn ids_out_of_range_are_reported() {
         }
     }
     assert!(found > 4, "only {found} ids out of range");
+}
+
+/// The place of the greatest among NaN is a status.
+#[test]
+fn scores_without_an_order_are_reported() {
+    if !compiler() {
+        return;
+    }
+    let text = "graph \"f\" {\n  sym B = 1..9\n  %0 = input \"x\" : f32[B=?B, K=3]\n  \
+                %1 = reduce argmax [1] (%0) : i32[B=?B]\n  output \"y\" = %1\n}\n";
+    let graph = spc_ir::Graph::parse(text).unwrap();
+    let plan = spc_ir::Plan::all_dense(&graph, "cpu", "dense(4)").unwrap();
+    let program = schedule(&graph, &plan, Isa::Clif.lanes()).unwrap();
+    let raw = std::collections::BTreeMap::new();
+    let f = Function { name: "f".into(), programs: vec![(Isa::Clif, program.clone())] };
+    let options = Options { prefix: "t".into(), arch: Arch::X86_64, embed_weights: true, check: true };
+    let o = object(&[f], &sources(&program, &raw), &options).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let lib = link(&o, dir.path());
+    let room = call(&lib, "t_f_workspace_bytes", &[2]);
+    let work = Guarded::new(&vec![0; room as usize], true);
+    let y = Guarded::new(&[0; 8], true);
+    for (last, status, want) in [(7.0, 0, 2), (5.0, 0, 1), (f32::NAN, 7, 0)] {
+        let x = Tensor::F32(vec![1.0, 1.0, 0.0, -0.0, 5.0, last]);
+        let given = Guarded::new(&bytes(&x), true);
+        let got = call(&lib, "t_f", &[0, 2, given.address(), y.address(), work.address(), room, 0]) as u32;
+        assert_eq!(got, status, "{last}");
+        let same = interpret(&program, &sources(&program, &raw), &[2], &borrowed(&[x]));
+        match same {
+            Ok(out) => {
+                assert_eq!(out[0].1, Tensor::I32(vec![0, want]));
+                assert_eq!(Tensor::read(DType::I32, y.bytes()), out[0].1);
+            }
+            Err(e) => assert!(matches!(e, Fault::Unordered(_)) && status == 7, "{e:?}"),
+        }
+    }
+}
+
+/// The size of two values joined is refused where it is not the sum.
+#[test]
+fn sizes_that_do_not_follow_are_refused() {
+    if !compiler() {
+        return;
+    }
+    let text = "graph \"f\" {\n  sym B = 1..9\n  sym J = 2..18 by (2*B + 0) / 1\n  %0 = input \"x\" : f32[B=?B]\n  \
+                %1 = concat 0 [J=?J] (%0, %0) : f32[J=?J]\n  output \"y\" = %1\n}\n";
+    let graph = spc_ir::Graph::parse(text).unwrap();
+    let plan = spc_ir::Plan::all_dense(&graph, "cpu", "dense(4)").unwrap();
+    let program = schedule(&graph, &plan, Isa::Clif.lanes()).unwrap();
+    let raw = std::collections::BTreeMap::new();
+    let f = Function { name: "f".into(), programs: vec![(Isa::Clif, program.clone())] };
+    let options = Options { prefix: "t".into(), arch: Arch::X86_64, embed_weights: true, check: true };
+    let o = object(&[f], &sources(&program, &raw), &options).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let lib = link(&o, dir.path());
+    let x = Guarded::new(&[0; 12], true);
+    let y = Guarded::new(&[0; 24], true);
+    let room = call(&lib, "t_f_workspace_bytes", &[3, 6]);
+    let work = Guarded::new(&vec![0; room as usize], true);
+    let with = |b: u64, j: u64| call(&lib, "t_f", &[0, b, j, x.address(), y.address(), work.address(), room, 0]) as u32;
+    assert_eq!((with(3, 6), with(3, 5), with(3, 7), with(2, 6)), (0, 2, 2, 2));
+    let inputs = [Tensor::F32(vec![1.0, 2.0, 3.0])];
+    assert!(interpret(&program, &sources(&program, &raw), &[3, 5], &borrowed(&inputs)).is_err());
+    let joined = interpret(&program, &sources(&program, &raw), &[3, 6], &borrowed(&inputs)).unwrap();
+    assert_eq!(joined[0].1, Tensor::F32(vec![1.0, 2.0, 3.0, 1.0, 2.0, 3.0]));
 }
 
 /// The object names nothing that it does not define.

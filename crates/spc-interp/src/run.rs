@@ -308,7 +308,8 @@ fn node<'a, R: Real>(
                     Matrix::Computed(&wv)
                 }
             };
-            let [o, k] = w.shape() else { return Err(Bug::new("the weight of a linear has rank 2").into()) };
+            let (o, inner) = w.shape().split_first().ok_or_else(|| Bug::new("the weight of a linear has no rows"))?;
+            let k = &elements(inner)?;
             let b = if *bias { Some(slot(2)?.floats()?) } else { None };
             let rows = elements(&x.shape()[..x.shape().len().saturating_sub(1)])?;
             xv = x.floats()?;

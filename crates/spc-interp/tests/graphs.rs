@@ -318,8 +318,11 @@ impl Definition<'_> {
             Op::Linear { bias, act: None } => every(&|p| {
                 let (o, outer) = p.split_last().unwrap();
                 let mut sum = 0.0;
-                for k in 0..x[1].shape()[1] {
-                    let (w, v) = (float(x[1], &[*o, k]), float(x[0], &[outer, &[k]].concat()));
+                let inner = x[1].shape()[1..].iter().product::<usize>();
+                for k in 0..inner {
+                    // A weight of a higher rank is the matrix of its first dimension and all others.
+                    let w = *x[1].floats().unwrap().iter().nth(o * inner + k).unwrap();
+                    let v = float(x[0], &[outer, &[k]].concat());
                     sum += if w == 0.0 && self.absent == Absent::Skip { 0.0 } else { w * v };
                 }
                 equal(float(y, p), if *bias { sum + float(x[2], &[*o]) } else { sum })

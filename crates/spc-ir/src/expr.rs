@@ -74,6 +74,11 @@ impl ScalarExpr {
         ScalarExpr::Cast(to, Box::new(a))
     }
 
+    /// True if some value on the way is an i32. Epilogues have none: they run lane by lane.
+    pub fn has_integers(&self) -> bool {
+        matches!(self, ScalarExpr::Cast(DType::I32, _)) || self.children().into_iter().any(ScalarExpr::has_integers)
+    }
+
     pub fn children(&self) -> Vec<&ScalarExpr> {
         match self {
             ScalarExpr::Arg(_) | ScalarExpr::Const(_) => vec![],

@@ -250,8 +250,14 @@ fn linear(op: &Op, args: &[&Type], bias: bool, act: Option<&crate::ScalarExpr>) 
         want_f32(op, t)?;
     }
     let (x, w) = (args[0], args[1]);
-    let [o, k] = w.dims.as_slice() else { return Err("the weight of a linear has rank 2".into()) };
-    if x.dims.last().map(|d| d.size) != Some(k.size) {
+    let Some((o, inner)) = w.dims.split_first().filter(|(_, inner)| !inner.is_empty()) else {
+        return Err("the weight of a linear has rank 2 or more".into());
+    };
+    let same = match inner {
+        [k] => x.dims.last().map(|d| d.size) == Some(k.size),
+        _ => x.dims.last().and_then(|d| d.size.fixed()).is_some_and(|n| w.matrix().is_some_and(|m| m.1 as u64 == n)),
+    };
+    if !same {
         return Err("the inner sizes of a linear differ".into());
     }
     if let Some(b) = args.get(2)

@@ -108,6 +108,7 @@ pub enum Op {
     /// scale below the normal range gives zeros; one that is not finite makes all of them NaN.
     Round { last: u32 },
     /// Operands `(x [.., K], w [O, K])` and, with `bias`, `b [O]`: `y[.., o] = act(sum_k w[o, k] * x[.., k] + b[o])`.
+    /// A weight of a higher rank is read as the matrix of its first dimension and all others ([`Type::matrix`]).
     /// `act` has one argument. Made by passes from `Contract`.
     Linear { bias: bool, act: Option<ScalarExpr> },
 }

@@ -212,7 +212,9 @@ impl Plan {
             }
             if let Some(m) = l.epilogue {
                 let in_place = match &graph.node(m).map_err(text)?.op {
-                    Op::Map { at, .. } => at.len() == 1 && at[0].iter().copied().eq(0..at[0].len() as u32),
+                    Op::Map { expr, at } => {
+                        at.len() == 1 && at[0].iter().copied().eq(0..at[0].len() as u32) && !expr.has_integers()
+                    }
                     _ => false,
                 };
                 let fits = in_place

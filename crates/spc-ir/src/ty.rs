@@ -111,6 +111,14 @@ impl Type {
         self.dims.iter().map(|d| d.size).collect()
     }
 
+    /// Rows and columns of a weight that a linear reads: its first dimension, and all others as one. `None` for other ranks
+    /// than 2 and more, or where a size is free or does not fit.
+    pub fn matrix(&self) -> Option<(usize, usize)> {
+        let shape = self.shape(&[])?;
+        let (rows, rest) = shape.split_first().filter(|(_, rest)| !rest.is_empty())?;
+        Some((*rows, rest.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?))
+    }
+
     /// Concrete shape under a binding of the free axes.
     pub fn shape(&self, syms: &[u64]) -> Option<Vec<usize>> {
         self.dims.iter().map(|d| d.size.bind(syms).and_then(|n| usize::try_from(n).ok())).collect()

@@ -3,7 +3,8 @@ use crate::extent::Extent;
 use crate::ir::Kernel;
 use crate::templates::padded_tokens;
 use spc_formats::{Blocking, Layout};
-use spc_ir::{DType, NodeId, Sym};
+use spc_ir::{DType, Formula, NodeId, Sym, SymId};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// `per * of`, with `of` rounded up by [`padded_tokens`] if `pad`.
@@ -36,7 +37,7 @@ pub enum Role {
     Weight(String),
     /// One array of a packed weight of a linear, its entries in the order of `blocking` where there is one.
     Packed { weight: String, layout: Layout, array: &'static str, blocking: Option<Blocking> },
-    /// Zero at first; not zero after the call if the ids of a gather were out of range.
+    /// Zero at first; after the call its first byte says what was wrong with the values (see [`crate::Fault::of_status`]).
     Status(NodeId),
     /// The output of that position.
     Output(usize),
@@ -100,6 +101,7 @@ pub struct Program {
     pub(crate) name: String,
     pub(crate) lanes: usize,
     pub(crate) syms: Vec<Sym>,
+    pub(crate) formulas: BTreeMap<SymId, Formula>,
     pub(crate) kernels: Vec<Kernel>,
     pub(crate) buffers: Vec<Buffer>,
     pub(crate) steps: Vec<Step>,
@@ -120,6 +122,11 @@ impl Program {
     /// The free axes, in the order in which calls give their sizes.
     pub fn syms(&self) -> &[Sym] {
         &self.syms
+    }
+
+    /// Free axes whose sizes follow from others. Calls give them as well, and are refused where they differ.
+    pub fn formulas(&self) -> &BTreeMap<SymId, Formula> {
+        &self.formulas
     }
 
     /// The distinct kernels.

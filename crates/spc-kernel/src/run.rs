@@ -1,6 +1,7 @@
 //! Runs programs with the interpreter of the loop IR, and what every executor of programs needs.
 use crate::ir::interp::{Arg, run};
 use crate::program::{Amount, Buffer, PackedPort, Program, Role, Step, StepArg};
+use crate::templates::{EMPTY, UNORDERED};
 use spc_base::Bug;
 use spc_formats::{Array, Validated};
 use spc_ir::{DType, NodeId};
@@ -10,9 +11,25 @@ use spc_ir::{DType, NodeId};
 pub enum Fault {
     /// An id of this gather lies outside its axis.
     IndexRange(NodeId),
+    /// A score of this choice is NaN, which has no place in an order.
+    Unordered(NodeId),
+    /// This choice of one has none to choose from.
+    Empty(NodeId),
     /// The values of a call of these sizes do not fit into memory.
     Memory,
     Bug(Bug),
+}
+
+impl Fault {
+    /// What the status of a node says after a call; nothing where all was well.
+    pub fn of_status(node: NodeId, status: &[u8]) -> Option<Fault> {
+        match status.first() {
+            None | Some(0) => None,
+            Some(&UNORDERED) => Some(Fault::Unordered(node)),
+            Some(&EMPTY) => Some(Fault::Empty(node)),
+            Some(_) => Some(Fault::IndexRange(node)),
+        }
+    }
 }
 
 impl From<Bug> for Fault {
@@ -162,6 +179,11 @@ fn check_call(p: &Program, sizes: &[u64], inputs: &[Slice<'_>]) -> Result<(), Bu
     if sizes.len() != p.syms.len() || inputs.len() != p.inputs.len() {
         return Err(Bug::new(format!("{}: {} sizes and {} inputs do not fit", p.name, sizes.len(), inputs.len())));
     }
+    for (s, f) in &p.formulas {
+        if sizes.get(s.0 as usize).copied() != f.size(sizes) {
+            return Err(Bug::new(format!("{}: the size of the axis {} does not follow from the others", p.name, s.0)));
+        }
+    }
     for (port, x) in p.inputs.iter().zip(inputs) {
         let want = crate::Extent::product(&port.dims).and_then(|e| e.bind(sizes));
         if port.dtype != x.dtype() || want != Some(x.len() as u64) {
@@ -213,9 +235,9 @@ pub fn interpret(
     }
     for (b, bytes) in p.buffers.iter().zip(&buffers) {
         if let Role::Status(node) = b.role
-            && bytes.iter().any(|x| *x != 0)
+            && let Some(fault) = Fault::of_status(node, bytes)
         {
-            return Err(Fault::IndexRange(node));
+            return Err(fault);
         }
     }
     let out = |port: &crate::program::Port| (port.name.clone(), Tensor::read(port.dtype, &buffers[port.buffer]));

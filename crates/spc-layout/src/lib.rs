@@ -23,6 +23,7 @@ mod problem;
 #[cfg(test)]
 mod proof;
 mod rules;
+mod shipped;
 mod space;
 mod table;
 #[cfg(test)]

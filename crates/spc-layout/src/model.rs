@@ -238,8 +238,7 @@ impl<'a> Model<'a> {
             return Err(Bug::new(format!("{node}: the second operand of a linear is no weight")));
         };
         let f = facts.get(name).ok_or_else(|| Bug::new(format!("no facts about weight {name}")))?;
-        let shape = self.graph.ty(*w)?.shape(&self.syms).unwrap_or_default();
-        if shape.iter().map(|n| *n as u64).ne([f.rows, f.cols]) {
+        if self.graph.ty(*w)?.matrix().is_none_or(|(rows, cols)| (rows as u64, cols as u64) != (f.rows, f.cols)) {
             return Err(Bug::new(format!("the facts about weight {name} are of another shape")));
         }
         let mut layouts = Vec::new();
@@ -303,6 +302,9 @@ impl<'a> Model<'a> {
     /// A pointwise node of one operand may run as the epilogue of the linear it reads, if nothing else sees the linear.
     fn fuses(&self, node: NodeId, kind: &Kind) -> Result<Option<usize>, Bug> {
         let Kind::Map { inputs, .. } = kind else { return Ok(None) };
+        if matches!(&self.graph.node(node)?.op, Op::Map { expr, .. } if expr.has_integers()) {
+            return Ok(None);
+        }
         let ([x], &[operand]) = (inputs.as_slice(), self.graph.inputs(node).as_slice()) else { return Ok(None) };
         let Op::Linear { act: None, .. } = self.graph.node(operand)?.op else { return Ok(None) };
         let sole = self.graph.readers(operand) == [node] && !self.graph.is_output(operand);

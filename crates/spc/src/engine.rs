@@ -224,12 +224,29 @@ impl Engine {
                     format!("the values of `{}` do not fit into memory for inputs of these sizes", self.graph.name);
                 Diagnostic::error(codes::INPUT, text).into()
             }
+            Fault::Unordered(node) => {
+                let text = format!("a score of `{}` is NaN, and NaN has no place in an order", self.chosen(*node));
+                Diagnostic::error(codes::SCORE_NAN, text).into()
+            }
+            Fault::Empty(node) => {
+                let text = format!("`{}` has nothing to choose from", self.chosen(*node));
+                Diagnostic::error(codes::SCORE_NAN, text).into()
+            }
             Fault::IndexRange(node) => {
                 let axis = self.gathered_axis(*node).unwrap_or_else(|| "an axis".into());
                 Diagnostic::error(codes::INDEX_RANGE, format!("an id lies outside {axis}"))
                     .note(format!("in `{}`, operator {node}", self.graph.name))
                     .into()
             }
+        }
+    }
+
+    /// The words of the program that the scores of a choice belong to.
+    fn chosen(&self, node: NodeId) -> &str {
+        match self.graph.node(node).map(|n| &n.op) {
+            Ok(Op::Top(t)) => &t.name,
+            Ok(Op::Rank { name, .. }) => name,
+            _ => "argmax",
         }
     }
 

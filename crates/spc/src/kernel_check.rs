@@ -15,12 +15,16 @@ use std::collections::BTreeMap;
 pub fn longest_sum(g: &Graph) -> Result<usize, Bug> {
     let mut most = 1u64;
     for node in g.order()? {
-        if let Op::Linear { .. } | Op::Contract { .. } | Op::Reduce { .. } = g.node(node)?.op {
-            for operand in g.inputs(node) {
-                let sizes = g.ty(operand)?.dims.iter().filter_map(|d| d.size.fixed());
-                most = sizes.fold(most, u64::max);
-            }
-        }
+        let Some(operand) = g.inputs(node).first().copied() else { continue };
+        let dims = &g.ty(operand)?.dims;
+        let summed = |d: usize| match &g.node(node).map(|n| &n.op) {
+            Ok(Op::Linear { .. }) => d + 1 == dims.len(),
+            Ok(Op::Contract { lhs, out, .. }) => lhs.get(d).is_some_and(|l| !out.contains(l)),
+            Ok(Op::Reduce { dims, .. }) => dims.contains(&(d as u32)),
+            _ => false,
+        };
+        let sizes = dims.iter().enumerate().filter(|(d, _)| summed(*d)).filter_map(|(_, dim)| dim.size.fixed());
+        most = most.max(sizes.fold(1, u64::saturating_mul));
     }
     Ok(usize::try_from(most).unwrap_or(usize::MAX))
 }

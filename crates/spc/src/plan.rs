@@ -97,10 +97,8 @@ pub fn linear_weights(graph: &Graph) -> Result<BTreeMap<String, (usize, usize)>,
         }
         let w = graph.inputs(node).get(1).copied().ok_or_else(|| Bug::new("a linear without a weight"))?;
         let Op::Weight { name, ty } = &graph.node(w)?.op else { return Err(Bug::new("a linear reads no weight")) };
-        match ty.shape(&[]).as_deref() {
-            Some([rows, cols]) => out.insert(name.clone(), (*rows, *cols)),
-            _ => return Err(Bug::new(format!("the weight `{name}` of a linear is no matrix"))),
-        };
+        let shape = ty.matrix().ok_or_else(|| Bug::new(format!("the weight `{name}` of a linear is no matrix")))?;
+        out.insert(name.clone(), shape);
     }
     Ok(out)
 }

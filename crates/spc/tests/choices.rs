@@ -1,4 +1,5 @@
-//! Functions whose values are chosen at run time: interpreted with a warning, dense beside sparse, explained, not compiled.
+//! Functions whose values are chosen at run time: compiled like all others, dense beside sparse, explained. What only the
+//! interpreter can choose runs there with a warning, and is not compiled.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
@@ -36,19 +37,40 @@ fn folder() -> Folder {
     f
 }
 
+/// The same with a share whose digits no kernel counts with.
+fn odd_share() -> Folder {
+    let f = Folder::new();
+    f.text("net.sp", &NET.replace("keep 1 of", "keep 25.0000000001% of"));
+    f
+}
+
+#[test]
+fn what_no_kernel_counts_is_interpreted_with_a_warning() {
+    let f = odd_share();
+    let (done, warnings) = session(Options::default(), |s| run_file(s, &f.path("net.sp"), None, None, false));
+    assert!(done.unwrap().text.contains("accuracy"));
+    assert_eq!(warnings, ["SP0605"]);
+}
+
+#[test]
+fn a_choice_compiles_and_holds() {
+    let f = folder();
+    let (done, warnings) = session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &Compile::default()));
+    assert!(done.is_ok() && warnings.is_empty(), "{warnings:?}");
+}
+
 fn x() -> Array2<f32> {
     array![[1.0, 2.0, 3.0, -4.0], [0.0, -1.0, 2.0, 2.0]]
 }
 
 #[test]
-fn a_choice_runs_in_the_interpreter_beside_the_dense_program() {
+fn a_choice_runs_beside_the_dense_program() {
     let f = folder();
     let (done, warnings) = session(Options::default(), |s| run_file(s, &f.path("net.sp"), None, None, false));
     let text = done.unwrap().text;
     assert!(text.contains("accuracy") && text.contains("cosine"), "{text}");
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert_eq!(warnings[0], "SP0605");
-    // Asked for, it needs no warning.
+    assert!(warnings.is_empty(), "{warnings:?}");
+    // The same in the interpreter.
     let options = Options { interp: true, ..Options::default() };
     let (done, warnings) = session(options, |s| run_file(s, &f.path("net.sp"), None, None, false));
     assert!(done.is_ok() && warnings.is_empty(), "{warnings:?}");
@@ -59,14 +81,14 @@ fn explain_lists_the_choice_with_its_cause() {
     let f = folder();
     let (done, _) = session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &Explain::default()));
     let text = done.unwrap().text;
-    for words in ["approximate step", "keeps 1 of `f.h`", "require few", "run by the interpreter"] {
+    for words in ["approximate step", "keeps 1 of `f.h`", "require few"] {
         assert!(text.contains(words), "{text}");
     }
 }
 
 #[test]
-fn compile_refuses_a_choice() {
-    let f = folder();
+fn compile_refuses_what_no_kernel_counts() {
+    let f = odd_share();
     let (done, _) = session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &Compile::default()));
     let Err(Failure::User(list)) = done else { panic!() };
     assert_eq!(list[0].code.name(), "SP0605");
@@ -85,7 +107,7 @@ fn an_embedding_program_gets_the_chosen_and_the_dense_results() {
     let (w, b) = (common::W, common::B);
     let want = |h: [f32; 4]| [0, 1].map(|o| (0..4).map(|i| w[o * 4 + i] * h[i]).sum::<f32>() + b[o]);
     let rows = |h: [[f32; 4]; 2]| ndarray::arr2(&h.map(want)).into_dyn();
-    assert_eq!(call(Compiler::new()), (rows([[0., 0., 3., 0.], [0., 0., 2., 0.]]), 1));
+    assert_eq!(call(Compiler::new()), (rows([[0., 0., 3., 0.], [0., 0., 2., 0.]]), 0));
     assert_eq!(call(Compiler::new().dense()), (rows([[1., 2., 3., 0.], [0., 0., 2., 2.]]), 0));
     assert_eq!(call(Compiler::new().interpret(true)), (rows([[0., 0., 3., 0.], [0., 0., 2., 0.]]), 0));
 }

@@ -51,9 +51,13 @@ impl Sources for Packs {
     }
 }
 
-/// Sizes of the free axes: random within their ranges.
+/// Sizes of the free axes: random within their ranges, and what follows from them.
 pub fn random_sizes(g: &Graph, rng: &mut Rng) -> Vec<u64> {
-    g.syms.iter().map(|s| s.lo + rng.below(s.hi - s.lo + 1)).collect()
+    let mut sizes: Vec<u64> = g.syms.iter().map(|s| s.lo + rng.below(s.hi - s.lo + 1)).collect();
+    for (s, f) in &g.formulas {
+        sizes[s.0 as usize] = f.size(&sizes).unwrap();
+    }
+    sizes
 }
 
 /// Random inputs. Integers are 0, 1 or 2, so that they are good ids of every table in the tests.

@@ -10,8 +10,8 @@ use std::fmt::Write;
 pub fn weight_of(g: &Graph, linear: NodeId) -> (String, usize, usize) {
     let node = g.node(g.inputs(linear)[1]).unwrap();
     let Op::Weight { name, .. } = &node.op else { panic!("a linear reads a weight") };
-    let shape = node.ty.shape(&[]).unwrap();
-    (name.clone(), shape[0], shape[1])
+    let (rows, cols) = node.ty.matrix().unwrap();
+    (name.clone(), rows, cols)
 }
 
 pub fn linears(g: &Graph) -> Vec<NodeId> {

@@ -11,7 +11,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_module::{DataId, FuncId, Linkage};
 use spc_base::Bug;
-use spc_ir::Sym;
+use spc_ir::SymId;
 use spc_kernel::{Amount, Program, Role, StepArg};
 
 /// What all functions of an object share.
@@ -259,21 +259,47 @@ fn variant(m: &mut Maker, c: &Common<'_>, name: &str, p: &Program, kernels: &[Fu
         let (steps, lists) = (f.address_of(steps), f.address_of(lists));
         let (count, buffers) = (f.int(count as i64), f.int(nb as i64));
         f.call(c.runner, &[at, steps, count, lists, buffers, given.threads]);
-        let mut wrong = f.b.ins().iconst(I32, 0);
+        let (mut ids, mut scores) = (Vec::new(), Vec::new());
         for base in states {
             let x = f.load_as(I32, base, 0);
-            wrong = f.b.ins().bor(wrong, x);
+            ids.push(f.b.ins().icmp_imm_u(IntCC::Equal, x, 1));
+            scores.push(f.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, x, 1));
         }
-        refuse(f, wrong, Status::IndexRange);
+        let (ids, scores) = (f.any(&ids), f.any(&scores));
+        refuse(f, ids, Status::IndexRange);
+        refuse(f, scores, Status::Score);
         let fine = f.b.ins().iconst(I32, Status::Ok as i64);
         f.give(fine);
         Ok(())
     })
 }
 
-fn check_sizes(f: &mut Body<'_>, syms: &[Sym], sizes: &[Value]) -> Result<Value, Bug> {
+/// True if a size lies outside its range, or is not the one that follows from others.
+fn check_sizes(f: &mut Body<'_>, p: &Program, sizes: &[Value]) -> Result<Value, Bug> {
     let mut outside = Vec::new();
-    for (s, n) in syms.iter().zip(sizes) {
+    for (s, formula) in p.formulas() {
+        let whole = |n: i128| i64::try_from(n).map_err(|_| bug("a size that does not fit"));
+        let size = |s: &SymId| sizes.get(s.0 as usize).copied().ok_or_else(|| bug("an unknown free axis"));
+        let most = |s: &SymId| p.syms().get(s.0 as usize).map_or(0, |y| i128::from(y.hi));
+        // Within the ranges nothing wraps.
+        whole(
+            formula.terms.iter().map(|(c, s)| i128::from(*c).abs() * most(s)).sum::<i128>()
+                + i128::from(formula.add).abs(),
+        )?;
+        let mut n = f.int(formula.add);
+        for (c, s) in &formula.terms {
+            let by = size(s)?;
+            let part = f.b.ins().imul_imm_s(by, *c);
+            n = f.b.ins().iadd(n, part);
+        }
+        let zero = f.int(0);
+        let n = f.b.ins().smax(n, zero);
+        let div = f.int(whole(i128::from(formula.div))?);
+        let n = f.b.ins().udiv(n, div);
+        let own = size(s)?;
+        outside.push(f.compare(IntCC::NotEqual, n, own));
+    }
+    for (s, n) in p.syms().iter().zip(sizes) {
         let end = |n: u64| i64::try_from(n).map_err(|_| bug("a range that does not fit"));
         outside.push(f.b.ins().icmp_imm_s(IntCC::SignedLessThan, *n, end(s.lo)?));
         outside.push(f.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, *n, end(s.hi)?));
@@ -319,7 +345,7 @@ pub(super) fn function(
         }
         let crooked = f.any(&crooked);
         refuse(f, crooked, Status::Alignment);
-        let outside = check_sizes(f, p.syms(), given.sizes)?;
+        let outside = check_sizes(f, p, given.sizes)?;
         refuse(f, outside, Status::Size);
         if has_weights {
             let other = not_ours(f, c.weights, given.weights);
@@ -333,7 +359,7 @@ pub(super) fn function(
         &vec![I64; p.syms().len()],
         Some(I64),
         |f, args| {
-            let outside = check_sizes(f, p.syms(), args)?;
+            let outside = check_sizes(f, p, args)?;
             f.when(outside, |f| {
                 let zero = f.int(0);
                 f.give(zero);

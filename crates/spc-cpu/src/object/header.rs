@@ -153,7 +153,8 @@ enum spc_status {
   SPC_ALIGNMENT = 3,   /* a pointer is not a multiple of what it must be */
   SPC_WORKSPACE = 4,   /* the workspace is too small */
   SPC_WEIGHTS = 5,     /* the weights are not those that the code was made for */
-  SPC_INDEX_RANGE = 6  /* an id lies outside its axis; the outputs are not defined */
+  SPC_INDEX_RANGE = 6, /* an id lies outside its axis; the outputs are not defined */
+  SPC_SCORE = 7        /* a score is NaN, or there is nothing to choose from; the outputs are not defined */
 };
 
 /* Threads of the caller. run calls task(data, part) once for each part in 0..parts, on any threads and in any order, and
@@ -227,7 +228,7 @@ fn function(t: &mut String, prefix: &str, f: &Signature) {
         t,
         "   workspace: {prefix}_{}_workspace_bytes(..) bytes at a multiple of {ALIGN} (0 for sizes out of range); what it holds is\n   \
          not read\n   threads: null to run on the calling thread\n   Returns SPC_OK, SPC_NULL, SPC_SIZE, SPC_ALIGNMENT, \
-         SPC_WORKSPACE, SPC_WEIGHTS or SPC_INDEX_RANGE. */",
+         SPC_WORKSPACE, SPC_WEIGHTS, SPC_INDEX_RANGE or SPC_SCORE. */",
         f.name
     );
     let _ = writeln!(t, "size_t {prefix}_{}_workspace_bytes({sizes});", f.name);

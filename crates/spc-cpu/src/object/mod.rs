@@ -39,4 +39,6 @@ pub enum Status {
     Weights = 5,
     /// An id lies outside its axis.
     IndexRange = 6,
+    /// A score is NaN, or there is nothing to choose from.
+    Score = 7,
 }

@@ -52,8 +52,8 @@ pub fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rn
     let mut plan = Plan::all_dense(g, "cpu", "dense(16)").unwrap();
     let mut linears = plan.linears.clone();
     for l in &mut linears {
-        let shape = g.ty(g.inputs(l.node)[1]).unwrap().shape(&[]).unwrap();
-        let fits = |t: &&str| pack(&t.parse::<Layout>().unwrap(), shape[0], shape[1], &weights[&l.weight]).is_ok();
+        let (rows, cols) = g.ty(g.inputs(l.node)[1]).unwrap().matrix().unwrap();
+        let fits = |t: &&str| pack(&t.parse::<Layout>().unwrap(), rows, cols, &weights[&l.weight]).is_ok();
         let held: Vec<&str> = LAYOUTS.iter().copied().filter(|t| fits(t)).collect();
         l.layout = rng.pick(&held).unwrap().to_string();
         if let [m] = g.readers(l.node)[..]
@@ -64,6 +64,7 @@ pub fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rn
             && matches!(g.node(l.node).unwrap().op, Op::Linear { act: None, .. })
             && !g.is_output(l.node)
             && expr.arity() == 1
+            && !expr.has_integers()
         {
             l.epilogue = Some(m);
         }

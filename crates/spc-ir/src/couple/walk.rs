@@ -207,9 +207,14 @@ impl Walk {
             }
             Op::Linear { bias, .. } => {
                 let (mut x, w) = (first()?, args.get(1).cloned().unwrap_or_default());
-                let [o, k] = w.as_slice() else { return Err(bug("the weight of a linear")) };
-                if let Some(last) = x.pop() {
-                    self.equate(at, last, *k);
+                let Some((o, inner)) = w.split_first() else { return Err(bug("the weight of a linear")) };
+                match (x.pop(), inner) {
+                    (Some(last), [k]) => self.equate(at, last, *k),
+                    (Some(last), _) => {
+                        let whole = self.terms.product(inner);
+                        self.equate(at, last, whole);
+                    }
+                    (None, _) => return Err(bug("the value that a linear reads")),
                 }
                 if let (true, Some([b])) = (*bias, args.get(2).map(Vec::as_slice)) {
                     self.equate(at, *o, *b);

@@ -257,7 +257,7 @@ impl One<'_> {
                 self.product(at, summed, &inputs);
             }
             Op::Linear { .. } => {
-                let last = self.walk.dims.get(&inputs[1]).and_then(|d| d.get(1)).is_some_and(|v| self.carries(*v));
+                let last = self.walk.dims.get(&inputs[1]).is_some_and(|d| d.iter().skip(1).any(|v| self.carries(*v)));
                 self.product(at, last, &inputs[..2]);
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! Turns a `contract` of a weight with an activation into `linear`, with views around it.
-//! Needs: one operand is a stored weight (possibly split) whose summed dimensions are its last ones, in stored order.
+//! Needs: one operand is a stored weight (possibly split) whose first dimension is kept and whose other dimensions are
+//! summed, in stored order. So is a convolution, whose other operand is a window.
 //! Keeps: the value, up to the order of summation. Never changes: types, names.
 use super::{PassCx, Rule};
 use crate::view::trace;
@@ -27,7 +28,7 @@ fn try_side(
     out: &[u32],
 ) -> Result<Option<Patch>, Bug> {
     let (base, dims) = trace(g, w)?;
-    if !matches!(g.node(base)?.op, Op::Weight { .. }) || g.ty(base)?.rank() != 2 {
+    if !matches!(g.node(base)?.op, Op::Weight { .. }) || g.ty(base)?.matrix().is_none() {
         return Ok(None);
     }
     // The view must show the weight in stored order: no transpose between it and the product.

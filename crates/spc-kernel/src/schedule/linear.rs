@@ -17,12 +17,11 @@ impl Scheduler<'_> {
         let fused = plan.epilogue.map(|m| self.epilogue(m)).transpose()?;
         let act = act.or(fused.as_ref());
         let (x, w) = (self.operand(node, 0)?, self.operand(node, 1)?);
-        let shape = self.graph.ty(w)?.shape(&[]);
-        let Some([rows, cols]) = shape.as_deref() else { return Err(fail("the weight is no matrix".into())) };
+        let (rows, cols) = self.graph.ty(w)?.matrix().ok_or_else(|| fail("the weight is no matrix".into()))?;
         let (tokens, _) = self.matrix(x)?;
-        let spec = LinearSpec { layout, rows: *rows, cols: *cols, bias, act, lanes: self.lanes };
+        let spec = LinearSpec { layout, rows, cols, bias, act, lanes: self.lanes };
 
-        let port = PackedPort { weight: plan.weight.clone(), layout, rows: *rows, cols: *cols };
+        let port = PackedPort { weight: plan.weight.clone(), layout, rows, cols };
         let tuning = Tuning::of(&spec, self.tuned(&tokens));
         let blocking = tuning.blocks(&spec).filter(|_| plan.x == Act::Fm);
         let mut bound: Vec<(&str, StepArg)> = self.packed_buffers(port, blocking);
@@ -34,7 +33,7 @@ impl Scheduler<'_> {
         let (kernel, value) = match (plan.x, plan.y) {
             (Act::Rm, Act::Rm) if layout.needs_integers() => {
                 let from = self.graph.rounded(x)?.ok_or_else(|| fail(format!("{layout} reads no rounded value")))?;
-                let (q, s) = self.integers(node, from, *cols)?;
+                let (q, s) = self.integers(node, from, cols)?;
                 bound.push(("q", StepArg::Buffer(q)));
                 bound.push(("s", StepArg::Buffer(s)));
                 bound.push(("n", StepArg::Amount(Amount::exact(tokens))));

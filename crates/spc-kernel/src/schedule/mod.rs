@@ -1,12 +1,14 @@
 //! From a graph and a plan to a [`Program`].
 //!
-//! Splits, transposes, broadcasts, ranges of a linear's features and most merges are views: strides over another value's buffer. Everything else is a
-//! kernel into a buffer of its own; buffers of values that nothing reads any more are used again.
+//! Splits, transposes, broadcasts, ranges of a linear's features and most merges are views: strides over another value's
+//! buffer. Everything else is a kernel into a buffer of its own; buffers of values that nothing reads any more are used again.
 
+mod choices;
 mod linear;
 mod liveness;
 mod missing;
 mod ops;
+mod places;
 mod round;
 mod value;
 
@@ -39,6 +41,7 @@ pub fn schedule(graph: &Graph, plan: &Plan, lanes: usize) -> Result<Program, Bug
             name: graph.name.clone(),
             lanes,
             syms: graph.syms.clone(),
+            formulas: graph.formulas.clone(),
             kernels: Vec::new(),
             buffers: Vec::new(),
             steps: Vec::new(),
@@ -186,9 +189,11 @@ impl Scheduler<'_> {
             Op::Round { last } => self.round(node, *last as usize)?,
             Op::Linear { bias, act } => return self.linear(node, *bias, act.as_ref()),
             Op::Window { .. } if let Some((of, first)) = part_of(graph, node)? => self.part(node, of, first)?,
-            op @ (Op::Concat { .. } | Op::Window { .. } | Op::Size { .. } | Op::Top(_) | Op::Rank { .. }) => {
-                return Err(missing::no_kernel(node, op));
-            }
+            Op::Concat { dim, .. } => self.concat(node, *dim as usize)?,
+            Op::Window { dim, coeff, offset, .. } => self.window(node, *dim as usize, coeff, *offset)?,
+            Op::Size { dim } => self.size(node, dim.size)?,
+            Op::Top(t) => self.top(node, t)?,
+            Op::Rank { dims, .. } => self.rank(node, dims)?,
         };
         self.values.insert(node, value);
         Ok(())
@@ -215,7 +220,11 @@ impl Scheduler<'_> {
             let (dims, dtype) = (self.dims(node)?, self.dtype(node)?);
             let view = self.row_major(node)?;
             let free = self.program.buffers.get(view.buffer).is_some_and(|b| b.role == Role::Temp);
-            let buffer = if free && view.is_contiguous() {
+            // A view of the first elements of a longer value is no value of its own.
+            let bytes =
+                Amount { per: element_bytes(dtype), of: Extent::product(&dims).ok_or_else(overflow)?, pad: false };
+            let whole = self.program.buffers.get(view.buffer).is_some_and(|b| b.bytes == [bytes.clone()]);
+            let buffer = if free && whole && view.is_contiguous() {
                 if let Some(b) = self.program.buffers.get_mut(view.buffer) {
                     b.role = Role::Output(i);
                 }

@@ -1,14 +1,13 @@
 //! Steps and views of all operators but linears.
-use super::missing::no_kernel;
 use super::value::{Value, View};
 use super::{Scheduler, overflow};
 use crate::extent::Extent;
 use crate::program::{Amount, Role, StepArg};
 use crate::templates::{Factor, Fold, GatherSpec, MapSpec, Operand, ReduceSpec, gather, iota, map, reduce};
 use spc_base::Bug;
-use spc_ir::{Act, DType, Dim, NodeId, Op, ReduceFn, ScalarExpr};
+use spc_ir::{Act, DType, Dim, NodeId, ReduceFn, ScalarExpr};
 
-fn shape_bug(node: NodeId) -> Bug {
+pub(super) fn shape_bug(node: NodeId) -> Bug {
     Bug::new(format!("{node}: positions do not fit the operands"))
 }
 
@@ -60,7 +59,7 @@ impl Scheduler<'_> {
         }
         let view = self.fresh(Role::Temp, dtype, &dims)?;
         bound.push(("y".into(), StepArg::Buffer(view.buffer)));
-        let spec = MapSpec { name: "map".into(), expr: &expr, dtype, dims, args, lanes: self.lanes };
+        let spec = MapSpec { name: "map".into(), expr: &expr, dtype, dims, args, to: None, lanes: self.lanes };
         let (kernel, range) = map(&spec)?;
         let bound: Vec<(&str, StepArg)> = bound.iter().map(|(n, a)| (n.as_str(), a.clone())).collect();
         self.step(node, kernel, Amount::exact(range), &bound)?;
@@ -93,7 +92,7 @@ impl Scheduler<'_> {
         bound.push(("y".into(), StepArg::Buffer(buffer)));
         // The size of the only dimension is the range; what stands here is not read.
         let dims = vec![Extent::fixed(features as u64 * 16)];
-        let spec = MapSpec { name: "map".into(), expr, dtype: DType::F32, dims, args, lanes: self.lanes };
+        let spec = MapSpec { name: "map".into(), expr, dtype: DType::F32, dims, args, to: None, lanes: self.lanes };
         let (kernel, _) = map(&spec)?;
         let bound: Vec<(&str, StepArg)> = bound.iter().map(|(n, a)| (n.as_str(), a.clone())).collect();
         let range = Amount { per: features as u64, of: tokens, pad: true };
@@ -134,12 +133,29 @@ impl Scheduler<'_> {
     }
 
     pub(super) fn reduce(&mut self, node: NodeId, f: ReduceFn, removed: &[u32]) -> Result<Value, Bug> {
+        match f {
+            ReduceFn::ArgMax => return self.argmax(node, removed),
+            ReduceFn::Any | ReduceFn::All => return self.truth(node, f, removed),
+            _ => {}
+        }
         let view = self.row_major(self.operand(node, 0)?)?;
+        let fold = Fold::of(f).ok_or_else(|| Bug::new(format!("{node}: no reduction of that name")))?;
+        self.fold(node, f, fold, &view, removed)
+    }
+
+    /// A reduction of an f32 value; `f` is what the program calls it.
+    pub(super) fn fold(
+        &mut self,
+        node: NodeId,
+        f: ReduceFn,
+        fold: Fold,
+        view: &View,
+        removed: &[u32],
+    ) -> Result<Value, Bug> {
         let gone = |d: usize| removed.contains(&(d as u32));
         let pick = |list: &[Extent], red: bool| -> Vec<Extent> {
             list.iter().enumerate().filter(|(d, _)| gone(*d) == red).map(|(_, e)| e.clone()).collect()
         };
-        let fold = Fold::of(f).ok_or_else(|| no_kernel(node, &Op::Reduce { f, dims: removed.to_vec() }))?;
         let spec = ReduceSpec {
             name: format!("reduce_{}", f.name()),
             f: fold,
@@ -203,6 +219,11 @@ impl Scheduler<'_> {
     }
 
     pub(super) fn transpose(&mut self, node: NodeId, perm: &[u32]) -> Result<Value, Bug> {
+        let operand = self.value(self.operand(node, 0)?)?;
+        if let (None, Some(places)) = (&operand.view, &operand.places) {
+            let turned = places.permuted(perm).ok_or_else(|| shape_bug(node))?;
+            return Ok(Value { places: Some(turned), ..Value::default() });
+        }
         let view = self.row_major(self.operand(node, 0)?)?;
         let strides = perm.iter().map(|p| view.strides.get(*p as usize).cloned()).collect::<Option<Vec<Extent>>>();
         let strides = strides.ok_or_else(|| shape_bug(node))?;

@@ -1,4 +1,5 @@
 //! Where the value of a node lies.
+use super::places::Places;
 use super::{Scheduler, overflow};
 use crate::extent::Extent;
 use crate::program::{Amount, Role, StepArg};
@@ -62,6 +63,8 @@ pub(super) struct Value {
     pub weight: Option<(String, Amount)>,
     /// The value whose rounding this is, over that many features; made when something reads it.
     pub rounds: Option<(NodeId, usize)>,
+    /// Where a window lies that nothing has read yet.
+    pub places: Option<Places>,
     /// Buffers of the rounded integers and of their scales.
     pub integers: Option<(usize, usize)>,
 }
@@ -86,10 +89,13 @@ impl Scheduler<'_> {
         } else if let Some((c, dtype)) = value.literal {
             let view = self.fresh(Role::Temp, dtype, &dims)?;
             let expr = ScalarExpr::Const(c);
-            let spec = MapSpec { name: "fill".into(), expr: &expr, dtype, dims, args: vec![], lanes: self.lanes };
+            let spec =
+                MapSpec { name: "fill".into(), expr: &expr, dtype, dims, args: vec![], to: None, lanes: self.lanes };
             let (kernel, range) = map(&spec)?;
             self.step(node, kernel, Amount::exact(range), &[("y", StepArg::Buffer(view.buffer))])?;
             view
+        } else if let Some(places) = value.places {
+            self.read_places(node, &places, Role::Temp)?
         } else if let Some((from, features)) = value.rounds {
             self.round_in_place(node, from, features)?
         } else {
@@ -115,12 +121,15 @@ impl Scheduler<'_> {
     }
 
     pub(super) fn copy(&mut self, node: NodeId, from: &View, role: Role) -> Result<View, Bug> {
+        if let Some(places) = self.short_runs(from) {
+            return self.read_places(node, &places, role);
+        }
         let dtype = self.dtype(node)?;
         let to = self.fresh(role, dtype, &from.dims)?;
         let args = vec![Operand { dtype, strides: from.strides.clone(), offset: from.offset }];
         let expr = ScalarExpr::Arg(0);
         let dims = from.dims.clone();
-        let spec = MapSpec { name: "copy".into(), expr: &expr, dtype, dims, args, lanes: self.lanes };
+        let spec = MapSpec { name: "copy".into(), expr: &expr, dtype, dims, args, to: None, lanes: self.lanes };
         let (kernel, range) = map(&spec)?;
         let bound = [("a0", StepArg::Buffer(from.buffer)), ("y", StepArg::Buffer(to.buffer))];
         self.step(node, kernel, Amount::exact(range), &bound)?;

@@ -63,7 +63,7 @@ pub fn gather(spec: &GatherSpec) -> Result<(Kernel, Extent), Bug> {
     Ok((b.finish()?, spec.before.times(&spec.ids).ok_or_else(too_large)?))
 }
 
-fn copy(b: &mut Builder, dtype: DType, from: Val, to: Val, count: Val) {
+pub(super) fn copy(b: &mut Builder, dtype: DType, from: Val, to: Val, count: Val) {
     if dtype == DType::Bool {
         b.repeat(count, &[], |b, i, _| {
             let v = b.load(LoadKind::U8, Addr::indexed(from, i, 1));

@@ -23,17 +23,31 @@ pub struct MapSpec<'a> {
     pub dtype: DType,
     pub dims: Vec<Extent>,
     pub args: Vec<Operand>,
+    /// Where results lie in `y`; nothing: contiguous from its start.
+    pub to: Option<Part>,
     pub lanes: usize,
+}
+
+/// A part of a larger value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Elements before its first one: the sum of these.
+    pub before: Vec<Extent>,
+    /// In elements.
+    pub strides: Vec<Extent>,
 }
 
 /// `y[..] = expr(a0[..], a1[..], ..)`, and what `lo..hi` counts.
 ///
-/// Parameters: `a0`, `a1`, .., `y` (contiguous), the sizes of free axes `s<id>`, `lo`, `hi`.
+/// Parameters: `a0`, `a1`, .., `y`, the sizes of free axes `s<id>`, `lo`, `hi`.
 pub fn map(spec: &MapSpec<'_>) -> Result<(Kernel, Extent), Bug> {
     let mut dims = spec.dims.clone();
-    let mut out = contiguous(&dims)?;
+    let mut out = match &spec.to {
+        Some(part) => part.strides.clone(),
+        None => contiguous(&dims)?,
+    };
     let mut args = spec.args.clone();
-    if args.iter().any(|a| a.strides.len() != dims.len()) {
+    if out.len() != dims.len() || args.iter().any(|a| a.strides.len() != dims.len()) {
         return Err(Bug::new(format!("{}: an operand of another rank", spec.name)));
     }
     // An operand that the expression does not use is never read.
@@ -49,7 +63,7 @@ pub fn map(spec: &MapSpec<'_>) -> Result<(Kernel, Extent), Bug> {
     let unit = |a: &Operand| a.strides.last().is_some_and(|s| s.is_zero() || s.is_one());
     let vector = spec.lanes > 1
         && spec.dtype == DType::F32
-        && !dims.is_empty()
+        && out.last().is_some_and(Extent::is_one)
         && args.iter().all(unit)
         && vectorises(spec.expr, &types);
 
@@ -61,10 +75,17 @@ pub fn map(spec: &MapSpec<'_>) -> Result<(Kernel, Extent), Bug> {
     }
     let y = b.param("y", Ty::Ptr);
     walks.push(Walk { base: y, strides: out, bytes: element_bytes(spec.dtype) });
-    let sizes = Sizes::params(&mut b, dims.iter().chain(walks.iter().flat_map(|w| &w.strides)));
+    let before = spec.to.as_ref().map_or(&[][..], |p| &p.before);
+    let sizes = Sizes::params(&mut b, dims.iter().chain(before).chain(walks.iter().flat_map(|w| &w.strides)));
     let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     for (w, a) in walks.iter_mut().zip(&args) {
         w.base = skip(&mut b, w.base, a.offset, w.bytes)?;
+    }
+    if let Some(to) = walks.last_mut() {
+        for e in before {
+            let one = b.int(1);
+            to.base = sizes.advance(&mut b, to.base, one, e, element_bytes(spec.dtype))?;
+        }
     }
 
     let m = Map { spec, types: &types, used: &used, walks: &walks, sizes: &sizes };
@@ -193,6 +214,21 @@ pub fn iota() -> Result<Kernel, Bug> {
     b.repeat(count, &[], |b, i, _| {
         let v = b.iadd(lo, i);
         b.store(StoreKind::I32, Addr::indexed(y, v, 4), v);
+        Vec::new()
+    });
+    b.finish()
+}
+
+/// `y[0]` = a size, as i32. Parameters: `y`, the sizes of free axes `s<id>`, `lo`, `hi`.
+pub fn extent(size: &Extent) -> Result<Kernel, Bug> {
+    let mut b = Builder::new("size", 1);
+    let y = b.param("y", Ty::Ptr);
+    let sizes = Sizes::params(&mut b, [size]);
+    let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
+    let n = sizes.value(&mut b, size)?;
+    let count = b.isub(hi, lo);
+    b.repeat(count, &[], |b, _, _| {
+        b.store(StoreKind::I32, Addr::new(y), n);
         Vec::new()
     });
     b.finish()

@@ -5,6 +5,7 @@
 
 mod blocks8;
 pub mod cases;
+mod choose;
 mod convert;
 pub mod expr;
 mod feature_major;
@@ -22,14 +23,16 @@ mod rowlist;
 mod span;
 mod tile;
 mod tuning;
+mod window;
 
 pub use blocks8::{SCRATCH, blocks8, place, round_in_place, round_tokens};
+pub use choose::{EMPTY, ScoreSpec, UNORDERED, argmax, countable, rank, top};
 pub use convert::{feature_blocks, part_to_feature_major, to_feature_major, to_row_major};
 pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
 pub use few::few;
 pub use gather::{GatherSpec, gather};
 pub use groups::groups;
-pub use map::{MapSpec, Operand, iota, map};
+pub use map::{MapSpec, Operand, Part, extent, iota, map};
 pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
@@ -37,6 +40,7 @@ pub use reduce::{Factor, Fold, ReduceSpec, reduce};
 pub use rowblock::{rowblock, rowblock_tuned};
 pub use rowlist::rowlist;
 pub use tuning::Tuning;
+pub use window::{Term, WindowSpec, window};
 
 use spc_base::Bug;
 use spc_formats::Layout;

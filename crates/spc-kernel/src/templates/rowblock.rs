@@ -71,7 +71,7 @@ fn part(rows: usize, lanes: usize, vectors: usize) -> usize {
         (16, 1) => 9,
         (16, _) => accumulators(lanes) / rows.min(8),
         (8, 1 | 2) => 6,
-        (8, 3 | 4) => 3,
+        (8, _) => 3,
         (4, 1 | 2) => 4,
         _ => 2,
     };
@@ -109,6 +109,9 @@ struct Rows<'a> {
 
 /// A multiply-add step: accumulators, address of the weights, the activations.
 type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Feature) -> Vec<Val>;
+
+/// The sums after an entry: pointers to values and indices, the sums before, the entry's number from the pointers on.
+type Nth<'a> = &'a dyn Fn(&mut Builder, [Val; 2], &[Val], usize) -> Vec<Val>;
 
 /// What happens to a tile: its results, bytes from one row to the next, vectors.
 type EachTile<'a> = &'a dyn Fn(&mut Builder, Val, Val, usize) -> Result<(), Bug>;
@@ -320,7 +323,7 @@ impl Rows<'_> {
 
     /// The tokens of each row block, in spans of known width. Where a group of tokens is one span, the row blocks run inside.
     fn spans(&self, b: &mut Builder, tokens: &Tokens, from: Val, to: Val, slab: Option<Slab>) -> Result<(), Bug> {
-        if few_rows(self.spec) {
+        if self.tuning.by_span || few_rows(self.spec) {
             return self.each_span(b, tokens, &|b, at| {
                 self.row_blocks(b, from, to, &mut |b, block, rows| {
                     let entries = self.entries(b, block, slab);
@@ -461,7 +464,7 @@ impl Rows<'_> {
     fn kept(&self, b: &mut Builder, tile: Tile, y: Ptrs, bias: Option<Val>, at: At, slab: Slab) -> Vec<Val> {
         let (lanes, rows) = (b.lanes(), self.spec.rows);
         let mut acc = tile.zeros(b);
-        if slab.blocking.rows as usize >= self.spec.blocks() {
+        if slab.blocking.rows as usize >= self.spec.blocks() || self.tuning.by_span {
             // The results of the next row block come from afar.
             let next = at.known_stride().unwrap_or(0) as i32 * self.height as i32;
             for (i, j) in tile.all() {
@@ -604,17 +607,21 @@ impl Rows<'_> {
             | Layout::Mma32 { .. }
             | Layout::Mma1 { .. }
             | Layout::Vnm { .. } => {
-                let entry = |b: &mut Builder, s: &[Val]| {
-                    let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
+                // Entry number `n` from the pointers on.
+                let nth = |b: &mut Builder, [values, idx]: [Val; 2], acc: &[Val], n: usize| {
+                    let xr = self.row(b, at, Addr::at(idx, 4 * n as i32), LoadKind::U32);
                     if ahead.is_some() {
-                        b.prefetch(Addr::at(s[1], INDICES_AHEAD));
+                        b.prefetch(Addr::at(idx, INDICES_AHEAD));
                     }
-                    let acc = step(b, &s[2..], Addr::new(s[0]), xr);
+                    step(b, acc, Addr::at(values, (4 * height * n) as i32), xr)
+                };
+                let entry = |b: &mut Builder, s: &[Val]| {
+                    let acc = nth(b, [s[0], s[1]], &s[2..], 0);
                     with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
                 };
                 let sets = tile.sets(lanes);
-                if let (true, Count::Runtime(n)) = (sets > 1, e.count) {
-                    return self.in_sets(b, sets, n, [e.values, e.idx], acc, &entry);
+                if let (true, Count::Runtime(n)) = (sets > 1 || few_rows(self.spec), e.count) {
+                    return self.in_sets(b, sets, n, [e.values, e.idx], acc, &nth);
                 }
                 let rows_ahead = self.tuning.rows_ahead;
                 let (early, late) = self.ahead(b, e.count, height > 2 && rows_ahead > 0);
@@ -657,7 +664,8 @@ impl Rows<'_> {
         state[2..].to_vec()
     }
 
-    /// Entries dealt in turn to `sets` sums, which are added at the end: one alone would wait for its own last addition.
+    /// Entries dealt in turn to `sets` sums, which are added at the end: one alone would wait for its own last addition. A
+    /// round of the loop has several entries, so that pointers move once for all of them.
     fn in_sets(
         &self,
         b: &mut Builder,
@@ -665,16 +673,19 @@ impl Rows<'_> {
         count: Val,
         [values, idx]: [Val; 2],
         acc: Vec<Val>,
-        entry: &dyn Fn(&mut Builder, &[Val]) -> Vec<Val>,
+        nth: Nth<'_>,
     ) -> Vec<Val> {
         let size = acc.len();
         let zero = b.vfloat(0.0);
+        let by = sets.max(4);
         let mut state = vec![values, idx];
         state.extend(acc);
         state.resize(2 + sets * size, zero);
-        let rounds = b.op(Op::Shr(count, sets.trailing_zeros() as u8));
-        let done = b.scale(rounds, sets as i64);
+        let rounds = b.op(Op::Shr(count, by.trailing_zeros() as u8));
+        let done = b.scale(rounds, by as i64);
         let rest = b.isub(count, done);
+        let width = 4 * self.height as i32;
+        let moved = |b: &mut Builder, s: &[Val], n: i32| [b.ptr_off(s[0], width * n), b.ptr_off(s[1], 4 * n)];
         let state = b.repeat(rounds, &state, |b, _, s| {
             let mut s = s.to_vec();
             let ahead = self.tuning.weights_ahead;
@@ -682,17 +693,20 @@ impl Rows<'_> {
                 b.prefetch(Addr::at(s[0], ahead));
                 b.prefetch(Addr::at(s[1], ahead));
             }
-            for set in 0..sets {
-                let own = 2 + set * size..2 + (set + 1) * size;
-                let input: Vec<Val> = s[..2].iter().chain(&s[own.clone()]).copied().collect();
-                let out = entry(b, &input);
-                s[..2].copy_from_slice(&out[..2]);
-                s[own].copy_from_slice(&out[2..]);
+            for n in 0..by {
+                let own = 2 + n % sets * size..2 + (n % sets + 1) * size;
+                let out = nth(b, [s[0], s[1]], &s[own.clone()], n);
+                s[own].copy_from_slice(&out);
             }
+            let next = moved(b, &s, by as i32);
+            s[..2].copy_from_slice(&next);
             s
         });
         let state = {
-            let last = b.repeat(rest, &state[..2 + size], |b, _, s| entry(b, s));
+            let last = b.repeat(rest, &state[..2 + size], |b, _, s| {
+                let out = nth(b, [s[0], s[1]], &s[2..], 0);
+                moved(b, s, 1).into_iter().chain(out).collect()
+            });
             [&last[2..], &state[2 + size..]].concat()
         };
         (0..size)

@@ -1,6 +1,6 @@
 //! How a feature-major kernel orders its work: what it keeps in which cache, and what it asks for ahead of its use.
 use super::LinearSpec;
-use super::feature_major::TILE;
+use super::feature_major::{TILE, TOKEN_PAD, padded_tokens};
 use super::span::few_rows;
 use super::tile::WIDE;
 use spc_formats::{Blocking, Layout};
@@ -17,17 +17,23 @@ pub struct Tuning {
     pub weights_ahead: i32,
     /// Entries by which activations are asked for ahead of their use; 0 for none.
     pub rows_ahead: i64,
+    /// Whether row blocks run inside spans of tokens, so that the activations of a span stay in the first-level cache while
+    /// the weights of a group pass by. Always so where one or two rows share a list of columns.
+    pub by_span: bool,
 }
 
 /// Bytes of activations of one block of inputs that stay in the second-level cache beside what passes through it.
 const L2_BYTES: usize = 1 << 20;
+
+/// Bytes of activations of one block of inputs that stay in the first-level cache.
+const L1_BYTES: usize = 36 << 10;
 
 /// From this many tokens on, blocks of inputs that are made for three tiles pay.
 const MANY: u64 = 2 * TILE as u64;
 
 impl Tuning {
     /// No blocks, one tile at a time, nothing asked for.
-    pub const PLAIN: Tuning = Tuning { blocking: None, tokens: TILE, weights_ahead: 0, rows_ahead: 0 };
+    pub const PLAIN: Tuning = Tuning { blocking: None, tokens: TILE, weights_ahead: 0, rows_ahead: 0, by_span: false };
 
     /// The order for a kernel of vectors of `spec.lanes` floats and about `tokens` tokens; any number is right.
     pub fn of(spec: &LinearSpec<'_>, tokens: u64) -> Tuning {
@@ -43,8 +49,14 @@ impl Tuning {
             }
             // One or two multiply-adds for each activation that is read: it must come from the first-level cache.
             _ if few_rows(spec) && spec.lanes == 16 => {
-                let blocking = if tokens >= MANY { blocks(128, 512) } else { None };
-                Tuning { blocking, rows_ahead: 0, ..three }
+                let together =
+                    padded_tokens(tokens).unwrap_or(u64::MAX).clamp(TOKEN_PAD as u64, 3 * TILE as u64) as usize;
+                let cols = L1_BYTES / (4 * together) / 8 * 8;
+                Tuning { blocking: blocks(cols, 512), rows_ahead: 0, by_span: true, ..three }
+            }
+            // Half as many registers of half the width read each activation twice as often: from the first-level cache then.
+            Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Csr if spec.lanes == WIDE => {
+                Tuning { blocking: blocks(L1_BYTES / (4 * TILE), u32::MAX), rows_ahead: 0, ..plain }
             }
             // All weights are read for each group of tokens.
             Layout::Dense { .. } if tokens >= MANY => Tuning { blocking: blocks(1024, u32::MAX), ..three },

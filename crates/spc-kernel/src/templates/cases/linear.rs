@@ -118,6 +118,7 @@ fn tuning(rng: &mut Rng, lanes: usize) -> Tuning {
         tokens: TILE * (1 + rng.below(4)),
         weights_ahead: [0, 256, 4096][rng.below(3)],
         rows_ahead: [0, 1, 6][rng.below(3)],
+        by_span: rng.below(2) == 0,
     }
 }
 

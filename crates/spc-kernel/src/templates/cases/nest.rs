@@ -101,7 +101,7 @@ pub fn mapped(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
         let keep = move |rng: &mut Rng, _: usize| !some || rng.below(2) == 0;
         args.push(Operand { dtype: *t, strides: strides(rng, &extents, &keep)?, offset: 0 });
     }
-    let spec = MapSpec { name: "map".into(), expr: &expr, dtype, dims: extents, args: args.clone(), lanes };
+    let spec = MapSpec { name: "map".into(), expr: &expr, dtype, dims: extents, args: args.clone(), to: None, lanes };
     let (kernel, range) = map(&spec)?;
     let mut b = Binder::new();
     let bound = bind_sizes(&mut b, &sizes);
@@ -125,7 +125,7 @@ pub fn contract(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
     let (out_rank, red_rank) = (rng.below(4), rng.below(3));
     let (out_plain, out) = dims(rng, &mut sizes, out_rank, &[1, 2, 3, 4, 6, 9, 16, 35]);
     let (red_plain, red) = dims(rng, &mut sizes, red_rank, &[1, 2, 4, 5, 11, 16, 32, 0]);
-    let f = Fold::ALL[rng.below(4)];
+    let f = Fold::ALL[rng.below(5)];
     let two = f == Fold::Sum && rng.below(3) > 0;
     let all: Vec<Extent> = out.iter().chain(&red).cloned().collect();
     let mut factors = Vec::new();
@@ -163,6 +163,10 @@ pub fn contract(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
             Fold::Mean => Some((sum / n, bound / n + U * (sum / n).abs())),
             Fold::Max => Some((terms.iter().copied().fold(f64::NEG_INFINITY, f64::max), 0.0)),
             Fold::Min => Some((terms.iter().copied().fold(f64::INFINITY, f64::min), 0.0)),
+            Fold::Product => {
+                let all: f64 = terms.iter().product();
+                Some((all, (n + 2.0) * U * all.abs() + (n + 1.0) * f64::from(f32::MIN_POSITIVE)))
+            }
         });
     }
     let y = b.buffer("y", vec![0; 4 * want.len()]);

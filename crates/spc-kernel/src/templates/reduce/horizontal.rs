@@ -85,7 +85,8 @@ impl Reduce<'_> {
         })?;
         for o in 0..width {
             let f = match self.f {
-                Fold::Sum | Fold::Mean => RedFn::Add,
+                // There is none of products: `choose` gives them another form.
+                Fold::Sum | Fold::Mean | Fold::Product => RedFn::Add,
                 Fold::Max => RedFn::Max,
                 Fold::Min => RedFn::Min,
             };

@@ -11,17 +11,18 @@ use crate::extent::Extent;
 use crate::ir::{Addr, Builder, FBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 
-/// What a reduction computes. The reductions of the graph that are missing here have no kernel.
+/// What a reduction computes: those of the graph that give f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fold {
     Sum,
     Mean,
     Max,
     Min,
+    Product,
 }
 
 impl Fold {
-    pub const ALL: [Fold; 4] = [Fold::Sum, Fold::Mean, Fold::Max, Fold::Min];
+    pub const ALL: [Fold; 5] = [Fold::Sum, Fold::Mean, Fold::Max, Fold::Min, Fold::Product];
 
     pub fn of(f: spc_ir::ReduceFn) -> Option<Fold> {
         Some(match f {
@@ -29,6 +30,7 @@ impl Fold {
             spc_ir::ReduceFn::Mean => Fold::Mean,
             spc_ir::ReduceFn::Max => Fold::Max,
             spc_ir::ReduceFn::Min => Fold::Min,
+            spc_ir::ReduceFn::Product => Fold::Product,
             _ => return None,
         })
     }
@@ -69,7 +71,11 @@ pub fn reduce(spec: &ReduceSpec) -> Result<(Kernel, Extent), Bug> {
     let mut reds: Vec<Vec<Extent>> = spec.factors.iter().map(|f| f.red.clone()).collect();
     collapse(&mut out, &mut outs.iter_mut().chain([&mut y_strides]).collect::<Vec<_>>());
     collapse(&mut red, &mut reds.iter_mut().collect::<Vec<_>>());
-    let form = choose(spec.lanes, &out, &outs, &red, &reds);
+    let form = match choose(spec.lanes, &out, &outs, &red, &reds) {
+        // Lanes have no horizontal product.
+        Form::Reduced(_) if spec.f == Fold::Product => Form::Scalar,
+        form => form,
+    };
     if let Form::Reduced(d) = form {
         // The dimension that vectors run along becomes the innermost.
         for list in reds.iter_mut().chain([&mut red]) {
@@ -154,6 +160,7 @@ impl Reduce<'_> {
             Fold::Sum | Fold::Mean => 0.0,
             Fold::Max => f32::NEG_INFINITY,
             Fold::Min => f32::INFINITY,
+            Fold::Product => 1.0,
         }
     }
 
@@ -162,6 +169,7 @@ impl Reduce<'_> {
             Fold::Sum | Fold::Mean => FBin::Add,
             Fold::Max => FBin::Max,
             Fold::Min => FBin::Min,
+            Fold::Product => FBin::Mul,
         };
         b.fbin(f, acc, v)
     }

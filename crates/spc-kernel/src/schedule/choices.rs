@@ -46,7 +46,7 @@ impl Scheduler<'_> {
         for (d, stride) in s.order.iter().zip(own) {
             strides[*d] = stride;
         }
-        Ok(View { buffer: made.buffer, dims: self.dims(node)?, strides, offset: 0 })
+        Ok(View { buffer: made.buffer, dims: self.dims(node)?, strides, offset: made.offset })
     }
 
     fn chosen(&mut self, node: NodeId, s: &Scores, kernel: Kernel, bound: &[(&str, StepArg)]) -> Result<(), Bug> {

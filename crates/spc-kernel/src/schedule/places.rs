@@ -17,6 +17,8 @@ pub(super) struct Places {
     buffer: usize,
     dims: Vec<Extent>,
     strides: Vec<Extent>,
+    /// Elements of the buffer before the first.
+    base: u64,
     terms: Vec<Term>,
 }
 
@@ -31,6 +33,7 @@ impl Places {
             buffer: self.buffer,
             dims: pick(&self.dims, perm)?,
             strides: pick(&self.strides, perm)?,
+            base: self.base,
             terms: terms.collect::<Option<_>>()?,
         })
     }
@@ -49,7 +52,7 @@ impl Places {
             }
             (t.offset == 0 && last < t.size.known()?).then_some(())?;
         }
-        Some(View { buffer: self.buffer, dims: self.dims.clone(), strides, offset: 0 })
+        Some(View { buffer: self.buffer, dims: self.dims.clone(), strides, offset: self.base })
     }
 }
 
@@ -60,15 +63,15 @@ impl Scheduler<'_> {
         let from = match pending {
             Some(p) => p,
             None => {
-                let v = self.from_the_start(operand)?;
-                Places { buffer: v.buffer, dims: v.dims, strides: v.strides, terms: Vec::new() }
+                let v = self.row_major(operand)?;
+                Places { buffer: v.buffer, dims: v.dims, strides: v.strides, base: v.offset, terms: Vec::new() }
             }
         };
         // A dimension that several places share already is read from memory.
         let own = from.terms.iter().any(|t| t.coeff.get(dim).is_some_and(|c| *c != 0));
         let from = if own {
-            let v = self.from_the_start(operand)?;
-            Places { buffer: v.buffer, dims: v.dims, strides: v.strides, terms: Vec::new() }
+            let v = self.row_major(operand)?;
+            Places { buffer: v.buffer, dims: v.dims, strides: v.strides, base: v.offset, terms: Vec::new() }
         } else {
             from
         };
@@ -83,17 +86,11 @@ impl Scheduler<'_> {
         let mut own = vec![0; strides.len()];
         own.get_mut(dim..dim + coeff.len()).ok_or_else(|| shape_bug(node))?.copy_from_slice(coeff);
         terms.push(Term { size, stride, offset, coeff: own });
-        let places = Places { buffer: from.buffer, dims: self.dims(node)?, strides, terms };
+        let places = Places { buffer: from.buffer, dims: self.dims(node)?, strides, base: from.base, terms };
         Ok(match places.view() {
             Some(v) => Value::of(v),
             None => Value { places: Some(places), ..Value::default() },
         })
-    }
-
-    /// The row-major form, copied where it does not start with its buffer.
-    fn from_the_start(&mut self, node: NodeId) -> Result<View, Bug> {
-        let v = self.row_major(node)?;
-        if v.offset == 0 { Ok(v) } else { self.contiguous(node) }
     }
 
     /// The elements of a window in memory, in order.
@@ -104,6 +101,7 @@ impl Scheduler<'_> {
             dtype,
             dims: p.dims.clone(),
             strides: p.strides.clone(),
+            base: p.base,
             terms: p.terms.clone(),
             lanes: self.lanes,
         };
@@ -118,8 +116,14 @@ impl Scheduler<'_> {
     pub(super) fn short_runs(&self, v: &View) -> Option<Places> {
         let real: Vec<usize> = (0..v.dims.len()).filter(|d| !v.dims[*d].is_one()).collect();
         let run = v.dims.get(*real.last()?)?.known()?;
-        let places = Places { buffer: v.buffer, dims: v.dims.clone(), strides: v.strides.clone(), terms: Vec::new() };
-        (v.offset == 0 && real.len() > 2 && run < 2 * self.lanes.max(4) as u64).then_some(places)
+        let places = Places {
+            buffer: v.buffer,
+            dims: v.dims.clone(),
+            strides: v.strides.clone(),
+            base: v.offset,
+            terms: Vec::new(),
+        };
+        (real.len() > 2 && run < 2 * self.lanes.max(4) as u64).then_some(places)
     }
 
     pub(super) fn concat(&mut self, node: NodeId, dim: usize) -> Result<Value, Bug> {

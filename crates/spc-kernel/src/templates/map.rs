@@ -78,14 +78,14 @@ pub fn map(spec: &MapSpec<'_>) -> Result<(Kernel, Extent), Bug> {
     let before = spec.to.as_ref().map_or(&[][..], |p| &p.before);
     let sizes = Sizes::params(&mut b, dims.iter().chain(before).chain(walks.iter().flat_map(|w| &w.strides)));
     let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    for (w, a) in walks.iter_mut().zip(&args) {
-        w.base = skip(&mut b, w.base, a.offset, w.bytes)?;
-    }
     if let Some(to) = walks.last_mut() {
         for e in before {
             let one = b.int(1);
             to.base = sizes.advance(&mut b, to.base, one, e, element_bytes(spec.dtype))?;
         }
+    }
+    for (w, a) in walks.iter_mut().zip(&args) {
+        w.base = skip(&mut b, w.base, a.offset, w.bytes)?;
     }
 
     let m = Map { spec, types: &types, used: &used, walks: &walks, sizes: &sizes };

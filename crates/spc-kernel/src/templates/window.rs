@@ -1,6 +1,6 @@
 //! Values read at affine places: convolutions and pooling, with zeros outside.
 use super::gather::copy;
-use super::nest::{Sizes, contiguous, element_bytes, too_large};
+use super::nest::{Sizes, contiguous, element_bytes, skip, too_large};
 use crate::extent::Extent;
 use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LBin, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
@@ -25,6 +25,8 @@ pub struct WindowSpec {
     pub dtype: DType,
     pub dims: Vec<Extent>,
     pub strides: Vec<Extent>,
+    /// Elements that lie before the first.
+    pub base: u64,
     pub terms: Vec<Term>,
     pub lanes: usize,
 }
@@ -69,6 +71,7 @@ pub fn window(spec: &WindowSpec) -> Result<(Kernel, Extent), Bug> {
     let of_terms = spec.terms.iter().flat_map(|t| [&t.size, &t.stride]);
     let sizes = Sizes::params(&mut b, spec.dims.iter().chain(&spec.strides).chain(&to).chain(of_terms));
     let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
+    let x = skip(&mut b, x, spec.base, element_bytes(spec.dtype))?;
     let counts = spec.dims.iter().map(|d| sizes.value(&mut b, d)).collect::<Result<Vec<Val>, Bug>>()?;
     let ends = spec.terms.iter().map(|t| sizes.value(&mut b, &t.size)).collect::<Result<Vec<Val>, Bug>>()?;
     let w = Window { spec, to, sizes, counts, ends };

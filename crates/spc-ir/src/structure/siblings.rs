@@ -99,6 +99,8 @@ pub fn siblings(g: &Graph) -> Result<Found, Bug> {
             let copy = needs_a_copy(g, n)?;
             let reason = if !sole {
                 Some("it is read more than once".to_string())
+            } else if ty.rank() != 2 {
+                Some("it has more than rows and columns".into())
             } else if bias && biased.is_none() {
                 Some("its bias is no weight of its own".into())
             } else if !matches!(g.node(n)?.op, Op::Linear { act: None, .. }) {

@@ -1,7 +1,7 @@
 //! From a graph and a plan to a [`Program`].
 //!
-//! Splits, transposes, broadcasts, ranges of a linear's features and most merges are views: strides over another value's buffer. Everything else is a
-//! kernel into a buffer of its own; buffers of values that nothing reads any more are used again.
+//! Splits, transposes, broadcasts, ranges of a linear's features and most merges are views: strides over another value's
+//! buffer. Everything else is a kernel into a buffer of its own; buffers of values that nothing reads any more are used again.
 
 mod choices;
 mod linear;

@@ -117,8 +117,11 @@ fn calibrate_writes_a_file_that_commands_read() {
     let text = std::fs::read_to_string(&file).unwrap();
     for (from, to, part) in [
         ("\"launch_ps\"", "\"lunch_ps\"", "unknown field `lunch_ps`"),
-        ("\"format\": 2", "\"format\": 7", "its format is 7"),
-        ("\"contract_fs\": 250000", "\"contract_fs\": 250001", "changed by hand"),
+        ("\"format\": 3", "\"format\": 7", "its format is 7"),
+        ("\"token_tile\": 16", "\"token_tile\": 17", "changed by hand"),
+        ("\"overlap_permille\": ", "\"overlap_permille\": 9999", "expected 0 to 1000"),
+        ("\"token_tile\": 16", "\"token_tile\": 0", "`token_tile` is 0"),
+        ("\"clif\": {", "\"none\": {", "changed by hand"),
     ] {
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text, "{from}");
@@ -126,6 +129,14 @@ fn calibrate_writes_a_file_that_commands_read() {
         let ran = spc(dir.path(), ["explain", "net.sp", "--constants", "bad.json"]);
         assert_eq!((ran.code, ran.stdout.as_str()), (4, ""), "{to}: {}", ran.stderr);
         assert!(ran.stderr.contains("SP0640") && ran.stderr.contains(part), "{part} is not in\n{}", ran.stderr);
+    }
+    // None at all, nothing in it, no text.
+    let none = spc(dir.path(), ["explain", "net.sp", "--constants", "nowhere.json"]);
+    assert!(none.code == 4 && none.stderr.contains("SP0401"), "{}", none.stderr);
+    for bytes in [&b""[..], b"{}", b"\xff\xfe", b"[1]"] {
+        std::fs::write(dir.path().join("bad.json"), bytes).unwrap();
+        let ran = spc(dir.path(), ["explain", "net.sp", "--constants", "bad.json"]);
+        assert!(ran.code == 4 && ran.stderr.contains("SP0640"), "{bytes:?}: {}", ran.stderr);
     }
     // It holds portable code only.
     let ran = spc(dir.path(), ["bench", "net.sp", "--isa", "avx2", "--constants", "mine.json"]);

@@ -182,3 +182,36 @@ fn plans_of_gpus_have_prices_of_the_gpu_that_is_named() {
         ok(spc(d, ["compile", "net.sp", "--target", "gpu", "--emit=plan", "--plan", "plan.json", "--gpu", "h100"]));
     assert_eq!(again, lock);
 }
+
+/// One weight, one input, one output, no token: every price and every measurement has to cope.
+#[test]
+fn layers_of_one_element_have_plans_everywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let text = "use std.nn\naxis B = 0..4\n\
+                model net from safetensors \"net.safetensors\" { axes { I = 1, O = 1 }  w: f32[O, I] }\n\
+                fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.relu(nn.linear(x, net.w)) }\n\
+                target none = cpu(threads: 1) { B = 0 }\ntarget one = cpu(threads: 1) { B = 1 }\n";
+    std::fs::write(d.join("net.sp"), text).unwrap();
+    for value in [0.0f32, 1.0, f32::NAN] {
+        let bytes = value.to_le_bytes();
+        let view = TensorView::new(Dtype::F32, vec![1, 1], &bytes).unwrap();
+        std::fs::write(d.join("net.safetensors"), serialize([("w", view)], None).unwrap()).unwrap();
+        for target in ["none", "one", "cuda"] {
+            ok(spc(d, ["explain", "net.sp", "--target", target]));
+        }
+        for target in ["none", "one"] {
+            ok(spc(
+                d,
+                ["compile", "net.sp", "--target", target, "--emit=plan", "--measure", "3", "--measured", "t.json"],
+            ));
+        }
+        ok(spc(d, ["verify", "net.sp", "--target", "one"]));
+    }
+    // A file whose weight has no elements is not the one that is declared.
+    let view = TensorView::new(Dtype::F32, vec![1, 0], &[]).unwrap();
+    std::fs::write(d.join("net.safetensors"), serialize([("w", view)], None).unwrap()).unwrap();
+    let r = spc(d, ["explain", "net.sp"]);
+    assert!(r.code == 4 || r.code == 1, "{} {}", r.code, r.stderr);
+    assert!(r.stderr.contains("error[SP04"), "{}", r.stderr);
+}

@@ -106,6 +106,12 @@ pub fn calibrate(
         .iter()
         .map(|r| Level { up_to_bytes: r.bytes, bytes_per_us: per_us(r.gb_per_s) })
         .collect();
+    // More bytes are never read faster; where it seems so, somebody disturbed the fewer.
+    let mut least = 0;
+    for l in table.levels.iter_mut().rev() {
+        least = l.bytes_per_us.max(least);
+        l.bytes_per_us = least;
+    }
     // Beyond what was measured, as at the end of it.
     if let Some(last) = table.levels.last().copied() {
         table.levels.push(Level { up_to_bytes: u64::MAX, ..last });
@@ -166,7 +172,7 @@ fn elements(table: &mut CostTable, isa: Isa, now: Clock<'_>) -> Result<(), Bug> 
         (0..n).fold(ScalarExpr::Arg(0), |e, i| ScalarExpr::bin(BinFn::Add, e, ScalarExpr::Const(f64::from(i))))
     };
     let (one, many) = (pointwise(sum(1))?, pointwise(sum(9))?);
-    table.element_ps = ((many - one) / 8.0).max(0.0) as u64;
+    table.element_ps = ((many - one) / 8.0).max(1.0) as u64;
     let exp = pointwise(ScalarExpr::un(UnFn::Exp, ScalarExpr::Arg(0)))?;
     table.call_ps = (exp - one).max(1.0) as u64;
     // A product of a matrix with itself: each row with each.

@@ -528,23 +528,23 @@ SPC_FN void spc_mma24_step(float (&d)[4], const spc_w4& a, const u32 (&b)[4], u3
   for (int c = 0; c < 4; ++c) d[c] = slot.d[c];
 }
 
-SPC_FN float spc_lane_xor(float a, int m, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+SPC_FN u32 spc_word_from(u32 a, int lane, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   struct Slot {
-    float a;
-    int m;
-    float got;
+    u32 a;
+    int lane;
+    u32 got;
   };
-  Slot slot = {a, m, 0.0f};
+  Slot slot = {a, lane, 0u};
   spc_emu::meet(
       [](void* const* slots) {
-        for (int l = 0; l < 32; ++l) ((Slot*)slots[l])->got = ((Slot*)slots[l ^ (((Slot*)slots[l])->m & 31)])->a;
+        for (int l = 0; l < 32; ++l) ((Slot*)slots[l])->got = ((Slot*)slots[((Slot*)slots[l])->lane & 31])->a;
       },
       &slot, file, line);
   return slot.got;
 }
 
-SPC_FN u32 spc_word_xor(u32 a, int m, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
-  return spc_word(spc_lane_xor(spc_bits(a), m, file, line));
+SPC_FN float spc_lane_xor(float a, int m, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  return spc_bits(spc_word_from(spc_word(a), ((int)threadIdx.x & 31) ^ m, file, line));
 }
 
 SPC_FN void spc_mma_step(float (&d)[4], const spc_w4& a, u32 b0, u32 b1, const char* file = __builtin_FILE(),

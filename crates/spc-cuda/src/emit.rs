@@ -115,7 +115,7 @@ impl<'a> Emitter<'a> {
                 let mut text = String::new();
                 l.write(&mut text, &info, &shape, &act)?;
                 self.push(info, &text);
-                if shape.split > 1 {
+                if shape.parts > 0 {
                     let info = l.parts_info(self.graph, &shape, from)?;
                     let mut text = String::new();
                     l.write_parts(&mut text, &info, &shape, &act)?;

@@ -64,7 +64,7 @@ impl Linear<'_> {
             };
             add(name, kind, Operand::Packed);
         }
-        if self.bias.is_some() && shape.split == 1 {
+        if self.bias.is_some() && shape.parts == 0 {
             add("bias", ParamKind::F32In, Operand::Bias);
         }
         let terms = shape.constants.iter().find(|(n, _)| *n == "TERMS");
@@ -74,15 +74,15 @@ impl Linear<'_> {
             }
             None => add("x", ParamKind::F32In, Operand::X),
         }
-        match shape.split {
-            1 => add("y", ParamKind::F32Out, Operand::Y),
+        match shape.parts {
+            0 => add("y", ParamKind::F32Out, Operand::Y),
             parts => add("parts", ParamKind::F32Out, Operand::Parts { parts }),
         }
         add("n", ParamKind::I32, Operand::Tokens);
-        let few = if terms.is_some() && shape.split > 1 {
-            format!("_n{}_split", shape.grid.tokens)
-        } else if terms.is_some() {
+        let few = if shape.family == Family::Groups || (terms.is_some() && shape.split == 1) {
             format!("_n{}", shape.grid.tokens)
+        } else if terms.is_some() {
+            format!("_n{}_split", shape.grid.tokens)
         } else {
             String::new()
         };
@@ -116,7 +116,11 @@ impl Linear<'_> {
     /// The launch of the kernel that adds the sums of the blocks of [`Linear::info`].
     pub(crate) fn parts_info(&self, graph: &Graph, shape: &Shape, from: u64) -> Result<KernelInfo, Bug> {
         let param = |name: &str, kind, of| Param { name: name.into(), kind, of };
-        let mut params = vec![param("parts", ParamKind::F32In, Operand::Parts { parts: shape.split })];
+        let mut params = vec![param("parts", ParamKind::F32In, Operand::Parts { parts: shape.parts })];
+        // Which sums belong to a row is in its list.
+        if shape.family == Family::Groups && self.layout.schema().iter().any(|(n, _)| *n == "ptr") {
+            params.insert(0, param("ptr", ParamKind::U32In, Operand::Packed));
+        }
         if self.bias.is_some() {
             params.push(param("bias", ParamKind::F32In, Operand::Bias));
         }
@@ -124,7 +128,7 @@ impl Linear<'_> {
         params.push(param("n", ParamKind::I32, Operand::Tokens));
         let main = self.info(graph, shape, from)?;
         Ok(KernelInfo {
-            name: format!("parts_{}_{}", shape.split, main.name),
+            name: format!("parts_{}_{}", shape.parts, main.name),
             family: "parts".into(),
             params,
             grid: mma::parts_grid(self.outputs),
@@ -136,19 +140,30 @@ impl Linear<'_> {
 
     /// Appends the kernel that adds the sums of several blocks.
     pub(crate) fn write_parts(&self, out: &mut String, info: &KernelInfo, shape: &Shape, act: &str) -> Result<(), Bug> {
-        let (name, split, o, tiles) = (&info.name, shape.split, self.outputs, info.grid.tiles);
+        let (name, o, tiles) = (&info.name, self.outputs, info.grid.tiles);
         let bias = if self.bias.is_some() { "bias" } else { "nullptr" };
         let list: Vec<String> = info.params.iter().map(Param::declaration).collect();
+        let mut constants = vec![format!("O = {o}"), format!("TILES = {tiles}")];
+        let call = if shape.family == Family::Groups {
+            let wanted = ["KEPT", "UNITS", "WARPS", "STRIDE"];
+            let own = shape.constants.iter().filter(|(n, _)| wanted.contains(n));
+            constants.extend(own.map(|(n, v)| format!("{n} = {v}")));
+            let ptr = if info.params.iter().any(|p| p.name == "ptr") { "ptr" } else { "nullptr" };
+            format!("spc_groups_sum<{name}_shape>({ptr}, parts, {bias}, y, n)")
+        } else {
+            constants.push(format!("SPLIT = {}", shape.split));
+            format!("spc_parts<{name}_shape>(parts, {bias}, y, n)")
+        };
         write!(
             out,
-            "\n// kernel {name}, node {}: y[n][o] = act(sum_s parts[s][n][o]{})\n//   launch {} blocks of {THREADS} \
-             threads\nstruct {name}_shape {{\n  static constexpr int O = {o}, SPLIT = {split}, TILES = {tiles};\n  static \
-             constexpr bool BIAS = {};\n  SPC_FN float act(float a0) {{ {}return {act}; }}\n}};\n\
-             extern \"C\" __global__ void __launch_bounds__({THREADS}) {name}(\n    {}) {{\n  \
-             spc_parts<{name}_shape>(parts, {bias}, y, n);\n}}\n",
+            "\n// kernel {name}, node {}: y[n][o] = act(the sum of what parts has of [n][o]{})\n//   launch {} blocks of {THREADS} \
+             threads\nstruct {name}_shape {{\n  static constexpr int {};\n  static constexpr bool BIAS = {};\n  \
+             SPC_FN float act(float a0) {{ {}return {act}; }}\n}};\n\
+             extern \"C\" __global__ void __launch_bounds__({THREADS}) {name}(\n    {}) {{\n  {call};\n}}\n",
             self.plan.node,
             if self.bias.is_some() { " + bias[o]" } else { "" },
             info.grid,
+            constants.join(", "),
             self.bias.is_some(),
             self.unused(),
             list.join(", "),
@@ -236,8 +251,9 @@ impl Linear<'_> {
             _ => "none".into(),
         };
         let (o, k) = (self.outputs, self.inputs);
-        let what = match shape.split {
-            1 => format!("y[n][o] = act(sum_k w[o][k] * x[n][k]{bias})"),
+        let what = match shape.parts {
+            0 => format!("y[n][o] = act(sum_k w[o][k] * x[n][k]{bias})"),
+            _ if shape.family == Family::Groups => "pieces of sum_k w[o][k] * x[n][k]".into(),
             parts => format!("parts[s][n][o] = sum of part s of {parts} of w[o][k] * x[n][k]"),
         };
         let mut t = format!("\n// kernel {}, node {}: {what}\n", info.name, self.plan.node);
@@ -253,7 +269,7 @@ impl Linear<'_> {
             "x, y",
             format!("[N][{k}] and [N][{o}], token-major f32, N = {}", quoted(&info.tokens).trim_matches('"')),
         )?;
-        if shape.split == 1 {
+        if shape.parts == 0 {
             line("act", fused)?;
         }
         line(
@@ -271,23 +287,32 @@ impl Linear<'_> {
         if shape.family == Family::Mma {
             // One template for several layouts: it takes what any of them has.
             let given = |name| if arguments.contains(&name) { name } else { "nullptr" };
-            let result = if shape.split == 1 { "y" } else { "parts" };
+            let result = if shape.parts == 0 { "y" } else { "parts" };
             arguments = ["ptr", "idx", "values", "meta", "bias", "xb", result, "n"].map(given).to_vec();
+        } else if shape.family == Family::Groups {
+            let given = |name| if arguments.contains(&name) { name } else { "nullptr" };
+            arguments = ["ptr", "skip", "codes", "scale", "x", "parts", "n"].map(given).to_vec();
         } else if self.bias.is_none() {
             arguments.insert(arguments.len() - 3, "nullptr");
         }
         let (name, family) = (&info.name, &info.family);
         // Left alone, ptxas saves registers of these kernels until some spill.
-        let bounds = if shape.family == Family::Mma { format!("{}, 1", info.block) } else { info.block.to_string() };
+        let bounds = if matches!(shape.family, Family::Mma | Family::Groups) {
+            format!("{}, 1", info.block)
+        } else {
+            info.block.to_string()
+        };
+        // Floats for the codes are for CPUs.
+        let unread = if info.params.iter().any(|p| p.name == "levels") { "  (void)levels;\n" } else { "" };
         let (constants, list, arguments) = (constants.join(", "), list.join(", "), arguments.join(", "));
-        let has_bias = self.bias.is_some() && shape.split == 1;
-        let (act, used) = if shape.split == 1 { (act, self.unused()) } else { ("a0", "") };
+        let has_bias = self.bias.is_some() && shape.parts == 0;
+        let (act, used) = if shape.parts == 0 { (act, self.unused()) } else { ("a0", "") };
         writeln!(
             t,
             "struct {name}_shape {{\n  static constexpr int {constants};\n  static constexpr bool BIAS = {has_bias};\n  \
              SPC_FN float act(float a0) {{ {used}return {act}; }}\n}};\n\
              extern \"C\" __global__ void __launch_bounds__({bounds}) {name}(\n    {list}) {{\n  \
-             SPC_SMEM(smem);\n  spc_{family}<{name}_shape>({arguments}, (float*)smem);\n}}"
+             SPC_SMEM(smem);\n{unread}  spc_{family}<{name}_shape>({arguments}, (float*)smem);\n}}"
         )
         .map_err(|e| Bug::new(e.to_string()))?;
         out.push_str(&t);
@@ -318,7 +343,9 @@ fn arrays(layout: Layout) -> &'static str {
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
         // Refused by `Shape::new`.
         Layout::Nm16 { .. } | Layout::Csr16 => "",
-        Layout::Groups { .. } => "",
+        Layout::Groups { .. } => {
+            "codes[units][BYTES], scale[units][P], and where only some groups are kept ptr[O+1], skip[units][P]"
+        }
         Layout::I8 { .. } => "ptr[ceil(O/R)+1], idx[count] = column / 4, codes[count][R][4], start[O], scale[O]",
         Layout::Mma32 { .. } => "ptr[ceil(O/R)+1], idx[count] = column / 32, values[count][R/16][2][32][4]",
         Layout::Mma24 => "values[ceil(O/32)][ceil(K/32)][2][32][4], meta[ceil(O/32)][ceil(K/32)][32]",

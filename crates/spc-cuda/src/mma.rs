@@ -100,6 +100,7 @@ impl Cut {
             threads: 32 * self.wm * self.wn * self.wk,
             up_to: self.up_to,
             split,
+            parts: if split > 1 { split } else { 0 },
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) enum Family {
     Nm,
     Mma,
     I8,
+    Groups,
 }
 
 impl Family {
@@ -31,6 +32,7 @@ impl Family {
             Family::Nm => "nm",
             Family::Mma => "mma",
             Family::I8 => "i8",
+            Family::Groups => "groups",
         }
     }
 
@@ -44,6 +46,7 @@ impl Family {
             Family::Dense => &[include_str!("device/dense.cuh")],
             Family::Blocks => &[ROWS, include_str!("device/blocks.cuh")],
             Family::Nm => &[ROWS, include_str!("device/nm.cuh")],
+            Family::Groups => &[TENSOR, include_str!("device/groups.cuh")],
             Family::I8 => &[include_str!("device/i8.cuh")],
             Family::Mma => &[TENSOR, TERMS, TILES, include_str!("device/mma.cuh")],
         }
@@ -60,13 +63,15 @@ pub(crate) struct Shape {
     pub grid: Grid,
     pub constants: Vec<(&'static str, u32)>,
     /// Dynamic shared memory of a block, in bytes. At most 48 KiB, which every device gives without being asked, but for the
-    /// families of tensor cores.
+    /// families of tensor cores and of groups.
     pub shared_bytes: u32,
     pub threads: u32,
     /// Where a linear has several kernels: the most tokens that this one is for, 0 for the one without a bound.
     pub up_to: u32,
     /// Blocks that share the columns of an output. More than one: their sums are added by a kernel of their own.
     pub split: u32,
+    /// Sums that are written for each output and token, to be added by a kernel of its own; 0 where the kernel writes results.
+    pub parts: u32,
 }
 
 impl Shape {
@@ -79,6 +84,11 @@ impl Shape {
         Shape::sizes(outputs, inputs)?;
         if let Some(shapes) = crate::mma::shapes(layout, outputs, inputs, terms) {
             return Ok(shapes);
+        }
+        if let Layout::Groups { bits, group, scale, kept } = layout {
+            let shape = |most| Shape::groups(outputs, inputs, (bits, group), (scale == 16, kept), most);
+            let (one, more) = (shape(1), shape(4));
+            return Ok(if more.grid.tokens > 1 { vec![Shape { up_to: 1, ..one }, more] } else { vec![one] });
         }
         Ok(vec![Shape::new(layout, outputs, inputs)?])
     }
@@ -120,6 +130,38 @@ impl Shape {
                 return Err(format!("{layout} has no CUDA kernel yet"));
             }
         })
+    }
+
+    /// Units of groups dealt out evenly to a fixed number of warps: four blocks for each multiprocessor of a large device. A block
+    /// has `most` tokens, or as many as its memory holds.
+    fn groups(outputs: u64, inputs: u64, (bits, group): (u32, u32), (half, kept): (bool, bool), most: u64) -> Shape {
+        const BLOCKS: u64 = 528;
+        const SHARED: u64 = 64 << 10;
+        const MOST_SHARED: u64 = 96 << 10;
+        let units = spc_formats::Units::of(bits, group as usize);
+        let (of_row, small) = (inputs.div_ceil(u64::from(group)), |n: u64| u32::try_from(n).unwrap_or(u32::MAX));
+        let row = of_row * (u64::from(group) + 4) * 4;
+        let staged = row <= MOST_SHARED;
+        let tokens = if staged { (SHARED / row.max(1)).clamp(1, most) } else { 1 };
+        let blocks = outputs.div_ceil(WARPS).min(BLOCKS);
+        let warps = blocks * WARPS;
+        // Rows, and two pieces of a row for each warp.
+        let parts = 1 + (2 * warps).div_ceil(outputs);
+        let constants = vec![
+            ("BITS", bits),
+            ("G", group),
+            ("P", small(units.groups as u64)),
+            ("BYTES", small(units.bytes as u64)),
+            ("UNITS", small(units.of_row(usize::try_from(of_row).unwrap_or(usize::MAX)) as u64)),
+            ("HALF", u32::from(half)),
+            ("KEPT", u32::from(kept)),
+            ("STAGED", u32::from(staged)),
+            ("WARPS", small(warps)),
+            ("STRIDE", small(parts * outputs)),
+        ];
+        let floats = if staged { small(tokens * row / 4) } else { 0 };
+        let shape = Shape::build(Family::Groups, outputs, inputs, (small(tokens), group), blocks, constants, floats);
+        Shape { parts: small(parts), ..shape }
     }
 
     fn blocks(outputs: u64, inputs: u64, r: u32, c: u32) -> Shape {
@@ -169,6 +211,7 @@ impl Shape {
             threads: THREADS,
             up_to: 0,
             split: 1,
+            parts: 0,
         }
     }
 }

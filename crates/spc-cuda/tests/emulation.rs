@@ -150,6 +150,27 @@ fn codes_of_eight_bits() {
 }
 
 #[test]
+fn codes_with_a_scale_for_each_group() {
+    use Act::*;
+    use Pattern::*;
+    run(
+        vec![
+            case("kept4(32,16)", 9, 300, Random(1.0), None, true, &[1, 2, 5]),
+            case("kept4(16,16)", 40, 530, Random(1.0), Gelu, true, &[1, 3, 3]),
+            case("kept4(64,32)", 7, 200, Random(1.0), Relu, false, &[4, 9]),
+            case("q4(32,16)", 33, 96, Full, None, true, &[1, 6]),
+            case("q4(16,32)", 5, 40, Full, Gelu, true, &[3, 4]),
+            case("q8(32,16)", 6, 64, Full, Relu, false, &[2, 2]),
+            case("kept8(16,16)", 12, 100, Random(1.0), None, true, &[1, 5]),
+            case("kept8(64,16)", 3, 1000, Random(1.0), None, true, &[2, 2]),
+            // Rows that many warps share, and activations that do not fit shared memory.
+            case("kept4(32,16)", 2, 30_000, Random(1.0), None, true, &[1, 1]),
+        ],
+        Activations::Exact,
+    );
+}
+
+#[test]
 fn n_of_m() {
     use Act::*;
     use Pattern::*;

@@ -32,6 +32,9 @@ fn nothing_is_spilled_and_tensor_cores_are_used() {
     let layouts = [
         "mma24",
         "i8(16)",
+        "kept4(32,16)",
+        "q4(16,16)",
+        "kept8(64,32)",
         "mma32(32)",
         "mma32(64)",
         "mma32(128)",

@@ -10,7 +10,7 @@ use spc_cuda::{emit, manifest};
 use std::path::Path;
 use support::{have_gxx, shared_library};
 
-const LAYOUTS: [&str; 14] = [
+const LAYOUTS: [&str; 15] = [
     "dense(16)",
     "dense(5)",
     "vx1(4)",
@@ -23,6 +23,7 @@ const LAYOUTS: [&str; 14] = [
     "csr",
     "mma24",
     "mma32(64)",
+    "kept4(32,16)",
     "mma1(16)",
     "vnm(64,8)",
 ];

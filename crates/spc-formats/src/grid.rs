@@ -151,7 +151,7 @@ impl Grid {
 
     /// True if one scale holds for each `group` consecutive inputs of the `cols` of every row.
     pub(crate) fn joins(&self, group: usize, cols: usize) -> bool {
-        let rows = if self.per_row == 0 { 0 } else { self.scales.len() / self.per_row };
+        let rows = self.scales.len().checked_div(self.per_row).unwrap_or(0);
         let whole = |row: usize| (0..cols).step_by(group).all(|c| self.over(row, c, (c + group).min(cols)).is_some());
         self.by_row() || self.group.is_multiple_of(group) || (0..rows).all(whole)
     }

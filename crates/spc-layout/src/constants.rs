@@ -163,16 +163,17 @@ mod tests {
         let text = one().to_json().unwrap();
         for (from, to, part) in [
             ("\"format\": 3", "\"format\": 2", "its format is 2"),
-            ("\"launch_ps\": 300000,", "", "missing field `launch_ps`"),
-            ("\"launch_ps\": 300000", "\"launch_ps\": 300000, \"lunch_ps\": 1", "unknown field `lunch_ps`"),
-            ("\"launch_ps\": 300000", "\"launch_ps\": -3", "invalid value"),
-            ("\"launch_ps\": 300000", "\"launch_ps\": 18446744073709551615", "`launch_ps` is 18446744073709551615"),
-            ("\"activation_bytes_per_us\": 40000", "\"activation_bytes_per_us\": 0", "expected 1 to"),
-            ("\"bytes_per_us\": 12500", "\"bytes_per_us\": 0", "`levels.bytes_per_us` is 0"),
-            ("\"up_to_bytes\": 33554432", "\"up_to_bytes\": 3", "do not ascend"),
-            ("\"overlap_permille\": 0", "\"overlap_permille\": 2000", "`dense_rm.overlap_permille` is 2000"),
-            ("\"launch_ps\": 300000", "\"launch_ps\": 300001", "it was changed by hand"),
-            ("fitted by hand", "measured", "it was changed by hand"),
+            ("\"token_tile\": 16,", "", "missing field `token_tile`"),
+            ("\"token_tile\": 16", "\"token_tile\": 16, \"lunch_ps\": 1", "unknown field `lunch_ps`"),
+            ("\"token_tile\": 16", "\"token_tile\": -3", "invalid value"),
+            ("\"token_tile\": 16", "\"token_tile\": 18446744073709551615", "`token_tile` is 18446744073709551615"),
+            ("\"pass_fm\": 48", "\"pass_fm\": 0", "expected 1 to"),
+            ("\"up_to_bytes\": 262144,", "\"up_to_bytes\": 5000000,", "do not ascend"),
+            ("\"up_to_bytes\": 1048576", "\"up_to_bytes\": 3", "do not ascend"),
+            ("\"overlap_permille\": ", "\"overlap_permille\": 9999", "`dense_rm.overlap_permille` is 9999"),
+            ("\"read_permille\": ", "\"read_permille\": 99999", "`dense_rm.read_permille` is 99999"),
+            ("\"token_tile\": 16", "\"token_tile\": 17", "it was changed by hand"),
+            ("measured by", "guessed by", "it was changed by hand"),
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text, "{from}");

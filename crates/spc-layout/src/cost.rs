@@ -78,7 +78,15 @@ impl Prices<'_> {
             outputs: clamp(outputs),
             resident: self.model.weight_bytes,
         };
-        let kernel = self.machine.kernel_ps(layout, facts, act, shape);
+        let mut kernel = self.machine.kernel_ps(layout, facts, act, shape);
+        let (all, bytes) = (shape.inputs.saturating_mul(shape.outputs), facts.stored_bytes);
+        if facts.multiplies >= all && bytes >= all.saturating_mul(4) && !matches!(layout, Layout::Dense { .. }) {
+            // What leaves nothing out is never cheaper than dense, whatever noise is in a table: it does the same, and reads an
+            // index.
+            let dense = self.dense(linear).map(|f| CostFacts { multiplies: all, ..*f });
+            let dense = dense.map(|f| self.machine.kernel_ps(Layout::DENSE, &f, act, shape));
+            kernel = kernel.max(dense.map_or(0, |ps| ps.saturating_add(1)));
+        }
         let elements = self.padded(tokens, act).saturating_mul(outputs);
         let mut finish = 0u128;
         if let Op::Linear { act: Some(e), .. } = &self.model.graph.node(linear)?.op {
@@ -90,6 +98,13 @@ impl Prices<'_> {
             finish = finish.saturating_add(self.machine.pointwise_ps(elements, Self::expression(expr)));
         }
         Ok(clamp(u128::from(kernel).saturating_add(finish)))
+    }
+
+    /// The facts of the dense layout of a linear, if it is a candidate.
+    fn dense(&self, linear: NodeId) -> Option<&CostFacts> {
+        let value = self.model.values.iter().position(|v| v.node == Some(linear))?;
+        let at = self.model.layouts.iter().position(|l| *l == Layout::DENSE)?;
+        self.model.as_linear(value)?.facts(at as u32)
     }
 
     /// As [`Prices::linear`], with the measured time of the kernel where there is one for these sizes. It was measured with

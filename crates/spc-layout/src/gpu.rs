@@ -34,6 +34,8 @@ pub enum Family {
     Dense,
     Blocks,
     Nm,
+    /// Codes with scales, f32 multiply-adds.
+    Codes,
     /// Tensor cores: all columns, blocks with lists, and chosen columns of groups.
     Whole,
     Listed,
@@ -149,6 +151,7 @@ pub fn family(layout: Layout) -> Option<Family> {
         Layout::Mma24 => Some(Family::Whole),
         Layout::Mma32 { .. } | Layout::Mma1 { .. } => Some(Family::Listed),
         Layout::Vnm { .. } => Some(Family::Chosen),
+        Layout::Groups { .. } | Layout::I8 { .. } => Some(Family::Codes),
         _ => None,
     }
 }
@@ -186,6 +189,9 @@ pub fn cuts(layout: Layout) -> Vec<Cut> {
             let r = u64::from(r);
             vec![cut(16, r, 16, 128), cut(32, r, 32, 128), cut(0, r, 64, 64)]
         }
+        Layout::I8 { .. } => vec![cut(0, 128, 8, 16)],
+        // Dealt out evenly; four blocks of threads at once on a multiprocessor count as one.
+        Layout::Groups { .. } => vec![cut(1, 128, 1, 512), cut(0, 128, 4, 512)],
         _ => vec![blocks(1)],
     }
 }
@@ -229,7 +235,7 @@ impl GpuTable {
         let (rate, reached, terms) = match family {
             Family::Whole | Family::Listed | Family::Chosen => (self.tensor_per_us, self.tensor_permille, self.terms),
             Family::Dense => (self.fma_per_us, self.tiles_permille, 1),
-            Family::Blocks | Family::Nm => (self.fma_per_us, self.lists_permille, 1),
+            Family::Blocks | Family::Nm | Family::Codes => (self.fma_per_us, self.lists_permille, 1),
         };
         let wide = |a: u64, b: u64| u128::from(a).saturating_mul(u128::from(b));
         let (groups, tiles) = (shape.tokens.div_ceil(c.tokens), shape.outputs.div_ceil(c.rows));
@@ -247,7 +253,7 @@ impl GpuTable {
         // Columns of a row of tiles: all, or the share that its lists have.
         let dense = wide(shape.inputs, shape.outputs).max(1);
         let listed = match family {
-            Family::Blocks | Family::Listed => u128::from(facts.multiplies).min(dense),
+            Family::Blocks | Family::Listed | Family::Codes => u128::from(facts.multiplies).min(dense),
             // Half of the chosen columns is kept.
             Family::Chosen => u128::from(facts.multiplies).saturating_mul(2).min(dense),
             Family::Dense | Family::Nm | Family::Whole => dense,

@@ -22,6 +22,7 @@ mod problem;
 #[cfg(test)]
 mod proof;
 mod rules;
+mod shipped;
 mod space;
 mod table;
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! Cost tables: the constants of the roofline as plain data. Integers, so that sums do not depend on order or machine.
+use crate::shipped::{avx2, avx512, portable, vnni};
 use serde::{Deserialize, Serialize};
 
 /// Rates of one kernel family. A kernel goes over its tokens in passes; see [`CostTable::kernel_ps`].
@@ -134,71 +135,19 @@ pub struct CostTable {
 pub(crate) const MOST_RATE: u64 = 1_000_000_000;
 
 impl CostTable {
-    /// Cranelift's 128-bit code on one core of an x86-64 server. The kernel rates are fitted to kernels of 64 x 256 to
-    /// 1536 x 384 at 256 and 360 tokens (`docs/benchmarks.md`); the other constants are estimates. At full density no sparse
-    /// layout is cheaper than dense.
+    /// Cranelift's 128-bit code on one core of an x86-64 server.
     pub fn clif_x86_64_v1() -> CostTable {
-        let rates = Rates::flat;
-        CostTable {
-            name: "clif-x86_64-v1".into(),
-            source: "fitted by hand to kernels of four shapes, the rest estimates".into(),
-            token_tile: 16,
-            pass_fm: 48,
-            again_bytes_per_us: MOST_RATE,
-            dense_rm: rates(36_500, 8_000, 0, 10_000),
-            dense_fm: rates(41_000, 12_000, 0, 10_000),
-            vx1: rates(41_000, 20_000, 200, 10_000),
-            bsr: rates(41_000, 12_000, 300, 10_000),
-            nm: rates(41_000, 21_000, 0, 4_000),
-            csr: rates(41_000, 12_000, 150, 4_000),
-            lists_rm: rates(46_000, 80_000, 0, 10_000),
-            // Each activation is read by itself.
-            nm16: rates(900_000, 10_000, 0, 10_000),
-            csr16: rates(600_000, 10_000, 0, 10_000),
-            // The dot product of bytes is a score of instructions here.
-            i8: rates(160_000, 12_000, 300, 10_000),
-            groups: rates(60_000, 0, 3_000, 20_000),
-            levels: vec![
-                Level { up_to_bytes: 1 << 20, bytes_per_us: 60_000 },
-                Level { up_to_bytes: 32 << 20, bytes_per_us: 25_000 },
-                Level { up_to_bytes: u64::MAX, bytes_per_us: 12_500 },
-            ],
-            activation_bytes_per_us: 40_000,
-            convert_bytes_per_us: 12_000,
-            launch_ps: 300_000,
-            element_ps: 150,
-            call_ps: 1_500,
-            contract_fs: 250_000,
-        }
+        portable::table()
     }
 
-    /// 256- and 512-bit code on one core of an AVX-512 server, its kernel rates fitted as those of
-    /// [`CostTable::clif_x86_64_v1`]. AVX2 takes about twice the
-    /// time in every kernel, so its choices are the same.
+    /// 512-bit code.
     pub fn wide_x86_64_v1() -> CostTable {
-        let rates = Rates::flat;
-        CostTable {
-            name: "wide-x86_64-v1".into(),
-            dense_rm: rates(10_800, 5_000, 0, 10_000),
-            dense_fm: rates(10_800, 6_000, 0, 10_000),
-            vx1: rates(10_800, 8_000, 30, 10_000),
-            bsr: rates(10_800, 6_000, 60, 10_000),
-            nm: rates(10_800, 15_500, 0, 4_000),
-            csr: rates(10_800, 10_000, 60, 4_000),
-            lists_rm: rates(4_500, 165_000, 0, 10_000),
-            nm16: rates(19_500, 10_000, 0, 10_000),
-            csr16: rates(230_000, 5_000, 0, 10_000),
-            convert_bytes_per_us: 30_000,
-            call_ps: 400,
-            i8: rates(25_000, 3_000, 60, 10_000),
-            groups: rates(11_000, 0, 400, 15_000),
-            ..CostTable::clif_x86_64_v1()
-        }
+        avx512::table()
     }
 
     /// 256-bit code.
     pub fn avx2_x86_64_v1() -> CostTable {
-        CostTable { name: "avx2-x86_64-v1".into(), ..CostTable::wide_x86_64_v1() }
+        avx2::table()
     }
 
     /// 128-bit code on one core of an aarch64 server, derived and not measured: the table of [`CostTable::clif_x86_64_v1`],
@@ -219,19 +168,15 @@ impl CostTable {
             lists_rm: half(base.lists_rm),
             nm16: half(base.nm16),
             csr16: half(base.csr16),
+            groups: half(base.groups),
             i8: half(base.i8),
             ..base
         }
     }
 
-    /// 512-bit code where the dot product of bytes is an instruction (VNNI): see the table of 8-bit cells in
-    /// `docs/benchmarks.md`.
+    /// 512-bit code where the dot product of bytes is an instruction (VNNI).
     pub fn vnni_x86_64_v1() -> CostTable {
-        CostTable {
-            name: "vnni-x86_64-v1".into(),
-            i8: Rates::flat(2_700, 3_000, 60, 10_000),
-            ..CostTable::wide_x86_64_v1()
-        }
+        vnni::table()
     }
 
     /// Hash of all fields, 16 hexadecimal digits (FNV-1a, 64 bits): the version of the table.
@@ -272,16 +217,34 @@ mod tests {
         assert_ne!(table.hash(), other.hash());
     }
 
+    fn shipped() -> [CostTable; 5] {
+        let (clif, neon) = (CostTable::clif_x86_64_v1(), CostTable::neon_aarch64_v1());
+        [clif, neon, CostTable::avx2_x86_64_v1(), CostTable::wide_x86_64_v1(), CostTable::vnni_x86_64_v1()]
+    }
+
     #[test]
-    fn dense_is_the_cheapest_way_to_store_everything() {
-        for t in [CostTable::clif_x86_64_v1(), CostTable::wide_x86_64_v1()] {
-            let each = |r: Rates| (r.mul_fs, r.load_fs[0], r.unit_ps);
-            for s in [t.vx1, t.bsr, t.nm, t.csr].map(each) {
-                for d in [t.dense_rm, t.dense_fm].map(each) {
-                    assert!(d.0 <= s.0 && d.1 <= s.1 && d.2 <= s.2 && d != s);
-                }
-            }
+    fn shipped_tables_are_sound_and_differ() {
+        let all = shipped();
+        let named: std::collections::BTreeMap<String, CostTable> =
+            all.iter().map(|t| (t.name.clone(), t.clone())).collect();
+        assert_eq!(named.len(), all.len());
+        let text = crate::Constants::new(named.clone()).to_json().unwrap();
+        assert_eq!(crate::Constants::parse(&text), Ok(crate::Constants::new(named)));
+        let hashes: std::collections::BTreeSet<String> = all.iter().map(CostTable::hash).collect();
+        assert_eq!(hashes.len(), all.len());
+        for t in &all {
+            // More bytes are never read faster.
+            assert!(t.levels.windows(2).all(|w| w[0].bytes_per_us >= w[1].bytes_per_us), "{}", t.name);
+            assert!(t.source.contains("measured") && t.levels.last().is_some_and(|l| l.up_to_bytes == u64::MAX));
         }
+    }
+
+    #[test]
+    fn wider_code_is_faster_where_a_pass_is_full() {
+        let at = |t: &CostTable| t.dense_fm.mul_at(16, 2);
+        let [clif, neon, avx2, avx512, vnni] = shipped();
+        assert!(at(&clif) > at(&avx2) && at(&avx2) > at(&avx512) && at(&neon) < at(&clif));
+        assert!(vnni.i8.mul_fs * 3 < avx512.i8.mul_fs);
     }
 
     #[test]

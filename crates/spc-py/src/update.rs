@@ -4,6 +4,7 @@ use crate::error::raise;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 fn optimiser(options: &Bound<'_, PyDict>) -> PyResult<spc::Optimiser> {
@@ -32,6 +33,10 @@ fn optimiser(options: &Bound<'_, PyDict>) -> PyResult<spc::Optimiser> {
         }
         other => Err(PyValueError::new_err(format!("there is no optimiser `{other}`; known: sgd, adamw"))),
     }
+}
+
+fn named(rates: &BTreeMap<String, f32>) -> Vec<(&str, f32)> {
+    rates.iter().map(|(n, r)| (n.as_str(), *r)).collect()
 }
 
 /// The constraints and penalties of a program, compiled for runs of one length.
@@ -87,19 +92,20 @@ impl UpdatePlan {
         done.map(|inner| State { inner }).map_err(|e| raise(py, &e))
     }
 
-    /// Takes step `step`. Gives what observers saw: (rule, name, value).
+    /// Takes step `step`, with the rate of each parameter. Gives what observers saw: (rule, name, value).
     fn update(
         &self,
         py: Python<'_>,
         step: u64,
         params: &Bound<'_, PyDict>,
         grads: &Bound<'_, PyDict>,
-        rate: f32,
+        rates: BTreeMap<String, f32>,
         state: &mut State,
     ) -> PyResult<Vec<(String, String, f64)>> {
         let (mut params, grads) = (Write::of(params, &self.shapes)?, Read::of(grads, &self.shapes)?);
         let (mut params, grads) = (params.slices()?, grads.slices()?);
-        let done = py.detach(|| self.inner.update(step, &mut params, &grads, rate, &mut state.inner));
+        let rates = named(&rates);
+        let done = py.detach(|| self.inner.update_each(step, &mut params, &grads, &rates, &mut state.inner));
         let seen = done.map_err(|e| raise(py, &e))?;
         Ok(seen.into_iter().map(|o| (o.rule, o.name, o.value)).collect())
     }
@@ -160,7 +166,7 @@ impl UpdatePlan {
         params: &Bound<'_, PyDict>,
         grads: &Bound<'_, PyDict>,
         moments: Vec<Bound<'_, PyDict>>,
-        rate: f32,
+        rates: BTreeMap<String, f32>,
         state: &mut State,
     ) -> PyResult<Vec<(String, String, f64)>> {
         let (mut params, grads) = (Write::of(params, &self.shapes)?, Read::of(grads, &self.shapes)?);
@@ -175,7 +181,8 @@ impl UpdatePlan {
                 }
             }
         }
-        let done = py.detach(|| self.inner.after(step, &mut params, &grads, &mut given, rate, &mut state.inner));
+        let rates = named(&rates);
+        let done = py.detach(|| self.inner.after_each(step, &mut params, &grads, &mut given, &rates, &mut state.inner));
         let seen = done.map_err(|e| raise(py, &e))?;
         Ok(seen.into_iter().map(|o| (o.rule, o.name, o.value)).collect())
     }

@@ -1,5 +1,6 @@
 """Training from Python: in place, exact, resumable; and what is refused."""
 
+import json
 import os
 import tempfile
 import unittest
@@ -125,6 +126,38 @@ class Runs(unittest.TestCase):
         for _ in range(2):
             opt.step(g)
             np.testing.assert_allclose(b, before - g["net.b"], atol=1e-6)
+
+    def test_each_parameter_may_have_its_rate(self):
+        w, b, x, y = start()
+        plan = spc.compile(text=TEXT)
+        opt = plan.optimizer({"net.w": w, "net.b": b}, "sgd", lr={"net.w": 0.0, "net.b": 0.5}, steps=2)
+        before = w.copy()
+        opt.step({"net.w": np.ones_like(w), "net.b": np.ones_like(b)})
+        self.assertTrue((w == before).all())
+        self.assertTrue((b == -0.5).all())
+        other = plan.optimizer({"net.w": w, "net.b": b}, "sgd", lr={"net.w": 0.1}, steps=2)
+        with self.assertRaises(spc.Error) as e:
+            other.step({"net.w": np.ones_like(w), "net.b": np.ones_like(b)})
+        self.assertEqual(e.exception.codes, ["SP0403"])
+
+    def test_a_log_has_lines(self):
+        w, b, x, y = start()
+        plan = spc.compile(text=TEXT)
+        opt = plan.optimizer({"net.w": w, "net.b": b}, "sgd", lr=0.1, steps=5)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "run.jsonl")
+            opt.log(path, every=2)
+            for _ in range(5):
+                opt.step(gradients(w, b, x, y))
+            with open(path, encoding="utf-8") as f:
+                lines = [json.loads(line) for line in f]
+        self.assertEqual([line["step"] for line in lines], [0, 2, 4, 5])
+        for line in lines:
+            self.assertEqual(line["weights"]["net.w"]["density"], 0.5)
+        self.assertGreater(lines[1]["weights"]["net.w"]["distance"], 0)
+        self.assertEqual(lines[-1]["weights"]["net.w"]["distance"], 0)
+        with self.assertRaises(ValueError):
+            opt.log(path, every=0)
 
     def test_a_parameter_without_rules_needs_no_gradient(self):
         w, b, x, y = start()

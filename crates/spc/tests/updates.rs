@@ -403,3 +403,63 @@ require r: keep 10% of elements per tensor via sr_ste()";
         assert!(e.to_string().contains("`net.w` is not finite at index 300000"), "{e}");
     }
 }
+
+/// Each tensor steps by its own rate, proxes included; what is treated together needs one.
+#[test]
+fn parameters_may_have_rates_of_their_own() {
+    let rules = "penalize p: 0.5 * l1() of elements on net.w\ngroup row = tile(out: 1, in: all)\npenalize q: 0.2 * group_l2() of row on net.v";
+    let checked = Compiler::new().compile_str(&program(rules)).unwrap();
+    let plan = checked.update_plan(ADAMW, 4).unwrap();
+    let rates = [("net.w", 0.01), ("net.v", 0.03), ("net.b", 0.1)];
+    let (mut params, grads) = (random(&mut Rng(7)), random(&mut Rng(8)));
+    let first = params.clone();
+    let mut state = plan.start(&mut views(&mut params)).unwrap();
+    plan.update_each(0, &mut views(&mut params), &slices(&grads), &rates, &mut state).unwrap();
+    for (name, rate) in rates {
+        let mut alone = first.clone();
+        let mut state = plan.start(&mut views(&mut alone)).unwrap();
+        plan.update(0, &mut views(&mut alone), &slices(&grads), rate, &mut state).unwrap();
+        assert_eq!(params[name], alone[name], "{name}");
+        assert_ne!(params[name], first[name]);
+    }
+    let mut code = |rates: &[(&str, f32)]| {
+        plan.update_each(1, &mut views(&mut params), &slices(&grads), rates, &mut state).unwrap_err()
+    };
+    assert_eq!(code(&rates[..2]).codes(), ["SP0403"]);
+    assert_eq!(code(&[rates[0], rates[1], rates[2], ("net.x", 1.0)]).codes(), ["SP0403"]);
+    let joint = "group neuron = slices(O) of net\npenalize p: 0.3 * group_l2() of neuron";
+    let plan = Compiler::new().compile_str(&program(joint)).unwrap().update_plan(ADAMW, 4).unwrap();
+    let mut state = plan.start(&mut views(&mut params)).unwrap();
+    let e = plan.update_each(0, &mut views(&mut params), &slices(&grads), &rates, &mut state).unwrap_err();
+    assert_eq!(e.codes(), ["SP0006"]);
+    assert!(e.to_string().contains("net.w, "), "{e}");
+    let one = rates.map(|(n, _)| (n, 0.02));
+    plan.update_each(0, &mut views(&mut params), &slices(&grads), &one, &mut state).unwrap();
+}
+
+/// `via prox(metric: euclid)` beside Adam is another step than the default, and also that of the reference.
+#[test]
+fn the_usual_metric_on_request() {
+    let group = "group row = tile(out: 1, in: all)\ngroup neuron = slices(O) of net";
+    for (rules, most) in [
+        ("penalize p: 0.1 * l1() of elements via prox(metric: euclid)", 0.0),
+        ("penalize p: 0.2 * group_l2() of row on net.w via prox(metric: euclid)", 2e-5),
+        ("penalize p: 0.3 * group_l2() of neuron via prox(metric: euclid)", 2e-5),
+        ("penalize p: 0.3 * mcp(2) of row on net.w via prox(metric: euclid)", 2e-5),
+    ] {
+        let rules = format!("{group}\n{rules}");
+        for isa in [Isa::Clif, Isa::native()] {
+            let d = compare(&rules, ADAMW, 8, isa, 2);
+            assert!(d <= most, "{rules}: {d} on {isa:?}");
+        }
+        let run = |rules: &str| {
+            let checked = Compiler::new().compile_str(&program(rules)).unwrap();
+            let plan = checked.update_plan(ADAMW, 1).unwrap();
+            let mut params = random(&mut Rng(7));
+            let mut state = plan.start(&mut views(&mut params)).unwrap();
+            plan.update(0, &mut views(&mut params), &slices(&random(&mut Rng(8))), 0.02, &mut state).unwrap();
+            params
+        };
+        assert!(run(&rules) != run(&rules.replace(" via prox(metric: euclid)", "")), "{rules}");
+    }
+}

@@ -28,6 +28,8 @@ SPC_FN spc_f4 spc_ldg4(const float* p) {
 #define spc_sync() __syncthreads()
 // The value of the lane whose number differs in the bits of m. All lanes of the warp take part.
 SPC_FN float spc_lane_xor(float a, int m) { return __shfl_xor_sync(0xffffffffu, a, m); }
+// The word of that lane. All lanes of the warp take part.
+SPC_FN u32 spc_word_from(u32 a, int lane) { return __shfl_sync(0xffffffffu, a, lane); }
 SPC_FN float spc_bits(u32 bits) { return __uint_as_float(bits); }
 SPC_FN u32 spc_word(float a) { return __float_as_uint(a); }
 #endif

@@ -6,7 +6,6 @@ SPC_FN float spc_get(const float* p) { return *p; }
 SPC_FN u32 spc_get(const u8* p) { return *p; }
 SPC_FN u32 spc_get(const u32* p) { return *p; }
 SPC_FN spc_f4 spc_get4(const float* p) { return *(const spc_f4*)p; }
-SPC_FN u32 spc_word_xor(u32 a, int m) { return __shfl_xor_sync(0xffffffffu, a, m); }
 // Adds to a word that other threads add to as well.
 SPC_FN void spc_add(u32* p, u32 by) { atomicAdd(p, by); }
 #endif
@@ -122,8 +121,8 @@ SPC_FN void spc_pack24(const float* w, u32* values, u32* meta, int tiles) {
     }
     SPC_UNROLL
     for (int c = 0; c < 2; ++c) {
-      codes[c] |= spc_word_xor(codes[c], 1);
-      codes[c] |= spc_word_xor(codes[c], 2);
+      codes[c] |= spc_word_from(codes[c], lane ^ 1);
+      codes[c] |= spc_word_from(codes[c], lane ^ 2);
       if (t == half * 2 + c) mine = codes[c];
     }
     *(spc_w4*)(values + (((long long)tile * 2 + half) * 32 + lane) * 4) = spc_w4{word[0], word[1], word[2], word[3]};

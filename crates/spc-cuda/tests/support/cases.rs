@@ -133,6 +133,25 @@ impl Linear {
             weights.iter_mut().for_each(|w| *w = (*w * 100.0).round() * 0.5);
             weights.chunks_mut(k).for_each(|row| row[0] = 63.5);
         }
+        if let Layout::Groups { bits, group, .. } = case.layout {
+            // A scale for each group that is a f16 number, and its greatest code.
+            let (most, group) = (if bits == 4 { 7.0f32 } else { 127.0 }, group as usize);
+            for row in weights.chunks_mut(k) {
+                for (number, g) in row.chunks_mut(group).enumerate() {
+                    let scale = [0.5f32, 0.375, 3.0, 0.011_718_75][random.below(4)];
+                    // Of a matrix of nothing the packer knows no scales.
+                    let keep = match case.pattern {
+                        Pattern::Full => true,
+                        Pattern::Empty => number == 0,
+                        _ => random.unit() < 0.5,
+                    };
+                    for (i, w) in g.iter_mut().enumerate() {
+                        let code = if i == 0 { most } else { (*w * most).round() };
+                        *w = if keep { code * scale } else { 0.0 };
+                    }
+                }
+            }
+        }
         if case.layout.needs_tensor_cores() {
             weights.iter_mut().for_each(|w| *w = f32::from_bits(w.to_bits() & 0xffff_0000));
         }
@@ -170,7 +189,8 @@ impl Linear {
     pub fn parts_job(&self, kernel: &KernelInfo, parts: &[f32], tokens: usize) -> Job {
         assert_eq!(kernel.parts_bytes(tokens as u64), Some(parts.len() as u64 * 4));
         let mut job = self.job(kernel, &[], tokens);
-        job.arguments[0] = Argument::In(f32_bytes(parts));
+        let at = kernel.params.iter().position(|p| p.name == "parts").unwrap();
+        job.arguments[at] = Argument::In(f32_bytes(parts));
         job
     }
 

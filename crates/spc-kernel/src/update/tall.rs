@@ -52,9 +52,12 @@ pub(super) fn tall_pass(grid: Grid, squares: bool, lanes: usize) -> Result<Pass,
     Ok(Pass { kernel: b.finish()?, arrays, unit: grid.unit(), numbers: 0, folds: 1, cut: false })
 }
 
+/// What is done with a vector of a row: its byte offset, as a value and a number, and how many lanes there are where it is cut.
+type OfVector<'a> = &'a dyn Fn(&mut Builder, Val, i32, Option<Val>);
+
 impl Tall {
-    /// Calls with the byte offset of each vector of a row, and how many lanes there are where it is the last, cut one.
-    fn along(&self, b: &mut Builder, f: &dyn Fn(&mut Builder, Val, i32, Option<Val>)) {
+    /// Goes over the vectors of a row.
+    fn along(&self, b: &mut Builder, f: OfVector<'_>) {
         let full = self.g.cols / self.lanes;
         let bytes = 4 * self.lanes;
         let steps = b.int((full / WIDE) as i64);

@@ -28,6 +28,9 @@ pub(super) struct At {
 /// What a tile does; it may give a value of which the greatest is the fold.
 pub(super) type Body<'a> = &'a dyn Fn(&mut Builder, &Tiles, At) -> Result<Option<Val>, Bug>;
 
+/// What is done with a vector of each array: new results from those so far.
+pub(super) type OfVectors<'a, const N: usize> = &'a dyn Fn(&mut Builder, [Val; N], &[Val]) -> [Val; N];
+
 impl Tiles {
     /// A pass that does the same with each tile.
     ///
@@ -163,7 +166,7 @@ impl Tiles {
         arrays: &[Val],
         at: At,
         meet: [FBin; N],
-        f: &dyn Fn(&mut Builder, [Val; N], &[Val]) -> [Val; N],
+        f: OfVectors<'_, N>,
     ) -> [Val; N] {
         let init = b.vfloat(0.0);
         let rows = b.int(self.g.rows as i64);

@@ -45,15 +45,12 @@ class Attached(Run):
             h.remove()
         self._hooks = []
 
-    def _rate(self):
-        ids = {id(p) for p in self._params.values()}
-        rates = {float(g["lr"]) for g in self._optimizer.param_groups if any(id(p) in ids for p in g["params"])}
-        if len(rates) > 1:
-            raise ValueError(f"the parameters of the plan have several rates: {sorted(rates)}")
-        return rates.pop()
+    def _rates(self):
+        """The rate of each parameter, from the group that holds it."""
+        of = {id(p): float(g["lr"]) for g in self._optimizer.param_groups for p in g["params"]}
+        return {n: of[id(p)] for n, p in self._params.items()}
 
     def _before(self, optimizer, args, kwargs):
-        self._rate()
         grads = {n: p.grad.contiguous() for n, p in self._params.items() if p.grad is not None}
         arrays = {n: binding.as_array(n, g) for n, g in grads.items()}
         mapped = {n: binding.as_array(n, m) for n, m in self._mapped.items() if n in grads}
@@ -69,7 +66,7 @@ class Attached(Run):
             self._params[n].grad = g
         arrays = {n: binding.as_array(n, g) for n, g in raw.items()}
         self.observed = self._inner.after(
-            self.done, self.arrays(), arrays, self._moments_now(), self._rate(), self._state
+            self.done, self.arrays(), arrays, self._moments_now(), self._rates(), self._state
         )
         self._stepped()
 

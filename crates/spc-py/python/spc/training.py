@@ -41,7 +41,8 @@ class Plan:
             They are changed in place, and always hold what the program reads: weights that it has masked are zeros.
         name: ``"sgd"`` (``momentum``, ``weight_decay``) or ``"adamw"`` (``beta1``, ``beta2``, ``eps``, ``weight_decay``);
             decay is decoupled. Update modules with hooks on moments need an optimiser that spc runs, as this one is.
-        lr: the rate of a step: a number, or a function of the step.
+        lr: the rate of a step: a number, a dict with the rate of each parameter, or a function of the step that gives either.
+            Parameters that a rule treats together need the same one (SP0006).
         """
         given = binding.tensors_of(self._source if params is None else params)
         found = self._all(given)
@@ -122,9 +123,10 @@ class Optimizer(Run):
         for name in grads:
             if name not in self._params:
                 raise KeyError(f"there is no parameter `{name}`")
-        rate = self._lr(self.done) if callable(self._lr) else self._lr
+        lr = self._lr(self.done) if callable(self._lr) else self._lr
+        rates = dict(lr) if isinstance(lr, dict) else dict.fromkeys(self._params, lr)
         arrays = {n: np.ascontiguousarray(binding.as_array(n, g), dtype=np.float32) for n, g in grads.items()}
-        self.observed = self._inner.update(self.done, self.arrays(), arrays, rate, self._state)
+        self.observed = self._inner.update(self.done, self.arrays(), arrays, rates, self._state)
         self._stepped()
         return self.observed
 

@@ -50,8 +50,9 @@ fn scad(x: f64, l: f64, a: f64) -> f64 {
 }
 
 fn cel0(x: f64, l: f64, c: f64) -> f64 {
+    // l - (c^2 / 2) (x - end)^2 without its cancellation near 0.
     let end = (2.0 * l).sqrt() / c;
-    if x <= end { l - 0.5 * c * c * (x - end) * (x - end) } else { l }
+    if x <= end { c * (2.0 * l).sqrt() * x - 0.5 * c * c * x * x } else { l }
 }
 
 const SCALARS: [Scalar; 14] = [
@@ -191,6 +192,9 @@ fn norm(v: &[f64]) -> f64 {
     if top == 0.0 { 0.0 } else { v.iter().map(|x| (x / top) * (x / top)).sum::<f64>().sqrt() * top }
 }
 
+/// Groups and their weights, the smallest first.
+type Nested = Vec<(std::ops::Range<usize>, f64)>;
+
 /// The lasso of nested groups, from the smallest on, by hand.
 fn nested(y: &[f64], groups: &[(std::ops::Range<usize>, f64)]) -> Vec<f64> {
     let mut z = y.to_vec();
@@ -206,7 +210,7 @@ fn nested(y: &[f64], groups: &[(std::ops::Range<usize>, f64)]) -> Vec<f64> {
 fn norms(cases: usize) -> f64 {
     let root = |n: usize| (n as f64).sqrt();
     let singles = |w: f64| (0..6).map(move |i| (i..i + 1, w));
-    let kinds: [(&str, Vec<(std::ops::Range<usize>, f64)>); 4] = [
+    let kinds: [(&str, Nested); 4] = [
         ("group_l2(scale: 0.7)", vec![(0..3, 0.7), (3..6, 0.7)]),
         ("group_l2()", vec![(0..3, root(3)), (3..6, root(3))]),
         ("l1(0.4)", vec![(0..3, 0.4), (3..6, 0.4)]),

@@ -1,7 +1,7 @@
 //! The stable face of compiled updates.
-use super::Plan;
 use super::log::Log as RunLog;
 use super::state::State as UpdateState;
+use super::{Plan, Rates};
 use crate::api::Error;
 use crate::failure::{Failure, Res};
 use spc_base::{Bug, Diagnostic, codes};
@@ -104,7 +104,40 @@ impl UpdatePlan {
         rate: f32,
         state: &mut UpdateState,
     ) -> Result<Vec<Observed>, Error> {
-        self.plan.update(step, params, grads, rate, state).map_err(fail)
+        self.plan.update(step, params, grads, Rates::All(rate), state).map_err(fail)
+    }
+
+    /// As [`UpdatePlan::update`], with a learning rate for each parameter, by name. Parameters that a rule treats together, as
+    /// neurons that lie in several tensors, need the same one, and so do all where steps are [interpreted](UpdatePlan::interpreted).
+    ///
+    /// # Errors
+    /// As [`UpdatePlan::update`]; SP0403 for a parameter without a rate or a name that is no parameter, SP0006 for rates that
+    /// differ where they must not.
+    pub fn update_each(
+        &self,
+        step: u64,
+        params: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        rates: &[(&str, f32)],
+        state: &mut UpdateState,
+    ) -> Result<Vec<Observed>, Error> {
+        self.plan.update(step, params, grads, Rates::Each(rates), state).map_err(fail)
+    }
+
+    /// As [`UpdatePlan::after`], with the rate of each parameter as for [`UpdatePlan::update_each`].
+    ///
+    /// # Errors
+    /// As both.
+    pub fn after_each(
+        &self,
+        step: u64,
+        params: &mut [(&str, &mut [f32])],
+        grads: &[(&str, &[f32])],
+        moments: &mut [(&str, Vec<&mut [f32]>)],
+        rates: &[(&str, f32)],
+        state: &mut UpdateState,
+    ) -> Result<Vec<Observed>, Error> {
+        self.plan.after(step, params, grads, moments, Rates::Each(rates), state).map_err(fail)
     }
 
     /// The first half of step `step`, of a plan for [`Optimiser::Outside`]: `params` are what the program read, and become the
@@ -141,7 +174,7 @@ impl UpdatePlan {
         rate: f32,
         state: &mut UpdateState,
     ) -> Result<Vec<Observed>, Error> {
-        self.plan.after(step, params, grads, moments, rate, state).map_err(fail)
+        self.plan.after(step, params, grads, moments, Rates::All(rate), state).map_err(fail)
     }
 
     /// Begins a log of a run at these parameters; see [`UpdatePlan::log_line`].

@@ -132,6 +132,7 @@ pub(super) fn norms(
     let sizes = weights.iter().map(|w| w[0]).collect();
     b.phases.push(Phase::Gather { parts: parts.clone(), norms: norms.clone(), weights, of: of.clone() });
     let first = *tensors.first().ok_or_else(|| Bug::new("a penalty of nothing"))?;
+    b.same.push(tensors);
     let tau = b.tau(i, term, first)?;
     Ok(Norms { parts, list, norms, of, sizes, tau })
 }

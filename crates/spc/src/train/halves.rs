@@ -1,8 +1,8 @@
 //! Steps in two halves, around an optimiser of the caller's.
-use super::Plan;
 use super::situation::{Part, Situation};
 use super::state::State;
 use super::work::Ref;
+use super::{Plan, Rates};
 use spc_interp::method::{MethodError, Observed, Optimiser};
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ impl Plan {
         let (m, now) = self.now(step, &slopes, state)?;
         let grads = slopes.iter().map(Option::is_some).collect();
         let s = Situation { part: Part::Before, now: Some(now), grads, next: None };
-        self.act(&s, &mut params, &slopes, &mut more, state, (m, m, 0.0))?;
+        self.act(&s, &mut params, &slopes, &mut more, state, (m, m, &self.no_rates()))?;
         state.between = true;
         Ok(())
     }
@@ -47,13 +47,13 @@ impl Plan {
         given: &mut [(&str, &mut [f32])],
         grads: &[(&str, &[f32])],
         moments: &mut [(&str, Vec<&mut [f32]>)],
-        rate: f32,
+        rates: Rates<'_>,
         state: &mut State,
     ) -> Result<Vec<Observed>, MethodError> {
         self.in_turn(step, state, true)?;
         self.outside()?;
         let mut params = self.params(given)?;
-        let slopes = self.gradients(grads)?;
+        let (slopes, rates) = (self.gradients(grads)?, self.rates(rates)?);
         let mut more = BTreeMap::new();
         for (name, list) in moments.iter_mut() {
             for (k, v) in list.iter_mut().enumerate() {
@@ -68,7 +68,7 @@ impl Plan {
                 return Err(MethodError::Missing { weight: format!("moments of {}", x.name) });
             }
         }
-        let seen = self.finish_step(Part::After, &mut params, &slopes, &mut more, rate, state)?;
+        let seen = self.finish_step(Part::After, &mut params, &slopes, &mut more, &rates, state)?;
         state.between = false;
         Ok(seen)
     }

@@ -45,6 +45,14 @@ use spc_kernel::update::{Chain, Fold, FoldKind, Kind, Node, between_pass};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Learning rates of a step.
+#[derive(Clone, Copy, Debug)]
+pub enum Rates<'a> {
+    All(f32),
+    /// By name, of every tensor.
+    Each(&'a [(&'a str, f32)]),
+}
+
 /// The rules of a program, compiled for training runs of one length.
 pub struct Plan {
     core: Core,
@@ -52,6 +60,8 @@ pub struct Plan {
     pool: Pool,
     /// Why the reference interpreter runs it, where it does.
     reason: Option<String>,
+    /// Tensors that must have the same learning rate.
+    same: Vec<Vec<usize>>,
     programs: Mutex<BTreeMap<Situation, Arc<Compiled>>>,
     /// Arrays of a state.
     shape: Vec<(work::Ref, usize)>,
@@ -78,9 +88,9 @@ impl Plan {
             let what = format!("an optimiser of the caller's beside `{rule}`, which takes steps of its own");
             return Err(MethodError::NotYet { what });
         }
-        let reason = match supported(&core) {
-            Ok(()) => None,
-            Err(Missing::Form(why)) => Some(why),
+        let (reason, same) = match supported(&core) {
+            Ok(same) => (None, same),
+            Err(Missing::Form(why)) => (Some(why), vec![(0..core.tensors.len()).collect()]),
             Err(Missing::Bug(b)) => return Err(b.into()),
         };
         if let (Optimiser::Outside { .. }, Some(why)) = (core.optimiser, &reason) {
@@ -88,7 +98,7 @@ impl Plan {
         }
         let check = Sweeps::new(vec![magnitude(isa.lanes())?, between_pass(isa.lanes())?], isa)?;
         let shape = State::new(&core).shape();
-        Ok(Plan { core, shape, isa, pool: Pool::new(threads), reason, programs: Mutex::default(), check })
+        Ok(Plan { core, shape, isa, pool: Pool::new(threads), reason, same, programs: Mutex::default(), check })
     }
 
     pub fn reason(&self) -> Option<&str> {
@@ -156,7 +166,7 @@ impl Plan {
         let next = situation::next(&self.core, &state, &m)?;
         let s = Situation { grads: vec![false; self.core.tensors.len()], next: Some(next), ..Situation::default() };
         let none = vec![None; self.core.tensors.len()];
-        self.act(&s, &mut params, &none, &mut BTreeMap::new(), &mut state, (m, m, 0.0))?;
+        self.act(&s, &mut params, &none, &mut BTreeMap::new(), &mut state, (m, m, &self.no_rates()))?;
         Ok(state)
     }
 
@@ -180,7 +190,7 @@ impl Plan {
         grads: &[Option<&[f32]>],
         more: &mut BTreeMap<Ref, &mut [f32]>,
         state: &mut State,
-        when: (Moment, Moment, f32),
+        when: (Moment, Moment, &[f32]),
     ) -> Result<Vec<Observed>, MethodError> {
         let program = self.program(s)?;
         // One lifetime for both kinds of arrays.
@@ -201,7 +211,7 @@ impl Plan {
         step: u64,
         given: &mut [(&str, &mut [f32])],
         grads: &[(&str, &[f32])],
-        rate: f32,
+        rates: Rates<'_>,
         state: &mut State,
     ) -> Result<Vec<Observed>, MethodError> {
         self.in_turn(step, state, false)?;
@@ -210,18 +220,49 @@ impl Plan {
             return Err(MethodError::NotYet { what });
         }
         let mut params = self.params(given)?;
-        let slopes = self.gradients(grads)?;
+        let (slopes, rates) = (self.gradients(grads)?, self.rates(rates)?);
         let steps = self.core.steps;
         if let Some(u) = &mut state.reference {
             let given = self.core.tensors.iter().zip(&slopes);
             let given = given.filter_map(|(t, g)| Some((t.name.clone(), (*g)?.to_vec()))).collect();
-            let seen = u.step(&given, rate)?;
+            let seen = u.step(&given, rates.first().copied().unwrap_or(0.0))?;
             state.done += 1;
             let view = if state.done < steps { u.forward()? } else { u.finish()? };
             self.show(&view, &mut params);
             return Ok(seen);
         }
-        self.finish_step(Part::Whole, &mut params, &slopes, &mut BTreeMap::new(), rate, state)
+        self.finish_step(Part::Whole, &mut params, &slopes, &mut BTreeMap::new(), &rates, state)
+    }
+
+    /// Learning rates in the order of the plan's tensors.
+    fn rates(&self, given: Rates<'_>) -> Result<Vec<f32>, MethodError> {
+        let list = match given {
+            Rates::All(r) => vec![r; self.core.tensors.len()],
+            Rates::Each(list) => {
+                if let Some((name, _)) = list.iter().find(|(n, _)| self.core.index(n).is_none()) {
+                    return Err(MethodError::Missing { weight: (*name).into() });
+                }
+                let of = |t: &Tensor| list.iter().find(|(n, _)| *n == t.name).map(|(_, r)| *r);
+                let all =
+                    self.core.tensors.iter().map(|t| {
+                        of(t).ok_or_else(|| MethodError::Missing { weight: format!("the rate of {}", t.name) })
+                    });
+                all.collect::<Result<_, _>>()?
+            }
+        };
+        for set in &self.same {
+            let own = |t: &usize| list.get(*t).map(|r| r.to_bits());
+            if set.iter().any(|t| own(t) != set.first().and_then(own)) {
+                let names: Vec<&str> = set.iter().map(|t| self.core.tensors[*t].name.as_str()).collect();
+                let what = format!("several rates for weights that a rule treats together: {}", names.join(", "));
+                return Err(MethodError::NotYet { what });
+            }
+        }
+        Ok(list)
+    }
+
+    fn no_rates(&self) -> Vec<f32> {
+        vec![0.0; self.core.tensors.len()]
     }
 
     /// This is the next step, and its first half is done or not.
@@ -258,7 +299,7 @@ impl Plan {
         params: &mut [Option<&mut [f32]>],
         slopes: &[Option<&[f32]>],
         more: &mut BTreeMap<Ref, &mut [f32]>,
-        rate: f32,
+        rates: &[f32],
         state: &mut State,
     ) -> Result<Vec<Observed>, MethodError> {
         let (step, steps) = (state.done, self.core.steps);
@@ -266,7 +307,7 @@ impl Plan {
         let after = Moment::step(step + 1, steps).ok_or_else(|| Bug::new("a step behind the end"))?;
         let next = if step + 1 < steps { Some(situation::next(&self.core, state, &after)?) } else { None };
         let s = Situation { part, now: Some(now), grads: slopes.iter().map(Option::is_some).collect(), next };
-        let seen = self.act(&s, params, slopes, more, state, (m, after, rate))?;
+        let seen = self.act(&s, params, slopes, more, state, (m, after, rates))?;
         state.done += 1;
         if state.done == steps {
             let mut weights = self.weights(state, params);
@@ -397,11 +438,16 @@ fn typical(core: &Core, first: bool, frozen: bool) -> Situation {
 }
 
 /// Every hook of every rule has a compiled form.
-fn supported(core: &Core) -> Result<(), Missing> {
+///
+/// Gives the tensors that must have the same learning rate.
+fn supported(core: &Core) -> Result<Vec<Vec<usize>>, Missing> {
+    let mut same = Vec::new();
     for s in [typical(core, true, false), typical(core, false, false), typical(core, false, true)] {
-        program::build(core, &s)?;
+        same.extend(program::build(core, &s)?.same);
     }
-    Ok(())
+    same.sort();
+    same.dedup();
+    Ok(same)
 }
 
 /// The greatest magnitude of an array, NaN where it has one.

@@ -7,6 +7,8 @@ use spc_ir::{BinFn, DType, ScalarExpr, UnFn};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Number {
     Input(Input, bool),
+    /// The learning rate of a tensor.
+    Rate(usize),
     Constant(f64),
     Expr(ScalarExpr, Vec<usize>),
     /// Corrections of Adam's moments: 1 - beta^t.
@@ -54,7 +56,8 @@ impl Numbers {
 pub(super) struct Now<'a> {
     pub moment: Moment,
     pub next: Moment,
-    pub rate: f32,
+    /// Of each tensor.
+    pub rates: &'a [f32],
     pub keep: &'a dyn Fn(usize, bool, u64) -> Result<f64, Bug>,
 }
 
@@ -66,6 +69,7 @@ impl Now<'_> {
             out[i] = match d {
                 Number::Slot => continue,
                 Number::Constant(c) => *c as f32,
+                Number::Rate(t) => *self.rates.get(*t).ok_or_else(|| Bug::new("a rate of no tensor"))?,
                 Number::Input(input, next) => self.input(input, if *next { &self.next } else { &self.moment })?,
                 Number::Correction(beta) => {
                     let t = self.moment.step.unwrap_or(0) as f32 + 1.0;
@@ -83,7 +87,6 @@ impl Now<'_> {
 
     fn input(&self, i: &Input, m: &Moment) -> Result<f32, Bug> {
         Ok(match i {
-            Input::Rate => self.rate,
             Input::Step => m.step.unwrap_or(0) as f32,
             Input::Steps => m.steps.unwrap_or(0) as f32,
             Input::Progress => m.progress.to_f64() as f32,

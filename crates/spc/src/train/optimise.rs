@@ -3,14 +3,14 @@ use super::number::{Number, Numbers};
 use super::program::Builder;
 use super::work::{Ref, Work};
 use spc_interp::method::Optimiser;
-use spc_ir::method::{Input, Metric};
+use spc_ir::method::Metric;
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
 use spc_kernel::update::NodeId;
 
 impl Builder<'_> {
     /// As the optimiser of the reference interpreter, operation by operation.
     pub(super) fn optimise(&mut self, t: usize, g: NodeId) {
-        let rate = self.numbers.input(&Input::Rate, false);
+        let rate = self.numbers.add(Number::Rate(t));
         let (dense, numbers, w) = (self.dense(t), &mut self.numbers, &mut self.works[t]);
         let bin = |w: &mut Work, f, a, b| w.map(S::bin(f, S::Arg(0), S::Arg(1)), vec![a, b], DType::F32);
         let (lr, x) = (w.number(rate), w.get(&dense));

@@ -1,9 +1,10 @@
 //! Proxes of penalties of single weights; which form others have.
+use super::number::Number;
 use super::program::{Builder, By, Phase};
 use super::work::{Env, Missing, Ref, missing};
 use super::{choice, groups};
 use spc_base::Bug;
-use spc_ir::method::{Does, Input, Kind, Lift, Metric, Penalty, Target, Term};
+use spc_ir::method::{Does, Kind, Lift, Metric, Penalty, Target, Term};
 use spc_ir::{BinFn, DType, Require, ScalarExpr as S, UnFn};
 use std::collections::BTreeMap;
 
@@ -31,7 +32,7 @@ impl Builder<'_> {
         let weight = self.result(t, &term.weight, &Env { rule: i, ..Env::default() }, &Target::Result)?;
         let c = self.works[t].numbers(weight, &mut self.numbers);
         let Some(c) = c else { return missing("a weight of a penalty that is no number") };
-        let rate = self.numbers.input(&Input::Rate, false);
+        let rate = self.numbers.add(Number::Rate(t));
         Ok(self.numbers.expr(S::bin(BinFn::Mul, S::Arg(0), S::Arg(1)), vec![rate, c]))
     }
 

@@ -70,6 +70,8 @@ pub(super) struct Program {
     pub scratch: Vec<(Ref, usize)>,
     /// Lengths of lists of groups, which are numbered behind the tensors.
     pub lists: Vec<usize>,
+    /// Tensors that must have the same learning rate.
+    pub same: Vec<Vec<usize>>,
 }
 
 pub(super) struct Builder<'a> {
@@ -86,6 +88,7 @@ pub(super) struct Builder<'a> {
     pub lists: Vec<usize>,
     pub observers: Vec<Observer>,
     pub folds: usize,
+    pub same: Vec<Vec<usize>>,
 }
 
 /// What a barrier of a body gave, tensor by tensor.
@@ -106,6 +109,7 @@ pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
         lists: Vec::new(),
         observers: Vec::new(),
         folds: 0,
+        same: Vec::new(),
     };
     if let Some(now) = &s.now {
         match s.part {
@@ -126,6 +130,7 @@ pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
         observers: b.observers,
         scratch: b.scratch,
         lists: b.lists,
+        same: b.same,
     })
 }
 

@@ -54,7 +54,7 @@ impl Compiled {
         core: &Core,
         arrays: &mut Arrays<'_, '_>,
         state: &mut State,
-        (moment, next, rate): (Moment, Moment, f32),
+        (moment, next, rates): (Moment, Moment, &[f32]),
         (tools, pool): (&Sweeps, &Pool),
     ) -> Result<Vec<Observed>, MethodError> {
         let keep = |i: usize, later: bool, m: u64| -> Result<f64, Bug> {
@@ -68,7 +68,7 @@ impl Compiled {
                 None => Ok(m as f64),
             }
         };
-        let now = Now { moment, next, rate, keep: &keep };
+        let now = Now { moment, next, rates, keep: &keep };
         let mut numbers = Vec::new();
         let mut r = Run {
             core,

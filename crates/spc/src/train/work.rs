@@ -1,5 +1,5 @@
 //! The pass in the making of one tensor, and those that are done.
-use super::number::Numbers;
+use super::number::{Number, Numbers};
 use spc_base::Bug;
 use spc_ir::method::{Body, Compute, Input, Kind as ValueKind, Space, ValueId};
 use spc_ir::{DType, ScalarExpr};
@@ -250,7 +250,11 @@ impl Work {
                     Input::Previous(m) => self.get(&Ref::Previous(env.rule, m.clone(), self.tensor)),
                     Input::Number(x) => self.constant(*x),
                     Input::Param(_) | Input::Unknown => return Err(lost()),
-                    Input::Rate | Input::Schedule(_) | Input::Step | Input::Steps | Input::Progress => {
+                    Input::Rate => {
+                        let n = numbers.add(Number::Rate(self.tensor));
+                        self.number(n)
+                    }
+                    Input::Schedule(_) | Input::Step | Input::Steps | Input::Progress => {
                         let n = numbers.input(input, env.next);
                         self.number(n)
                     }

@@ -16,6 +16,11 @@ def load(path):
 def unpack(w, array):
     (kind, *p), rows, cols = re.findall(r"\w+", w["layout"]), w["rows"], w["cols"]
     p = [int(x) for x in p]
+    if kind.endswith("f16"):
+        kind, _, form = kind.partition("_")
+        words = array("values").view("<u2")
+        wide = words.view("<f2").astype("f4") if form == "f16" else (words.astype("<u4") << 16).view("<f4")
+        return unpack(w | {"layout": kind + str(tuple(p))}, lambda name: wide if name == "values" else array(name))
     if kind == "dense":
         panels = array("values").reshape(-(-rows // p[0]), cols, p[0]).swapaxes(1, 2)
         return panels.reshape(len(panels) * p[0], cols)[:rows]

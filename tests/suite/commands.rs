@@ -786,6 +786,45 @@ fn quantised_linears_are_integers_from_plan_to_file() {
     assert_eq!(out.tensor("w2").unwrap().dtype(), safetensors::Dtype::BF16);
 }
 
+/// Codes with a scale for each group, and 16-bit floats: chosen for one token, agreeing with the interpreter, whole in a packed
+/// file.
+#[test]
+fn codes_and_halves_from_plan_to_packed_file() {
+    let text = "use std.nn
+axis B = 1..8
+model net from safetensors \"net.safetensors\" { axes { I = 512, N = 512, O = 512 } w1: f32[N, I]  w2: f32[O, N]  w3: f32[O, O] }
+fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.linear(nn.linear(nn.linear(x, net.w1), net.w2), net.w3) }
+require half: keep 50% of tile(in: 32) per tensor by norm2 on net.w2
+quantize codes: net.{w1, w2} to int4(per: tile(in: 32), scale: f16)
+quantize narrow: net.w3 to FORM
+target t = cpu(threads: 1) { B = 1 }
+";
+    let mut rng = Rng(4);
+    let mut stored = Stored::new();
+    for name in ["w1", "w2", "w3"] {
+        let values: Vec<f32> = (0..512 * 512).map(|_| rng.float()).collect();
+        stored.insert(name.into(), (Dtype::F32, vec![512, 512], bytes(&values)));
+    }
+    for form in ["bf16", "f16"] {
+        let dir = folder(&text.replace("FORM", form), &file(&stored));
+        let r = ok(spc(dir.path(), ["explain", "net.sp"]));
+        let line = "quantize codes: to int4 net.w1 (a scale per 1 x 32), net.w2 (a scale per 1 x 32), scales in f16";
+        let layouts = ["q4(32,16)".to_string(), "kept4(32,16)".into(), format!("dense_{form}(16)")];
+        assert!(r.stdout.lines().any(|l| l == line), "{}", r.stdout);
+        for (w, layout) in ["w1", "w2", "w3"].iter().zip(&layouts) {
+            let line = |l: &str| l.starts_with(&format!("net.{w} ")) && l.ends_with(&format!(": {layout}"));
+            assert!(r.stdout.lines().any(line), "{w} {layout}: {}", r.stdout);
+        }
+        ok(spc(dir.path(), ["verify", "net.sp"]));
+        ok(spc(dir.path(), ["verify", "net.sp", "--isa", "clif"]));
+        ok(spc(dir.path(), ["export", "net.sp", "--emit=packed", "-o", "p.safetensors"]));
+        let r = ok(spc(dir.path(), ["inspect", "p.safetensors"]));
+        for layout in &layouts {
+            assert!(r.stdout.contains(&format!("{layout} (whole)")), "{}", r.stdout);
+        }
+    }
+}
+
 #[test]
 fn explain_says_what_is_quantised() {
     let text =

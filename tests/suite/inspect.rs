@@ -182,6 +182,10 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
             "bsr(3,5)",
             "i8(16)",
             "i8(32)",
+            "dense_bf16(16)",
+            "vx1_f16(4)",
+            "bsr_bf16(4,4)",
+            "nm16_f16(2,4)",
             "q4(16,16)",
             "q4(64,32)",
             "q8(32,16)",
@@ -195,7 +199,8 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
     let (mut list, mut arrays, mut out) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (rows, cols) in sizes {
         for l in &layouts {
-            let at = |i: usize, j: usize| match *l {
+            let base = if let Layout::Half { of, .. } = *l { of.layout() } else { *l };
+            let at = |i: usize, j: usize| match base {
                 Layout::Bsr { r, c } => {
                     let (bi, bj) = (i / r as usize, j / c as usize);
                     // Never both of the last two blocks: a partial one overlaps its neighbour.
@@ -226,6 +231,11 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                 } else {
                     *v
                 };
+            }
+            if let Layout::Half { form, .. } = *l {
+                values
+                    .iter_mut()
+                    .for_each(|v| *v = if form.narrow(*v).is_none() { (*v * 64.0).round() / 64.0 } else { *v });
             }
             if l.needs_tensor_cores() {
                 // What has eight bits is bf16, too.
@@ -271,8 +281,26 @@ fn numpy_reads_every_layout_at_odd_sizes() {
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
         [
-            "bsr", "csr", "csr16", "dense", "i8", "kept4", "kept8", "mma1", "mma24", "mma32", "nm", "nm16", "q4", "q8",
-            "vnm", "vx1"
+            "bsr",
+            "bsr_bf16",
+            "csr",
+            "csr16",
+            "dense",
+            "dense_bf16",
+            "i8",
+            "kept4",
+            "kept8",
+            "mma1",
+            "mma24",
+            "mma32",
+            "nm",
+            "nm16",
+            "nm16_f16",
+            "q4",
+            "q8",
+            "vnm",
+            "vx1",
+            "vx1_f16"
         ]
     );
     assert!(all.len() >= 75, "{}", all.len());

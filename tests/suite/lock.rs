@@ -173,7 +173,7 @@ fn a_plan_of_something_else_is_refused_with_the_differing_lines() {
     );
     edit("tile(out: 16, in: 1)", "tile(out: 1, in: 16)");
     let text = with(&["--target", "t"]);
-    assert!(text.contains("+ f: net.w1 in vx1(16):"), "{text}");
+    assert!(text.contains("+ f: net.w1 in vx1("), "{text}");
     // Another computation.
     edit("nn.relu", "nn.gelu");
     assert!(with(&["--target", "t"]).contains("+ f: computation and constraints"));
@@ -280,9 +280,10 @@ fn differences_are_told_for_people_and_programs() {
         it.next().unwrap_or_else(|| panic!("no {what} of {weight} in {v:#}")).clone()
     };
     let layout = find("net.w1", "layout");
-    assert_eq!((&layout["a"], layout["b"].as_str().unwrap().starts_with("dense")), (&"vx1(16)".into(), true));
+    let before = layout["a"].as_str().unwrap();
+    assert!(before.starts_with("vx1(") && layout["b"].as_str().unwrap().starts_with("dense"), "{layout}");
     let because = layout["because"].to_string();
-    assert!(because.contains("vx1(16) takes") && because.contains("in the second"), "{because}");
+    assert!(because.contains(&format!("{before} takes")) && because.contains("in the second"), "{because}");
     assert!(find("net.w1", "zeros")["a"].as_str().unwrap().starts_with("75.0 %"));
     let layout = find("net.w2", "layout");
     let refused =

@@ -32,6 +32,7 @@ impl Zeros {
             Layout::Vnm { m, .. } => Zeros::Shared { m: m as usize },
             Layout::Mma24 => Zeros::Groups { n: 2, m: 4 },
             Layout::Csr | Layout::Csr16 => Zeros::Tiles { r: 1, c: 1, permille },
+            Layout::Half { of, .. } => Zeros::fitting(of.layout(), permille),
             Layout::Groups { group, .. } => Zeros::Tiles { r: 1, c: group as usize, permille },
             Layout::I8 { r } => Zeros::Tiles { r: r as usize, c: 4, permille },
         }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use spc_cpu::{Isa, assembly, clif_text, machine_code};
 use spc_kernel::ir::parse;
-use spc_kernel::templates::{LinearSpec, Tuning, blocks8, groups, panel, rowblock, rowblock_tuned};
+use spc_kernel::templates::{LinearSpec, Tuning, blocks8, few, groups, panel, rowblock, rowblock_tuned};
 
 #[test]
 fn clif_text_is_the_same_everywhere() {
@@ -102,6 +102,13 @@ fn wide_linear_kernels_keep_everything_in_registers() {
             }
             if text.starts_with("dense") {
                 kernels.push(panel(&spec).unwrap());
+                let halves = [format!("dense_bf16({panel_height})"), format!("dense_f16({})", 2 * panel_height)];
+                for layout in halves.map(|l| l.parse().unwrap()) {
+                    kernels.push(panel(&LinearSpec { layout, ..spec }).unwrap());
+                }
+                for layout in ["vx1_bf16(32)", "bsr_f16(16,4)", "nm16_bf16(2,4)"].map(|l| l.parse().unwrap()) {
+                    kernels.push(few(&LinearSpec { layout, ..spec }).unwrap());
+                }
                 for text in ["q4(32,16)", "kept4(16,16)", "kept4(64,32)", "q8(16,32)", "kept8(32,16)"] {
                     kernels.push(groups(&LinearSpec { layout: text.parse().unwrap(), cols: 1100, ..spec }).unwrap());
                 }

@@ -1,8 +1,13 @@
 //! Checks and times the kernels of tensor cores on a GPU. `tests/gpu/build.sh` and `tests/gpu/run.sh` call it.
 //!
-//!     gpu build FOLDER                 writes the images; needs NVRTC, no GPU
-//!     gpu check FOLDER                 compares every kernel with sums in f64; the layouts of fragments are right if it passes
-//!     gpu time FOLDER [O K N,N,..]     times them; 14336 x 4096 for 1, 16, 64, 1024 and 8192 tokens without the sizes
+//!     gpu build FOLDER [O K o k]       writes the images; needs NVRTC, no GPU
+//!     gpu check FOLDER [o k N,N,..]    compares every kernel with sums in f64; the layouts of fragments are right if it passes
+//!     gpu time FOLDER [O K N,N,..]     times them
+//!
+//! `SPC_GPU_ARCHS=compute_80,..` builds other images than those for compute_80, sm_80 and sm_90; `SPC_GPU_ROUNDS` is how
+//! often each is timed.
+//!
+//! Without sizes, 14336 x 4096 is timed for 1, 16, 64, 1024 and 8192 tokens, and 200 x 530 is checked for 1, 20, 50 and 150.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 use spc_cuda::nvrtc::{DEFAULT_ARCHS, Image, ImageKind, images};
 use spc_cuda::runtime::{Device, DeviceProgram, DriverSearch, ImageChoice, Weights};
@@ -18,9 +23,18 @@ type Res<T> = Result<T, Box<dyn std::error::Error>>;
 /// Copies of a weight, used in turn, so that none is in a cache when its turn comes.
 const COPIES: usize = 4;
 const CHECKED: (usize, usize) = (200, 530);
+const TIMED: (usize, usize) = (14_336, 4096);
 
 /// What is packed, and the share of blocks or groups that is kept.
-const CASES: [(&str, f64); 4] = [("mma24", 0.5), ("mma32(128)", 1.0), ("mma32(64)", 0.25), ("mma32(32)", 0.25)];
+const CASES: [(&str, f64); 7] = [
+    ("mma24", 0.5),
+    ("mma32(128)", 1.0),
+    ("mma32(64)", 0.25),
+    ("mma32(32)", 0.25),
+    ("mma1(64)", 0.25),
+    ("vnm(64,8)", 0.25),
+    ("kept4(32,16)", 0.5),
+];
 
 struct Random(u64);
 
@@ -49,6 +63,39 @@ fn weights(layout: Layout, o: usize, k: usize, kept: f64) -> Vec<f32> {
             for (i, w) in w.iter_mut().enumerate() {
                 if !draws[i / k / r as usize * across + i % k / 32] {
                     *w = 0.0;
+                }
+            }
+        }
+        Layout::Mma1 { r } => {
+            let draws: Vec<bool> = (0..o.div_ceil(r as usize) * k).map(|_| random.unit() < kept).collect();
+            for (i, w) in w.iter_mut().enumerate() {
+                if !draws[i / k / r as usize * k + i % k] {
+                    *w = 0.0;
+                }
+            }
+        }
+        // Of each M columns four that V rows share, and two of those in a row.
+        Layout::Vnm { v, m } => {
+            let (v, m) = (v as usize, m as usize);
+            let first: Vec<usize> =
+                (0..o.div_ceil(v) * k.div_ceil(m)).map(|_| (random.unit() * (m - 3) as f64) as usize).collect();
+            for (i, w) in w.iter_mut().enumerate() {
+                let (row, col) = (i / k, i % k);
+                let at = (col % m).wrapping_sub(first[row / v * k.div_ceil(m) + col / m]);
+                if at >= 4 || (at + row) % 4 >= 2 {
+                    *w = 0.0;
+                }
+            }
+        }
+        // Groups of 32 codes, all of one scale, so that its greatest code tells it.
+        Layout::Groups { group, .. } => {
+            for row in w.chunks_mut(k) {
+                for g in row.chunks_mut(group as usize) {
+                    let keep = random.unit() < kept;
+                    for (i, w) in g.iter_mut().enumerate() {
+                        let code = if i == 0 { 7.0 } else { (*w * 7.0).round() };
+                        *w = if keep { code * 0.125 } else { 0.0 };
+                    }
                 }
             }
         }
@@ -105,10 +152,13 @@ fn name(layout: &str, o: usize, k: usize, activations: Activations) -> String {
 
 fn build(folder: &Path, sizes: (usize, usize), copies: usize) -> Res<()> {
     std::fs::create_dir_all(folder)?;
+    let named = std::env::var("SPC_GPU_ARCHS").unwrap_or_default();
+    let named: Vec<&str> = named.split(',').filter(|a| !a.is_empty()).collect();
+    let archs = if named.is_empty() { DEFAULT_ARCHS.to_vec() } else { named };
     for (layout, _) in CASES {
         for activations in [Activations::Bf16, Activations::Exact] {
             let (_, m) = module(layout, sizes.0, sizes.1, copies, activations)?;
-            let built = images(&m.text, DEFAULT_ARCHS)?.ok_or("there is no NVRTC")?;
+            let built = images(&m.text, &archs)?.ok_or("there is no NVRTC")?;
             for i in built.images {
                 let file = format!("{}.{}", name(layout, sizes.0, sizes.1, activations), i.file);
                 std::fs::write(folder.join(file), i.bytes)?;
@@ -154,13 +204,12 @@ fn input(n: usize, k: usize) -> (Vec<f32>, BTreeMap<String, Vec<u8>>) {
     (x, BTreeMap::from([("x".to_string(), bytes)]))
 }
 
-fn check(device: &Arc<Device>, folder: &Path) -> Res<bool> {
-    let (o, k) = CHECKED;
+fn check(device: &Arc<Device>, folder: &Path, (o, k): (usize, usize), tokens: &[usize]) -> Res<bool> {
     let mut good = true;
     for case in CASES {
         for activations in [Activations::Bf16, Activations::Exact] {
             let (program, w, _) = load(device, folder, case, (o, k), 1, activations)?;
-            for n in [1usize, 20, 50, 150] {
+            for n in tokens.iter().copied() {
                 let (x, given) = input(n, k);
                 let y = program.call(&[n as u64], &given)?;
                 let mut worst = 0f64;
@@ -179,7 +228,7 @@ fn check(device: &Arc<Device>, folder: &Path) -> Res<bool> {
                 let verdict = if worst <= bound { "ok" } else { "WRONG" };
                 good &= worst <= bound;
                 println!(
-                    "{:<11} {activations:?}, {n:>3} tokens: error {worst:.1e} of the sum of products, {verdict}",
+                    "{:<12} {activations:?}, {n:>3} tokens: error {worst:.1e} of the sum of products, {verdict}",
                     case.0
                 );
             }
@@ -196,12 +245,21 @@ fn time(device: &Arc<Device>, folder: &Path, (o, k): (usize, usize), tokens: &[u
         let (program, _, bytes) = load(device, folder, case, (o, k), COPIES, Activations::Bf16)?;
         for n in tokens {
             let (_, given) = input(*n, k);
-            let rounds = if *n > 64 { 20 } else { 100 };
+            let rounds = match std::env::var("SPC_GPU_ROUNDS") {
+                Ok(rounds) => rounds.parse()?,
+                Err(_) => {
+                    if *n > 64 {
+                        20
+                    } else {
+                        100
+                    }
+                }
+            };
             let mut times = program.rounds(&[*n as u64], &given, rounds)?;
             times.sort_by(f32::total_cmp);
             let ms = times[times.len() / 2] / COPIES as f32;
             let rate = bytes as f64 / f64::from(ms) / 1e9;
-            println!("spc {:<11} {n:>5} tokens {:>9.1} us {rate:>7.2} TB/s of weights", case.0, f64::from(ms) * 1e3);
+            println!("spc {:<12} {n:>5} tokens {:>9.1} us {rate:>7.2} TB/s of weights", case.0, f64::from(ms) * 1e3);
         }
     }
     Ok(())
@@ -213,29 +271,29 @@ fn main() -> Res<()> {
         [what, folder, ..] => (what.as_str(), Path::new(folder)),
         _ => return Err("usage: gpu build|check|time FOLDER [O K N,N,..]".into()),
     };
-    let sizes = match &args[2..] {
-        [o, k, ..] => (o.parse()?, k.parse()?),
-        _ => (14_336, 4096),
-    };
-    let tokens: Vec<usize> = match args.get(4) {
-        Some(list) => list.split(',').map(str::parse).collect::<Result<_, _>>()?,
-        None => vec![1, 16, 64, 1024, 8192],
+    let pair = |at: usize, default| match args.get(at..at + 2) {
+        Some([o, k]) => Ok::<_, std::num::ParseIntError>((o.parse()?, k.parse()?)),
+        _ => Ok(default),
     };
     if what == "build" {
-        build(folder, CHECKED, 1)?;
-        return build(folder, sizes, COPIES);
+        build(folder, pair(4, CHECKED)?, 1)?;
+        return build(folder, pair(2, TIMED)?, COPIES);
     }
+    let tokens = |default: &[usize]| match args.get(4) {
+        Some(list) => list.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>(),
+        None => Ok(default.to_vec()),
+    };
     let device = Device::open(&DriverSearch::from_env())?;
     println!("{device:?}");
     match what {
         "check" => {
-            if check(&device, folder)? {
+            if check(&device, folder, pair(2, CHECKED)?, &tokens(&[1, 20, 50, 150])?)? {
                 Ok(())
             } else {
                 Err("the device computes something else: the layouts are not its own".into())
             }
         }
-        "time" => time(&device, folder, sizes, &tokens),
+        "time" => time(&device, folder, pair(2, TIMED)?, &tokens(&[1, 16, 64, 1024, 8192])?),
         other => Err(format!("`{other}` is not build, check or time").into()),
     }
 }

@@ -97,7 +97,9 @@ impl Format for Bsr {
         pointers(ptr, p.rows.div_ceil(self.r), idx.len())?;
         length("values", values.len(), &[idx.len(), self.c, self.r])?;
         ascending(ptr, idx, p.cols)?;
-        let block = |i: usize| &values[i * self.c * self.r..(i + 1) * self.c * self.r];
+        // Values `from..to` of a block.
+        let block =
+            |i: usize, from: usize, to: usize| values.range(i * self.c * self.r + from..i * self.c * self.r + to);
         for b in 0..ptr.len() - 1 {
             let used = self.r.min(p.rows - b * self.r);
             for i in span(ptr, b) {
@@ -105,17 +107,17 @@ impl Format for Bsr {
                 let Some(column) = self.column(p.cols, start) else {
                     return Err(format!("row block {b}: no block starts at column {start}"));
                 };
-                if block(i).chunks_exact(self.r).any(|lanes| lanes[used..].iter().any(|w| present(*w))) {
+                if (0..self.c).any(|j| block(i, j * self.r + used, (j + 1) * self.r).any(present)) {
                     return Err("a padding row is not zero".into());
                 }
                 let shared = column.own - column.start;
-                if block(i)[..shared * self.r].iter().any(|w| present(*w)) {
+                if block(i, 0, shared * self.r).any(present) {
                     return Err(format!("row block {b}: an element is stored twice"));
                 }
                 // A neighbour that overlaps can only be the block before: its last columns must be empty.
                 if shared > 0 && i > ptr[b] as usize && idx[i - 1] as usize + self.c > start {
                     let tail = (self.c - shared) * self.r;
-                    if block(i - 1)[tail..].iter().any(|w| present(*w)) {
+                    if block(i - 1, tail, self.c * self.r).any(present) {
                         return Err(format!("row block {b}: the last two blocks overlap"));
                     }
                 }
@@ -129,7 +131,7 @@ impl Format for Bsr {
         let start = own.min(p.cols - self.c);
         let list = span(p.words("ptr"), row / self.r);
         match p.words("idx")[list.clone()].binary_search(&to_u32(start)) {
-            Ok(i) => p.values()[((list.start + i) * self.c + col - start) * self.r + row % self.r],
+            Ok(i) => p.values().at(((list.start + i) * self.c + col - start) * self.r + row % self.r),
             Err(_) => 0.0,
         }
     }
@@ -139,9 +141,9 @@ impl Format for Bsr {
         for b in 0..ptr.len().saturating_sub(1) {
             for i in span(ptr, b) {
                 for j in 0..self.c {
-                    let lanes = &values[(i * self.c + j) * self.r..(i * self.c + j + 1) * self.r];
-                    for (lane, w) in lanes.iter().enumerate().filter(|(_, w)| present(**w)) {
-                        f(b * self.r + lane, idx[i] as usize + j, *w);
+                    let lanes = values.range((i * self.c + j) * self.r..(i * self.c + j + 1) * self.r);
+                    for (lane, w) in lanes.enumerate().filter(|(_, w)| present(*w)) {
+                        f(b * self.r + lane, idx[i] as usize + j, w);
                     }
                 }
             }

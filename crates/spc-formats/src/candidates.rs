@@ -1,5 +1,5 @@
 //! The layouts that are tried for every matrix.
-use crate::{CostFacts, Layout, Pattern, Refusal};
+use crate::{CostFacts, Form, Layout, Pattern, Refusal, Wide};
 
 /// Tried for every matrix, in this order.
 pub const DEFAULT_CANDIDATES: &[Layout] = &[
@@ -23,11 +23,21 @@ pub const DEFAULT_CANDIDATES: &[Layout] = &[
     Layout::Csr16,
 ];
 
+/// To be tried with values of 16 bits for a matrix of such numbers.
+const HALF_CANDIDATES: &[Layout] = &[
+    Layout::DENSE,
+    Layout::Vx1 { v: 16 },
+    Layout::Bsr { r: 16, c: 4 },
+    Layout::Nm16 { n: 1, m: 4 },
+    Layout::Nm16 { n: 2, m: 4 },
+    Layout::Nm16 { n: 4, m: 8 },
+];
+
 /// To be tried for a matrix that is quantised and read with activations that are rounded to 8 bits.
 pub const QUANTIZED_CANDIDATES: &[Layout] = &[Layout::I8 { r: 32 }, Layout::I8 { r: 16 }];
 
 /// Cost facts or refusal of every default layout, then of each of `extra` (those that a declared constraint suggests) and of
-/// those that the grid of the weights suggests, where they are not among them. The order is that of the two lists.
+/// those that the grid of the weights or their form suggests, where they are not among them. The order is that of the two lists.
 ///
 /// # Errors
 /// When `weights` is not `[rows, cols]` (then no layout applies).
@@ -40,7 +50,10 @@ pub fn candidates(
 ) -> Result<Vec<(Layout, Result<CostFacts, Refusal>)>, Refusal> {
     let pattern = Pattern::new(rows, cols, weights)?;
     let mut layouts = DEFAULT_CANDIDATES.to_vec();
-    for layout in extra.iter().copied().chain(pattern.grid().into_iter().flat_map(|g| g.layouts(cols))) {
+    let form = Form::ALL.into_iter().find(|f| pattern.has(*f));
+    let tried: Vec<Layout> = HALF_CANDIDATES.iter().chain(extra).copied().collect();
+    let halves = tried.iter().filter_map(|l| Some(Layout::Half { of: Wide::of(*l)?, form: form? }));
+    for layout in extra.iter().copied().chain(pattern.grid().into_iter().flat_map(|g| g.layouts(cols))).chain(halves) {
         if !layouts.contains(&layout) {
             layouts.push(layout);
         }

@@ -33,20 +33,20 @@ impl Format for Csr {
     fn validate(&self, p: &Packed) -> Result<(), String> {
         let (ptr, idx) = (p.words("ptr"), p.words("idx"));
         pointers(ptr, p.rows, idx.len())?;
-        length("values", p.values().len(), &[idx.len()])?;
+        length("values", p.floats("values").len(), &[idx.len()])?;
         ascending(ptr, idx, p.cols)
     }
 
     fn get(&self, p: &Packed, row: usize, col: usize) -> f32 {
         let list = span(p.words("ptr"), row);
         match p.words("idx")[list.clone()].binary_search(&to_u32(col)) {
-            Ok(i) => p.values()[list.start + i],
+            Ok(i) => p.floats("values")[list.start + i],
             Err(_) => 0.0,
         }
     }
 
     fn for_each(&self, p: &Packed, f: &mut dyn FnMut(usize, usize, f32)) {
-        let (ptr, idx, values) = (p.words("ptr"), p.words("idx"), p.values());
+        let (ptr, idx, values) = (p.words("ptr"), p.words("idx"), p.floats("values"));
         for row in 0..ptr.len().saturating_sub(1) {
             for i in span(ptr, row).filter(|i| present(values[*i])) {
                 f(row, idx[i] as usize, values[i]);

@@ -66,7 +66,7 @@ impl Format for Csr16 {
     }
 
     fn validate(&self, p: &Packed) -> Result<(), String> {
-        let (ptr, idx, values) = (p.words("ptr"), p.small("idx"), p.values());
+        let (ptr, idx, values) = (p.words("ptr"), p.small("idx"), p.floats("values"));
         if p.cols > MAX_COLS {
             return Err(format!("{} columns do not fit 16 bits", p.cols));
         }
@@ -107,13 +107,13 @@ impl Format for Csr16 {
     }
 
     fn get(&self, p: &Packed, row: usize, col: usize) -> f32 {
-        let (idx, values) = (p.small("idx"), p.values());
+        let (idx, values) = (p.small("idx"), p.floats("values"));
         let mut found = span(p.words("ptr"), row).filter(|i| column(idx, *i) == col && present(values[*i]));
         found.next().map_or(0.0, |i| values[i])
     }
 
     fn for_each(&self, p: &Packed, f: &mut dyn FnMut(usize, usize, f32)) {
-        let (ptr, idx, values) = (p.words("ptr"), p.small("idx"), p.values());
+        let (ptr, idx, values) = (p.words("ptr"), p.small("idx"), p.floats("values"));
         for row in 0..ptr.len().saturating_sub(1) {
             for i in span(ptr, row).filter(|i| present(values[*i])) {
                 f(row, column(idx, i), values[i]);

@@ -44,8 +44,9 @@ impl Format for Dense {
         let used = p.rows % self.panel;
         if used > 0 && p.cols > 0 {
             let last = p.rows / self.panel * p.cols * self.panel;
-            let mut columns = p.values()[last..].chunks_exact(self.panel);
-            if columns.any(|column| column[used..].iter().any(|w| present(*w))) {
+            let values = p.values();
+            let pad = |i: &usize| (i - last) % self.panel >= used;
+            if (last..values.len()).filter(pad).any(|i| present(values.at(i))) {
                 return Err("a padding row is not zero".into());
             }
         }
@@ -53,16 +54,16 @@ impl Format for Dense {
     }
 
     fn get(&self, p: &Packed, row: usize, col: usize) -> f32 {
-        p.values()[self.place(p.cols, row, col)]
+        p.values().at(self.place(p.cols, row, col))
     }
 
     fn for_each(&self, p: &Packed, f: &mut dyn FnMut(usize, usize, f32)) {
         if p.cols == 0 {
             return;
         }
-        for (i, w) in p.values().iter().enumerate().filter(|(_, w)| present(**w)) {
+        for (i, w) in p.values().iter().enumerate().filter(|(_, w)| present(*w)) {
             let (unit, lane) = (i / self.panel, i % self.panel);
-            f(unit / p.cols * self.panel + lane, unit % p.cols, *w);
+            f(unit / p.cols * self.panel + lane, unit % p.cols, w);
         }
     }
 }

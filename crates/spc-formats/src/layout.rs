@@ -7,6 +7,7 @@ use crate::csr16::Csr16;
 use crate::dense::Dense;
 use crate::format::Format;
 use crate::groups::Groups;
+use crate::half::{Form, Half, Wide};
 use crate::mma1::Mma1;
 use crate::mma24::Mma24;
 use crate::mma32::Mma32;
@@ -49,6 +50,8 @@ pub enum Layout {
     /// Codes of `bits` (4 or 8) with one scale of `scale` bits (16 or 32) for each `group` inputs of a row (16, 32 or 64): of all
     /// groups, or of those `kept`, that hold a weight.
     Groups { bits: u32, group: u32, scale: u32, kept: bool },
+    /// Another layout with values of 16 bits, for few tokens.
+    Half { of: Wide, form: Form },
 }
 
 /// Element type of a stored array.
@@ -85,6 +88,16 @@ impl Layout {
             Layout::Groups { kept: false, .. } => "q8",
             Layout::Groups { bits: 4, kept: true, .. } => "kept4",
             Layout::Groups { kept: true, .. } => "kept8",
+            Layout::Half { of, form } => match (of, form) {
+                (Wide::Dense { .. }, Form::Bf16) => "dense_bf16",
+                (Wide::Dense { .. }, Form::F16) => "dense_f16",
+                (Wide::Vx1 { .. }, Form::Bf16) => "vx1_bf16",
+                (Wide::Vx1 { .. }, Form::F16) => "vx1_f16",
+                (Wide::Bsr { .. }, Form::Bf16) => "bsr_bf16",
+                (Wide::Bsr { .. }, Form::F16) => "bsr_f16",
+                (Wide::Nm16 { .. }, Form::Bf16) => "nm16_bf16",
+                (Wide::Nm16 { .. }, Form::F16) => "nm16_f16",
+            },
         }
     }
 
@@ -107,7 +120,9 @@ impl Layout {
     pub fn feature_major(&self) -> bool {
         match self {
             Layout::Dense { .. } | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm { .. } | Layout::Csr => true,
-            Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => false,
+            Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => {
+                false
+            }
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
         }
     }
@@ -122,6 +137,7 @@ impl Layout {
             Layout::Vx1 { v } => v.is_multiple_of(4),
             Layout::Bsr { r, .. } => r.is_multiple_of(4),
             Layout::Nm { .. } | Layout::Csr => false,
+            Layout::Half { of, .. } => of.layout().row_major(),
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
         }
     }
@@ -132,6 +148,7 @@ impl Layout {
         match self {
             Layout::Nm16 { n, m } => Layout::Nm { n, m },
             Layout::Csr16 => Layout::Csr,
+            Layout::Half { of, .. } => of.layout().for_many(),
             other => other,
         }
     }
@@ -153,6 +170,7 @@ impl Layout {
             Layout::Groups { bits, group, scale, .. } => {
                 [4, 8].contains(&bits) && [16, 32, 64].contains(&group) && [16, 32].contains(&scale)
             }
+            Layout::Half { of, .. } => return of.layout().check(),
             Layout::Csr | Layout::Csr16 | Layout::Mma24 => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
@@ -177,6 +195,7 @@ impl Layout {
             Layout::Groups { bits, group, scale, kept } => {
                 f(&Groups { bits, group: size(group), half: scale == 16, kept })
             }
+            Layout::Half { of, form } => f(&Half { of, form }),
         }
     }
 }
@@ -197,6 +216,10 @@ impl fmt::Display for Layout {
             Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
             Layout::Csr16 => f.write_str("csr16"),
             Layout::Groups { group, scale, .. } => write!(f, "{}({group},{scale})", self.kind()),
+            Layout::Half { of: Wide::Dense { panel: a } | Wide::Vx1 { v: a }, .. } => write!(f, "{}({a})", self.kind()),
+            Layout::Half { of: Wide::Bsr { r: a, c: b } | Wide::Nm16 { n: a, m: b }, .. } => {
+                write!(f, "{}({a},{b})", self.kind())
+            }
         }
     }
 }
@@ -214,6 +237,12 @@ impl FromStr for Layout {
                 (word, numbers.map_err(|_| bad())?)
             }
         };
+        if let Some((base, form)) = word.rsplit_once('_') {
+            let form = Form::ALL.into_iter().find(|f| f.name() == form).ok_or_else(bad)?;
+            let rest = text.strip_prefix(word).ok_or_else(bad)?;
+            let of = format!("{base}{rest}").parse().ok().and_then(Wide::of).filter(|_| !rest.is_empty());
+            return of.map(|of| Layout::Half { of, form }).ok_or_else(bad);
+        }
         let layout = match (word, numbers.as_slice()) {
             ("dense", []) => Layout::DENSE,
             ("dense", [panel]) => Layout::Dense { panel: *panel },

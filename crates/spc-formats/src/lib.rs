@@ -20,6 +20,7 @@
 //! csr       ptr u32[O+1], idx u32[nnz], values f32[nnz]
 //! nm16(N,M) idx u32[nb][W][16] (positions in 2 or 4 bits), values f32[nb][G][N][16]; nb = ceil(O/16)
 //! csr16     ptr u32[O+1], idx u8[n][2] (column), values f32[n]; rows padded to multiples of 16
+//! dense_bf16(P), dense_f16(P), vx1_.., bsr_.., nm16_..: as above with values u8[..][2], a 16-bit number each
 //! q4(G,S)   codes u8[O][U][B], scale [O][U*P], levels f32[16]: groups of G codes, P of them in a unit of B bytes
 //! kept4(G,S) ptr u32[O+1], skip u8[n*P], codes u8[n][B], scale [n*P], levels f32[16]; q8, kept8 without levels
 //! ```
@@ -38,6 +39,7 @@ mod facts;
 mod format;
 mod grid;
 mod groups;
+mod half;
 mod layout;
 mod mma1;
 mod mma24;
@@ -54,6 +56,7 @@ pub use candidates::{DEFAULT_CANDIDATES, QUANTIZED_CANDIDATES, candidates};
 pub use facts::CostFacts;
 pub use grid::Grid;
 pub use groups::Units;
+pub use half::{Form, Wide};
 pub use layout::{ArrayKind, Layout};
 pub use nm16::Fields;
 pub use packed::{Array, Packed, Validated, pack, validate};

@@ -78,7 +78,7 @@ impl Format for Nm {
     }
 
     fn validate(&self, p: &Packed) -> Result<(), String> {
-        let (idx, values, groups) = (p.small("idx"), p.values(), p.cols.div_ceil(self.m));
+        let (idx, values, groups) = (p.small("idx"), p.floats("values"), p.cols.div_ceil(self.m));
         length("idx", idx.len(), &[p.rows, groups, self.n])?;
         length("values", values.len(), &[idx.len()])?;
         for (i, (positions, weights)) in idx.chunks_exact(self.n).zip(values.chunks_exact(self.n)).enumerate() {
@@ -104,14 +104,15 @@ impl Format for Nm {
 
     fn get(&self, p: &Packed, row: usize, col: usize) -> f32 {
         let first = (row * p.cols.div_ceil(self.m) + col / self.m) * self.n;
-        let entries = p.small("idx")[first..first + self.n].iter().zip(&p.values()[first..first + self.n]);
+        let entries = p.small("idx")[first..first + self.n].iter().zip(&p.floats("values")[first..first + self.n]);
         let mut found = entries.filter(|(x, w)| usize::from(**x) == col % self.m && present(**w));
         found.next().map_or(0.0, |(_, w)| *w)
     }
 
     fn for_each(&self, p: &Packed, f: &mut dyn FnMut(usize, usize, f32)) {
         let groups = p.cols.div_ceil(self.m);
-        for (i, (x, w)) in p.small("idx").iter().zip(p.values()).enumerate().filter(|(_, (_, w))| present(**w)) {
+        for (i, (x, w)) in p.small("idx").iter().zip(p.floats("values")).enumerate().filter(|(_, (_, w))| present(**w))
+        {
             let group = i / self.n;
             f(group / groups, group % groups * self.m + usize::from(*x), *w);
         }

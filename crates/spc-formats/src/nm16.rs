@@ -142,7 +142,7 @@ impl Format for Nm16 {
                     if position >= width {
                         return fault("a position is out of range");
                     }
-                    let w = values[self.value(p.cols, row, g, e)];
+                    let w = values.at(self.value(p.cols, row, g, e));
                     if !present(w) {
                         pads = true;
                         if kept.binary_search(&position).is_ok() {
@@ -171,18 +171,18 @@ impl Format for Nm16 {
 
     fn get(&self, p: &Packed, row: usize, col: usize) -> f32 {
         let g = col / self.m;
-        let entries = (0..self.n).map(|e| (self.position(p, row, g, e), p.values()[self.value(p.cols, row, g, e)]));
+        let entries = (0..self.n).map(|e| (self.position(p, row, g, e), p.values().at(self.value(p.cols, row, g, e))));
         let mut found = entries.filter(|(x, w)| *x == col % self.m && present(*w));
         found.next().map_or(0.0, |(_, w)| w)
     }
 
     fn for_each(&self, p: &Packed, f: &mut dyn FnMut(usize, usize, f32)) {
         let groups = self.groups(p.cols);
-        for (i, w) in p.values().iter().enumerate().filter(|(_, w)| present(**w)) {
+        for (i, w) in p.values().iter().enumerate().filter(|(_, w)| present(*w)) {
             let (slot, lane) = (i / ROWS, i % ROWS);
             let (e, g, block) = (slot % self.n, slot / self.n % groups, slot / self.n / groups);
             let row = block * ROWS + lane;
-            f(row, g * self.m + self.position(p, row, g, e), *w);
+            f(row, g * self.m + self.position(p, row, g, e), w);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Packed matrices: raw, and validated.
 use crate::format::Matrix;
+use crate::half::Values;
 use crate::{ArrayKind, Layout, Pattern, Refusal};
 
 /// A stored array.
@@ -59,8 +60,12 @@ impl Packed {
     }
 
     /// The `values` array, or nothing when it is missing or of another type.
-    pub(crate) fn values(&self) -> &[f32] {
-        if let Some(Array::F32(a)) = self.array("values") { a } else { &[] }
+    pub(crate) fn values(&self) -> Values<'_> {
+        match (self.layout, self.array("values")) {
+            (Layout::Half { form, .. }, Some(Array::U8(a))) => Values::Half(form, a),
+            (_, Some(Array::F32(a))) => Values::F32(a),
+            _ => Values::F32(&[]),
+        }
     }
 
     pub(crate) fn floats(&self, name: &str) -> &[f32] {

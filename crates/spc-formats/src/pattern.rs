@@ -1,6 +1,6 @@
 //! Where a matrix is present: one bit an element.
 use crate::format::present;
-use crate::{CostFacts, Grid, Layout, Refusal};
+use crate::{CostFacts, Form, Grid, Layout, Refusal};
 
 /// Bitmap of present weights, rows padded to whole 64-bit words (unused bits are zero), and their grid if they have one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,7 @@ pub struct Pattern {
     present: u64,
     grid: Option<Grid>,
     bf16: bool,
+    f16: bool,
 }
 
 impl Pattern {
@@ -41,8 +42,9 @@ impl Pattern {
                 }
             }
         }
-        let bf16 = weights.iter().all(|w| w.to_bits() & 0xffff == 0);
-        Ok(Pattern { rows, cols, words, bits, present: count, grid: Grid::find(cols, weights), bf16 })
+        let bf16 = weights.iter().all(|w| Form::Bf16.narrow(*w).is_some());
+        let f16 = weights.iter().all(|w| Form::F16.narrow(*w).is_some());
+        Ok(Pattern { rows, cols, words, bits, present: count, grid: Grid::find(cols, weights), bf16, f16 })
     }
 
     pub fn rows(&self) -> usize {
@@ -66,6 +68,14 @@ impl Pattern {
     /// True if every weight is a bf16 number.
     pub fn bf16(&self) -> bool {
         self.bf16
+    }
+
+    /// True if every weight is a number of this form.
+    pub fn has(&self, form: Form) -> bool {
+        match form {
+            Form::Bf16 => self.bf16,
+            Form::F16 => self.f16,
+        }
     }
 
     /// Cost facts in `layout`.

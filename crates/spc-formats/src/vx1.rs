@@ -48,8 +48,8 @@ impl Format for Vx1 {
         let used = p.rows % self.v;
         if used > 0 {
             let last = span(ptr, p.rows / self.v);
-            let mut vectors = values[last.start * self.v..last.end * self.v].chunks_exact(self.v);
-            if vectors.any(|vector| vector[used..].iter().any(|w| present(*w))) {
+            let pad = |i: &usize| i % self.v >= used;
+            if (last.start * self.v..last.end * self.v).filter(pad).any(|i| present(values.at(i))) {
                 return Err("a padding row is not zero".into());
             }
         }
@@ -59,7 +59,7 @@ impl Format for Vx1 {
     fn get(&self, p: &Packed, row: usize, col: usize) -> f32 {
         let list = span(p.words("ptr"), row / self.v);
         match p.words("idx")[list.clone()].binary_search(&to_u32(col)) {
-            Ok(i) => p.values()[(list.start + i) * self.v + row % self.v],
+            Ok(i) => p.values().at((list.start + i) * self.v + row % self.v),
             Err(_) => 0.0,
         }
     }
@@ -68,9 +68,9 @@ impl Format for Vx1 {
         let (ptr, idx, values) = (p.words("ptr"), p.words("idx"), p.values());
         for b in 0..ptr.len().saturating_sub(1) {
             for i in span(ptr, b) {
-                let vector = &values[i * self.v..(i + 1) * self.v];
-                for (lane, w) in vector.iter().enumerate().filter(|(_, w)| present(**w)) {
-                    f(b * self.v + lane, idx[i] as usize, *w);
+                let vector = values.range(i * self.v..(i + 1) * self.v);
+                for (lane, w) in vector.enumerate().filter(|(_, w)| present(*w)) {
+                    f(b * self.v + lane, idx[i] as usize, w);
                 }
             }
         }

@@ -267,3 +267,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn halves_lose_nothing_and_take_nothing_else() {
+    let texts = ["dense", "vx1", "bsr", "nm16"].into_iter().flat_map(|k| ["bf16", "f16"].map(|f| (k, f)));
+    for (kind, form) in texts {
+        let parameters = match kind {
+            "dense" => "16",
+            "vx1" => "4",
+            "bsr" => "4,3",
+            _ => "2,4",
+        };
+        let layout: Layout = format!("{kind}_{form}({parameters})").parse().unwrap();
+        assert_eq!(layout.to_string(), format!("{kind}_{form}({parameters})"));
+        let Layout::Half { of, .. } = layout else { panic!() };
+        for (rows, cols) in [(2, 4), (5, 24), (33, 48), (18, 12)] {
+            let value = |i: usize| if (i % cols) % 4 < 2 { (i % 23) as f32 / 8.0 - 1.0 } else { 0.0 };
+            let mut w: Vec<f32> = (0..rows * cols).map(value).collect();
+            w[0] = f32::NEG_INFINITY;
+            let p = round_trip(&layout, rows, cols, &w);
+            let wide = pack(&of.layout(), rows, cols, &w).unwrap();
+            assert_eq!(wide.bytes() - p.bytes(), wide.array("values").unwrap().bytes() / 2);
+            for bad in [1.0 + 2f32.powi(-11), 1.0 + 2f32.powi(-20), 3e-30] {
+                w[cols] = bad;
+                let refused = pack(&layout, rows, cols, &w).is_err();
+                assert!(refused || rows == 1 || form == "bf16" && bad.to_bits() & 0xffff == 0, "{layout} {bad}");
+                if rows == 1 {
+                    break;
+                }
+            }
+            let mut cut = p.clone();
+            if let Some((_, Array::U8(v))) = cut.arrays.last_mut() {
+                v.pop();
+            }
+            assert!(validate(cut).is_err());
+        }
+    }
+    for text in ["dense_f16", "csr_f16", "i8_bf16(16)", "dense_f32(16)", "q4_f16(32,16)", "_f16(16)", "vx1_bf16(0)"] {
+        assert!(text.parse::<Layout>().is_err(), "{text}");
+    }
+}

@@ -50,6 +50,7 @@ pub fn height(layout: Layout) -> u64 {
                 16
             }
         }
+        Layout::Half { of, .. } => height(of.layout()),
         Layout::Nm { .. } | Layout::Nm16 { .. } | Layout::Mma24 | Layout::Csr | Layout::Csr16 => 1,
     }
 }
@@ -92,6 +93,7 @@ impl CostTable {
             (Layout::Csr, _) => &self.csr,
             (Layout::I8 { .. }, _) => &self.i8,
             (Layout::Groups { .. }, _) => &self.groups,
+            (Layout::Half { of, .. }, act) => self.rates(of.layout(), act),
         }
     }
 

@@ -29,6 +29,7 @@ fn applied(net: &Net) -> BTreeSet<String> {
                     let side = match (kind, fact(l)) {
                         ("dense", Fact::In(l)) => format!("k-dense-{l}"),
                         ("vx1" | "bsr", Fact::In(In::Rm)) => format!("k-{kind}-rm"),
+                        (kind, _) if kind.ends_with("f16") => "k-half".to_string(),
                         ("q4" | "q8" | "kept4" | "kept8", _) => "k-groups".to_string(),
                         _ => format!("k-{kind}"),
                     };
@@ -123,6 +124,7 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         ("k-nm16", linear(Zeros::TwoOfFour), unused(Zeros::TwoOfFour, &["nm16"])),
         ("k-csr16", linear(Zeros::Loose), unused(Zeros::Loose, &["csr16"])),
         ("k-i8", rounded(true), rounded(false)),
+        ("k-half", rounded(false), unused(Zeros::None, &["dense_f16", "vx1_f16", "bsr_f16", "nm16_f16"])),
         ("k-groups", rounded(false), unused(Zeros::None, &["q4", "q8", "kept4", "kept8"])),
         ("k-map", relu(), broadcast()),
         // Every graph ends in an operator that reads its outputs, and lists end in nil.

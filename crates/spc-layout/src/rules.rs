@@ -79,6 +79,13 @@ fn of_kind_rm(k: &Known, look: Look<'_>, kind: &str) -> Ways {
     of_kind(k, look, kind).into_iter().filter(rm).collect()
 }
 
+/// Every usable layout with values of 16 bits.
+fn of_half(k: &Known, look: Look<'_>) -> Ways {
+    let of = |base: &str| ["bf16", "f16"].map(|form| format!("{base}_{form}"));
+    let kinds = ["dense", "vx1", "bsr", "nm16"].into_iter().flat_map(of);
+    kinds.flat_map(|kind| of_kind_rm(k, look, &kind)).collect()
+}
+
 /// Every usable layout, on a GPU: what it has no kernel for was left out before.
 fn on_gpu(k: &Known, look: Look<'_>) -> Ways {
     let (true, Fact::Node(n)) = (k.gpu, look("?n")) else { return Vec::new() };
@@ -199,6 +206,14 @@ pub(crate) const RULES: &[Rule] = &[
         lhs: "(at rm (linear ?e ?n ?x))",
         rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
         ways: |k, look| ["q4", "q8", "kept4", "kept8"].into_iter().flat_map(|kind| of_kind_rm(k, look, kind)).collect(),
+    },
+    Rule {
+        name: "k-half",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: of_half,
     },
     Rule {
         name: "k-map",

@@ -6,7 +6,7 @@ use crate::model::{Linear, Model};
 use crate::space::{Action, Shape, price};
 use crate::{Options, WeightFacts};
 use spc_base::Bug;
-use spc_formats::{CostFacts, Layout};
+use spc_formats::{CostFacts, Layout, Wide};
 use spc_ir::{Act, Candidate, NodeId, Plan, Why};
 use std::collections::BTreeMap;
 
@@ -177,7 +177,8 @@ fn density_flips(
                 | Layout::Nm16 { .. }
                 | Layout::Mma24
                 | Layout::Vnm { .. }
-                | Layout::Groups { kept: false, .. } => *facts,
+                | Layout::Groups { kept: false, .. }
+                | Layout::Half { of: Wide::Dense { .. } | Wide::Nm16 { .. }, .. } => *facts,
                 _ => scale(facts, permille),
             };
             let kernel = case.prices.linear(node, layout, &scaled, crate::space::act(x.act), epilogue)?;

@@ -56,7 +56,7 @@ impl Scheduler<'_> {
                 let y = self.fresh(Role::Temp, DType::F32, &dims)?;
                 bound.push(("y", StepArg::Buffer(y.buffer)));
                 let spec = LinearSpec { lanes: spec.panel_lanes(), ..spec };
-                let kernel = match layout {
+                let kernel = match spec.base() {
                     Layout::Dense { .. } => panel(&spec)?,
                     Layout::Csr16 => rowlist(&spec)?,
                     Layout::Groups { .. } => groups(&spec)?,

@@ -42,8 +42,9 @@ pub use rowlist::rowlist;
 pub use tuning::Tuning;
 pub use window::{Term, WindowSpec, window};
 
+use crate::ir::LoadKind;
 use spc_base::Bug;
-use spc_formats::Layout;
+use spc_formats::{Form, Layout};
 use spc_ir::ScalarExpr;
 
 /// A linear kernel: the shape and layout of its weight, what follows the sum, and the lanes.
@@ -61,14 +62,31 @@ pub struct LinearSpec<'a> {
 }
 
 impl LinearSpec<'_> {
+    /// The layout, or that of which it stores the values in 16 bits.
+    pub fn base(&self) -> Layout {
+        match self.layout {
+            Layout::Half { of, .. } => of.layout(),
+            other => other,
+        }
+    }
+
+    /// How a vector of values is read, and the bytes of each.
+    pub(crate) fn values(&self) -> (LoadKind, usize) {
+        match self.layout {
+            Layout::Half { form: Form::Bf16, .. } => (LoadKind::VBf16, 2),
+            Layout::Half { form: Form::F16, .. } => (LoadKind::VF16, 2),
+            _ => (LoadKind::VF32, 4),
+        }
+    }
+
     /// Rows of one block of the layout.
     pub fn block_rows(&self) -> usize {
-        match self.layout {
+        match self.base() {
             Layout::Dense { panel } => panel as usize,
             Layout::Vx1 { v } => v as usize,
             Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
             Layout::Nm16 { .. } => 16,
-            Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Groups { .. } => 1,
+            Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => 1,
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => 1,
         }
     }

@@ -27,7 +27,7 @@ fn token_tiles(vectors: usize, lanes: usize) -> Vec<usize> {
 }
 
 pub fn panel(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
-    let Layout::Dense { panel } = spec.layout else {
+    let Layout::Dense { panel } = spec.base() else {
         return Err(Bug::new(format!("{} has no row-major kernel", spec.layout)));
     };
     spec.check()?;
@@ -89,7 +89,8 @@ impl Panel<'_> {
     /// The first `rows` outputs of panel `at`, for all tokens, a strip of a few vectors at a time.
     fn outputs(&self, b: &mut Builder, at: Val, rows: usize) -> Result<(), Bug> {
         let lanes = b.lanes();
-        let skip = b.scale(at, (4 * self.spec.cols * self.height) as i64);
+        let size = self.spec.values().1;
+        let skip = b.scale(at, (size * self.spec.cols * self.height) as i64);
         let values = b.ptr_add(self.values, skip);
         let skip = b.scale(at, 4 * self.height as i64);
         let y = b.ptr_add(self.y, skip);
@@ -99,7 +100,7 @@ impl Panel<'_> {
             let outputs = (rows - done).min(4 * lanes);
             let bytes = 4 * done as i32;
             let strip = Strip {
-                values: b.ptr_off(values, bytes),
+                values: b.ptr_off(values, (size * done) as i32),
                 y: b.ptr_off(y, bytes),
                 bias: bias.map(|p| b.ptr_off(p, bytes)),
                 vectors: outputs.div_ceil(lanes),
@@ -137,10 +138,12 @@ impl Panel<'_> {
         let (x_row, y_row) = (to_i32(4 * cols * tokens)? / tokens as i32, to_i32(4 * rows * tokens)? / tokens as i32);
         // Where there are few sums, columns are dealt to several of each in turn.
         let (sets, size) = (tile.sets(b.lanes()).min(cols.max(1)), tile.size());
-        let column = 4 * self.height as i32;
+        let (kind, size_of) = self.spec.values();
+        let (column, vector) = ((size_of * self.height) as i32, (size_of * b.lanes()) as i32);
         let step = |b: &mut Builder, acc: &[Val], [w, x]: [Val; 2], c: usize| {
             let (w_at, x_at) = (column * c as i32, 4 * c as i32);
-            tile.step(b, acc, &|t| Addr::at(x, x_row * t as i32 + x_at), &|j| Addr::at(w, lane_bytes * j as i32 + w_at))
+            let from = |t: usize| Addr::at(x, x_row * t as i32 + x_at);
+            tile.step_of(b, acc, &from, &|j| Addr::at(w, vector * j as i32 + w_at), kind)
         };
         let zero = b.vfloat(0.0);
         let mut state = vec![zero; 2 + sets * size];

@@ -562,6 +562,7 @@ impl Rows<'_> {
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }
+            | Layout::Half { .. }
             | Layout::Mma24
             | Layout::Mma32 { .. }
             | Layout::Mma1 { .. }
@@ -603,6 +604,7 @@ impl Rows<'_> {
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }
+            | Layout::Half { .. }
             | Layout::Mma24
             | Layout::Mma32 { .. }
             | Layout::Mma1 { .. }

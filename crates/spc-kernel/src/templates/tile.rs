@@ -121,9 +121,21 @@ impl Tile {
         splat: &dyn Fn(usize) -> Addr,
         vector: &dyn Fn(usize) -> Addr,
     ) -> Vec<Val> {
+        self.step_of(b, acc, splat, vector, LoadKind::VF32)
+    }
+
+    /// As [`Tile::step`], with vectors that are read as `kind`.
+    pub fn step_of(
+        self,
+        b: &mut Builder,
+        acc: &[Val],
+        splat: &dyn Fn(usize) -> Addr,
+        vector: &dyn Fn(usize) -> Addr,
+        kind: LoadKind,
+    ) -> Vec<Val> {
         let mut acc = acc.to_vec();
         if self.vectors <= self.splats {
-            let held: Vec<Val> = (0..self.vectors).map(|j| b.load(LoadKind::VF32, vector(j))).collect();
+            let held: Vec<Val> = (0..self.vectors).map(|j| b.load(kind, vector(j))).collect();
             for i in 0..self.splats {
                 let s = b.load(LoadKind::Splat, splat(i));
                 for (j, v) in held.iter().enumerate() {
@@ -134,7 +146,7 @@ impl Tile {
         } else {
             let held: Vec<Val> = (0..self.splats).map(|i| b.load(LoadKind::Splat, splat(i))).collect();
             for j in 0..self.vectors {
-                let v = b.load(LoadKind::VF32, vector(j));
+                let v = b.load(kind, vector(j));
                 for (i, s) in held.iter().enumerate() {
                     let at = self.at(i, j);
                     acc[at] = b.fma(*s, v, acc[at]);

@@ -48,9 +48,12 @@ impl Tuning {
         let three = Tuning { tokens: 3 * TILE, ..plain };
         let blocks = |cols: usize, rows: u32| Some(Blocking { cols: cols as u32, rows });
         match spec.layout {
-            Layout::Nm { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => {
-                plain
-            }
+            Layout::Nm { .. }
+            | Layout::I8 { .. }
+            | Layout::Nm16 { .. }
+            | Layout::Csr16
+            | Layout::Groups { .. }
+            | Layout::Half { .. } => plain,
             // One or two multiply-adds for each activation that is read: it must come from the first-level cache.
             _ if few_rows(spec) && spec.lanes == 16 => {
                 let together =

@@ -7,7 +7,7 @@ use crate::templates::{
     to_feature_major, to_row_major,
 };
 use spc_base::Bug;
-use spc_formats::{Array, Blocking, Layout, pack, validate};
+use spc_formats::{Array, Blocking, Form, Layout, Wide, pack, validate};
 use spc_ir::ScalarExpr;
 
 pub(super) fn array_bytes(a: &Array) -> Vec<u8> {
@@ -52,6 +52,12 @@ pub fn weights(rng: &mut Rng, layout: Layout, rows: usize, cols: usize) -> Vec<f
                 }
             }
         }
+        Layout::Half { of, form } => {
+            let mut w = weights(rng, of.layout(), rows, cols);
+            // Eight bits are left, which both forms hold.
+            w.iter_mut().filter(|w| form.narrow(**w).is_none()).for_each(|w| *w = (*w * 64.0).round() / 64.0);
+            return w;
+        }
         Layout::Groups { bits, group, scale, .. } => return grouped(rng, (rows, cols), (bits, group as usize, scale)),
         _ => {
             let empty_row = rng.below(rows.max(1));
@@ -68,7 +74,7 @@ pub fn weights(rng: &mut Rng, layout: Layout, rows: usize, cols: usize) -> Vec<f
 }
 
 fn layout(rng: &mut Rng, lanes: usize) -> Layout {
-    match rng.below(11) {
+    match rng.below(12) {
         0 => Layout::Dense { panel: (lanes * (1 + rng.below(5))) as u32 },
         1 => Layout::Vx1 { v: [1, 2, 3, 4, 6, 8, 16, 32, 80][rng.below(9)] },
         2 => Layout::Bsr { r: [1, 2, 4, 5, 8, 16, 32][rng.below(7)], c: [1, 2, 3, 4, 8, 11, 16, 17][rng.below(8)] },
@@ -81,6 +87,16 @@ fn layout(rng: &mut Rng, lanes: usize) -> Layout {
         }
         7 => [Layout::Nm16 { n: 2, m: 4 }, Layout::Nm16 { n: 1, m: 4 }, Layout::Nm16 { n: 4, m: 8 }][rng.below(3)],
         8 => Layout::Csr16,
+        9 => {
+            let (m, by) = (1 + rng.below(16) as u32, lanes.max(4));
+            let of = match rng.below(4) {
+                0 => Wide::Dense { panel: (lanes * (1 + rng.below(5))) as u32 },
+                1 => Wide::Vx1 { v: (by * (1 + rng.below(3))) as u32 },
+                2 => Wide::Bsr { r: (by * (1 + rng.below(2))) as u32, c: [1, 3, 4, 17][rng.below(4)] },
+                _ => Wide::Nm16 { n: 1 + rng.below(m as usize) as u32, m },
+            };
+            Layout::Half { of, form: Form::ALL[rng.below(2)] }
+        }
         _ => Layout::Groups {
             bits: [4, 8][rng.below(2)],
             group: [16, 32, 64][rng.below(3)],
@@ -139,7 +155,7 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
     let tokens: usize = if grouped || row_major && rng.below(2) == 0 { 1 + rng.below(9) } else { many[rng.below(12)] };
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
     let tuning = tuning(rng, lanes);
-    let kernel = match layout {
+    let kernel = match spec.base() {
         Layout::Dense { .. } if row_major => panel(&spec)?,
         Layout::Csr16 => rowlist(&spec)?,
         Layout::Groups { .. } => groups(&spec)?,

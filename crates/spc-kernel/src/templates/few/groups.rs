@@ -25,12 +25,13 @@ impl Few<'_> {
             _ => 0,
         };
         let units = safe / fields.groups;
-        let unit = Unit { fields, pick, n, m };
+        let (kind, size) = self.spec.values();
+        let unit = Unit { fields, pick, n, m, kind, size };
         let zero = b.vfloat(0.0);
         let mut state = vec![zero; 3 + sums.sets * sums.size()];
         (state[0], state[1], state[2]) = (strip.values, strip.idx, x);
         let slots = fields.groups * n;
-        let (v_bytes, i_bytes, x_bytes) = (4 * ROWS * slots, 4 * ROWS * fields.words, 4 * m * fields.groups);
+        let (v_bytes, i_bytes, x_bytes) = (size * ROWS * slots, 4 * ROWS * fields.words, 4 * m * fields.groups);
         let count = b.int(units as i64);
         let state = b.repeat(count, &state, |b, _, s| {
             let mut acc = s[3..].to_vec();
@@ -91,6 +92,9 @@ struct Unit {
     pick: Pick,
     n: usize,
     m: usize,
+    /// How values are read, and their bytes.
+    kind: LoadKind,
+    size: usize,
 }
 
 impl Unit {
@@ -130,7 +134,8 @@ impl Unit {
                     if let (Some(mask), true) = (mask, exact) {
                         position = b.ibin(IBin::And, position, mask);
                     }
-                    let w = b.load(LoadKind::VF32, Addr::at(values, row_bytes * slot as i32 + lane_bytes * v as i32));
+                    let place = self.size * (ROWS * slot + b.lanes() * v);
+                    let w = b.load(self.kind, Addr::at(values, place as i32));
                     for (t, inputs) in inputs.iter().enumerate() {
                         let kept = match inputs {
                             Some(inputs) => b.permute(*inputs, position),

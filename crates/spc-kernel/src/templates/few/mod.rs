@@ -30,7 +30,7 @@ const COLUMNS: usize = 16;
 pub fn few(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     spec.check()?;
     let height = spec.block_rows();
-    if !matches!(spec.layout, Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm16 { .. }) {
+    if !matches!(spec.base(), Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm16 { .. }) {
         return Err(Bug::new(format!("{} has no kernel for few tokens", spec.layout)));
     }
     if !height.is_multiple_of(spec.lanes) {
@@ -38,7 +38,7 @@ pub fn few(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     }
     let mut b = Builder::new(spec.name("few"), spec.lanes);
     let values = b.param("values", Ty::CPtr);
-    let ptr = matches!(spec.layout, Layout::Vx1 { .. } | Layout::Bsr { .. }).then(|| b.param("ptr", Ty::CPtr));
+    let ptr = matches!(spec.base(), Layout::Vx1 { .. } | Layout::Bsr { .. }).then(|| b.param("ptr", Ty::CPtr));
     let idx = b.param("idx", Ty::CPtr);
     let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
     let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
@@ -139,13 +139,13 @@ impl Few<'_> {
         let skip = b.scale(block, 4 * self.height as i64);
         let y = b.ptr_add(self.y, skip);
         let bias = self.bias.map(|p| b.ptr_add(p, skip));
-        let by_row = matches!(self.spec.layout, Layout::Nm16 { .. });
+        let by_row = matches!(self.spec.base(), Layout::Nm16 { .. });
         let mut done = 0;
         while done < rows {
             let outputs = (rows - done).min(self.strip(lanes) * lanes);
             let bytes = 4 * done as i32;
             let strip = Strip {
-                values: b.ptr_off(values, bytes),
+                values: b.ptr_off(values, (self.spec.values().1 * done) as i32),
                 idx: if by_row { b.ptr_off(idx, bytes) } else { idx },
                 count,
                 y: b.ptr_off(y, bytes),
@@ -161,7 +161,7 @@ impl Few<'_> {
 
     /// Vectors of the widest strip.
     fn strip(&self, lanes: usize) -> usize {
-        match self.spec.layout {
+        match self.spec.base() {
             Layout::Nm16 { .. } => 1,
             _ if lanes >= WIDE => STRIP,
             _ => 2,
@@ -170,27 +170,28 @@ impl Few<'_> {
 
     /// Values, indices and number of the entries of a block.
     fn entries(&self, b: &mut Builder, block: Val) -> (Val, Val, Val) {
-        if let Layout::Nm16 { n, m } = self.spec.layout {
+        if let Layout::Nm16 { n, m } = self.spec.base() {
             let (n, m) = (n as usize, m as usize);
             let groups = self.spec.cols.div_ceil(m);
             let words = Fields::of(n, m).row_words(groups);
-            let (v, i) = (b.scale(block, (4 * ROWS * groups * n) as i64), b.scale(block, (4 * ROWS * words) as i64));
+            let size = self.spec.values().1;
+            let (v, i) = (b.scale(block, (size * ROWS * groups * n) as i64), b.scale(block, (4 * ROWS * words) as i64));
             return (b.ptr_add(self.values, v), b.ptr_add(self.idx, i), block);
         }
-        let per = match self.spec.layout {
+        let per = match self.spec.base() {
             Layout::Bsr { r, c } => (r * c) as i64,
             _ => self.height as i64,
         };
         let at = Addr::indexed(self.ptr, block, 4);
         let (from, to) = (b.load(LoadKind::U32, at), b.load(LoadKind::U32, at.plus(4)));
         let count = b.isub(to, from);
-        let (v, i) = (b.scale(from, 4 * per), b.scale(from, 4));
+        let (v, i) = (b.scale(from, self.spec.values().1 as i64 * per), b.scale(from, 4));
         (b.ptr_add(self.values, v), b.ptr_add(self.idx, i), count)
     }
 
     /// All tokens of a strip: whole tiles, then one that fits what is left.
     fn tokens(&self, b: &mut Builder, strip: Strip) -> Result<(), Bug> {
-        let most = match self.spec.layout {
+        let most = match self.spec.base() {
             // Beside each sum, the inputs of its group are held.
             Layout::Nm16 { .. } if b.lanes() < ROWS => MOST / 2,
             _ => (accumulators(b.lanes()) / strip.vectors).clamp(1, MOST),
@@ -220,7 +221,7 @@ impl Few<'_> {
         let x_row = to_i32((4 * self.spec.cols + 64) * tokens)? / tokens as i32 - 64;
         let y_row = to_i32((4 * self.spec.rows + 64) * tokens)? / tokens as i32 - 64;
         let sums = Sums::of(tokens, strip.vectors, b.lanes());
-        let acc = match self.spec.layout {
+        let acc = match self.spec.base() {
             Layout::Nm16 { n, m } => self.groups(b, strip, sums, x, x_row, (n as usize, m as usize)),
             Layout::Bsr { c, .. } => self.listed(b, strip, sums, x, x_row, c as usize),
             _ => self.listed(b, strip, sums, x, x_row, 1),
@@ -257,13 +258,13 @@ impl Few<'_> {
 
     /// Sums over listed entries of `width` columns each.
     fn listed(&self, b: &mut Builder, strip: Strip, sums: Sums, x: Val, x_row: i32, width: usize) -> Vec<Val> {
-        let column = 4 * self.height as i32;
+        let (kind, size) = self.spec.values();
+        let column = (size * self.height) as i32;
         let entry_bytes = column * width as i32;
         // Column `c` of an entry whose weights begin `at` bytes behind `values` and whose activations are at `from`.
         let step = |b: &mut Builder, acc: &mut [Val], set: usize, values: Val, at: i32, from: Addr| {
-            let weights: Vec<Val> = (0..sums.vectors)
-                .map(|j| b.load(LoadKind::VF32, Addr::at(values, at + 4 * (b.lanes() * j) as i32)))
-                .collect();
+            let weights: Vec<Val> =
+                (0..sums.vectors).map(|j| b.load(kind, Addr::at(values, at + (size * b.lanes() * j) as i32))).collect();
             for t in 0..sums.tokens {
                 let v = b.load(LoadKind::Splat, from.plus(x_row * t as i32));
                 for (j, w) in weights.iter().enumerate() {

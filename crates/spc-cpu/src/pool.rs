@@ -29,6 +29,8 @@ struct Shared {
     start: Condvar,
     done: Condvar,
     next: AtomicUsize,
+    /// `busy`, for callers that look without the lock.
+    inside: AtomicUsize,
     /// Number of the newest job.
     newest: AtomicU64,
 }
@@ -71,6 +73,7 @@ impl Shared {
                 Some(job) if job.number != last => {
                     last = job.number;
                     state.busy += 1;
+                    self.inside.store(state.busy, Ordering::Release);
                     drop(state);
                     let leave = Leave(self);
                     self.work(&job);
@@ -94,7 +97,10 @@ struct Leave<'a>(&'a Shared);
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        self.0.lock().busy -= 1;
+        let mut state = self.0.lock();
+        state.busy -= 1;
+        self.0.inside.store(state.busy, Ordering::Release);
+        drop(state);
         self.0.done.notify_all();
     }
 }
@@ -104,8 +110,15 @@ struct Close<'a>(&'a Shared);
 
 impl Drop for Close<'_> {
     fn drop(&mut self) {
+        self.0.lock().job = None;
+        // Nobody can enter now. Those inside are about to leave: sleeping would take longer than most waits.
+        for _ in 0..SPINS {
+            if self.0.inside.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            std::hint::spin_loop();
+        }
         let mut state = self.0.lock();
-        state.job = None;
         while state.busy > 0 {
             state = self.0.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

@@ -75,6 +75,49 @@ fn a_folder_that_was_touched_is_refused() {
     assert_eq!(Compiler::new().load(f.path("none")).unwrap_err().codes(), ["SP0602"]);
 }
 
+/// Every file with a bit turned here and there, and the manifest made to agree: refused, or a program that answers. Never a
+/// panic, and never an internal error.
+#[test]
+fn turned_bits_are_refused_or_harmless() {
+    let f = Folder::new();
+    compile(&f, &[]);
+    let manifest = std::fs::read_to_string(f.path("out/manifest.json")).unwrap();
+    let (mut refused, mut answered) = (0, 0);
+    for name in ["plan.json", "program.ir", "weights.safetensors", "manifest.json"] {
+        let path = f.path("out").join(name);
+        let good = std::fs::read(&path).unwrap();
+        let old = spc_io::sha256_hex(&good);
+        for turn in 0..60usize {
+            let mut bytes = good.clone();
+            let at = (turn * 7919 + turn * turn * 31) % bytes.len();
+            bytes[at] ^= 1 << (turn % 8);
+            if turn % 10 == 9 {
+                bytes.truncate(at);
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            if name != "manifest.json" {
+                let agreed = manifest.replace(&old, &spc_io::sha256_hex(&bytes));
+                std::fs::write(f.path("out/manifest.json"), agreed).unwrap();
+            }
+            match load(&f) {
+                Err(e) => {
+                    assert!(e.exit_code() != 101, "{name} turn {turn}: {e}");
+                    refused += 1;
+                }
+                Ok(program) => {
+                    let answer = program.call("f", &[("x", &x())]);
+                    let bug = answer.as_ref().err().is_some_and(|e| e.exit_code() == 101);
+                    assert!(!bug, "{name} turn {turn}: {:?}", answer.err().map(|e| e.to_string()));
+                    answered += 1;
+                }
+            }
+        }
+        std::fs::write(&path, &good).unwrap();
+        std::fs::write(f.path("out/manifest.json"), &manifest).unwrap();
+    }
+    assert!(refused > 60 && answered > 5, "{refused} refused, {answered} answered");
+}
+
 #[test]
 fn a_program_takes_the_plan_of_another_one_like_it() {
     let f = Folder::new();

@@ -622,7 +622,7 @@ impl Rows<'_> {
                     with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
                 };
                 let sets = tile.sets(lanes);
-                if let (true, Count::Runtime(n)) = (sets > 1 || few_rows(self.spec), e.count) {
+                if let (true, Count::Runtime(n)) = (sets > 1 || (lanes >= WIDE && few_rows(self.spec)), e.count) {
                     return self.in_sets(b, sets, n, [e.values, e.idx], acc, &nth);
                 }
                 let rows_ahead = self.tuning.rows_ahead;

@@ -28,6 +28,10 @@ const L2_BYTES: usize = 1 << 20;
 /// Bytes of activations of one block of inputs that stay in the first-level cache.
 const L1_BYTES: usize = 36 << 10;
 
+/// The same where one or two rows share a list of columns: a few more bytes than the cache has, because segments of few
+/// entries cost more than lines that come back.
+const FEW_BYTES: usize = 48 << 10;
+
 /// From this many tokens on, blocks of inputs that are made for three tiles pay.
 const MANY: u64 = 2 * TILE as u64;
 
@@ -54,7 +58,7 @@ impl Tuning {
             _ if few_rows(spec) && spec.lanes == 16 => {
                 let together =
                     padded_tokens(tokens).unwrap_or(u64::MAX).clamp(TOKEN_PAD as u64, 3 * TILE as u64) as usize;
-                let cols = L1_BYTES / (4 * together) / 8 * 8;
+                let cols = FEW_BYTES / (4 * together) / 8 * 8;
                 Tuning { blocking: blocks(cols, 512), rows_ahead: 0, by_span: true, ..three }
             }
             // Half as many registers of half the width read each activation twice as often: from the first-level cache then.

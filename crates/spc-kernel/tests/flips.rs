@@ -1,0 +1,112 @@
+//! Packed weights with changed bytes: refused, or read by kernels without leaving their buffers. The interpreter checks every
+//! access.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use spc_formats::{Array, Layout, Packed, Validated, pack, validate};
+use spc_ir::{Act, Convert, Graph, Plan};
+use spc_kernel::ir::random::Rng;
+use spc_kernel::{PackedPort, Slice, Sources, interpret, schedule};
+
+struct One(Validated);
+
+impl Sources for One {
+    fn weight(&self, _: &str) -> Option<&[f32]> {
+        None
+    }
+
+    fn packed(&self, _: &PackedPort) -> Option<&Validated> {
+        Some(&self.0)
+    }
+}
+
+/// `y = w x` with a weight of 21 x 19.
+fn graph() -> Graph {
+    let text = "graph \"f\" {\n  sym B = 1..64\n  %0 = input \"x\" : f32[B=?B, K=19]\n  %1 = weight \"w\" : f32[O=21, K=19]\n  \
+                %2 = linear (%0, %1) : f32[B=?B, O=21]\n  output \"y\" = %2\n}\n";
+    Graph::parse(text).unwrap()
+}
+
+/// A few bits turned, or the array cut short or made longer.
+fn damaged(rng: &mut Rng, array: &mut Array) {
+    let words = |rng: &mut Rng, v: u32| v ^ (1 << rng.below(32));
+    let n = array_len(array);
+    match rng.below(8) {
+        0 if n > 0 => truncate(array, rng.below(n)),
+        1 => extend(array),
+        _ if n == 0 => {}
+        _ => {
+            for _ in 0..1 + rng.below(3) {
+                let i = rng.below(n);
+                match array {
+                    Array::F32(v) => v[i] = f32::from_bits(words(rng, v[i].to_bits())),
+                    Array::U32(v) => v[i] = words(rng, v[i]),
+                    Array::U8(v) => v[i] ^= 1 << rng.below(8),
+                }
+            }
+        }
+    }
+}
+
+fn array_len(a: &Array) -> usize {
+    match a {
+        Array::F32(v) => v.len(),
+        Array::U32(v) => v.len(),
+        Array::U8(v) => v.len(),
+    }
+}
+
+fn truncate(a: &mut Array, n: usize) {
+    match a {
+        Array::F32(v) => v.truncate(n),
+        Array::U32(v) => v.truncate(n),
+        Array::U8(v) => v.truncate(n),
+    }
+}
+
+fn extend(a: &mut Array) {
+    match a {
+        Array::F32(v) => v.push(1.0),
+        Array::U32(v) => v.push(1),
+        Array::U8(v) => v.push(1),
+    }
+}
+
+#[test]
+fn damaged_weights_are_refused_or_stay_inside() {
+    let g = graph();
+    let mut rng = Rng::new(5);
+    let (mut refused, mut ran) = (0, 0);
+    for name in ["dense(16)", "vx1(1)", "vx1(4)", "bsr(4,3)", "nm(2,4)", "nm(3,5)", "csr", "nm16(2,4)", "csr16"] {
+        let layout: Layout = name.parse().unwrap();
+        // Two of four inputs, in the first two places of each group of four or five.
+        let period = if name == "nm(3,5)" { 5 } else { 4 };
+        let w: Vec<f32> = (0..21 * 19).map(|i| if i % 19 % period < 2 { 1.0 + i as f32 } else { 0.0 }).collect();
+        let good: Packed = pack(&layout, 21, 19, &w).unwrap();
+        for round in 0..40 {
+            let mut bad = good.clone();
+            let which = rng.below(bad.arrays.len());
+            damaged(&mut rng, &mut bad.arrays[which].1);
+            let Ok(valid) = validate(bad) else {
+                refused += 1;
+                continue;
+            };
+            let mut plan = Plan::all_dense(&g, "cpu", name).unwrap();
+            if layout.feature_major() && (!layout.row_major() || round % 2 == 0) {
+                let l = &mut plan.linears[0];
+                (l.x, l.y) = (Act::Fm, Act::Fm);
+                let (x, y) = (g.inputs(l.node)[0], l.node);
+                plan.values.insert(y, Act::Fm);
+                plan.converts = vec![
+                    Convert { node: x, to: Act::Fm, predicted_ps: 0 },
+                    Convert { node: y, to: Act::Rm, predicted_ps: 0 },
+                ];
+            }
+            let lanes = [4, 8, 16][round % 3];
+            let program = schedule(&g, &plan, lanes).unwrap();
+            let x = vec![1.0; 3 * 19];
+            let y = interpret(&program, &One(valid), &[3], &[Slice::F32(&x)]);
+            assert!(y.is_ok(), "{name} round {round}: {:?}", y.err());
+            ran += 1;
+        }
+    }
+    assert!(refused > 60 && ran > 60, "{refused} refused, {ran} ran");
+}

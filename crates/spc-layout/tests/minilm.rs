@@ -154,16 +154,17 @@ fn the_table_of_reasons_is_complete() {
         assert_eq!(w.nonzeros, if rows == cols { rows * cols / 2 } else { rows * cols / 4 });
     }
     let refusals: Vec<&str> = p.why[0].candidates.iter().filter_map(|c| c.refused.as_deref()).collect();
-    // Of nm(1,4) and of nm16(1,4).
-    assert_eq!(refusals, ["row 0, group 0 keeps 2 of 4"; 2]);
+    // Of nm(1,4), of nm16(1,4), and of that with values of 16 bits.
+    assert_eq!(refusals, ["row 0, group 0 keeps 2 of 4"; 3]);
 }
 
 #[test]
 fn dense_wins_when_nothing_is_zero() {
     let (g, mut facts) = encoder(1);
     for f in facts.values_mut() {
-        let ones = vec![1.0; (f.rows * f.cols) as usize];
-        *f = WeightFacts::of(f.rows as usize, f.cols as usize, &ones, &[]).unwrap();
+        // No codes with a scale, and no 16-bit numbers.
+        let all: Vec<f32> = (0..f.rows * f.cols).map(|i| 1.0 + (i * 7919 % 1000) as f32 / 977.0).collect();
+        *f = WeightFacts::of(f.rows as usize, f.cols as usize, &all, &[]).unwrap();
     }
     let tuned = BTreeMap::from([("B".to_string(), 8)]);
     let p = choose(&g, &facts, &CostTable::clif_x86_64_v1(), &tuned, &Options::default()).unwrap();

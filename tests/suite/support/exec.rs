@@ -145,15 +145,12 @@ pub fn sizes_of(g: &Graph, inputs: &Inputs) -> Vec<u64> {
 }
 
 /// Compares results with the interpreter in f64. The tolerance of an output is 16 times the greatest error that the
-/// interpreter itself makes in f32 on the same input, plus 64 roundings of its greatest value; and, as `spc verify` allows, 1/127
-/// of that value where computed values are rounded to 8 bits, since one next to a tie may be rounded either way.
+/// interpreter itself makes in f32 on the same input, plus 64 roundings of its greatest value.
 pub fn check(g: &Graph, weights: &Weights, inputs: &Inputs, got: &Outputs, what: &str) {
     let sizes = sizes_of(g, inputs);
     let exact = run::<f64>(g, &sizes, &double(inputs), weights).unwrap();
     let single = run::<f32>(g, &sizes, inputs, weights).unwrap();
     assert_eq!(exact.len(), got.len());
-    let rounds = g.ids().iter().any(|n| matches!(g.node(*n).unwrap().op, spc_ir::Op::Round { .. }));
-    let tie = if rounds { 1.0 / 127.0 } else { 0.0 };
     for (((name, e), (_, s)), (other, t)) in exact.iter().zip(&single).zip(got) {
         assert_eq!(name, other);
         match (e, s, t) {
@@ -161,7 +158,7 @@ pub fn check(g: &Graph, weights: &Weights, inputs: &Inputs, got: &Outputs, what:
                 assert_eq!(e.len(), t.len(), "{what}: {name}");
                 let scale = e.iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs()));
                 let own = e.iter().zip(s).map(|(e, s)| (e - f64::from(*s)).abs()).filter(|d| d.is_finite());
-                let tolerance = 16.0 * own.fold(0.0, f64::max) + (64.0 / f64::from(1u32 << 24) + tie) * scale;
+                let tolerance = 16.0 * own.fold(0.0, f64::max) + 64.0 * scale / f64::from(1u32 << 24);
                 for (i, (e, t)) in e.iter().zip(t).enumerate() {
                     let t = f64::from(*t);
                     let fine = (e.is_nan() && t.is_nan()) || *e == t || (e - t).abs() <= tolerance;

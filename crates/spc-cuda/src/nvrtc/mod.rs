@@ -159,15 +159,23 @@ fn image(nvrtc: &Nvrtc, text: &str, arch: &str, first_ptx: bool) -> Result<Image
     })
 }
 
-/// The comment line of the kernel that a log speaks of: the last one at or before the greatest line number that the log
-/// gives for `kernels.cu` (an error in a template names the kernel that uses it further down).
+/// The comment line of the kernel that the errors of a log speak of: the last one at or before the greatest line number that
+/// they give for `kernels.cu` (an error in a template names the kernel that uses it further down). Warnings name others.
 fn blame(text: &str, log: &str) -> Option<String> {
-    let lines = log.split("kernels.cu(").skip(1).filter_map(|part| part.split(')').next()?.parse::<usize>().ok());
-    let instantiated = log.split("at line ").skip(1).filter_map(|part| {
-        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<usize>().ok()
-    });
-    let last = lines.chain(instantiated).max()?;
+    let number = |rest: &str| -> Option<usize> {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    };
+    let (mut last, mut error) = (None, false);
+    for line in log.lines() {
+        if let Some((n, rest)) = line.strip_prefix("kernels.cu(").and_then(|l| l.split_once(')')) {
+            error = !rest.trim_start_matches(':').trim_start().starts_with("warning");
+            last = last.max(number(n).filter(|_| error));
+        } else if error {
+            last = last.max(line.split("at line ").skip(1).filter_map(number).max());
+        }
+    }
+    let last = last?;
     let comment = text.lines().take(last).filter(|l| l.starts_with("// kernel ")).last()?;
     Some(comment.trim_start_matches("// ").to_string())
 }

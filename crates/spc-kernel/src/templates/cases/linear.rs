@@ -92,7 +92,7 @@ fn layout(rng: &mut Rng, lanes: usize) -> Layout {
             let of = match rng.below(4) {
                 0 => Wide::Dense { panel: (lanes * (1 + rng.below(5))) as u32 },
                 1 => Wide::Vx1 { v: (by * (1 + rng.below(3))) as u32 },
-                2 => Wide::Bsr { r: (by * (1 + rng.below(2))) as u32, c: [1, 3, 4, 17][rng.below(4)] },
+                2 => Wide::Bsr { r: (by * (1 + rng.below(2))) as u32, c: [1, 2, 3, 4, 17][rng.below(5)] },
                 _ => Wide::Nm16 { n: 1 + rng.below(m as usize) as u32, m },
             };
             Layout::Half { of, form: Form::ALL[rng.below(2)] }

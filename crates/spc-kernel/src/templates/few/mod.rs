@@ -311,16 +311,13 @@ impl Few<'_> {
         if by > 1 {
             let done = b.scale(rounds, by as i64);
             let rest = b.isub(strip.count, done);
-            // The rest goes to the first set.
-            let size = sums.size();
-            let last = b.repeat(rest, &state[..2 + size], |b, _, s| {
+            let last = b.repeat(rest, &state, |b, _, s| {
                 let mut acc = s[2..].to_vec();
-                acc.resize(sums.sets * size, zero);
                 entry(b, &mut acc, 0, s[0], s[1]);
                 let head = [b.ptr_off(s[0], entry_bytes), b.ptr_off(s[1], 4)];
-                head.into_iter().chain(acc[..size].iter().copied()).collect()
+                head.into_iter().chain(acc).collect()
             });
-            acc[..size].copy_from_slice(&last[2..]);
+            acc.copy_from_slice(&last[2..]);
         }
         sums.total(b, &acc)
     }

@@ -83,12 +83,8 @@ impl Prices<'_> {
         if facts.multiplies >= all && bytes >= all.saturating_mul(4) && !matches!(layout, Layout::Dense { .. }) {
             // What leaves nothing out is never cheaper than dense, whatever noise is in a table: it does the same, and reads an
             // index.
-            let price = |(panel, f): (u32, &CostFacts)| {
-                let padded = shape.outputs.next_multiple_of(u64::from(panel.max(1))).saturating_mul(shape.inputs);
-                let f = CostFacts { multiplies: f.multiplies.min(padded), ..*f };
-                self.machine.kernel_ps(Layout::Dense { panel }, &f, act, shape)
-            };
-            let dense = self.dense(linear).into_iter().map(price).min();
+            let dense = self.dense(linear).map(|f| CostFacts { multiplies: all, ..*f });
+            let dense = dense.map(|f| self.machine.kernel_ps(Layout::DENSE, &f, act, shape));
             kernel = kernel.max(dense.map_or(0, |ps| ps.saturating_add(1)));
         }
         let elements = self.padded(tokens, act).saturating_mul(outputs);
@@ -104,15 +100,11 @@ impl Prices<'_> {
         Ok(clamp(u128::from(kernel).saturating_add(finish)))
     }
 
-    /// The panels of the dense layouts that are candidates of a linear, with their facts.
-    fn dense(&self, linear: NodeId) -> Vec<(u32, &CostFacts)> {
-        let value = self.model.values.iter().position(|v| v.node == Some(linear));
-        let Some(linear) = value.and_then(|v| self.model.as_linear(v)) else { return Vec::new() };
-        let of = |(i, l): (usize, &Layout)| match l {
-            Layout::Dense { panel } => Some((*panel, linear.facts(i as u32)?)),
-            _ => None,
-        };
-        self.model.layouts.iter().enumerate().filter_map(of).collect()
+    /// The facts of the dense layout of a linear, if it is a candidate.
+    fn dense(&self, linear: NodeId) -> Option<&CostFacts> {
+        let value = self.model.values.iter().position(|v| v.node == Some(linear))?;
+        let at = self.model.layouts.iter().position(|l| *l == Layout::DENSE)?;
+        self.model.as_linear(value)?.facts(at as u32)
     }
 
     /// As [`Prices::linear`], with the measured time of the kernel where there is one for these sizes. It was measured with

@@ -6,7 +6,7 @@ use std.penalties.l1
 use std.patterns.global_floor
 
 axis B = 1..8
-data keep from npz "retain.npz" { x: f32[I] }
+data retain from npz "retain.npz" { x: f32[I] }
 
 model net {
   axes { I = 32, N = 48, O = 8 }
@@ -20,7 +20,7 @@ penalize forget: linear(5e-3 -> 0, 0%..80%) * l1() of elements  // weights only;
 require few: global_floor(30%, floor: 1%) on net.{w1, w2}
 
 train main {
-  loss: mean(f(keep.x)^2)
+  loss: mean(f(retain.x)^2)
   optimizer: sgd(lr: 0.1)
   steps: 50
   phase fade 80% { apply forget }

@@ -213,6 +213,12 @@ fn passes_keep_the_values_of_the_file_programs() {
         let left =
             after.ids().into_iter().filter(|n| matches!(after.node(*n).unwrap().op, Op::Contract { .. })).count();
         let attention = text.contains("attention");
-        assert!(attention || text.contains("einsum") || left == 0 || !text.contains("nn.linear"), "{}", path.display());
+        // A convolution in groups is no matrix product.
+        let grouped = text.contains("in groups");
+        assert!(
+            grouped || attention || text.contains("einsum") || left == 0 || !text.contains("nn.linear"),
+            "{}",
+            path.display()
+        );
     }
 }

@@ -189,3 +189,32 @@ fn files_that_do_not_fit_have_no_average() {
     refused(at, &["average", "a.safetensors", "none.safetensors", "-o", "out.safetensors"], 4, "SP0401");
     assert_eq!(spc(at, ["average", "a.safetensors", "-o", "out.safetensors"]).code, 2);
 }
+
+/// Linears that read one value are one in the sparse program and several in the dense one, with their biases.
+#[test]
+fn a_run_compares_merged_layers_with_what_they_are_made_of() {
+    let text = "use std.nn\naxis B = 1..64\ndata d from npy \"x.npy\" { x: f32[I] }\n\
+        model net from safetensors \"net.safetensors\" { axes { I = 96, O = 96 } a: f32[O, I]  b: f32[O, I]  c: f32[O, I]\n\
+        p: f32[O]  q: f32[O]  r: f32[O] }\n\
+        fn f(x: f32[B, I]) -> y: f32[B, O] {\n\
+          y = nn.linear(x, net.a, net.p) * nn.linear(x, net.b, net.q) + nn.linear(x, net.c, net.r)\n}\n\
+        require r: keep 25% of tile(out: 16, in: 1) per tensor on net.{a, b, c}\n\
+        run test { call: f(d.x)  report: [cosine, size, time] }\ntarget t = cpu(threads: 1) { B = 16 }\n";
+    let mut rng = Rng(9);
+    let mut stored = Stored::new();
+    for name in ["a", "b", "c"] {
+        let w: Vec<f32> = (0..96 * 96).map(|_| rng.float()).collect();
+        stored.insert(name.into(), (Dtype::F32, vec![96, 96], bytes(&w)));
+    }
+    for name in ["p", "q", "r"] {
+        let w: Vec<f32> = (0..96).map(|_| rng.float()).collect();
+        stored.insert(name.into(), (Dtype::F32, vec![96], bytes(&w)));
+    }
+    let dir = folder(text, &file(&stored));
+    let x: Vec<f32> = (0..16 * 96).map(|_| rng.float()).collect();
+    spc_io::write_npy(&dir.path().join("x.npy"), &spc_io::Tensor::new(vec![16, 96], x).unwrap()).unwrap();
+    let said = ok(spc(dir.path(), ["run", "net.sp"])).stdout;
+    assert!(said.contains("net.{a,"), "{said}");
+    // Three matrices and three biases of f32.
+    assert!(said.lines().any(|l| l.contains("total") && l.contains("109.1 KiB")), "{said}");
+}

@@ -310,7 +310,8 @@ fn layers(dense: &Version, sparse: &Version, stored: &WeightSet) -> Res<Vec<Laye
         out.push(Layer { weight: Some(l.weight.clone()), bytes, time: None, layout: l.layout.clone(), why });
     }
     let mut rest = 0u64;
-    for name in plain_weights(&sparse.planned.graph)? {
+    // Of the dense program, in which nothing is merged.
+    for name in plain_weights(&dense.planned.graph)? {
         rest = rest.saturating_add(stored.want(&name)?.bytes());
     }
     let bytes = Beside { dense: rest, sparse: rest };

@@ -316,6 +316,26 @@ mod tests {
     }
 
     #[test]
+    fn two_of_four_of_a_large_layer_is_cheapest_at_few_tokens() {
+        // 14336 x 4096: half the multiplies and 9/16 of the bytes.
+        let (o, k) = (14_336u64, 4096u64);
+        let all = o * k;
+        let facts = |multiplies: u64, bytes: u64| CostFacts { multiplies, stored_bytes: bytes, ..facts("csr", 1, 4).1 };
+        let of = |t: &GpuTable, layout: &str, f: &CostFacts, tokens| {
+            t.kernel_ps(layout.parse().unwrap(), f, Shape { tokens, inputs: k, outputs: o, resident: 1 << 30 })
+        };
+        for t in GPUS.map(|n| GpuTable::named(n).unwrap()) {
+            for tokens in [1, 16, 64] {
+                let two = of(&t, "mma24", &facts(all / 2, all * 9 / 8), tokens);
+                for other in ["mma32(32)", "mma32(64)", "mma32(128)", "mma1(32)", "dense(16)"] {
+                    let whole = of(&t, other, &facts(all, all * 2), tokens);
+                    assert!(two < whole, "{} at {tokens}: {two} against {whole} of {other}", t.name);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn every_gpu_has_a_table_that_says_what_is_assumed() {
         for name in GPUS {
             let t = GpuTable::named(name).unwrap();

@@ -5,7 +5,8 @@ use crate::table::{CostTable, Level, Rates};
 pub(crate) fn table() -> CostTable {
     CostTable {
         name: "vnni-x86_64-v1".into(),
-        source: "measured by `spc calibrate` on one core of an x86-64 server with AVX-512, i8 and groups estimated"
+        source: "`spc calibrate` on one core of a busy x86-64 server with AVX-512; rows and levels smoothed by hand, i8 and \
+                 groups estimated"
             .into(),
         token_tile: 16,
         pass_fm: 48,

@@ -8,7 +8,7 @@
 //! often each is timed.
 //!
 //! Without sizes, 14336 x 4096 is timed for 1, 16, 64, 1024 and 8192 tokens, and 200 x 530 is checked for 1, 20, 50 and 150.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used)]
 use spc_cuda::nvrtc::{DEFAULT_ARCHS, Image, ImageKind, images};
 use spc_cuda::runtime::{Device, DeviceProgram, DriverSearch, ImageChoice, Weights};
 use spc_cuda::{Activations, CudaModule, EmitOptions, emit_with};
@@ -16,6 +16,7 @@ use spc_formats::{Layout, Validated, pack, validate};
 use spc_ir::{DType, Dim, Graph, Op, Plan, Sym, SymId, Type};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 type Res<T> = Result<T, Box<dyn std::error::Error>>;
@@ -265,7 +266,17 @@ fn time(device: &Arc<Device>, folder: &Path, (o, k): (usize, usize), tokens: &[u
     Ok(())
 }
 
-fn main() -> Res<()> {
+fn main() -> ExitCode {
+    match done() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("gpu: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn done() -> Res<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (what, folder) = match &args[..] {
         [what, folder, ..] => (what.as_str(), Path::new(folder)),

@@ -190,31 +190,58 @@ fn files_that_do_not_fit_have_no_average() {
     assert_eq!(spc(at, ["average", "a.safetensors", "-o", "out.safetensors"]).code, 2);
 }
 
-/// Linears that read one value are one in the sparse program and several in the dense one, with their biases.
-#[test]
-fn a_run_compares_merged_layers_with_what_they_are_made_of() {
-    let text = "use std.nn\naxis B = 1..64\ndata d from npy \"x.npy\" { x: f32[I] }\n\
-        model net from safetensors \"net.safetensors\" { axes { I = 96, O = 96 } a: f32[O, I]  b: f32[O, I]  c: f32[O, I]\n\
-        p: f32[O]  q: f32[O]  r: f32[O] }\n\
-        fn f(x: f32[B, I]) -> y: f32[B, O] {\n\
-          y = nn.linear(x, net.a, net.p) * nn.linear(x, net.b, net.q) + nn.linear(x, net.c, net.r)\n}\n\
-        require r: keep 25% of tile(out: 16, in: 1) per tensor on net.{a, b, c}\n\
-        run test { call: f(d.x)  report: [cosine, size, time] }\ntarget t = cpu(threads: 1) { B = 16 }\n";
+/// Three weights of 96 x 96 and biases, in 16 x 1 columns, and 16 rows of data, for a function of this body.
+fn siblings(body: &str) -> TempDir {
+    let text = format!(
+        "use std.nn\naxis B = 1..64\ndata d from npy \"x.npy\" {{ x: f32[I] }}\n\
+         model net from safetensors \"net.safetensors\" {{ axes {{ I = 96, O = 96, N = 40 }} a: f32[O, I]  b: f32[O, I]  c: f32[O, I]\n\
+         p: f32[O]  q: f32[O]  r: f32[O] }}\n{body}\n\
+         require r: keep 25% of tile(out: 16, in: 1) per tensor on net.{{a, b, c}}\n\
+         run test {{ call: f(d.x)  report: [cosine, size, time] }}\ntarget t = cpu(threads: 1) {{ B = 16 }}\n"
+    );
     let mut rng = Rng(9);
     let mut stored = Stored::new();
-    for name in ["a", "b", "c"] {
+    for (name, shape) in [("a", vec![96, 96]), ("b", vec![96, 96]), ("c", vec![96, 96])] {
         let w: Vec<f32> = (0..96 * 96).map(|_| rng.float()).collect();
-        stored.insert(name.into(), (Dtype::F32, vec![96, 96], bytes(&w)));
+        stored.insert(name.into(), (Dtype::F32, shape, bytes(&w)));
     }
     for name in ["p", "q", "r"] {
         let w: Vec<f32> = (0..96).map(|_| rng.float()).collect();
         stored.insert(name.into(), (Dtype::F32, vec![96], bytes(&w)));
     }
-    let dir = folder(text, &file(&stored));
+    let dir = folder(&text, &file(&stored));
     let x: Vec<f32> = (0..16 * 96).map(|_| rng.float()).collect();
     spc_io::write_npy(&dir.path().join("x.npy"), &spc_io::Tensor::new(vec![16, 96], x).unwrap()).unwrap();
+    dir
+}
+
+/// Linears that read one value are one in the sparse program and several in the dense one, with their biases.
+#[test]
+fn a_run_compares_merged_layers_with_what_they_are_made_of() {
+    let dir = siblings(
+        "fn f(x: f32[B, I]) -> y: f32[B, O] {\n\
+         y = nn.linear(x, net.a, net.p) * nn.linear(x, net.b, net.q) + nn.linear(x, net.c, net.r)\n}",
+    );
     let said = ok(spc(dir.path(), ["run", "net.sp"])).stdout;
     assert!(said.contains("net.{a,"), "{said}");
     // Three matrices and three biases of f32.
     assert!(said.lines().any(|l| l.contains("total") && l.contains("109.1 KiB")), "{said}");
+}
+
+/// What is read at affine places, joined or chosen from must be a product of its own; the plan says so, and stays right.
+#[test]
+fn products_that_are_read_at_places_are_not_merged() {
+    let dir = siblings(
+        "fn f(x: f32[B, I]) -> (y: f32[B, N], z: f32[B, O], best: i32[B]) {\n\
+         u = nn.linear(x, net.a, net.p)\n  v = nn.linear(x, net.b, net.q)\n  w = nn.linear(x, net.c, net.r)\n\
+         y[b, n] = v[b, 2 * n + 3] * w[b, 3 * n - 2] + u[b, n + 50]\n\
+         z[b, o] = max(w[b, o - 1], v[b, o + 1])\n\
+         best[b] = argmax(w[b, o] over o)\n}",
+    );
+    let said = ok(spc(dir.path(), ["explain", "net.sp"])).stdout;
+    assert!(said.contains("its product is read by an operator that needs it in one piece"), "{said}");
+    for isa in ["native", "clif"] {
+        let said = ok(spc(dir.path(), ["verify", "net.sp", "--isa", isa])).stdout;
+        assert!(said.contains("3 random calls"), "{said}");
+    }
 }

@@ -173,7 +173,7 @@ mod tests {
             ("\"overlap_permille\": ", "\"overlap_permille\": 9999", "`dense_rm.overlap_permille` is 9999"),
             ("\"read_permille\": ", "\"read_permille\": 99999", "`dense_rm.read_permille` is 99999"),
             ("\"token_tile\": 16", "\"token_tile\": 17", "it was changed by hand"),
-            ("measured by", "guessed by", "it was changed by hand"),
+            ("spc calibrate", "spc guess", "it was changed by hand"),
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text, "{from}");

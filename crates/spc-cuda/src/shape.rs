@@ -140,7 +140,8 @@ impl Shape {
         const MOST_SHARED: u64 = 96 << 10;
         let units = spc_formats::Units::of(bits, group as usize);
         let (of_row, small) = (inputs.div_ceil(u64::from(group)), |n: u64| u32::try_from(n).unwrap_or(u32::MAX));
-        let row = of_row * (u64::from(group) + 4) * 4;
+        // As the template lays out a group: rows of all banks.
+        let row = of_row * u64::from(group.max(32)) * 4;
         let staged = row <= MOST_SHARED;
         let tokens = if staged { (SHARED / row.max(1)).clamp(1, most) } else { 1 };
         let blocks = outputs.div_ceil(WARPS).min(BLOCKS);

@@ -118,6 +118,9 @@ fn odd_shapes_compute_what_they_say() {
             case("nm(2,4)", 9, 33, Full, None, true, &[20]),
             case("kept4(32,16)", 40, 300, Random(1.0), Gelu, true, &[1, 5]),
             case("q4(16,16)", 9, 100, Full, None, true, &[2]),
+            case("kept4(64,16)", 9, 200, Random(1.0), None, true, &[1]),
+            case("kept8(16,32)", 9, 100, Random(1.0), None, true, &[2]),
+            case("q8(32,16)", 9, 100, Full, None, true, &[1]),
             case("i8(16)", 20, 70, Random(0.3), Relu, true, &[3]),
             case("mma24", 9, 33, Full, None, true, &[1, 9, 33]),
             case("mma24", 70, 300, Full, Gelu, true, &[8, 20, 40, 70]),
@@ -155,6 +158,10 @@ fn counts_stay_in_their_budgets() {
             case("mma24", 64, 2048, Full, Relu, true, &[8]),
             case("kept4(32,16)", 64, 2048, Random(1.0), Relu, true, &[1]),
             case("q4(32,16)", 64, 2048, Full, Relu, true, &[1]),
+            case("kept4(32,16)", 64, 2048, Random(1.0), Relu, true, &[4]),
+            case("kept4(16,16)", 64, 2048, Random(1.0), Relu, true, &[1]),
+            case("kept8(16,32)", 64, 2048, Random(1.0), Relu, true, &[1]),
+            case("kept8(64,32)", 64, 2048, Random(1.0), Relu, true, &[1]),
             case("vx1(16)", 64, 64, Random(0.25), None, false, &[64]),
             case("bsr(16,16)", 64, 64, Random(0.25), None, false, &[64]),
             case("nm(2,4)", 64, 64, Full, None, false, &[64]),
@@ -170,6 +177,8 @@ fn counts_stay_in_their_budgets() {
         let name = &kernel.name;
         if kernel.layout.starts_with("mma") || kernel.layout.starts_with("vnm") {
             assert!(load <= 1.1 && store <= 1.1, "{name}: {load:.2} and {store:.2} of the bytes needed are moved");
+        }
+        if ["mma", "vnm", "kept", "q"].iter().any(|l| kernel.layout.starts_with(l)) {
             assert_eq!(c.bank_conflicts, 0, "{name}");
         }
         writeln!(now, "{name} {tokens} {} {}", c.instructions, c.bank_conflicts).unwrap();

@@ -131,7 +131,7 @@ fn module(layout: &str, o: usize, k: usize, copies: usize, activations: Activati
         g.outputs.push((format!("y{i}"), y));
     }
     let plan = Plan::all_dense(&g, "cuda", layout)?;
-    let module = emit_with(&g, &plan, &EmitOptions { activations })?;
+    let module = emit_with(&g, &plan, &EmitOptions { activations, ..EmitOptions::default() })?;
     Ok((g, module))
 }
 

@@ -22,6 +22,7 @@ pub(crate) enum Family {
     Mma,
     I8,
     Groups,
+    Wgmma,
 }
 
 impl Family {
@@ -33,10 +34,11 @@ impl Family {
             Family::Mma => "mma",
             Family::I8 => "i8",
             Family::Groups => "groups",
+            Family::Wgmma => "wgmma",
         }
     }
 
-    /// Its template and those that it calls, in order.
+    /// Its template and those that it calls, in order; that of warp groups is made for the number of terms.
     pub(crate) fn texts(self) -> &'static [&'static str] {
         const ROWS: &str = include_str!("device/rows.cuh");
         const TENSOR: &str = include_str!("device/tensor.cuh");
@@ -49,6 +51,7 @@ impl Family {
             Family::Groups => &[TENSOR, include_str!("device/groups.cuh")],
             Family::I8 => &[include_str!("device/i8.cuh")],
             Family::Mma => &[TENSOR, TERMS, TILES, include_str!("device/mma.cuh")],
+            Family::Wgmma => &[TENSOR, TERMS, TILES],
         }
     }
 }

@@ -21,7 +21,7 @@ fn the_cuts_of_the_model_are_those_of_the_kernels() {
         let layout: Layout = name.parse().unwrap();
         for activations in [Activations::Exact, Activations::Bf16] {
             let plan = Plan::all_dense(&g, "cuda", name).unwrap();
-            let module = emit_with(&g, &plan, &EmitOptions { activations }).unwrap();
+            let module = emit_with(&g, &plan, &EmitOptions { activations, ..EmitOptions::default() }).unwrap();
             let kernels: Vec<_> =
                 module.kernels.iter().filter(|k| k.family != "terms" && k.family != "parts").collect();
             let cuts = spc_layout::cuts(layout);

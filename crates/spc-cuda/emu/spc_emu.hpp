@@ -609,6 +609,7 @@ SPC_FN void spc_products_commit() {
 }
 template <int NT>
 SPC_FN void spc_hold(float (&)[NT][4]) {}
+SPC_FN void spc_hold(spc_w4&, u32&) {}
 
 namespace spc_emu {
 // The latest sums in flight for these registers, or the registers.

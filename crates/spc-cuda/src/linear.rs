@@ -323,7 +323,8 @@ impl Linear<'_> {
         let has_bias = self.bias.is_some() && shape.parts == 0;
         let (act, used) = if shape.parts == 0 { (act, self.unused()) } else { ("a0", "") };
         // Only images of one architecture have it.
-        let (guard, end) = if shape.family == Family::Wgmma { ("#if defined(SPC_WGMMA)\n", "\n#endif") } else { ("", "") };
+        let (guard, end) =
+            if shape.family == Family::Wgmma { ("#if defined(SPC_WGMMA)\n", "\n#endif") } else { ("", "") };
         writeln!(
             t,
             "{guard}struct {name}_shape {{\n  static constexpr int {constants};\n  static constexpr bool BIAS = {has_bias};\n  \

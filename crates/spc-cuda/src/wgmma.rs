@@ -53,7 +53,9 @@ fn product(nt: u32) -> String {
     let list = |from: u32, count: u32| (from..from + count).map(|i| format!("%{i}")).collect::<Vec<_>>().join(",");
     let registers = (0..sums).map(|i| format!("\"+f\"(d[{}][{}])", i / 4, i % 4)).collect::<Vec<_>>();
     let registers = registers.chunks(8).map(|c| c.join(", ")).collect::<Vec<_>>().join(",\n        ");
-    let mut t = format!("// d[64][{n}] += a[64][32] * b[32][{n}], a with 2 of 4 kept, its positions in the first two lanes of a quad.\n");
+    let mut t = format!(
+        "// d[64][{n}] += a[64][32] * b[32][{n}], a with 2 of 4 kept, its positions in the first two lanes of a quad.\n"
+    );
     let _ = write!(
         t,
         "SPC_FN void spc_product24(float (&d)[{nt}][4], const spc_w4& a, u64 b, u32 meta) {{\n  asm volatile(\n      \"{{\\n.reg .pred \

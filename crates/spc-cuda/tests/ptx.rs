@@ -149,6 +149,7 @@ fn warp_group_cases() -> Vec<Case> {
     use Pattern::*;
     vec![
         case("mma24", 9, 33, Full, None, true, &[256]),
+        case("mma24", 33, 70, Full, None, true, &[256]),
         case("mma24", 70, 300, Full, Gelu, true, &[300]),
         case("mma24", 130, 550, Random(0.4), Relu, false, &[256]),
         case("mma24", 160, 64, Bands, None, false, &[520]),
@@ -160,7 +161,7 @@ fn warp_groups_compute_what_they_say() {
     for activations in [Activations::Bf16, Activations::Exact] {
         let Some(counted) = check_of(warp_group_cases(), activations, "compute_90a") else { return };
         let groups: Vec<_> = counted.iter().filter(|(k, _, _)| k.family == "wgmma").collect();
-        assert_eq!(groups.len(), 4, "each runs on warp groups");
+        assert_eq!(groups.len(), 5, "each runs on warp groups");
         for (k, _, c) in groups {
             assert!(c.bank_conflicts == 0 && c.group_matrix > 0 && c.sparse_matrix == 0, "{}: {c:?}", k.name);
         }

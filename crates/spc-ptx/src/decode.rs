@@ -252,7 +252,8 @@ fn warpgroup(parts: &[&str], operands: &[Operand]) -> Result<Kind, String> {
         "wait_group" => Kind::GroupWait(immediate(operands, 0, 8)?),
         "mma_async" if parts.get(2) == Some(&"sp") => {
             let shape = parts.iter().find_map(|p| p.strip_prefix("m64n")?.strip_suffix("k32")?.parse::<usize>().ok());
-            let columns = shape.filter(|n| *n > 0 && n.is_multiple_of(8) && *n <= 256).ok_or("the shape of a product")?;
+            let columns =
+                shape.filter(|n| *n > 0 && n.is_multiple_of(8) && *n <= 256).ok_or("the shape of a product")?;
             let sums = matches!(operands.first(), Some(Operand::Many(d)) if d.len() == columns / 2);
             let left = matches!(operands.get(1), Some(Operand::Many(a)) if a.len() == 4);
             if !sums || !left {

@@ -60,9 +60,7 @@ pub(crate) fn multiply(
             for h in 0..2 {
                 let (at, column) = match sparse {
                     None => (8 * (r / 2) + 2 * t + h, 8 * (r / 2) + 2 * t + h),
-                    Some((meta, selector)) => {
-                        (2 * (4 * (r / 2) + t) + h, sparse_column(meta, selector, lane, r, h)?)
-                    }
+                    Some((meta, selector)) => (2 * (4 * (r / 2) + t) + h, sparse_column(meta, selector, lane, r, h)?),
                 };
                 left[row][at] = (column, half(number, word[lane], h));
             }
@@ -143,7 +141,8 @@ mod tests {
 
     #[test]
     fn halves_are_read_as_what_they_are() {
-        for (word, want) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x8000, -0.0)] {
+        for (word, want) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x8000, -0.0)]
+        {
             assert_eq!(half(Number::F16, word << 16, 1).to_bits(), f32::to_bits(want), "{word:x}");
         }
         assert!(half(Number::F16, 0x7e00, 0).is_nan() && half(Number::F16, 0xfc00, 0) == f32::NEG_INFINITY);

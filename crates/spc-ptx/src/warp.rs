@@ -447,9 +447,14 @@ impl Warp {
             other => return Err(format!("{other:?} is no product of a group")),
         };
         let o = &ins.operands;
-        let one = |x: &Operand| if let Operand::Reg(r) = x { Ok(*r) } else { Err("no register of a product".to_string()) };
+        let one =
+            |x: &Operand| if let Operand::Reg(r) = x { Ok(*r) } else { Err("no register of a product".to_string()) };
         let many = |x: &Operand| -> Result<Vec<usize>, String> {
-            if let Operand::Many(list) = x { list.iter().map(one).collect() } else { Err("no list of registers".into()) }
+            if let Operand::Many(list) = x {
+                list.iter().map(one).collect()
+            } else {
+                Err("no list of registers".into())
+            }
         };
         let (descriptor, adds) = (self.registers[one(&o[2])?], self.registers[one(&o[5])?]);
         if descriptor.iter().any(|d| *d != descriptor[0]) || adds.contains(&0) {

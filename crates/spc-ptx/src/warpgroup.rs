@@ -197,7 +197,9 @@ mod tests {
         assert_eq!(pieces(descriptor(1024), 3).unwrap().map(|a| a - 1024 - 3 * 128), [48, 32, 16, 0]);
         assert_eq!(pieces(descriptor(1024 + 64), 3).unwrap().map(|a| a - 1024 - 3 * 128), [112, 96, 80, 64]);
         assert_eq!(pieces(descriptor(2048), 9).unwrap()[0], 2048 + 1024 + 128 + 16);
-        for (bad, word) in [(descriptor(1152), "multiple of 1024"), (descriptor(1024 + 80), "do not lie"), (64, "swizzle")] {
+        for (bad, word) in
+            [(descriptor(1152), "multiple of 1024"), (descriptor(1024 + 80), "do not lie"), (64, "swizzle")]
+        {
             assert!(pieces(bad, 0).unwrap_err().contains(word), "{bad:x}");
         }
     }

@@ -24,7 +24,11 @@ fn place(b: &Build, function: &str, file: &str) -> String {
 fn modules(s: &Session<'_>, b: &Build) -> Res<Vec<(String, CudaModule)>> {
     let mut out = Vec::new();
     for f in &b.functions {
-        let mut module = emit_with(&f.graph, &f.plan, &EmitOptions { activations: s.options.activations, ..EmitOptions::default() })?;
+        let mut module = emit_with(
+            &f.graph,
+            &f.plan,
+            &EmitOptions { activations: s.options.activations, ..EmitOptions::default() },
+        )?;
         module.text = module.text_with_lines(&|node| {
             let place = s.sources.place(f.graph.sources.get(&node)?.site)?;
             let file = Path::new(place.path).file_name()?.to_str()?;

@@ -30,6 +30,10 @@ SPC_FN void spc_hold(float (&d)[NT][4]) {
     for (int c = 0; c < 4; ++c) asm volatile("" : "+f"(d[i][c])::"memory");
   }
 }
+// These words are in registers before this place, constants too.
+SPC_FN void spc_hold(spc_w4& a, u32& e) {
+  asm volatile("" : "+r"(a.x), "+r"(a.y), "+r"(a.z), "+r"(a.w), "+r"(e)::"memory");
+}
 @PRODUCTS@#endif
 template <class S>
 SPC_FN void spc_wgmma(const u32* values, const u32* meta, const float* bias, const u32* xb, float* y, int n, float* smem) {
@@ -84,6 +88,8 @@ SPC_FN void spc_wgmma(const u32* values, const u32* meta, const float* bias, con
       spc_copies_to_products();
       spc_sync();
       spc_hold(acc[0]);
+      SPC_UNROLL
+      for (int j = 0; j < 2; ++j) spc_hold(a[p][j], e[p][j]);
       spc_products_begin();
       SPC_UNROLL
       for (int j = 0; j < 2; ++j) {

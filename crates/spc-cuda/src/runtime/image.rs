@@ -1,7 +1,7 @@
 //! Which image of a module a device takes.
 use super::RuntimeError;
-use crate::CudaModule;
 use super::device::{Device, Loaded};
+use crate::CudaModule;
 use crate::nvrtc::{self, Image, ImageKind};
 use std::sync::Arc;
 

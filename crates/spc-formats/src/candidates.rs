@@ -52,7 +52,7 @@ pub fn candidates(
     let mut layouts = DEFAULT_CANDIDATES.to_vec();
     let form = Form::ALL.into_iter().find(|f| pattern.has(*f));
     let tried: Vec<Layout> = HALF_CANDIDATES.iter().chain(extra).copied().collect();
-    let halves = tried.iter().filter_map(|l| Some(Layout::Half { of: Wide::of(*l)?, form: form? }));
+    let halves = tried.iter().filter_map(|l| Some(Layout::Half { of: Wide::of(*l, form?)?, form: form? }));
     for layout in extra.iter().copied().chain(pattern.grid().into_iter().flat_map(|g| g.layouts(cols))).chain(halves) {
         if !layouts.contains(&layout) {
             layouts.push(layout);

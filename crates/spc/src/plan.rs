@@ -54,6 +54,9 @@ fn suggested(graph: &Graph, weight: &str, rounded: bool) -> Vec<Layout> {
             out.extend(layout);
             if let Some(Layout::Nm { n, m }) = layout {
                 out.insert(Layout::Nm16 { n, m });
+                if rounded {
+                    out.insert(Layout::I8Nm { n, m });
+                }
             }
         }
     }

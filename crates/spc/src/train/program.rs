@@ -354,10 +354,9 @@ impl<'a> Builder<'a> {
     pub(super) fn step(&mut self, now: &[Now], grads: &[bool], part: Part) -> Result<(), Missing> {
         self.moved(now, grads, part)?;
         for (i, n) in now.iter().enumerate() {
-            if let (Does::Penalize { penalty, via, over, .. }, true) = (&self.core.rules.list[i].does, n.active) {
-                if let Via::Prox(metric) = via {
-                    self.prox(i, penalty, over, *metric)?;
-                }
+            let does = &self.core.rules.list[i].does;
+            if let (Does::Penalize { penalty, via: Via::Prox(metric), over, .. }, true) = (does, n.active) {
+                self.prox(i, penalty, over, *metric)?;
             }
         }
         for i in 0..now.len() {

@@ -157,8 +157,8 @@ impl Format for Pick8 {
         let list = span(p.words("ptr"), row / STEP_ROWS);
         // Steps whose windows hold the input.
         let from = list.start + idx[list.clone()].partition_point(|i| *i as usize + WINDOW <= col);
-        for i in from..list.end {
-            if idx[i] as usize > col {
+        for (i, first) in idx.iter().enumerate().take(list.end).skip(from) {
+            if *first as usize > col {
                 break;
             }
             let places_of = (0..self.codes).map(|k| i * self.step() + self.at(row % STEP_ROWS, k));

@@ -172,6 +172,10 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
             "nm16(9,16)",
             "csr16",
             "mma24",
+            "mma24_f16",
+            "mma32_f16(32)",
+            "mma1_f16(64)",
+            "vnm_f16(32,8)",
             "mma32(32)",
             "mma32(64)",
             "mma1(16)",
@@ -247,7 +251,7 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                     .iter_mut()
                     .for_each(|v| *v = if form.narrow(*v).is_none() { (*v * 64.0).round() / 64.0 } else { *v });
             }
-            if l.needs_tensor_cores() {
+            if l.needs_tensor_cores() && *l == l.with_bf16() {
                 // What has eight bits is bf16, too.
                 values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits() & 0xffff_0000));
             }
@@ -311,14 +315,18 @@ fn numpy_reads_every_layout_at_odd_sizes() {
             "kept4",
             "kept8",
             "mma1",
+            "mma1_f16",
             "mma24",
+            "mma24_f16",
             "mma32",
+            "mma32_f16",
             "nm",
             "nm16",
             "nm16_f16",
             "q4",
             "q8",
             "vnm",
+            "vnm_f16",
             "vx1",
             "vx1_f16"
         ]

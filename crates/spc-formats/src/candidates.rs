@@ -60,7 +60,7 @@ pub fn candidates(
     let mut layouts = DEFAULT_CANDIDATES.to_vec();
     let form = Form::ALL.into_iter().find(|f| pattern.has(*f));
     let tried: Vec<Layout> = HALF_CANDIDATES.iter().chain(extra).copied().collect();
-    let halves = tried.iter().filter_map(|l| Some(Layout::Half { of: Wide::of(*l)?, form: form? }));
+    let halves = tried.iter().filter_map(|l| Some(Layout::Half { of: Wide::of(*l, form?)?, form: form? }));
     // Where the activations are integers, groups of 4-bit codes of which some are kept.
     let kept = extra.iter().filter_map(|l| if let Layout::I8Nm { n, m } = l { Some((*n, *m)) } else { None });
     let kept: Vec<(u32, u32)> = kept.collect();

@@ -109,6 +109,10 @@ impl Layout {
                 (Wide::Bsr { .. }, Form::F16) => "bsr_f16",
                 (Wide::Nm16 { .. }, Form::Bf16) => "nm16_bf16",
                 (Wide::Nm16 { .. }, Form::F16) => "nm16_f16",
+                (Wide::Mma24, _) => "mma24_f16",
+                (Wide::Mma32 { .. }, _) => "mma32_f16",
+                (Wide::Mma1 { .. }, _) => "mma1_f16",
+                (Wide::Vnm { .. }, _) => "vnm_f16",
             },
         }
     }
@@ -130,7 +134,16 @@ impl Layout {
 
     /// True if only GPUs have kernels of this layout.
     pub fn needs_tensor_cores(&self) -> bool {
-        matches!(self, Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. })
+        matches!(self.with_bf16(), Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. })
+    }
+
+    /// Of a layout of tensor cores with f16 numbers the one with bf16 numbers; every other is itself.
+    #[must_use]
+    pub fn with_bf16(self) -> Layout {
+        match self {
+            Layout::Half { of, .. } if of.on_tensor_cores() => of.layout(),
+            other => other,
+        }
     }
 
     /// Whether a kernel reads and writes feature-major activations.
@@ -163,7 +176,7 @@ impl Layout {
         match self {
             Layout::Nm16 { n, m } => Layout::Nm { n, m },
             Layout::Csr16 => Layout::Csr,
-            Layout::Half { of, .. } => of.layout().for_many(),
+            Layout::Half { of, .. } if !of.on_tensor_cores() => of.layout().for_many(),
             other => other,
         }
     }
@@ -244,10 +257,15 @@ impl fmt::Display for Layout {
             Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
             Layout::Csr16 => f.write_str("csr16"),
             Layout::Groups { group, scale, .. } => write!(f, "{}({group},{scale})", self.kind()),
-            Layout::Half { of: Wide::Dense { panel: a } | Wide::Vx1 { v: a }, .. } => write!(f, "{}({a})", self.kind()),
-            Layout::Half { of: Wide::Bsr { r: a, c: b } | Wide::Nm16 { n: a, m: b }, .. } => {
-                write!(f, "{}({a},{b})", self.kind())
-            }
+            Layout::Half { of: Wide::Mma24, .. } => f.write_str(self.kind()),
+            Layout::Half {
+                of: Wide::Dense { panel: a } | Wide::Vx1 { v: a } | Wide::Mma32 { r: a } | Wide::Mma1 { r: a },
+                ..
+            } => write!(f, "{}({a})", self.kind()),
+            Layout::Half {
+                of: Wide::Bsr { r: a, c: b } | Wide::Nm16 { n: a, m: b } | Wide::Vnm { v: a, m: b },
+                ..
+            } => write!(f, "{}({a},{b})", self.kind()),
         }
     }
 }
@@ -268,7 +286,8 @@ impl FromStr for Layout {
         if let Some((base, form)) = word.rsplit_once('_') {
             let form = Form::ALL.into_iter().find(|f| f.name() == form).ok_or_else(bad)?;
             let rest = text.strip_prefix(word).ok_or_else(bad)?;
-            let of = format!("{base}{rest}").parse().ok().and_then(Wide::of).filter(|_| !rest.is_empty());
+            let of = format!("{base}{rest}").parse().ok().and_then(|l| Wide::of(l, form));
+            let of = of.filter(|of| rest.is_empty() == (*of == Wide::Mma24));
             return of.map(|of| Layout::Half { of, form }).ok_or_else(bad);
         }
         let layout = match (word, numbers.as_slice()) {

@@ -145,10 +145,13 @@ pub const PLAN_FORMAT: u32 = 1;
 impl Plan {
     /// The weights of the program that are in a planned weight: those that it was made of, or itself.
     pub fn sources<'a>(&'a self, weight: &'a str) -> Vec<&'a str> {
-        match self.structure.iter().find(|s| s.made.as_deref() == Some(weight)) {
-            Some(step) => step.from.iter().map(String::as_str).collect(),
-            None => vec![weight],
+        fn within<'a>(steps: &'a [Restructure], weight: &'a str) -> Vec<&'a str> {
+            match steps.iter().rposition(|s| s.made.as_deref() == Some(weight)) {
+                Some(i) => steps[i].from.iter().flat_map(|f| within(&steps[..i], f)).collect(),
+                None => vec![weight],
+            }
         }
+        within(&self.structure, weight)
     }
 
     /// The plan of `graph` in which nothing is chosen: every weight dense in this layout, every value row-major.

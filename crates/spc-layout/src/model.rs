@@ -3,7 +3,7 @@ use crate::WeightFacts;
 use crate::machine::Machine;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
-use spc_ir::structure::part_of;
+use spc_ir::structure::{is_rest, part_of};
 use spc_ir::{Act, DType, Graph, NodeId, Op, Size, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,8 +169,11 @@ impl<'a> Model<'a> {
             let kind = match op {
                 Op::Linear { .. } => {
                     let linear = m.linear(node, facts, &index)?;
-                    // What is on offer holds weights that are counted already.
-                    if !offered.contains(&node) && seen_weights.insert(linear.weight.clone()) {
+                    // What is on offer holds weights that are counted already, and so does the rest of a split.
+                    if !offered.contains(&node)
+                        && !is_rest(&linear.weight)
+                        && seen_weights.insert(linear.weight.clone())
+                    {
                         let dense = facts.get(&linear.weight).map_or(0, |f| f.dense_bytes());
                         m.weight_bytes = m.weight_bytes.saturating_add(dense);
                     }

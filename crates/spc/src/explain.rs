@@ -10,7 +10,7 @@ use crate::weights::WeightSet;
 use serde_json::json;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_ir::method::{Does, InMetric, Metric, Term, Via};
-use spc_ir::structure::{Restructure, joined_name};
+use spc_ir::structure::{How, REORDER, Restructure, SPLIT, joined_name};
 use spc_ir::{Candidate, Op, Plan, Why};
 use spc_report::{Align, Table, bytes, percent, picoseconds};
 use spc_sema::{Module, Quantize, QuantizeTensor, StoredAs};
@@ -258,14 +258,20 @@ fn function(f: &Planned, wanted: &dyn Fn(&Plan, &Why) -> bool) -> String {
     out
 }
 
-/// Weights that became one, and those that did not, each with the reason; what has the same reason is told once.
+/// Weights that were changed and those that were not, each with the reason; what has the same reason is told once.
 fn structure(steps: &[Restructure]) -> String {
     let mut told: Vec<(String, String, usize)> = Vec::new();
-    for s in steps {
-        let text = match &s.made {
-            Some(_) => format!("merged: {}", joined_name(&s.from)),
-            None if s.from.len() > 1 => format!("not merged: {}", joined_name(&s.from)),
-            None => format!("not merged: {}", s.from.join(", ")),
+    // A split is told of once, not for each of its parts.
+    for s in steps.iter().filter(|s| !matches!(s.how, Some(How::Split { structured: false, .. }))) {
+        let done = match s.rule.as_str() {
+            REORDER => "reordered",
+            SPLIT => "split",
+            _ => "merged",
+        };
+        let not = if s.made.is_some() { "" } else { "not " };
+        let text = match s.from.as_slice() {
+            [one] => format!("{not}{done}: {one}"),
+            list => format!("{not}{done}: {}", joined_name(list)),
         };
         match told.iter_mut().find(|(_, because, _)| *because == s.because) {
             Some((_, _, more)) => *more += 1,

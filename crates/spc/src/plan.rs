@@ -211,7 +211,7 @@ pub fn plan_like(
     let costs = costs(s, target)?;
     let machine = costs.machine();
     let (graph, facts, mut plan) = if structure && target.kind == TargetKind::Cpu {
-        structure::plan(graph, facts, &structure::Case { machine, tuned: &tuned, options: &options })?
+        structure::plan(graph, facts, &structure::Case { machine, tuned: &tuned, options: &options, weights })?
     } else {
         let plan = choose(&graph, &facts, machine, &tuned, &options)?;
         (graph, facts, plan)
@@ -245,7 +245,7 @@ const TENSOR: [Layout; 14] = [
 ];
 
 /// Refuses layouts that a GPU has no kernel of, and puts what is for tensor cores first.
-fn on_gpu(facts: &mut WeightFacts) {
+pub fn on_gpu(facts: &mut WeightFacts) {
     for (layout, result) in &mut facts.candidates {
         if spc_layout::family(*layout).is_none() {
             *result = Err(Refusal("GPUs have no kernel of it".into()));
@@ -267,10 +267,7 @@ pub fn pack_weights(s: &Session<'_>, planned: &Planned, weights: &WeightSet, int
         let (rows, cols) = *shapes.get(&l.weight).ok_or_else(|| Bug::new("a planned weight vanished"))?;
         let layout: Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
         // What is made of several weights is put together here and not kept.
-        let made = match planned.plan.structure.iter().find(|s| s.made.as_ref() == Some(&l.weight)) {
-            Some(step) => structure::stacked(step, weights)?,
-            None => weights.want(&l.weight)?.clone(),
-        };
+        let made = structure::value_of(&planned.plan.structure, &l.weight, weights)?;
         let packed = pack(&layout, rows, cols, made.values())
             .map_err(|r| Bug::new(format!("`{}` was planned as {layout} and does not fit it: {r}", l.weight)))?;
         let valid = validate(packed).map_err(|e| Bug::new(format!("`{}` packed as {layout}: {e}", l.weight)))?;

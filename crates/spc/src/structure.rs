@@ -1,10 +1,15 @@
-//! Changes of structure before layouts are chosen: linears that read one value become one, where that is cheaper.
+//! Changes of structure before layouts are chosen: axes in another order, linears that read one value as one, weights as sums of
+//! two; each where that is cheaper, in this order.
 use crate::failure::Res;
+use crate::permute::reorder as in_order;
 use crate::weights::{Weight, WeightSet};
+use crate::{reorder, split};
 use spc_base::Bug;
 use spc_formats::Layout;
-use spc_ir::structure::{MERGE, Restructure, Siblings, merge, siblings};
-use spc_ir::{Graph, NodeId, Plan};
+use spc_ir::structure::{
+    How, MERGE, Move, REORDER, Restructure, SPLIT, Siblings, Split, merge, moves_of, reordered, siblings, splittable,
+};
+use spc_ir::{Graph, NodeId, Op, Plan};
 use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, offered};
 use spc_report::picoseconds;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +19,8 @@ pub struct Case<'a> {
     pub machine: Machine<'a>,
     pub tuned: &'a BTreeMap<String, u64>,
     pub options: &'a Options,
+    /// Values by name. What has none is priced by its facts alone, and neither reordered nor split.
+    pub weights: &'a WeightSet,
 }
 
 /// A graph in some structure, the facts about its weights, and its plan.
@@ -23,14 +30,53 @@ pub type Found = (Graph, BTreeMap<String, WeightFacts>, Plan);
 ///
 /// # Errors
 /// As [`choose`].
-pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
+pub fn plan(graph: Graph, facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
+    let (found, told) = reorder::search(&graph, &facts, case)?;
+    let apart = merged(graph.clone(), facts.clone(), case)?;
+    let mut best = match found {
+        None => apart,
+        Some(r) => {
+            let mut other = facts;
+            other.extend(r.facts);
+            let (g, f, mut p) = merged(reordered(&graph, &r.moves)?, other, case)?;
+            if p.total_ps < apart.2.total_ps {
+                p.structure.splice(0..0, r.steps);
+                p.dense_ps = apart.2.dense_ps;
+                (g, f, p)
+            } else {
+                let mut apart = apart;
+                let more = p.total_ps.saturating_sub(apart.2.total_ps);
+                apart.2.structure.extend(reorder::not_taken(r.steps, more));
+                apart
+            }
+        }
+    };
+    best.2.structure.extend(told);
+    let (graph, facts, mut plan) = split::search(best, case)?;
+    with_rules(&mut plan);
+    Ok((graph, facts, plan))
+}
+
+/// Names the rules of what is made, first.
+fn with_rules(plan: &mut Plan) {
+    let mut rules: Vec<String> = Vec::new();
+    for s in plan.structure.iter().filter(|s| s.made.is_some()) {
+        if !rules.contains(&s.rule) && !plan.rules.contains(&s.rule) {
+            rules.push(s.rule.clone());
+        }
+    }
+    plan.rules.splice(0..0, rules);
+}
+
+/// The plan of a graph in which siblings are merged where that is cheaper.
+fn merged(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
     let (groups, refused) = siblings(&graph)?;
     let layouts =
         |g: &Graph, facts: &BTreeMap<String, WeightFacts>| choose(g, facts, case.machine, case.tuned, case.options);
     let mut steps: Vec<Restructure> = Vec::new();
     for (weight, because) in refused {
         let from = vec![weight];
-        steps.push(Restructure { rule: MERGE.into(), from, rows: vec![], made: None, because });
+        steps.push(Restructure { rule: MERGE.into(), from, rows: vec![], made: None, how: None, because });
     }
     if groups.is_empty() {
         let mut plan = layouts(&graph, &facts)?;
@@ -45,6 +91,7 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
         from: g.weights.clone(),
         rows: g.rows.clone(),
         made: None,
+        how: None,
         because,
     };
     if !taken.is_empty() {
@@ -69,7 +116,6 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
             let rest = widest(&groups, &found).into_iter().filter(|(g, _)| !g.linears.iter().any(|n| used.contains(n)));
             steps.extend(rest.map(|(g, v)| apart(why_apart(v, &found), g)));
             plan.structure = steps;
-            plan.rules.insert(0, MERGE.into());
             // What the program takes at best when dense, and as it is.
             plan.dense_ps = found.dense_ps;
             return Ok((merged, facts, plan));
@@ -89,9 +135,9 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
 pub fn told_again(before: &Plan, plan: Plan) -> Plan {
     let mut out = Plan { structure: before.structure.clone(), ..plan };
     if out.structure.iter().any(|s| s.made.is_some()) {
-        out.rules.insert(0, MERGE.into());
         out.dense_ps = before.dense_ps;
     }
+    with_rules(&mut out);
     out
 }
 
@@ -131,6 +177,7 @@ fn made(g: &Siblings, v: &Verdict, plan: &Plan) -> Vec<Restructure> {
         from: from.to_vec(),
         rows: g.rows.clone(),
         made: Some(made),
+        how: None,
         because,
     };
     let mut out = vec![step(&g.weights, name, because)];
@@ -146,25 +193,122 @@ pub fn apply(graph: &Graph, steps: &[Restructure]) -> Res<Result<Graph, Restruct
     if taken.is_empty() {
         return Ok(Ok(graph.clone()));
     }
+    // In the order in which a search takes them.
+    let place = |s: &Restructure| match s.rule.as_str() {
+        REORDER => 0,
+        SPLIT => 2,
+        _ => 1,
+    };
+    if let Some(w) = taken.windows(2).find(|w| place(w[0]) > place(w[1])) {
+        return Ok(Err(w[1].clone()));
+    }
+    let of = |k: usize| taken.iter().copied().filter(|s| place(s) == k).collect::<Vec<_>>();
+    let (orders, merges, splits) = (of(0), of(1), of(2));
+    let graph = match moves_of(graph, &orders)? {
+        Ok(moves) if moves.is_empty() => graph.clone(),
+        Ok(moves) => reordered(graph, &moves)?,
+        Err(i) => return Ok(Err(orders.get(i).copied().cloned().ok_or_else(|| Bug::new("a step vanished"))?)),
+    };
+    let graph = match stack(&graph, &merges)? {
+        Ok(g) => g,
+        Err(step) => return Ok(Err(step)),
+    };
+    Ok(apply_splits(&graph, &splits)?)
+}
+
+/// Merges what steps of a plan ask for.
+fn stack(graph: &Graph, taken: &[&Restructure]) -> Result<Result<Graph, Restructure>, Bug> {
+    if taken.is_empty() {
+        return Ok(Ok(graph.clone()));
+    }
     let (groups, _) = siblings(graph)?;
     let mut list: Vec<(&Siblings, &[NodeId])> = Vec::new();
-    for step in &taken {
+    for step in taken {
         let is_bias = groups.iter().any(|g| g.biases == step.from && g.made_bias() == step.made);
         let group = groups.iter().find(|g| g.weights == step.from && Some(g.made()) == step.made);
-        let fits = group.filter(|g| step.rule == MERGE && g.rows == step.rows);
+        let fits = group.filter(|g| step.rule == MERGE && step.how.is_none() && g.rows == step.rows);
         // No linear twice.
         let free = |g: &&Siblings| !list.iter().any(|(o, _)| o.linears.iter().any(|n| g.linears.contains(n)));
         match fits.filter(free) {
             Some(g) => list.push((g, &g.linears)),
-            None if is_bias => {}
+            None if is_bias && step.how.is_none() => {}
             None => return Ok(Err((*step).clone())),
         }
     }
     Ok(Ok(merge(graph, &list)?))
 }
 
+/// Splits what steps of a plan ask for: two of each weight, the structured part first.
+fn apply_splits(graph: &Graph, steps: &[&Restructure]) -> Result<Result<Graph, Restructure>, Bug> {
+    let mut list: Vec<Split> = Vec::new();
+    for pair in steps.chunks(2) {
+        let first = pair.first().ok_or_else(|| Bug::new("an empty pair"))?;
+        let odd = Ok(Err((*first).clone()));
+        let Some(How::Split { fit, .. }) = first.how else { return odd };
+        let [weight] = first.from.as_slice() else { return odd };
+        let mut node = None;
+        for (_, w) in graph.weights().into_iter().filter(|(n, _)| n == weight) {
+            for r in graph.readers(w) {
+                let reads = matches!(graph.node(r)?.op, Op::Linear { .. }) && graph.inputs(r).get(1) == Some(&w);
+                node = node.or(reads.then_some((r, w)));
+            }
+        }
+        let Some((linear, w)) = node else { return odd };
+        let again = list.iter().any(|s| s.linear == linear);
+        if again || fit.check().is_err() || splittable(graph, linear)?.is_err() {
+            return odd;
+        }
+        let rows = graph.ty(w)?.dims.first().and_then(|d| d.size.fixed()).unwrap_or(0);
+        let split = Split { linear, weight: weight.clone(), fit };
+        // All but the reasons is what it would say itself.
+        let want = split.steps(rows, [String::new(), String::new()]);
+        let said: Vec<Restructure> =
+            pair.iter().map(|s| Restructure { because: String::new(), ..(*s).clone() }).collect();
+        if want != said {
+            return odd;
+        }
+        list.push(split);
+    }
+    if list.is_empty() {
+        return Ok(Ok(graph.clone()));
+    }
+    Ok(Ok(spc_ir::structure::split(graph, &list)?))
+}
+
+/// A weight in another order.
+pub fn moved(w: &Weight, moves: &[Move]) -> Result<Weight, Bug> {
+    let mut values = w.values().to_vec();
+    for m in moves.iter().filter(|_| !w.values().is_empty()) {
+        values = in_order(values, w.shape(), &m.places, m.order.places())?;
+    }
+    Weight::new(w.shape().to_vec(), values.into())
+}
+
+/// The values of a weight of the program, or of one that the steps make.
+pub fn value_of(steps: &[Restructure], name: &str, weights: &WeightSet) -> Result<Weight, Bug> {
+    let Some(i) = steps.iter().rposition(|s| s.made.as_deref() == Some(name)) else {
+        return weights.want(name).cloned();
+    };
+    let (Some(step), Some(before)) = (steps.get(i), steps.get(..i)) else { return Err(Bug::new("a step vanished")) };
+    let mut from = WeightSet::default();
+    for f in &step.from {
+        from.insert(f, value_of(before, f, weights)?);
+    }
+    stacked(step, &from)
+}
+
 /// The tensor that a step makes, from those it is made of.
 pub fn stacked(step: &Restructure, weights: &WeightSet) -> Result<Weight, Bug> {
+    if let (Some(how), [name]) = (&step.how, step.from.as_slice()) {
+        let w = weights.want(name)?;
+        return match how {
+            How::Reorder { moves } => moved(w, moves),
+            How::Split { fit, structured } => {
+                let &[_, cols] = w.shape() else { return Err(Bug::new(format!("`{name}` is no matrix"))) };
+                Weight::new(w.shape().to_vec(), fit.part(cols, w.values(), *structured).into())
+            }
+        };
+    }
     let (mut shape, mut values) = (Vec::new(), Vec::new());
     for (name, rows) in step.from.iter().zip(&step.rows) {
         let w = weights.want(name)?;
@@ -181,9 +325,19 @@ pub fn stacked(step: &Restructure, weights: &WeightSet) -> Result<Weight, Bug> {
     Weight::new(shape, values.into())
 }
 
-/// The part of a made tensor that is `name`.
+/// The part of a made tensor that is `name`. Of a split weight it is one of two, see [`original`].
 pub fn part(step: &Restructure, name: &str, made: &Weight) -> Result<Weight, String> {
     let odd = || format!("`{name}` is no part of what it was merged into");
+    match (&step.how, step.from.as_slice()) {
+        (None, _) => {}
+        (Some(_), [from]) if from != name => return Err(odd()),
+        (Some(How::Split { .. }), [_]) => return Ok(made.clone()),
+        (Some(How::Reorder { moves }), [_]) => {
+            let back = |m: &Move| Move { places: m.places.clone(), order: m.order.inverse() };
+            return moved(made, &moves.iter().rev().map(back).collect::<Vec<_>>()).map_err(|b| b.0);
+        }
+        _ => return Err(odd()),
+    }
     let (total, rest) = made.shape().split_first().ok_or_else(odd)?;
     let each = rest.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).ok_or_else(odd)?;
     let mut first = 0usize;
@@ -202,18 +356,52 @@ pub fn part(step: &Restructure, name: &str, made: &Weight) -> Result<Weight, Str
     found.ok_or_else(odd)
 }
 
-/// The step of these plans that makes something of `name`.
-pub fn step_of<'a>(plans: impl IntoIterator<Item = &'a Plan>, name: &str) -> Option<&'a Restructure> {
-    let mut all = plans.into_iter().flat_map(|p| &p.structure);
-    all.find(|s| s.made.is_some() && s.from.iter().any(|f| f == name))
+/// Two parts of a weight of which one is 0 wherever the other is not.
+fn sum(name: &str, a: &Weight, b: &Weight) -> Result<Weight, String> {
+    let one = |(a, b): (&f32, &f32)| match (*a == 0.0, *b == 0.0) {
+        (true, _) => Some(*b),
+        (_, true) => Some(*a),
+        _ => None,
+    };
+    let values: Option<Vec<f32>> = a.values().iter().zip(b.values()).map(one).collect();
+    match values {
+        Some(v) if a.shape() == b.shape() => Weight::new(a.shape().to_vec(), v.into()).map_err(|b| b.0),
+        _ => Err(format!("the parts of `{name}` overlap")),
+    }
+}
+
+/// A weight from what the steps made of it; `get` gives weights that are there. Nothing where they made nothing of it.
+///
+/// # Errors
+/// Where a made tensor is not there or has another shape, in words.
+pub fn original(
+    steps: &[Restructure],
+    name: &str,
+    get: &dyn Fn(&str) -> Option<Weight>,
+) -> Result<Option<Weight>, String> {
+    if let Some(w) = get(name) {
+        return Ok(Some(w));
+    }
+    let mut out: Option<Weight> = None;
+    for (i, step) in steps.iter().enumerate().filter(|(_, s)| s.from.iter().any(|f| f == name)) {
+        let (Some(made), Some(after)) = (&step.made, steps.get(i + 1..)) else { continue };
+        let made = original(after, made, get)?.ok_or_else(|| format!("`{made}` is missing"))?;
+        let p = part(step, name, &made)?;
+        out = Some(match (out, &step.how) {
+            (None, _) => p,
+            (Some(w), Some(How::Split { .. })) => sum(name, &w, &p)?,
+            (Some(w), _) => w,
+        });
+    }
+    Ok(out)
 }
 
 /// Adds everything that the steps of these plans make.
 pub fn with_made<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, Bug> {
     let mut out = weights.clone();
-    for step in plans.into_iter().flat_map(|p| &p.structure) {
-        if let Some(name) = &step.made {
-            out.insert(name, stacked(step, weights)?);
+    for plan in plans {
+        for name in plan.structure.iter().filter_map(|s| s.made.as_ref()) {
+            out.insert(name, value_of(&plan.structure, name, weights)?);
         }
     }
     Ok(out)
@@ -225,16 +413,31 @@ pub fn with_made<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &Weight
 /// Where a made tensor is not there or has another shape, in words.
 pub fn restore<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, String> {
     let mut out = weights.clone();
-    for step in plans.into_iter().flat_map(|p| &p.structure) {
-        let Some(name) = &step.made else { continue };
-        let made = weights.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
-        for from in &step.from {
-            if out.get(from).is_none() {
-                out.insert(from, part(step, from, made)?);
+    for plan in plans {
+        for name in plan.structure.iter().filter(|s| s.made.is_some()).flat_map(|s| &s.from) {
+            if out.get(name).is_none() {
+                let found = original(&plan.structure, name, &|n| weights.get(n).cloned())?;
+                out.insert(name, found.ok_or_else(|| format!("`{name}` is missing"))?);
             }
         }
     }
     Ok(out)
+}
+
+/// Bytes that a weight takes in what the steps made of it; a merged weight's rows share those of the whole, the last has what is
+/// left.
+pub fn made_bytes(steps: &[Restructure], name: &str, packed: &dyn Fn(&str) -> Vec<u64>) -> Vec<u64> {
+    let mut out = Vec::new();
+    for (i, step) in steps.iter().enumerate() {
+        let (Some(made), Some(at)) = (&step.made, step.from.iter().position(|w| w == name)) else { continue };
+        let all = step.rows.iter().sum::<u64>().max(1);
+        let before = step.rows.iter().take(at).sum::<u64>();
+        let end = before + step.rows.get(at).copied().unwrap_or(0);
+        let share = |bytes: u64| bytes.saturating_mul(end) / all - bytes.saturating_mul(before) / all;
+        let after = steps.get(i + 1..).unwrap_or_default();
+        out.extend(packed(made).into_iter().chain(made_bytes(after, made, packed)).map(share));
+    }
+    out
 }
 
 #[cfg(test)]
@@ -264,7 +467,8 @@ mod tests {
         let (g, facts) = pair();
         let (table, tuned) = (CostTable::clif_x86_64_v1(), BTreeMap::from([("B".to_string(), 1)]));
         let run = |options: &Options| {
-            let case = Case { machine: (&table).into(), tuned: &tuned, options };
+            let none = WeightSet::default();
+            let case = Case { machine: (&table).into(), tuned: &tuned, options, weights: &none };
             let (graph, _, p) = plan(g.clone(), facts.clone(), &case).unwrap();
             (graph, p)
         };
@@ -295,6 +499,7 @@ mod tests {
             from: vec!["a".into(), "b".into()],
             rows: vec![1, 2],
             made: Some("{a,b}".into()),
+            how: None,
             because: String::new(),
         };
         let mut set = WeightSet::default();

@@ -1,7 +1,11 @@
 //! Changes of structure that keep what a graph computes and change what it costs: proposals as patches, and what a plan says
 //! of each. A search decides (`spc-layout`); nothing here knows of layouts or prices.
+mod reorder;
+mod residual;
 mod siblings;
 
+pub use reorder::{Move, Order, REORDER, against, moved_name, moves, moves_of, reordered};
+pub use residual::{Fit, SPLIT, Share, Split, is_rest, split, split_name, splittable};
 pub use siblings::{MERGE, Siblings, merge, part_of, siblings};
 
 use serde::{Deserialize, Serialize};
@@ -18,8 +22,21 @@ pub struct Restructure {
     pub rows: Vec<u64>,
     /// The weight that takes their place; nothing where the program stays as it is.
     pub made: Option<String>,
+    /// How it is made of them; nothing where they are stacked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<How>,
     /// Why it was taken, or was not.
     pub because: String,
+}
+
+/// How one weight is made of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum How {
+    /// What fills a structure well, or all the rest.
+    Split { fit: Fit, structured: bool },
+    /// The same elements in another order.
+    Reorder { moves: Vec<Move> },
 }
 
 /// One name for several: what they have in common up to a dot, and what differs in braces.

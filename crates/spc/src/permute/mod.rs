@@ -5,6 +5,8 @@
 mod apply;
 mod terms;
 
+pub(crate) use apply::reorder;
+
 use crate::bind;
 use crate::export::{choose, weight_file_of};
 use crate::failure::Res;

@@ -276,6 +276,9 @@ pub unsafe extern "C" fn spc_call(
         }
         let named: Vec<(&str, &dyn Input)> = values.iter().map(|g| (g.name, g.values.input())).collect();
         let results = p.inner.call(name, &named)?;
+        // An output may be an input: nothing looks at those any more.
+        drop(named);
+        drop(values);
         for d in &places {
             array::fits(d, &results)?;
         }

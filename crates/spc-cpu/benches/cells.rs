@@ -1,10 +1,11 @@
 //! Linear kernels against the limits of the core, both in one run. `cargo bench -p spc-cpu --bench cells [-- FILTER ..]`
 //!
-//! Each cell interleaves calls of the kernel with calls of the limiting loop (multiply-adds on registers, or reads of
-//! memory) and prints the median and the best decile of the paired ratios.
+//! Each cell interleaves calls of the kernel with calls of the limiting loops (multiply-adds on registers, and reads of the
+//! largest stored array) and prints the median and the best decile of the paired ratios. The share of the roof is the longer of
+//! the two times that the limits imply, over the kernel's. For `clif` the peak is half of the 256-bit loop's.
 //!
 //! A word is an instruction set or a part of a cell's name. Options: `--n=` tokens, `--zeros=` per cent, `--o=` and `--cols=`
-//! sizes, `--reps=` calls per time, and the order of loops: `--k=` inputs of a block (0 for none), `--rows=` row blocks of a
+//! sizes, `--reps=` calls per time, `--gib=` weights in so many copies, each used in its turn, that they fill it, and the order of loops: `--k=` inputs of a block (0 for none), `--rows=` row blocks of a
 //! group, `--tokens=` of a group, `--by-span=` 1 for row blocks inside spans of tokens, `--weights=` bytes and `--ahead=` entries
 //! asked for ahead.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
@@ -79,15 +80,21 @@ fn main() {
     let option = |name: &str| -> Option<i64> { args.iter().find_map(|a| a.strip_prefix(name)?.parse().ok()) };
     let filters: Vec<&String> = args.iter().filter(|a| Isa::from_name(a).is_none() && !a.starts_with("--")).collect();
     let lanes = isa.lanes();
-    let peak = compile_wide(&[fma_peak(lanes).unwrap()], isa, false).unwrap();
-    let read = compile_wide(&[read_stream(lanes).unwrap()], isa, false).unwrap();
-    let ones = AlignedBuf::from_f32(&vec![1.0; 2 * lanes]);
-    let mut sink = AlignedBuf::zeroed(4 * lanes);
+    // Loops of 128 bits are limited by half of what the same loop of 256 does.
+    let limit = if isa == Isa::Clif { Isa::Avx2 } else { isa };
+    let wide = limit.lanes();
+    let share_of_limit = lanes as f64 / wide as f64;
+    let peak = compile_wide(&[fma_peak(wide).unwrap()], limit, false).unwrap();
+    let read = compile_wide(&[read_stream(wide).unwrap()], limit, false).unwrap();
+    let ones = AlignedBuf::from_f32(&vec![1.0; 2 * wide]);
+    let mut sink = AlignedBuf::zeroed(4 * wide);
     let sink = sink.bytes_mut().as_mut_ptr() as u64;
     let (o, k) = (option("--o=").unwrap_or(4096) as usize, option("--cols=").unwrap_or(4096) as usize);
     println!("{}; W 4096 x 4096; median and best decile of {PAIRS} pairs", isa.name());
-    println!("| layout, zeros, tokens | us | GFLOP/s useful | % of FMA peak | best decile | stored GB/s |");
-    println!("| --- | --- | --- | --- | --- | --- |");
+    println!(
+        "| layout, zeros, tokens | us | GFLOP/s useful | % of FMA peak | best decile | stored GB/s | % of roof | best decile |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     let names =
         ["dense(16)", "vx1(4)", "vx1(6)", "vx1(8)", "vx1(12)", "vx1(16)", "bsr(16,16)", "vx1(1)", "vx1(2)", "csr"];
     // A name with `rm` is the kernel that reads and writes activations token by token.
@@ -161,51 +168,80 @@ fn main() {
                 let x: Vec<f32> = (0..np * k).map(|_| rng.f32()).collect();
                 let x = AlignedBuf::from_f32(&x);
                 let mut y = AlignedBuf::zeroed(4 * np * o);
-                let arrays: Vec<(String, AlignedBuf)> = packed
-                    .packed()
-                    .arrays
+                let one = || -> Vec<(String, AlignedBuf)> {
+                    let of = tuning.blocks(&spec);
+                    let arrays = packed.packed().arrays.iter();
+                    arrays
+                        .map(|(n, a)| {
+                            (n.to_string(), buffer(of.and_then(|k| packed.arranged(n, k)).as_ref().unwrap_or(a)))
+                        })
+                        .collect()
+                };
+                let mut copies = vec![one()];
+                let bytes: usize = copies[0].iter().map(|(_, b)| b.len()).sum();
+                let wanted = option("--gib=").map_or(1, |g| ((g as usize) << 30).div_ceil(bytes));
+                copies.extend((1..wanted).map(|_| one()));
+                let words: Vec<Vec<u64>> = copies
                     .iter()
-                    .map(|(n, a)| {
-                        (
-                            n.to_string(),
-                            buffer(tuning.blocks(&spec).and_then(|k| packed.arranged(n, k)).as_ref().unwrap_or(a)),
-                        )
+                    .map(|arrays| {
+                        let mut list: Vec<(&str, u64)> =
+                            arrays.iter().map(|(n, b)| (n.as_str(), b.bytes().as_ptr() as u64)).collect();
+                        list.extend([
+                            ("x", x.bytes().as_ptr() as u64),
+                            ("y", y.bytes_mut().as_mut_ptr() as u64),
+                            ("np", np as u64),
+                            ("n", n),
+                            ("lo", 0),
+                            ("hi", spec.blocks() as u64),
+                        ]);
+                        Args(list).words(&kernel.params)
                     })
                     .collect();
-                let mut list: Vec<(&str, u64)> =
-                    arrays.iter().map(|(n, b)| (n.as_str(), b.bytes().as_ptr() as u64)).collect();
-                list.extend([
-                    ("x", x.bytes().as_ptr() as u64),
-                    ("y", y.bytes_mut().as_mut_ptr() as u64),
-                    ("np", np as u64),
-                    ("n", n),
-                    ("lo", 0),
-                    ("hi", spec.blocks() as u64),
-                ]);
-                let words = Args(list).words(&kernel.params);
+                // The largest array of each copy: what reading alone costs. Half of all copies lie between it and the kernel's.
+                let read_words: Vec<(u64, u64)> = copies
+                    .iter()
+                    .map(|c| {
+                        c.iter()
+                            .map(|(_, b)| (b.bytes().as_ptr() as u64, b.len() as u64))
+                            .max_by_key(|(_, l)| *l)
+                            .unwrap()
+                    })
+                    .collect();
+                let reads = (read_words[0].1 / READ_ROUND as u64).max(1);
+                let read_bytes = (reads * READ_ROUND as u64) as f64;
+                let turn = std::cell::Cell::new(0usize);
+                let next = || {
+                    turn.set((turn.get() + 1) % copies.len());
+                    turn.get()
+                };
                 let flops = 2.0 * stored as f64 * n as f64;
-                let once = seconds(|| call(&module, &words)).min(seconds(|| call(&module, &words)));
-                let rounds = (once.min(0.02) * 80e9 / fma_peak_round(lanes) as f64).max(1e3) as u64;
+                let once = seconds(|| call(&module, &words[0])).min(seconds(|| call(&module, &words[0])));
+                let rounds = (once.min(0.02) * 80e9 / fma_peak_round(wide) as f64).max(1e3) as u64;
                 let peak_words = [ones.bytes().as_ptr() as u64, sink, rounds];
-                let peak_flops = 2.0 * (rounds as usize * fma_peak_round(lanes)) as f64;
-                let (mut times, mut ratios) = (Vec::new(), Vec::new());
+                let peak_flops = 2.0 * (rounds as usize * fma_peak_round(wide)) as f64 * share_of_limit;
+                let (mut times, mut ratios, mut roofs) = (Vec::new(), Vec::new(), Vec::new());
                 for _ in 0..PAIRS {
                     let a = seconds(|| call(&peak, &peak_words));
                     let reps = option("--reps=").unwrap_or(1);
-                    let t = seconds(|| (0..reps).for_each(|_| call(&module, &words))) / reps as f64;
+                    let t = seconds(|| (0..reps).for_each(|_| call(&module, &words[next()]))) / reps as f64;
                     let b = seconds(|| call(&peak, &peak_words));
+                    let (from, _) = read_words[(turn.get() + copies.len() / 2) % copies.len()];
+                    let r = seconds(|| call(&read, &[from, sink, reads]));
                     times.push(t);
                     ratios.push((flops / t) / (peak_flops / a.min(b)));
+                    let compute = flops * a.min(b) / peak_flops;
+                    roofs.push(compute.max(bytes as f64 * r / read_bytes) / t);
                 }
                 let t = quantile(&times, 0.5);
-                let bytes: usize = arrays.iter().map(|(_, b)| b.len()).sum();
                 println!(
-                    "| {cell} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} |",
+                    "| {cell} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
                     t * 1e6,
                     flops / t / 1e9,
                     100.0 * quantile(&ratios, 0.5),
                     100.0 * quantile(&ratios, 0.9),
                     bytes as f64 / t / 1e9,
+                    100.0 * quantile(&roofs, 0.5),
+                    100.0 * quantile(&roofs, 0.9),
                 );
             }
         }

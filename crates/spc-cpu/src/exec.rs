@@ -31,6 +31,9 @@ const SPARE: usize = 2;
 /// A step whose buffers hold fewer bytes than this runs on the calling thread: waking others would take longer.
 pub(crate) const SHARED_FROM: usize = 64 << 10;
 
+/// Inputs of the caller's at such addresses are read where they lie; others are copied first.
+const IN_PLACE: usize = 16;
+
 type Outputs = Vec<(String, Tensor)>;
 /// Tells the time since some fixed moment.
 type Clock<'a> = &'a dyn Fn() -> Duration;
@@ -97,7 +100,8 @@ impl Executor {
     ) -> Result<(Outputs, Vec<(NodeId, Duration)>), Fault> {
         self.program.check_call(sizes, inputs)?;
         let mut own = self.lock().pop().unwrap_or_default();
-        let result = self.prepare(&mut own, sizes, inputs).and_then(|()| self.steps(&mut own, sizes, now, threads));
+        let result =
+            self.prepare(&mut own, sizes, inputs).and_then(|()| self.steps(&mut own, sizes, inputs, now, threads));
         let mut spare = self.lock();
         if spare.len() < SPARE {
             spare.push(own);
@@ -117,6 +121,9 @@ impl Executor {
                 continue;
             }
             let n = b.size(sizes).and_then(|n| usize::try_from(n).ok()).ok_or(Fault::Memory)?;
+            if in_place(&b.role, n, inputs).is_some() {
+                continue;
+            }
             buf.try_resize(n).map_err(|_| Fault::Memory)?;
             match b.role {
                 Role::Input(i) => {
@@ -134,17 +141,22 @@ impl Executor {
         &self,
         own: &mut [AlignedBuf],
         sizes: &[u64],
+        inputs: &[Slice<'_>],
         now: Option<Clock<'_>>,
         threads: &dyn Threads,
     ) -> Result<(Outputs, Vec<(NodeId, Duration)>), Fault> {
-        let bases: Vec<u64> = own
-            .iter_mut()
-            .zip(&self.constants)
-            .map(|(buf, constant)| match constant {
-                Some(c) => c.bytes().as_ptr() as u64,
-                None => buf.bytes_mut().as_mut_ptr() as u64,
-            })
-            .collect();
+        // Address and length of each buffer.
+        let mut bases: Vec<(u64, usize)> = Vec::with_capacity(own.len());
+        for ((b, constant), buf) in self.program.buffers().iter().zip(&self.constants).zip(own.iter_mut()) {
+            let n = || b.size(sizes).and_then(|n| usize::try_from(n).ok());
+            bases.push(match constant {
+                Some(c) => (c.bytes().as_ptr() as u64, c.len()),
+                None => match n().and_then(|n| Some((in_place(&b.role, n, inputs)?, n))) {
+                    Some((p, n)) => (p as u64, n),
+                    None => (buf.bytes_mut().as_mut_ptr() as u64, buf.len()),
+                },
+            });
+        }
         let mut times = Vec::new();
         for s in self.program.steps() {
             let begin = now.map(|now| now());
@@ -155,10 +167,8 @@ impl Executor {
                 words.push(match a {
                     Arg::Int(i) => i as u64,
                     Arg::Ptr { buffer, offset } => {
-                        let base = bases.get(buffer).ok_or_else(|| Bug::new("a step without a buffer"))?;
-                        let constant = self.constants.get(buffer).and_then(Option::as_ref);
-                        let buf = constant.or(own.get(buffer));
-                        touched = touched.saturating_add(buf.map_or(0, AlignedBuf::len));
+                        let (base, len) = bases.get(buffer).ok_or_else(|| Bug::new("a step without a buffer"))?;
+                        touched = touched.saturating_add(*len);
                         base + offset as u64
                     }
                 });
@@ -167,8 +177,9 @@ impl Executor {
             let counts = counts(&self.program, s).and_then(|b| self.constants.get(b)?.as_ref()).map(AlignedBuf::u32s);
             let split = Split { lo_param, hi_param, lo: 0, hi };
             // SAFETY: the program comes from `schedule`, so its kernels stay inside buffers of the sizes that `prepare` gave
-            // them, given weights that `constant_bytes` checked; a step's result shares no buffer with its operands; and
-            // `own` is borrowed by this call alone.
+            // them, given weights that `constant_bytes` checked; a step's result shares no buffer with its operands;
+            // `own` is borrowed by this call alone; and inputs that are read in place have the size of their buffer and are
+            // written by no kernel.
             unsafe { self.module.run_split_by(s.kernel, &words, split, counts, pool)? };
             if let (Some(begin), Some(now)) = (begin, now) {
                 times.push((s.node, now().saturating_sub(begin)));
@@ -188,4 +199,12 @@ impl Executor {
         }
         Ok((outputs, times))
     }
+}
+
+/// The caller's array of an input, where kernels may read it instead of a copy: it has as many bytes as the buffer, and none
+/// of its elements lies across two words.
+fn in_place(role: &Role, bytes: usize, inputs: &[Slice<'_>]) -> Option<*const u8> {
+    let Role::Input(i) = role else { return None };
+    let (p, n) = inputs.get(*i)?.place();
+    (n == bytes && n > 0 && p.addr().is_multiple_of(IN_PLACE)).then_some(p)
 }

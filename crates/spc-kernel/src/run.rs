@@ -75,6 +75,15 @@ impl Slice<'_> {
         self.len() == 0
     }
 
+    /// The bytes of the elements where they lie, as kernels read them.
+    pub fn place(&self) -> (*const u8, usize) {
+        match self {
+            Slice::F32(v) => (v.as_ptr().cast(), size_of_val(*v)),
+            Slice::I32(v) => (v.as_ptr().cast(), size_of_val(*v)),
+            Slice::Bool(v) => (v.as_ptr().cast(), size_of_val(*v)),
+        }
+    }
+
     /// Writes the elements as kernels read them. `to` has their size.
     pub fn write(&self, to: &mut [u8]) {
         fn words<const N: usize>(to: &mut [u8], from: impl Iterator<Item = [u8; N]>) {
@@ -91,10 +100,10 @@ impl Slice<'_> {
 impl Tensor {
     /// Elements from the bytes that kernels wrote.
     pub fn read(dtype: DType, bytes: &[u8]) -> Tensor {
-        let word = |c: &[u8]| c.try_into().unwrap_or([0; 4]);
+        let words = || bytes.as_chunks::<4>().0.iter();
         match dtype {
-            DType::F32 => Tensor::F32(bytes.chunks_exact(4).map(|c| f32::from_ne_bytes(word(c))).collect()),
-            DType::I32 => Tensor::I32(bytes.chunks_exact(4).map(|c| i32::from_ne_bytes(word(c))).collect()),
+            DType::F32 => Tensor::F32(words().map(|w| f32::from_ne_bytes(*w)).collect()),
+            DType::I32 => Tensor::I32(words().map(|w| i32::from_ne_bytes(*w)).collect()),
             DType::Bool => Tensor::Bool(bytes.iter().map(|b| *b != 0).collect()),
         }
     }

@@ -1,5 +1,5 @@
 //! numpy arrays as arrays of spc, and back.
-use ndarray::ArrayD;
+use ndarray::{ArrayD, ArrayViewD};
 use numpy::{
     BorrowError, Element, IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn,
     PyUntypedArrayMethods,
@@ -8,34 +8,51 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// A copy of an array that a call reads.
-pub(crate) enum Owned {
-    F32(ArrayD<f32>),
-    I32(ArrayD<i32>),
-    Bool(ArrayD<bool>),
+/// An array that a call reads, borrowed for as long.
+pub(crate) enum Borrowed<'py> {
+    F32(PyReadonlyArrayDyn<'py, f32>),
+    I32(PyReadonlyArrayDyn<'py, i32>),
+    Bool(PyReadonlyArrayDyn<'py, bool>),
 }
 
-impl Owned {
+/// What such an array holds, for a thread without Python's lock.
+pub(crate) enum Held<'a> {
+    F32(ArrayViewD<'a, f32>),
+    I32(ArrayViewD<'a, i32>),
+    Bool(ArrayViewD<'a, bool>),
+}
+
+impl<'py> Borrowed<'py> {
     /// Of a numpy array of float32, int32 or bool, in any order of memory.
-    pub fn of(name: &str, given: &Bound<'_, PyAny>) -> PyResult<Owned> {
-        if let Ok(a) = given.extract::<PyReadonlyArrayDyn<'_, f32>>() {
-            return Ok(Owned::F32(a.as_array().to_owned()));
+    pub fn of(name: &str, given: &Bound<'py, PyAny>) -> PyResult<Borrowed<'py>> {
+        if let Ok(a) = given.extract() {
+            return Ok(Borrowed::F32(a));
         }
-        if let Ok(a) = given.extract::<PyReadonlyArrayDyn<'_, i32>>() {
-            return Ok(Owned::I32(a.as_array().to_owned()));
+        if let Ok(a) = given.extract() {
+            return Ok(Borrowed::I32(a));
         }
-        if let Ok(a) = given.extract::<PyReadonlyArrayDyn<'_, bool>>() {
-            return Ok(Owned::Bool(a.as_array().to_owned()));
+        if let Ok(a) = given.extract() {
+            return Ok(Borrowed::Bool(a));
         }
         let text = format!("`{name}` is no array of float32, int32 or bool but {}", kind(given));
         Err(PyTypeError::new_err(text))
     }
 
+    pub fn held(&self) -> Held<'_> {
+        match self {
+            Borrowed::F32(a) => Held::F32(a.as_array()),
+            Borrowed::I32(a) => Held::I32(a.as_array()),
+            Borrowed::Bool(a) => Held::Bool(a.as_array()),
+        }
+    }
+}
+
+impl Held<'_> {
     pub fn input(&self) -> &dyn spc::Input {
         match self {
-            Owned::F32(a) => a,
-            Owned::I32(a) => a,
-            Owned::Bool(a) => a,
+            Held::F32(a) => a,
+            Held::I32(a) => a,
+            Held::Bool(a) => a,
         }
     }
 }
@@ -48,14 +65,18 @@ pub(crate) fn kind(x: &Bound<'_, PyAny>) -> String {
     }
 }
 
-/// An array of a result.
-pub(crate) fn result<'py>(py: Python<'py>, all: &spc::Results, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    fn own<'py, T: Element + Clone>(py: Python<'py>, a: &ndarray::ArrayViewD<'_, T>) -> Bound<'py, PyAny> {
-        a.to_owned().into_pyarray(py).into_any()
+/// The array of a result, taken out of them.
+pub(crate) fn result<'py>(py: Python<'py>, all: &mut spc::Results, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    fn own<'py, T: Element>(py: Python<'py>, a: ArrayD<T>) -> Bound<'py, PyAny> {
+        a.into_pyarray(py).into_any()
     }
-    let found = (all.f32(name).map(|a| own(py, &a)))
-        .or_else(|| all.i32(name).map(|a| own(py, &a)))
-        .or_else(|| all.bool(name).map(|a| own(py, &a)));
+    if let Some(a) = all.take_f32(name) {
+        return Ok(own(py, a));
+    }
+    if let Some(a) = all.take_i32(name) {
+        return Ok(own(py, a));
+    }
+    let found = all.take_bool(name).map(|a| own(py, a));
     found.ok_or_else(|| PyValueError::new_err(format!("there is no result `{name}`")))
 }
 

@@ -1,5 +1,5 @@
 //! Checked programs, and compiled ones that can be called.
-use crate::arrays::{Owned, kind, result};
+use crate::arrays::{Borrowed, kind, result};
 use crate::error::raise;
 use crate::update::UpdatePlan;
 use numpy::PyReadonlyArrayDyn;
@@ -152,17 +152,19 @@ impl Program {
 
     /// Calls a function on arrays by name; gives pairs of name and array.
     fn call<'py>(&self, py: Python<'py>, function: &str, inputs: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyList>> {
-        let mut own = Vec::new();
+        let mut borrowed = Vec::new();
         for (name, array) in inputs {
             let name: String = name.extract()?;
-            own.push((Owned::of(&name, &array)?, name));
+            borrowed.push((Borrowed::of(&name, &array)?, name));
         }
+        let held: Vec<_> = borrowed.iter().map(|(a, n)| (a.held(), n.as_str())).collect();
         let done = py.detach(|| {
-            let given: Vec<(&str, &dyn spc::Input)> = own.iter().map(|(a, n)| (n.as_str(), a.input())).collect();
+            let given: Vec<(&str, &dyn spc::Input)> = held.iter().map(|(a, n)| (*n, a.input())).collect();
             self.inner.call(function, &given)
         });
-        let all = done.map_err(|e| raise(py, &e))?;
-        let pair = |n: &str| result(py, &all, n).map(|a| (n.to_string(), a));
-        PyList::new(py, all.names().map(pair).collect::<PyResult<Vec<_>>>()?)
+        let mut all = done.map_err(|e| raise(py, &e))?;
+        let names: Vec<String> = all.names().map(str::to_string).collect();
+        let found = names.into_iter().map(|n| Ok((n.clone(), result(py, &mut all, &n)?)));
+        PyList::new(py, found.collect::<PyResult<Vec<_>>>()?)
     }
 }

@@ -8,7 +8,7 @@ use spc_syntax::{dump, parse, parse_bytes, print};
 use std::time::{Duration, Instant};
 
 /// Far above what is measured without optimisation, far below what quadratic or exponential work would take.
-const SLOW: Duration = Duration::from_secs(20);
+const SLOW: Duration = Duration::from_secs(120);
 
 /// The body of the fuzz tests.
 fn survives(text: &str) {

@@ -2,7 +2,7 @@
 use crate::artefact::Loaded;
 use crate::build::{Constraints, build};
 use crate::device::{DeviceChoice, place};
-use crate::engine::{Engine, Inputs};
+use crate::engine::Engine;
 use crate::failure::{Failure, Res};
 use crate::load::{Source, listing, load_file, load_text};
 use crate::lock::Plans;
@@ -10,7 +10,7 @@ use crate::plan::fall_back;
 use crate::project::without_links;
 use crate::session::{Options, Session};
 use crate::train::UpdatePlan;
-use crate::value::{Input, Results};
+use crate::value::{Given, Input, Results};
 use crate::weights::{Weight, WeightSet};
 use crate::world::DiskWorld;
 use ndarray::{ArrayBase, Data, Dimension};
@@ -436,12 +436,12 @@ impl Program {
             let known: Vec<&str> = self.functions().collect();
             fail(Failure::usage(listing(d, "function", &known)))
         })?;
-        let given: Inputs = inputs.iter().map(|(n, v)| ((*n).to_string(), v.to_value())).collect();
+        let given: Given<'_> = inputs.iter().map(|(n, v)| ((*n).to_string(), v.given())).collect();
         if given.len() != inputs.len() {
             let d = Diagnostic::error(codes::INPUT, "an input is given twice");
             return Err(fail(d.into()));
         }
-        engine.call(&given).map(Results::new).map_err(fail)
+        engine.call_on(given).map(Results::new).map_err(fail)
     }
 }
 

@@ -33,9 +33,12 @@ pub fn input_norms(
     let batches = job.batches();
     for (i, (from, to)) in (0u64..).zip(&batches) {
         s.progress.step("measuring inputs", i, batches.len() as u64);
-        let inputs = job.batch(*from, *to);
-        let inputs = crate::states::with_states(graph, &inputs)?.unwrap_or(inputs);
-        let shapes = inputs.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())).collect();
+        let mut inputs = job.batch(*from, *to);
+        let mut shapes: BTreeMap<String, Vec<usize>> =
+            inputs.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())).collect();
+        let missing = crate::states::missing_states(graph, &shapes)?;
+        shapes.extend(missing.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())));
+        inputs.extend(missing);
         let syms = bind_syms(graph, &shapes)?;
         norms.add(graph, &syms, &inputs, weights, &names)?;
     }

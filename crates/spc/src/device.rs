@@ -4,6 +4,7 @@ use crate::failure::{Failure, Res};
 use crate::plan::{PackedSet, Planned};
 use crate::session::Session;
 use crate::target::target;
+use crate::value::View;
 use crate::weights::{Weight, WeightSet};
 use ndarray::{ArrayD, IxDyn};
 use spc_base::{Bug, Diagnostic, codes};
@@ -13,6 +14,7 @@ use spc_cuda::{Activations, EmitOptions, emit_with};
 use spc_formats::Validated;
 use spc_interp::Value;
 use spc_ir::{DType, Graph};
+use spc_kernel::Slice;
 use spc_sema::{Module, Target, TargetKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -144,12 +146,12 @@ pub fn program(planned: &Planned, packed: &PackedSet, weights: &WeightSet, on: &
 }
 
 /// Bytes of a value, row-major.
-pub fn bytes(v: &Value<f32>) -> Vec<u8> {
-    match v {
-        Value::F(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Value::I(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Value::B(a) => a.iter().map(|x| u8::from(*x)).collect(),
-    }
+pub(crate) fn bytes(v: &View<'_>) -> Result<Vec<u8>, Bug> {
+    Ok(match v.slice().ok_or_else(|| Bug::new("an input is not row-major"))? {
+        Slice::F32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Slice::I32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Slice::Bool(a) => a.iter().map(|x| u8::from(*x)).collect(),
+    })
 }
 
 /// The value of one result.

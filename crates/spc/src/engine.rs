@@ -2,7 +2,8 @@
 use crate::device::{self, Place};
 use crate::failure::{Failure, Res};
 use crate::plan::{PackedSet, Planned};
-use crate::states::with_states;
+use crate::states::missing_states;
+use crate::value::{Given, View};
 use crate::weights::{Weight, WeightSet};
 use ndarray::{ArrayD, IxDyn};
 use spc_base::{Bug, Diagnostic, codes};
@@ -11,7 +12,7 @@ use spc_cuda::runtime::{DeviceProgram, RuntimeError};
 use spc_formats::{Layout, Validated};
 use spc_interp::{RunError, Value, bind_syms};
 use spc_ir::{Graph, NodeId, Op};
-use spc_kernel::{Fault, PackedPort, Slice, Sources, Tensor, schedule};
+use spc_kernel::{Fault, PackedPort, Sources, Tensor, schedule};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -118,25 +119,30 @@ impl Engine {
     /// # Errors
     /// SP0504 for inputs that are missing, unknown, of another type or shape; SP0505 for ids out of range.
     pub fn call(&self, inputs: &Inputs) -> Res<Outputs> {
+        self.call_on(viewed(inputs))
+    }
+
+    /// As [`Engine::call`], on arrays of the caller's, which are read where they lie.
+    pub(crate) fn call_on(&self, inputs: Given<'_>) -> Res<Outputs> {
         Ok(self.run(inputs, None)?.0)
     }
 
     /// As [`Engine::call`], with the time of each step by the clock `now`.
     pub fn timed(&self, inputs: &Inputs, now: &dyn Fn() -> Duration) -> Res<Vec<StepTime>> {
-        Ok(self.run(inputs, Some(now))?.1)
+        Ok(self.run(viewed(inputs), Some(now))?.1)
     }
 
-    fn run(&self, inputs: &Inputs, now: Option<&dyn Fn() -> Duration>) -> Res<(Outputs, Vec<StepTime>)> {
-        let filled = with_states(&self.graph, inputs)?;
-        let inputs = filled.as_ref().unwrap_or(inputs);
-        let shapes = inputs.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())).collect();
-        let syms = bind_syms(&self.graph, &shapes)?;
+    fn run(&self, mut inputs: Given<'_>, now: Option<&dyn Fn() -> Duration>) -> Res<(Outputs, Vec<StepTime>)> {
+        let shapes = |g: &Given<'_>| g.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())).collect();
+        let missing = missing_states(&self.graph, &shapes(&inputs))?;
+        inputs.extend(missing.into_iter().map(|(n, v)| (n, View::owned(v))));
+        let syms = bind_syms(&self.graph, &shapes(&inputs))?;
         let executor = match &self.code {
             Code::Compiled(e) => e,
-            Code::Device(program) => return self.on_device(program, &syms, inputs, now.is_some()),
+            Code::Device(program) => return self.on_device(program, &syms, &inputs, now.is_some()),
             Code::Interpreted(weights) => {
                 let start = now.map(|now| now());
-                let outputs = spc_interp::run::<f32>(&self.graph, &syms, inputs, weights)?;
+                let outputs = spc_interp::run::<f32>(&self.graph, &syms, &owned(&inputs), weights)?;
                 let time = start.zip(now).map(|(start, now)| now().saturating_sub(start));
                 let first = self.graph.outputs.first().map(|(_, n)| *n);
                 return Ok((
@@ -146,22 +152,14 @@ impl Engine {
             }
         };
         let program = executor.program();
-        // Values that are not row-major are copied first.
-        let mut rows: BTreeMap<&str, Value<f32>> = BTreeMap::new();
-        for (name, v) in inputs {
-            if slice(v).is_none() {
-                rows.insert(name, row_major(v));
-            }
-        }
         let mut given = Vec::new();
         for port in program.inputs() {
-            let v = rows.get(port.name.as_str()).or_else(|| inputs.get(&port.name));
-            let v = v.ok_or_else(|| Bug::new(format!("no input {}", port.name)))?;
+            let v = inputs.get(&port.name).ok_or_else(|| Bug::new(format!("no input {}", port.name)))?;
             if v.dtype() != port.dtype {
                 let (name, want, got) = (port.name.clone(), port.dtype.name(), v.dtype().name());
                 return Err(RunError::InputType { name, want, got }.into());
             }
-            given.push(slice(v).ok_or_else(|| Bug::new("an input is not row-major"))?);
+            given.push(v.slice().ok_or_else(|| Bug::new("an input is not row-major"))?);
         }
         let (found, times) = match now {
             None => (executor.call(&syms, &given).map_err(|f| self.fault(&f))?, Vec::new()),
@@ -180,7 +178,7 @@ impl Engine {
         &self,
         program: &DeviceProgram,
         syms: &[u64],
-        inputs: &Inputs,
+        inputs: &Given<'_>,
         timed: bool,
     ) -> Res<(Outputs, Vec<StepTime>)> {
         let mut given = BTreeMap::new();
@@ -191,7 +189,7 @@ impl Engine {
                 let (want, got) = (want.name(), v.dtype().name());
                 return Err(RunError::InputType { name, want, got }.into());
             }
-            given.insert(name, device::bytes(v));
+            given.insert(name, device::bytes(v)?);
         }
         if timed {
             let times = program.timed(syms, &given).map_err(|e| self.device_fault(&e))?;
@@ -261,20 +259,12 @@ impl Engine {
     }
 }
 
-fn slice(v: &Value<f32>) -> Option<Slice<'_>> {
-    match v {
-        Value::F(a) => a.as_slice().map(Slice::F32),
-        Value::I(a) => a.as_slice().map(Slice::I32),
-        Value::B(a) => a.as_slice().map(Slice::Bool),
-    }
+fn viewed(inputs: &Inputs) -> Given<'_> {
+    inputs.iter().map(|(n, v)| (n.clone(), View::of(v))).collect()
 }
 
-fn row_major(v: &Value<f32>) -> Value<f32> {
-    match v {
-        Value::F(a) => Value::F(a.as_standard_layout().into_owned()),
-        Value::I(a) => Value::I(a.as_standard_layout().into_owned()),
-        Value::B(a) => Value::B(a.as_standard_layout().into_owned()),
-    }
+fn owned(inputs: &Given<'_>) -> Inputs {
+    inputs.iter().map(|(n, v)| (n.clone(), v.to_value())).collect()
 }
 
 fn value(shape: Vec<usize>, t: Tensor) -> Result<Value<f32>, Bug> {

@@ -13,12 +13,12 @@ pub fn states(graph: &Graph) -> Vec<String> {
     graph.outputs.iter().map(|(n, _)| n.clone()).filter(is_input).collect()
 }
 
-/// The inputs with the states that are missing: all 0, over axes of the sizes that other inputs have, and no position of
-/// an axis that nothing else has. Nothing where none is missing.
-pub fn with_states(graph: &Graph, inputs: &Inputs) -> Result<Option<Inputs>, Bug> {
-    let missing: Vec<String> = states(graph).into_iter().filter(|n| !inputs.contains_key(n)).collect();
+/// The states that inputs of these shapes leave out: all 0, over axes of the sizes that other inputs have, and no position of
+/// an axis that nothing else has.
+pub fn missing_states(graph: &Graph, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Inputs, Bug> {
+    let missing: Vec<String> = states(graph).into_iter().filter(|n| !shapes.contains_key(n)).collect();
     if missing.is_empty() {
-        return Ok(None);
+        return Ok(Inputs::new());
     }
     let mut sizes: BTreeMap<u32, usize> = BTreeMap::new();
     let types: BTreeMap<String, Type> = graph
@@ -29,9 +29,9 @@ pub fn with_states(graph: &Graph, inputs: &Inputs) -> Result<Option<Inputs>, Bug
             _ => None,
         })
         .collect();
-    for (name, v) in inputs {
+    for (name, shape) in shapes {
         let Some(ty) = types.get(name) else { continue };
-        for (d, n) in ty.dims.iter().zip(v.shape()) {
+        for (d, n) in ty.dims.iter().zip(shape) {
             if let Size::Free(s) = d.size {
                 sizes.entry(s.0).or_insert(*n);
             }
@@ -40,7 +40,7 @@ pub fn with_states(graph: &Graph, inputs: &Inputs) -> Result<Option<Inputs>, Bug
     // Sizes that follow from others.
     let mut all: Vec<u64> = (0u32..).zip(&graph.syms).map(|(i, y)| sizes.get(&i).map_or(y.lo, |n| *n as u64)).collect();
     graph.complete(&mut all);
-    let mut out = inputs.clone();
+    let mut out = Inputs::new();
     for name in missing {
         let ty = types.get(&name).ok_or_else(|| Bug::new("a state without a type"))?;
         let shape: Vec<usize> = ty
@@ -61,5 +61,5 @@ pub fn with_states(graph: &Graph, inputs: &Inputs) -> Result<Option<Inputs>, Bug
         };
         out.insert(name, v);
     }
-    Ok(Some(out))
+    Ok(out)
 }

@@ -165,8 +165,7 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
     plan_like(s, graph, graph, weights, target, (allowed, false))
 }
 
-/// As [`plan`], with the layouts that the constraints of `hints` suggest; with `structure` in the structure that is cheapest
-/// on a CPU.
+/// As [`plan`], with the layouts that the constraints of `hints` suggest; with `structure` in the structure that is cheapest.
 pub fn plan_like(
     s: &Session<'_>,
     graph: &Graph,
@@ -210,7 +209,7 @@ pub fn plan_like(
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
     let costs = costs(s, target)?;
     let machine = costs.machine();
-    let (graph, facts, mut plan) = if structure && target.kind == TargetKind::Cpu {
+    let (graph, facts, mut plan) = if structure {
         structure::plan(graph, facts, &structure::Case { machine, tuned: &tuned, options: &options, weights })?
     } else {
         let plan = choose(&graph, &facts, machine, &tuned, &options)?;

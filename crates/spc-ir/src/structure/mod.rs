@@ -6,7 +6,7 @@ mod siblings;
 
 pub use reorder::{Move, Order, REORDER, against, moved_name, moves, moves_of, reordered};
 pub use residual::{Fit, SPLIT, Share, Split, is_rest, split, split_name, splittable};
-pub use siblings::{MERGE, Siblings, merge, part_of, siblings};
+pub use siblings::{MERGE, Siblings, merge, part_of, range_in_place, read_in_place, siblings};
 
 use serde::{Deserialize, Serialize};
 

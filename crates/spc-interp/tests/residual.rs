@@ -7,7 +7,7 @@ use spc_interp::testing::Rng;
 use spc_interp::{Value, run};
 use spc_ir::couple::Coupling;
 use spc_ir::structure::{
-    Fit, How, Move, Order, REORDER, Restructure, Split, moved_name, moves, moves_of, reordered, split, split_name,
+    Fit, Move, Order, REORDER, Recipe, Restructure, Split, moved_name, moves, moves_of, reordered, split, split_name,
     splittable,
 };
 use spc_ir::{Graph, NodeId, Op};
@@ -150,7 +150,7 @@ fn step(name: &str, moves: &[Move]) -> Restructure {
         from: vec![name.into()],
         rows: vec![],
         made: Some(moved_name(name, moves)),
-        how: Some(How::Reorder { moves: moves.to_vec() }),
+        how: Some(Recipe::Reorder { moves: moves.to_vec() }),
         because: String::new(),
     }
 }

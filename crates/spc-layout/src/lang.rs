@@ -86,12 +86,15 @@ define_language! {
         "map" = Map([Id; 3]),         // the node, operands of its shape, scalar operands
         "op" = Op([Id; 2]),           // the node, operands
         "part" = Part([Id; 2]),       // the part, the linear that it is a range of
+        "ref" = Ref([Id; 1]),         // the value of this name
+        "same" = Same([Id; 2]),       // the value, another one that may be read in its place
         "at" = At([Id; 2]),
         "k.nil" = KNil, "k.cons" = KCons([Id; 2]),
         "k.mm" = KMm([Id; 5]),        // output layout, weight layout, epilogue, the linear, input
         "k.map" = KMap([Id; 4]),      // layout, the node, operands, scalars
         "k.op" = KOp([Id; 2]),
         "k.part" = KPart([Id; 2]),    // the part, the linear that it is a range of
+        "k.same" = KSame([Id; 2]),    // the value, the one that is read in its place
         "k.cvt" = KCvt([Id; 2]),      // to layout, value in the other layout
     }
 }

@@ -35,6 +35,11 @@ pub(crate) enum Action {
         value: usize,
         of: usize,
     },
+    /// Another value that is read in the place of this one.
+    Same {
+        value: usize,
+        of: usize,
+    },
     Convert {
         value: usize,
         to: In,
@@ -108,7 +113,7 @@ pub(crate) fn explore(model: &Model<'_>, options: &Options, explain: bool) -> Re
         }
         Ok(eg)
     };
-    if model.values.iter().any(|v| !v.merged.is_empty()) {
+    if model.values.iter().any(|v| !v.merged.is_empty() || !v.folds.is_empty()) {
         eg = stage(eg, Stage::Structure, "structure")?;
     }
     eg = stage(eg, Stage::Fuse, "fusion")?;
@@ -202,6 +207,7 @@ fn action(space: &Space, node: &Nn) -> Result<Option<Kernel>, Bug> {
             (Action::Opaque { value: number(n)? }, kids)
         }
         Nn::KPart([n, y]) => (Action::Part { value: number(n)?, of: bytes(y)?.0 }, vec![bytes(y)?]),
+        Nn::KSame([n, y]) => (Action::Same { value: number(n)?, of: bytes(y)?.0 }, vec![bytes(y)?]),
         Nn::KCvt([l, x]) => (Action::Convert { value: bytes(x)?.0, to: layout(l)? }, vec![bytes(x)?]),
         _ => return Ok(None),
     }))
@@ -247,7 +253,7 @@ pub(crate) fn price(shape: &Shape, prices: &Prices<'_>, allow: &dyn Fn(&Action) 
 pub(crate) fn cost(prices: &Prices<'_>, action: &Action) -> Result<u64, Bug> {
     let model = prices.model;
     match *action {
-        Action::Own => Ok(0),
+        Action::Own | Action::Same { .. } => Ok(0),
         Action::Part { value, .. } => prices.part(model.node(value)?),
         Action::Linear { linear, layout, act: l, epilogue } => {
             let facts = model.as_linear(linear).and_then(|x| x.facts(layout));

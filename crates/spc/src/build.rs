@@ -2,12 +2,13 @@
 use crate::bind;
 use crate::cut::{Axis, Cut, RULE, Removed, dead_channels, restore};
 use crate::failure::Res;
+use crate::fold;
 use crate::load::Source;
 use crate::lock::{self, Difference, Plans};
 use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan_like, plan_of_file, warn_unexploited};
 use crate::project::{project, requires};
 use crate::session::Session;
-use crate::structure::{made_bytes, original, value_of};
+use crate::structure::{absorbed, made_bytes, original, step_of};
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_interp::{CheckError, Projected, verify_requires};
@@ -170,11 +171,11 @@ fn functions(
     }
     for f in &functions {
         pack_weights(s, f, &b.weights, &mut b.packed)?;
-        // Of what is made of several weights only biases are read as they are stored.
+        // Of what is made of other weights only biases are read as they are stored.
         let plain = plain_weights(&f.graph)?;
         for step in f.plan.structure.iter() {
             if let Some(name) = step.made.as_ref().filter(|m| plain.contains(*m)) {
-                let w = value_of(&f.plan.structure, name, &b.weights)?;
+                let w = fold::value(name, &f.plan.structure, &b.weights)?;
                 b.weights.insert(name, w);
             }
         }
@@ -238,8 +239,8 @@ impl Build {
     pub fn release(&mut self) -> Result<(), Bug> {
         let plain = self.plain()?;
         let packed: BTreeSet<&String> = self.packed.keys().map(|(w, _)| w).collect();
-        let merged = self.functions.iter().flat_map(|f| &f.plan.structure).filter(|s| s.made.is_some());
-        let gone: BTreeSet<String> = packed.into_iter().chain(merged.flat_map(|s| &s.from)).cloned().collect();
+        let absorbed = self.functions.iter().flat_map(|f| absorbed(&f.plan));
+        let gone: BTreeSet<String> = packed.into_iter().chain(absorbed).cloned().collect();
         for name in gone.iter().filter(|n| !plain.contains(*n)) {
             self.weights.remove(name);
         }
@@ -254,6 +255,13 @@ impl Build {
             None => self.weights.get(name).cloned(),
         };
         let mut small = get(name);
+        if small.is_none()
+            && let Some(Restructure { how: Some(_), made: Some(made), .. }) =
+                step_of(self.functions.iter().map(|f| &f.plan), name)
+        {
+            // The same zeros in the same places.
+            return self.stored_values(made);
+        }
         for f in &self.functions {
             if small.is_none() {
                 small = original(&f.plan.structure, name, &get).map_err(Bug::new)?;
@@ -307,14 +315,19 @@ impl Build {
         let plain = self.plain()?;
         let mut total = 0u64;
         for t in &model.tensors {
+            let plans = || self.functions.iter().map(|f| &f.plan);
+            let mut path = &t.path;
+            while let Some(Restructure { how: Some(_), made: Some(made), .. }) = step_of(plans(), path) {
+                path = made;
+            }
             let mut packed: Vec<u64> =
-                self.packed.iter().filter(|((w, _), _)| *w == t.path).map(|(_, p)| p.packed().bytes()).collect();
+                self.packed.iter().filter(|((w, _), _)| w == path).map(|(_, p)| p.packed().bytes()).collect();
             let sizes = |name: &str| -> Vec<u64> {
                 let mine = self.packed.iter().filter(|((w, _), _)| w == name);
                 mine.map(|(_, p)| p.packed().bytes()).collect()
             };
             // What was made of it, in the first function that has something.
-            let made = self.functions.iter().map(|f| made_bytes(&f.plan.structure, &t.path, &sizes));
+            let made = self.functions.iter().map(|f| made_bytes(&f.plan.structure, path, &sizes));
             packed.extend(made.into_iter().find(|l| !l.is_empty()).unwrap_or_default());
             if packed.is_empty() || plain.contains(&t.path) {
                 let left = self.removed.get(&t.path);

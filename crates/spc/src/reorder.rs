@@ -1,15 +1,15 @@
 //! Axes inside a function whose positions, put in another order, let a weight fill a layout better: rows that read the same
 //! inputs become neighbours, and so do columns that the same rows read. Every weight along the axis moves alike.
 use crate::plan::on_gpu;
-use crate::structure::{Case, moved};
+use crate::structure::Case;
 use crate::weights::Weight;
 use spc_base::Bug;
 use spc_ir::couple::{CoupledSet, Coupling};
-use spc_ir::structure::{How, Move, Order, REORDER, Restructure, against, moved_name, moves};
+use spc_ir::structure::{Move, Order, REORDER, Recipe, Restructure, against, moved, moved_name, moves};
 use spc_ir::{Graph, NodeId, Op};
 use spc_layout::{Alone, WeightFacts};
 use spc_report::picoseconds;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Lines that shall share blocks: rows are taken in sixteens, columns in fours.
 const GROUPS: [usize; 2] = [16, 4];
@@ -153,16 +153,21 @@ const LINES: [&str; 2] = ["rows", "columns"];
 /// Lines of weights that would gain from another order and may have one; the others that would are told of.
 type Wants = (Option<Coupling>, Vec<Want>, Vec<Restructure>);
 
-fn wants(g: &Graph, facts: &BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Wants, Bug> {
+fn wants(
+    g: &Graph,
+    facts: &BTreeMap<String, WeightFacts>,
+    value: &dyn Fn(&str) -> Option<Weight>,
+) -> Result<Wants, Bug> {
     let (mut coupling, mut out, mut told) = (None, Vec::new(), Vec::new());
-    for (name, f) in facts {
+    let read: BTreeSet<String> = g.weights().into_iter().map(|(n, _)| n).collect();
+    for (name, f) in facts.iter().filter(|(n, _)| read.contains(*n)) {
         let all = f.rows.saturating_mul(f.cols);
-        let Some(w) = case.weights.get(name).filter(|w| w.shape().len() == 2) else { continue };
         if f.present() == 0 || f.present().saturating_mul(10) > all.saturating_mul(7) {
             continue;
         }
+        let Some(w) = value(name).filter(|w| w.shape().len() == 2) else { continue };
         for (dim, group) in GROUPS.into_iter().enumerate() {
-            if !Lines::of(w, dim, LOOK).scattered(group) {
+            if !Lines::of(&w, dim, LOOK).scattered(group) {
                 continue;
             }
             let c = match &coupling {
@@ -180,7 +185,7 @@ fn wants(g: &Graph, facts: &BTreeMap<String, WeightFacts>, case: &Case<'_>) -> R
                 continue;
             }
             let Some((set, _)) = along(c, name, dim, size) else { continue };
-            match Lines::of(w, dim, usize::MAX).grouped(group) {
+            match Lines::of(&w, dim, usize::MAX).grouped(group) {
                 Some(order) if !order.is_identity() => out.push(Want { weight: name.clone(), dim, set, order }),
                 Some(_) => {}
                 None => told.push(stays(name, format!("it has too many {lines} to be put in order"))),
@@ -203,7 +208,7 @@ fn reader(g: &Graph, weight: &str) -> Result<Option<NodeId>, Bug> {
 }
 
 /// What another order of some axes is predicted to save, linear by linear; nothing where it saves too little. What would gain
-/// and cannot is told of.
+/// and cannot is told of. `before` are the steps that made the graph.
 ///
 /// # Errors
 /// Only our own mistakes.
@@ -211,8 +216,10 @@ pub fn search(
     g: &Graph,
     facts: &BTreeMap<String, WeightFacts>,
     case: &Case<'_>,
+    before: &[Restructure],
 ) -> Result<(Option<Reordered>, Vec<Restructure>), Bug> {
-    let (coupling, wants, mut told) = wants(g, facts, case)?;
+    let value = |name: &str| case.value(name, before);
+    let (coupling, wants, mut told) = wants(g, facts, &value)?;
     let Some(c) = coupling.filter(|_| !wants.is_empty()) else { return Ok((None, told)) };
     let alone = Alone::new(g, facts, case.machine, case.tuned)?;
     let mut chosen: BTreeMap<usize, Order> = BTreeMap::new();
@@ -233,14 +240,14 @@ pub fn search(
         for name in &members {
             let Some(old) = now.get(*name) else { continue };
             let Some(node) = reader(g, name)? else { continue };
-            let (Some(w), Some(moves)) = (case.weights.get(name), all.get(*name)) else {
+            let (Some(w), Some(moves)) = (value(name), all.get(*name)) else {
                 fits = false;
                 continue;
             };
-            let values = moved(w, moves)?;
+            let values = moved(w.shape(), w.values(), moves).map_err(Bug::new)?;
             let (Ok(rows), Ok(cols)) = (usize::try_from(old.rows), usize::try_from(old.cols)) else { continue };
             let layouts: Vec<_> = old.candidates.iter().map(|(l, _)| *l).collect();
-            let mut new = WeightFacts::of(rows, cols, values.values(), &layouts).map_err(|r| Bug::new(r.0))?;
+            let mut new = WeightFacts::of(rows, cols, &values, &layouts).map_err(|r| Bug::new(r.0))?;
             if case.machine.is_gpu() {
                 on_gpu(&mut new);
             }
@@ -279,13 +286,13 @@ pub fn search(
         if let Some(f) = now.get(name) {
             made.insert(new.clone(), f.clone());
         }
-        let rows = case.weights.get(name).and_then(|w| w.shape().first().copied()).unwrap_or(1) as u64;
+        let rows = value(name).and_then(|w| w.shape().first().copied()).unwrap_or(1) as u64;
         steps.push(Restructure {
             rule: REORDER.into(),
             from: vec![name.clone()],
             rows: vec![rows],
             made: Some(new),
-            how: Some(How::Reorder { moves: list.clone() }),
+            how: Some(Recipe::Reorder { moves: list.clone() }),
             because: because.get(name).cloned().unwrap_or_default(),
         });
     }

@@ -1,9 +1,9 @@
 //! Linears whose weight fills a structure well but for a few elements: whether two products, one over what fills it and one over
 //! the rest, take less than the best single one.
 use crate::plan::on_gpu;
-use crate::structure::{Case, Found, value_of};
+use crate::structure::{Case, Found};
 use spc_base::Bug;
-use spc_formats::{Layout, Refusal};
+use spc_formats::{CostFacts, Layout, Refusal};
 use spc_ir::NodeId;
 use spc_ir::structure::{Fit, Restructure, SPLIT, Split, split, split_name, splittable};
 use spc_layout::{Alone, WeightFacts, choose};
@@ -28,7 +28,7 @@ const MOST_FITS: usize = 2;
 
 /// Rows of a sample block, and how many blocks are looked at to see which structures are worth a whole look.
 const BLOCK: usize = 16;
-const BLOCKS: usize = 32;
+const BLOCKS: usize = 8;
 
 /// Quarters of a multiply-add that a stored element of a structure is counted as when structures are compared by counts alone:
 /// the more rows share a column, the less each element takes. Elements of the rest take most.
@@ -122,6 +122,19 @@ fn row_ps(layout: Layout, rows: u64, tokens: u64, gpu: bool) -> u64 {
     }
 }
 
+/// Whether a structured layout stores little beside the present elements: then there is nothing that a split would leave out.
+fn fills(f: &WeightFacts) -> bool {
+    f.candidates.iter().any(|(l, r)| {
+        let structured = match l {
+            Layout::Vx1 { v } => *v >= 8,
+            Layout::Bsr { r, .. } => *r >= 8,
+            l => matches!(l, Layout::Nm { .. } | Layout::Nm16 { .. }),
+        };
+        let little = |f: &CostFacts| f.multiplies.saturating_mul(10) <= f.present.saturating_mul(11);
+        structured && r.as_ref().is_ok_and(little)
+    })
+}
+
 /// What is known of one linear.
 enum Verdict {
     /// There is nothing to split.
@@ -135,10 +148,10 @@ fn verdict(found: &Found, case: &Case<'_>, alone: &Alone<'_>, node: NodeId, name
     let (graph, facts, plan) = found;
     let Some(f) = facts.get(name) else { return Ok(Verdict::Plain) };
     let all = f.rows.saturating_mul(f.cols);
-    if f.present() == 0 || f.present().saturating_mul(10) > all.saturating_mul(7) {
+    if f.present() == 0 || f.present().saturating_mul(10) > all.saturating_mul(7) || fills(f) {
         return Ok(Verdict::Plain);
     }
-    let Ok(w) = value_of(&plan.structure, name, case.weights) else { return Ok(Verdict::Plain) };
+    let Some(w) = case.value(name, &plan.structure) else { return Ok(Verdict::Plain) };
     let (Ok(rows), Ok(cols)) = (usize::try_from(f.rows), usize::try_from(f.cols)) else { return Ok(Verdict::Plain) };
     let list = fits(rows, cols, w.values());
     if list.is_empty() {
@@ -306,7 +319,8 @@ mod tests {
         let found = fits(256, 128, &blocks(256, 128, 16, 3, 10));
         assert_eq!(found.first(), Some(&Fit::Tiles { rows: 16, cols: 1, least: 8 }), "{found:?}");
         // A whole structure, no structure, dense, and nothing.
-        assert!(fits(256, 128, &blocks(256, 128, 16, 3, 0)).is_empty());
+        let facts = |w: &[f32]| WeightFacts::of(256, 128, w, &[]).unwrap();
+        assert!(fills(&facts(&blocks(256, 128, 16, 3, 0))) && !fills(&facts(&blocks(256, 128, 16, 3, 10))));
         assert!(fits(256, 128, &blocks(256, 128, 1, 3, 0)).is_empty());
         assert!(fits(256, 128, &numbers(3, 256 * 128)).is_empty());
         assert!(fits(0, 8, &[]).is_empty() && fits(8, 0, &[]).is_empty());

@@ -1,16 +1,16 @@
-//! Changes of structure before layouts are chosen: axes in another order, linears that read one value as one, weights as sums of
-//! two; each where that is cheaper, in this order.
+//! Changes of structure before layouts are chosen: what folds into weights, axes in another order, linears that read one value
+//! as one, and weights as sums of two; each where that is cheaper, in this order.
 use crate::failure::Res;
-use crate::permute::reorder as in_order;
 use crate::weights::{Weight, WeightSet};
-use crate::{reorder, split};
+use crate::{fold, reorder, split};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::structure::{
-    How, MERGE, Move, REORDER, Restructure, SPLIT, Siblings, Split, merge, moves_of, reordered, siblings, splittable,
+    MERGE, Move, REORDER, Recipe, Restructure, SPLIT, Siblings, Split, merge, moves_of, reordered, siblings,
+    splittable, with_folds,
 };
 use spc_ir::{Graph, NodeId, Op, Plan};
-use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, offered};
+use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, groups_with, offered, offered_with};
 use spc_report::picoseconds;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,15 @@ pub struct Case<'a> {
     pub machine: Machine<'a>,
     pub tuned: &'a BTreeMap<String, u64>,
     pub options: &'a Options,
-    /// Values by name. What has none is priced by its facts alone, and neither reordered nor split.
-    pub weights: &'a WeightSet,
+    /// Values of the weights, where folds, orders and splits may be offered.
+    pub weights: Option<&'a WeightSet>,
+}
+
+impl Case<'_> {
+    /// The values of a weight of the program, or of one that these steps make; nothing where they are not at hand.
+    pub fn value(&self, name: &str, steps: &[Restructure]) -> Option<Weight> {
+        self.weights.and_then(|w| fold::value(name, steps, w).ok())
+    }
 }
 
 /// A graph in some structure, the facts about its weights, and its plan.
@@ -28,33 +35,73 @@ pub type Found = (Graph, BTreeMap<String, WeightFacts>, Plan);
 
 /// The plan of a graph in the structure that is cheapest, and the graph in that structure.
 ///
+/// Folds come first: a round takes those that the cheapest plan takes, whatever it merges, and the next one looks at what is
+/// then there. Siblings are merged in the last round, which takes none.
+///
 /// # Errors
 /// As [`choose`].
-pub fn plan(graph: Graph, facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
-    let (found, told) = reorder::search(&graph, &facts, case)?;
-    let apart = merged(graph.clone(), facts.clone(), case)?;
-    let mut best = match found {
-        None => apart,
-        Some(r) => {
-            let mut other = facts;
-            other.extend(r.facts);
-            let (g, f, mut p) = merged(reordered(&graph, &r.moves)?, other, case)?;
-            if p.total_ps < apart.2.total_ps {
-                p.structure.splice(0..0, r.steps);
-                p.dense_ps = apart.2.dense_ps;
-                (g, f, p)
-            } else {
-                let mut apart = apart;
-                let more = p.total_ps.saturating_sub(apart.2.total_ps);
-                apart.2.structure.extend(reorder::not_taken(r.steps, more));
-                apart
+pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
+    let (mut graph, mut steps, mut told, mut dense) = (graph, Vec::new(), Vec::new(), None);
+    for round in 0..=fold::ROUNDS {
+        let (mut list, refused) = match case.weights.filter(|_| round < fold::ROUNDS) {
+            Some(w) => fold::possible(&graph, &mut facts, &steps, w)?,
+            None => (Vec::new(), Vec::new()),
+        };
+        told.extend(refused);
+        let (folded, groups, found) = loop {
+            let folded = with_folds(&graph, &list)?;
+            let groups = groups_with(&graph, &folded)?;
+            if list.is_empty() {
+                break (folded, groups, None);
+            }
+            let found = offered_with(&folded, &list, &groups, &facts, case.machine, case.tuned, case.options)?;
+            let part = fold::in_part(&list, &found);
+            if !part.contains(&true) {
+                break (folded, groups, Some(found));
+            }
+            for (f, _) in list.iter().zip(&part).filter(|(_, p)| **p) {
+                told.push(f.refused("only a part of what reads it would take less time".into()));
+            }
+            let mut kept = part.iter().map(|p| !p);
+            list.retain(|_| kept.next().unwrap_or(false));
+        };
+        if let Some(found) = &found {
+            told.extend(fold::left(&list, found));
+            if found.exact
+                && let Some((g, new)) = fold::taken(&folded, &list, found)?
+            {
+                dense.get_or_insert(found.dense_ps);
+                steps.extend(new);
+                graph = g;
+                continue;
             }
         }
-    };
-    best.2.structure.extend(told);
-    let (graph, facts, mut plan) = split::search(best, case)?;
-    with_rules(&mut plan);
-    Ok((graph, facts, plan))
+        if !steps.is_empty() {
+            // Constraints speak of the weights as they were.
+            graph.requires.clear();
+        }
+        let bound = found.as_ref().is_some_and(|f| !f.exact);
+        let (graph, facts, mut plan) = ordered(graph, facts, case, groups, &steps)?;
+        if bound {
+            plan.bounds.push("structure: a bound stopped the search, so nothing was folded".into());
+            plan.exact = false;
+        }
+        let mut rules: Vec<String> = Vec::new();
+        for s in &steps {
+            if !rules.contains(&s.rule) {
+                rules.push(s.rule.clone());
+            }
+        }
+        plan.rules.splice(0..0, rules);
+        plan.dense_ps = dense.unwrap_or(plan.dense_ps);
+        steps.extend(told);
+        steps.append(&mut plan.structure);
+        plan.structure = steps;
+        let (graph, facts, mut plan) = split::search((graph, facts, plan), case)?;
+        with_rules(&mut plan);
+        return Ok((graph, facts, plan));
+    }
+    Err(Bug::new("folding does not come to an end"))
 }
 
 /// Names the rules of what is made, first.
@@ -68,15 +115,55 @@ fn with_rules(plan: &mut Plan) {
     plan.rules.splice(0..0, rules);
 }
 
+/// The plan of a graph in which axes are in another order and siblings merged where that is cheaper. `steps` made the graph.
+fn ordered(
+    graph: Graph,
+    facts: BTreeMap<String, WeightFacts>,
+    case: &Case<'_>,
+    groups: Vec<Siblings>,
+    steps: &[Restructure],
+) -> Result<Found, Bug> {
+    let (found, told) = reorder::search(&graph, &facts, case, steps)?;
+    let Some(r) = found else {
+        let (g, f, mut p) = merged(graph, facts, case, groups)?;
+        p.structure.extend(told);
+        return Ok((g, f, p));
+    };
+    let mut other = facts.clone();
+    other.extend(r.facts);
+    let moved = reordered(&graph, &r.moves)?;
+    let mut apart = merged(graph, facts, case, groups)?;
+    let siblings = siblings(&moved)?.0;
+    let (g, f, mut p) = merged(moved, other, case, siblings)?;
+    if p.total_ps < apart.2.total_ps {
+        p.structure.splice(0..0, r.steps);
+        p.structure.extend(told);
+        p.dense_ps = apart.2.dense_ps;
+        return Ok((g, f, p));
+    }
+    let more = p.total_ps.saturating_sub(apart.2.total_ps);
+    apart.2.structure.extend(reorder::not_taken(r.steps, more));
+    apart.2.structure.extend(told);
+    Ok(apart)
+}
+
 /// The plan of a graph in which siblings are merged where that is cheaper.
-fn merged(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
-    let (groups, refused) = siblings(&graph)?;
+fn merged(
+    graph: Graph,
+    mut facts: BTreeMap<String, WeightFacts>,
+    case: &Case<'_>,
+    groups: Vec<Siblings>,
+) -> Result<Found, Bug> {
+    let old: BTreeSet<NodeId> = graph.ids().into_iter().collect();
+    // Without folds, which are taken or refused by now.
+    let groups: Vec<Siblings> = groups.into_iter().filter(|g| g.linears.iter().all(|n| old.contains(n))).collect();
+    let (_, refused) = siblings(&graph)?;
     let layouts =
         |g: &Graph, facts: &BTreeMap<String, WeightFacts>| choose(g, facts, case.machine, case.tuned, case.options);
     let mut steps: Vec<Restructure> = Vec::new();
     for (weight, because) in refused {
         let from = vec![weight];
-        steps.push(Restructure { rule: MERGE.into(), from, rows: vec![], made: None, how: None, because });
+        steps.push(Restructure { rule: MERGE.into(), from, rows: vec![], made: None, because, how: None });
     }
     if groups.is_empty() {
         let mut plan = layouts(&graph, &facts)?;
@@ -91,8 +178,8 @@ fn merged(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_
         from: g.weights.clone(),
         rows: g.rows.clone(),
         made: None,
-        how: None,
         because,
+        how: None,
     };
     if !taken.is_empty() {
         for (g, _) in &taken {
@@ -116,6 +203,7 @@ fn merged(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_
             let rest = widest(&groups, &found).into_iter().filter(|(g, _)| !g.linears.iter().any(|n| used.contains(n)));
             steps.extend(rest.map(|(g, v)| apart(why_apart(v, &found), g)));
             plan.structure = steps;
+            plan.rules.insert(0, MERGE.into());
             // What the program takes at best when dense, and as it is.
             plan.dense_ps = found.dense_ps;
             return Ok((merged, facts, plan));
@@ -135,6 +223,8 @@ fn merged(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_
 pub fn told_again(before: &Plan, plan: Plan) -> Plan {
     let mut out = Plan { structure: before.structure.clone(), ..plan };
     if out.structure.iter().any(|s| s.made.is_some()) {
+        let made = |r: &&String| before.structure.iter().any(|s| s.made.is_some() && s.rule == **r);
+        out.rules.splice(0..0, before.rules.iter().filter(made).cloned().collect::<Vec<_>>());
         out.dense_ps = before.dense_ps;
     }
     with_rules(&mut out);
@@ -177,8 +267,8 @@ fn made(g: &Siblings, v: &Verdict, plan: &Plan) -> Vec<Restructure> {
         from: from.to_vec(),
         rows: g.rows.clone(),
         made: Some(made),
-        how: None,
         because,
+        how: None,
     };
     let mut out = vec![step(&g.weights, name, because)];
     if let Some(bias) = g.made_bias() {
@@ -189,24 +279,34 @@ fn made(g: &Siblings, v: &Verdict, plan: &Plan) -> Vec<Restructure> {
 
 /// The graph with the structure that a plan from a file asks for, or the first step that cannot be taken.
 pub fn apply(graph: &Graph, steps: &[Restructure]) -> Res<Result<Graph, Restructure>> {
-    let taken: Vec<&Restructure> = steps.iter().filter(|s| s.made.is_some()).collect();
-    if taken.is_empty() {
-        return Ok(Ok(graph.clone()));
+    let mut graph = match fold::apply(graph, steps)? {
+        Ok(g) => g,
+        Err(step) => return Ok(Err(step)),
+    };
+    let made = |s: &&Restructure| s.made.is_some();
+    if steps.iter().any(|s| made(&s)) {
+        graph.requires.clear();
     }
+    let taken: Vec<&Restructure> = steps.iter().filter(made).collect();
     // In the order in which a search takes them.
     let place = |s: &Restructure| match s.rule.as_str() {
-        REORDER => 0,
-        SPLIT => 2,
-        _ => 1,
+        REORDER => 1,
+        MERGE => 2,
+        SPLIT => 3,
+        _ => 0,
     };
-    if let Some(w) = taken.windows(2).find(|w| place(w[0]) > place(w[1])) {
-        return Ok(Err(w[1].clone()));
+    if let Some([_, late]) = taken.windows(2).find(|w| place(w[0]) > place(w[1])) {
+        return Ok(Err((*late).clone()));
     }
     let of = |k: usize| taken.iter().copied().filter(|s| place(s) == k).collect::<Vec<_>>();
-    let (orders, merges, splits) = (of(0), of(1), of(2));
-    let graph = match moves_of(graph, &orders)? {
-        Ok(moves) if moves.is_empty() => graph.clone(),
-        Ok(moves) => reordered(graph, &moves)?,
+    // What is no fold, whatever its rule says it is.
+    if let Some(odd) = of(0).into_iter().find(|s| !s.how.as_ref().is_some_and(Recipe::computes)) {
+        return Ok(Err(odd.clone()));
+    }
+    let (orders, merges, splits) = (of(1), of(2), of(3));
+    let graph = match moves_of(&graph, &orders)? {
+        Ok(moves) if moves.is_empty() => graph,
+        Ok(moves) => reordered(&graph, &moves)?,
         Err(i) => return Ok(Err(orders.get(i).copied().cloned().ok_or_else(|| Bug::new("a step vanished"))?)),
     };
     let graph = match stack(&graph, &merges)? {
@@ -244,7 +344,7 @@ fn apply_splits(graph: &Graph, steps: &[&Restructure]) -> Result<Result<Graph, R
     for pair in steps.chunks(2) {
         let first = pair.first().ok_or_else(|| Bug::new("an empty pair"))?;
         let odd = Ok(Err((*first).clone()));
-        let Some(How::Split { fit, .. }) = first.how else { return odd };
+        let Some(Recipe::Split { fit, .. }) = first.how else { return odd };
         let [weight] = first.from.as_slice() else { return odd };
         let mut node = None;
         for (_, w) in graph.weights().into_iter().filter(|(n, _)| n == weight) {
@@ -275,43 +375,11 @@ fn apply_splits(graph: &Graph, steps: &[&Restructure]) -> Result<Result<Graph, R
     Ok(Ok(spc_ir::structure::split(graph, &list)?))
 }
 
-/// A weight in another order.
-pub fn moved(w: &Weight, moves: &[Move]) -> Result<Weight, Bug> {
-    let mut values = w.values().to_vec();
-    for m in moves.iter().filter(|_| !w.values().is_empty()) {
-        values = in_order(values, w.shape(), &m.places, m.order.places())?;
-    }
-    Weight::new(w.shape().to_vec(), values.into())
-}
-
-/// The values of a weight of the program, or of one that the steps make.
-pub fn value_of(steps: &[Restructure], name: &str, weights: &WeightSet) -> Result<Weight, Bug> {
-    let Some(i) = steps.iter().rposition(|s| s.made.as_deref() == Some(name)) else {
-        return weights.want(name).cloned();
-    };
-    let (Some(step), Some(before)) = (steps.get(i), steps.get(..i)) else { return Err(Bug::new("a step vanished")) };
-    let mut from = WeightSet::default();
-    for f in &step.from {
-        from.insert(f, value_of(before, f, weights)?);
-    }
-    stacked(step, &from)
-}
-
-/// The tensor that a step makes, from those it is made of.
-pub fn stacked(step: &Restructure, weights: &WeightSet) -> Result<Weight, Bug> {
-    if let (Some(how), [name]) = (&step.how, step.from.as_slice()) {
-        let w = weights.want(name)?;
-        return match how {
-            How::Reorder { moves } => moved(w, moves),
-            How::Split { fit, structured } => {
-                let &[_, cols] = w.shape() else { return Err(Bug::new(format!("`{name}` is no matrix"))) };
-                Weight::new(w.shape().to_vec(), fit.part(cols, w.values(), *structured).into())
-            }
-        };
-    }
+/// The tensor that a step makes of others, one below the other.
+pub fn stacked(step: &Restructure, weights: &dyn Fn(&str) -> Result<Weight, Bug>) -> Result<Weight, Bug> {
     let (mut shape, mut values) = (Vec::new(), Vec::new());
     for (name, rows) in step.from.iter().zip(&step.rows) {
-        let w = weights.want(name)?;
+        let w = weights(name)?;
         let Some((n, rest)) = w.shape().split_first() else { return Err(Bug::new(format!("`{name}` is a scalar"))) };
         if *n as u64 != *rows || shape.get(1..).is_some_and(|s| s != rest) {
             return Err(Bug::new(format!("`{name}` has another shape than it was merged with")));
@@ -331,10 +399,12 @@ pub fn part(step: &Restructure, name: &str, made: &Weight) -> Result<Weight, Str
     match (&step.how, step.from.as_slice()) {
         (None, _) => {}
         (Some(_), [from]) if from != name => return Err(odd()),
-        (Some(How::Split { .. }), [_]) => return Ok(made.clone()),
-        (Some(How::Reorder { moves }), [_]) => {
+        (Some(Recipe::Split { .. }), [_]) => return Ok(made.clone()),
+        (Some(Recipe::Reorder { moves }), [_]) => {
             let back = |m: &Move| Move { places: m.places.clone(), order: m.order.inverse() };
-            return moved(made, &moves.iter().rev().map(back).collect::<Vec<_>>()).map_err(|b| b.0);
+            let moves: Vec<Move> = moves.iter().rev().map(back).collect();
+            let values = spc_ir::structure::moved(made.shape(), made.values(), &moves)?;
+            return Weight::new(made.shape().to_vec(), values.into()).map_err(|b| b.0);
         }
         _ => return Err(odd()),
     }
@@ -356,6 +426,38 @@ pub fn part(step: &Restructure, name: &str, made: &Weight) -> Result<Weight, Str
     found.ok_or_else(odd)
 }
 
+/// The step of these plans that multiplies `name`.
+pub fn step_of<'a>(plans: impl IntoIterator<Item = &'a Plan>, name: &str) -> Option<&'a Restructure> {
+    let mut all = plans.into_iter().flat_map(|p| &p.structure);
+    let holds = |s: &&Restructure| match &s.how {
+        Some(Recipe::Scaled { .. }) => s.from.first().is_some_and(|f| f == name),
+        _ => false,
+    };
+    all.find(|s| s.made.is_some() && holds(s))
+}
+
+/// Weights that the steps of a plan put into others, so that they need not be kept.
+pub fn absorbed(plan: &Plan) -> impl Iterator<Item = &String> {
+    plan.structure.iter().filter(|s| s.made.is_some()).flat_map(|s| {
+        s.from.iter().take(match &s.how {
+            None => s.from.len(),
+            Some(Recipe::Shift { .. }) => 0,
+            Some(_) => 1,
+        })
+    })
+}
+
+/// Adds everything that the steps of these plans make.
+pub fn with_made<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, Bug> {
+    let mut out = weights.clone();
+    for plan in plans {
+        for name in plan.structure.iter().filter_map(|s| s.made.as_ref()) {
+            out.insert(name, fold::value(name, &plan.structure, &out)?);
+        }
+    }
+    Ok(out)
+}
+
 /// Two parts of a weight of which one is 0 wherever the other is not.
 fn sum(name: &str, a: &Weight, b: &Weight) -> Result<Weight, String> {
     let one = |(a, b): (&f32, &f32)| match (*a == 0.0, *b == 0.0) {
@@ -370,7 +472,8 @@ fn sum(name: &str, a: &Weight, b: &Weight) -> Result<Weight, String> {
     }
 }
 
-/// A weight from what the steps made of it; `get` gives weights that are there. Nothing where they made nothing of it.
+/// A weight from what the steps made of it; `get` gives weights that are there. Nothing where they made nothing of it that
+/// it can be had back from: products stay as they are.
 ///
 /// # Errors
 /// Where a made tensor is not there or has another shape, in words.
@@ -383,38 +486,29 @@ pub fn original(
         return Ok(Some(w));
     }
     let mut out: Option<Weight> = None;
-    for (i, step) in steps.iter().enumerate().filter(|(_, s)| s.from.iter().any(|f| f == name)) {
+    let holds = |s: &Restructure| !s.how.as_ref().is_some_and(Recipe::computes) && s.from.iter().any(|f| f == name);
+    for (i, step) in steps.iter().enumerate().filter(|(_, s)| holds(s)) {
         let (Some(made), Some(after)) = (&step.made, steps.get(i + 1..)) else { continue };
         let made = original(after, made, get)?.ok_or_else(|| format!("`{made}` is missing"))?;
         let p = part(step, name, &made)?;
         out = Some(match (out, &step.how) {
             (None, _) => p,
-            (Some(w), Some(How::Split { .. })) => sum(name, &w, &p)?,
+            (Some(w), Some(Recipe::Split { .. })) => sum(name, &w, &p)?,
             (Some(w), _) => w,
         });
     }
     Ok(out)
 }
 
-/// Adds everything that the steps of these plans make.
-pub fn with_made<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, Bug> {
-    let mut out = weights.clone();
-    for plan in plans {
-        for name in plan.structure.iter().filter_map(|s| s.made.as_ref()) {
-            out.insert(name, value_of(&plan.structure, name, weights)?);
-        }
-    }
-    Ok(out)
-}
-
-/// Adds everything that the steps of these plans are made of, from what they make.
+/// Adds everything that the steps of these plans put together, order or split, from what they make. Products stay as they are.
 ///
 /// # Errors
 /// Where a made tensor is not there or has another shape, in words.
 pub fn restore<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, String> {
     let mut out = weights.clone();
     for plan in plans {
-        for name in plan.structure.iter().filter(|s| s.made.is_some()).flat_map(|s| &s.from) {
+        let kept = |s: &&Restructure| s.made.is_some() && !s.how.as_ref().is_some_and(Recipe::computes);
+        for name in plan.structure.iter().filter(kept).flat_map(|s| &s.from) {
             if out.get(name).is_none() {
                 let found = original(&plan.structure, name, &|n| weights.get(n).cloned())?;
                 out.insert(name, found.ok_or_else(|| format!("`{name}` is missing"))?);
@@ -429,6 +523,9 @@ pub fn restore<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSe
 pub fn made_bytes(steps: &[Restructure], name: &str, packed: &dyn Fn(&str) -> Vec<u64>) -> Vec<u64> {
     let mut out = Vec::new();
     for (i, step) in steps.iter().enumerate() {
+        if step.how.as_ref().is_some_and(Recipe::computes) {
+            continue;
+        }
         let (Some(made), Some(at)) = (&step.made, step.from.iter().position(|w| w == name)) else { continue };
         let all = step.rows.iter().sum::<u64>().max(1);
         let before = step.rows.iter().take(at).sum::<u64>();
@@ -467,8 +564,7 @@ mod tests {
         let (g, facts) = pair();
         let (table, tuned) = (CostTable::clif_x86_64_v1(), BTreeMap::from([("B".to_string(), 1)]));
         let run = |options: &Options| {
-            let none = WeightSet::default();
-            let case = Case { machine: (&table).into(), tuned: &tuned, options, weights: &none };
+            let case = Case { machine: (&table).into(), tuned: &tuned, options, weights: None };
             let (graph, _, p) = plan(g.clone(), facts.clone(), &case).unwrap();
             (graph, p)
         };
@@ -499,13 +595,14 @@ mod tests {
             from: vec!["a".into(), "b".into()],
             rows: vec![1, 2],
             made: Some("{a,b}".into()),
-            how: None,
             because: String::new(),
+            how: None,
         };
         let mut set = WeightSet::default();
         set.insert("a", Weight::new(vec![1, 2], vec![1.0, 2.0].into()).unwrap());
         set.insert("b", Weight::new(vec![2, 2], vec![3.0, 4.0, 5.0, 6.0].into()).unwrap());
-        let made = stacked(&step, &set).unwrap();
+        let of = |set: &WeightSet, name: &str| set.want(name).cloned();
+        let made = stacked(&step, &|n| of(&set, n)).unwrap();
         assert_eq!((made.shape(), made.values()), (&[3usize, 2][..], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..]));
         let b = part(&step, "b", &made).unwrap();
         assert_eq!((b.shape(), b.values()), (&[2usize, 2][..], &[3.0, 4.0, 5.0, 6.0][..]));
@@ -513,6 +610,6 @@ mod tests {
         let short = Weight::new(vec![2, 2], vec![0.0; 4].into()).unwrap();
         assert!(part(&step, "b", &short).is_err());
         set.insert("b", Weight::new(vec![2, 3], vec![0.0; 6].into()).unwrap());
-        assert!(stacked(&step, &set).is_err());
+        assert!(stacked(&step, &|n| of(&set, n)).is_err());
     }
 }

@@ -1,10 +1,17 @@
 //! Changes of structure that keep what a graph computes and change what it costs: proposals as patches, and what a plan says
 //! of each. A search decides (`spc-layout`); nothing here knows of layouts or prices.
+mod affine;
+mod batch_norm;
+mod fold;
+mod norm;
+mod recipe;
 mod reorder;
 mod residual;
 mod siblings;
 
-pub use reorder::{Move, Order, REORDER, against, moved_name, moves, moves_of, reordered};
+pub use fold::{FOLD_BATCH_NORM, FOLD_CONSTANT, FOLD_NORM, Fold, Folded, Made, Pairs, folds, take, with_folds};
+pub use recipe::{Recipe, Tensor};
+pub use reorder::{Move, Order, REORDER, against, moved, moved_name, moves, moves_of, reordered};
 pub use residual::{Fit, SPLIT, Share, Split, is_rest, split, split_name, splittable};
 pub use siblings::{MERGE, Siblings, merge, part_of, range_in_place, read_in_place, siblings};
 
@@ -22,21 +29,11 @@ pub struct Restructure {
     pub rows: Vec<u64>,
     /// The weight that takes their place; nothing where the program stays as it is.
     pub made: Option<String>,
-    /// How it is made of them; nothing where they are stacked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub how: Option<How>,
     /// Why it was taken, or was not.
     pub because: String,
-}
-
-/// How one weight is made of another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum How {
-    /// What fills a structure well, or all the rest.
-    Split { fit: Fit, structured: bool },
-    /// The same elements in another order.
-    Reorder { moves: Vec<Move> },
+    /// How the weight is computed; nothing where the others stand in it one below the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<Recipe>,
 }
 
 /// One name for several: what they have in common up to a dot, and what differs in braces.

@@ -1,6 +1,6 @@
 //! Axes inside a graph whose positions are put in another order in every weight that carries them: nothing is moved when the
 //! graph runs, and results change by the order of sums alone (class R).
-use super::{How, Restructure};
+use super::{Recipe, Restructure};
 use crate::couple::{Coupling, Place, Why};
 use crate::{Graph, Op, Patch};
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,35 @@ pub struct Move {
     pub order: Order,
 }
 
+/// The elements of a weight after these moves.
+///
+/// # Errors
+/// In words, where a place lies outside of the weight.
+pub fn moved(shape: &[usize], values: &[f32], moves: &[Move]) -> Result<Vec<f32>, String> {
+    let odd = || "an order lies outside of its weight".to_string();
+    let mut values = values.to_vec();
+    if shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)) != Some(values.len()) {
+        return Err(odd());
+    }
+    for (m, p) in moves.iter().flat_map(|m| m.places.iter().map(move |p| (m, p))).filter(|_| !shape.contains(&0)) {
+        let d = p.dim as usize;
+        let (n, run) = (*shape.get(d).ok_or_else(odd)?, shape[d + 1..].iter().product::<usize>());
+        if p.start > p.end || p.end > n as u64 {
+            return Err(odd());
+        }
+        let mut new = vec![0.0; values.len()];
+        for (to, from) in new.chunks_exact_mut(n * run).zip(values.chunks_exact(n * run)) {
+            for (i, to) in to.chunks_exact_mut(run).enumerate() {
+                let at = usize::try_from(p.source(i as u64, m.order.places())).ok().and_then(|s| s.checked_mul(run));
+                let range = at.and_then(|at| from.get(at..at.checked_add(run)?));
+                to.copy_from_slice(range.ok_or_else(odd)?);
+            }
+        }
+        values = new;
+    }
+    Ok(values)
+}
+
 /// What becomes of each weight when these axes (indices of sets) have these orders.
 pub fn moves(c: &Coupling, chosen: &BTreeMap<usize, Order>) -> BTreeMap<String, Vec<Move>> {
     let mut out: BTreeMap<String, Vec<Move>> = BTreeMap::new();
@@ -154,7 +183,7 @@ pub fn moves_of(g: &Graph, steps: &[&Restructure]) -> Result<Result<BTreeMap<Str
     let mut chosen: BTreeMap<usize, Order> = BTreeMap::new();
     let mut asked: BTreeMap<String, Vec<Move>> = BTreeMap::new();
     for (i, step) in steps.iter().enumerate() {
-        let (Some(How::Reorder { moves }), [weight]) = (&step.how, step.from.as_slice()) else { return Ok(Err(i)) };
+        let (Some(Recipe::Reorder { moves }), [weight]) = (&step.how, step.from.as_slice()) else { return Ok(Err(i)) };
         if asked.insert(weight.clone(), moves.clone()).is_some()
             || step.made.as_deref() != Some(&moved_name(weight, moves))
         {

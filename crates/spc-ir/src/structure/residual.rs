@@ -1,6 +1,6 @@
 //! A weight as the sum of two with disjoint supports: what fills a structure well, and what is left over. Each product is a
 //! linear of its own and their sum goes where the product went, so only the order of sums changes (class R).
-use super::{How, Restructure};
+use super::{Recipe, Restructure};
 use crate::{BinFn, Dim, Graph, NodeId, Op, Patch, PatchRef, ScalarExpr};
 use serde::{Deserialize, Serialize};
 use spc_base::Bug;
@@ -166,7 +166,7 @@ impl Split {
             from: vec![self.weight.clone()],
             rows: vec![rows],
             made: Some(split_name(&self.weight, &self.fit, structured)),
-            how: Some(How::Split { fit: self.fit, structured }),
+            how: Some(Recipe::Split { fit: self.fit, structured }),
             because,
         };
         [true, false].into_iter().zip(because).map(one).collect()

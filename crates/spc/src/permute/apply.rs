@@ -1,17 +1,12 @@
-//! Reorders the elements of a tensor along an axis.
+//! Reorders the bytes of a tensor along an axis.
 use spc_base::Bug;
 use spc_ir::couple::Place;
 
 /// The tensor with position p of the axis holding what stood at `order[p]`, wherever the axis lies. Elements of any type.
 ///
 /// # Errors
-/// When the items (bytes, or elements themselves) are not whole elements of the shape.
-pub(crate) fn reorder<T: Copy + Default>(
-    bytes: Vec<T>,
-    shape: &[usize],
-    places: &[Place],
-    order: &[u32],
-) -> Result<Vec<T>, Bug> {
+/// When the bytes are not whole elements of the shape.
+pub(super) fn reorder(bytes: Vec<u8>, shape: &[usize], places: &[Place], order: &[u32]) -> Result<Vec<u8>, Bug> {
     let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|n| *n > 0);
     let element = elements.filter(|n| bytes.len().is_multiple_of(*n)).map(|n| bytes.len() / n);
     let element = element.filter(|e| *e > 0).ok_or_else(|| Bug::new("a tensor without whole elements"))?;
@@ -20,7 +15,7 @@ pub(crate) fn reorder<T: Copy + Default>(
         let d = p.dim as usize;
         let n = *shape.get(d).ok_or_else(|| Bug::new("an axis beyond the rank"))?;
         let run = shape[d + 1..].iter().product::<usize>() * element;
-        let mut new = vec![T::default(); bytes.len()];
+        let mut new = vec![0u8; bytes.len()];
         for (to, from) in new.chunks_exact_mut(n * run).zip(bytes.chunks_exact(n * run)) {
             for (i, to) in to.chunks_exact_mut(run).enumerate() {
                 let source = p.source(i as u64, order) as usize * run;

@@ -5,8 +5,6 @@
 mod apply;
 mod terms;
 
-pub(crate) use apply::reorder;
-
 use crate::bind;
 use crate::export::{choose, weight_file_of};
 use crate::failure::Res;

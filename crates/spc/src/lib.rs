@@ -67,6 +67,7 @@ mod project;
 mod random;
 mod reorder;
 mod report;
+mod rotate;
 mod run;
 mod session;
 mod share;
@@ -111,6 +112,7 @@ pub mod driver {
     pub use crate::lock::diff_files;
     pub use crate::permute::{Permute, permute_file};
     pub use crate::plot::plot_file;
+    pub use crate::rotate::{Rotate, rotate_file};
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::step::{Step, rule_lines, step_file};

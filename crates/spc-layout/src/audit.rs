@@ -58,6 +58,7 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
                     return Err(format!("{node} lies where it is read, row-major"));
                 }
                 has(*of, Act::Rm)?;
+                pay(prices.part(node))?;
             }
             Kind::Opaque { inputs } | Kind::Root { inputs } => {
                 if own(node) != Act::Rm {

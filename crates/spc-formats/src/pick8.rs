@@ -162,7 +162,7 @@ impl Format for Pick8 {
                 break;
             }
             let places_of = (0..self.codes).map(|k| i * self.step() + self.at(row % STEP_ROWS, k));
-            let here = |k: &usize| codes[*k] != 0 && idx[i] as usize + usize::from(places[*k]) == col;
+            let here = |k: &usize| codes[*k] != 0 && *first as usize + usize::from(places[*k]) == col;
             if let Some(k) = places_of.into_iter().find(here) {
                 return f32::from(signed(codes[k])) * p.floats("scale")[row];
             }

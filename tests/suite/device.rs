@@ -166,7 +166,7 @@ fn many_tokens_of_a_large_layer_have_an_image_for_warp_groups() {
     let dir = tempfile::tempdir().unwrap();
     for (most, there) in [(512, true), (255, false)] {
         let text = format!(
-            "use std.nn\naxis B = 1..{most}\nmodel net {{ axes {{ I = 2048, O = 2048 }} w: f32[O, I] = kaiming() }}\n\
+            "use std.nn\naxis B = 1..{most}\nmodel net {{ axes {{ I = 512, O = 8448 }} w: f32[O, I] = kaiming() }}\n\
              fn f(x: f32[B, I]) -> y: f32[B, O] {{ y = nn.linear(x, net.w) }}\n\
              require half: keep 2 of 4 of elements per tile(in: 4)\nquantize short: net.w to bf16\n\
              target gpu = cuda(arch: \"sm_90\") {{ B = {most} }}\n"

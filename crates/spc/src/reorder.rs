@@ -1,6 +1,7 @@
 //! Axes inside a function whose positions, put in another order, let a weight fill a layout better: rows that read the same
 //! inputs become neighbours, and so do columns that the same rows read. Every weight along the axis moves alike.
 use crate::plan::on_gpu;
+use crate::split::fills;
 use crate::structure::Case;
 use crate::weights::Weight;
 use spc_base::Bug;
@@ -162,7 +163,7 @@ fn wants(
     let read: BTreeSet<String> = g.weights().into_iter().map(|(n, _)| n).collect();
     for (name, f) in facts.iter().filter(|(n, _)| read.contains(*n)) {
         let all = f.rows.saturating_mul(f.cols);
-        if f.present() == 0 || f.present().saturating_mul(10) > all.saturating_mul(7) {
+        if f.present() == 0 || f.present().saturating_mul(10) > all.saturating_mul(7) || fills(f) {
             continue;
         }
         let Some(w) = value(name).filter(|w| w.shape().len() == 2) else { continue };

@@ -122,8 +122,9 @@ fn row_ps(layout: Layout, rows: u64, tokens: u64, gpu: bool) -> u64 {
     }
 }
 
-/// Whether a structured layout stores little beside the present elements: then there is nothing that a split would leave out.
-fn fills(f: &WeightFacts) -> bool {
+/// Whether a structured layout stores little beside the present elements: then there is nothing that a split or another order
+/// would leave out.
+pub fn fills(f: &WeightFacts) -> bool {
     f.candidates.iter().any(|(l, r)| {
         let structured = match l {
             Layout::Vx1 { v } => *v >= 8,

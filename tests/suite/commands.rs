@@ -1,5 +1,7 @@
 //! The command line from outside: results, exit codes, messages, and that bad input leaves nothing behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[path = "commands/arch.rs"]
+mod arch;
 #[path = "commands/data.rs"]
 mod data;
 #[path = "commands/quantised.rs"]

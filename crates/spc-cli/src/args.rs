@@ -65,7 +65,7 @@ pub enum Command {
         /// Stages to write to the folder, or to print without one: ast, core, ir, plan, clif, asm, obj, header, shared, cuda, ptx, cubin.
         #[arg(long, value_delimiter = ',', value_parser = stage, value_name = "STAGE")]
         emit: Vec<Stage>,
-        /// Processor family of object files: x86_64 or aarch64. This machine's without it.
+        /// Processor family of object files, whose constants price the plan: x86_64 or aarch64. This machine's without it.
         #[arg(long, value_parser = arch, value_name = "NAME")]
         arch: Option<Arch>,
         /// Put the weights into the object file instead of a file beside it.
@@ -650,6 +650,10 @@ impl Cli {
         let target = self.target()?;
         if target.constants.is_some() {
             return target.constants.clone();
+        }
+        // What the environment and the user's own file name was measured on this machine.
+        if matches!(&self.command, Command::Compile { arch, .. } if arch.is_some_and(|a| Some(a) != Arch::host())) {
+            return None;
         }
         match std::env::var_os("SPC_CONSTANTS") {
             Some(v) => Some(PathBuf::from(v)).filter(|v| !v.as_os_str().is_empty()),

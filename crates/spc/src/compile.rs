@@ -5,7 +5,7 @@ use crate::check::{Stage, emit_text};
 use crate::cuda;
 use crate::engine::{assembly, clif};
 use crate::explain::why_dense;
-use crate::failure::Res;
+use crate::failure::{Failure, Res};
 use crate::load::{Source, load_file};
 use crate::lock::Plans;
 use crate::object;
@@ -13,7 +13,7 @@ use crate::run::Done;
 use crate::session::Session;
 use crate::target::target;
 use crate::weights::WeightSet;
-use spc_base::Bug;
+use spc_base::{Bug, Diagnostic, codes};
 use spc_cpu::object::Arch;
 use spc_report::{Align, Table, bytes, picoseconds};
 use spc_sema::TargetKind;
@@ -27,7 +27,7 @@ pub struct Compile {
     pub emit: Vec<Stage>,
     /// Functions to compile; empty: those that the program's jobs name, else all that no other calls.
     pub functions: Vec<String>,
-    /// The processor family of object files; this machine's if not given.
+    /// The processor family of object files, whose constants price the plan; this machine's if not given.
     pub arch: Option<Arch>,
     /// Puts the weights into the object file.
     pub embed_weights: bool,
@@ -42,6 +42,12 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
         object::needs_folder(&what.emit)?;
     }
     cuda::fits(&t, &what.emit, what.out.is_some())?;
+    s.options.arch = what.arch;
+    if let (Some(arch), Some(_), TargetKind::Cpu) = (s.other_arch(), s.options.measure, t.kind) {
+        let text = format!("`--measure` times kernels on this machine, which runs no code of {}", arch.name());
+        let d = Diagnostic::error(codes::ARGUMENT, text);
+        return Err(Failure::usage(d.help("without `--measure`, layouts are chosen by predictions")));
+    }
     let texts_only = what.out.is_none() && !what.emit.is_empty();
     if texts_only && what.emit.iter().all(|e| matches!(e, Stage::Ast | Stage::Core | Stage::Ir)) {
         return stages(s, &source, None, &names, &what.emit).map(|list| joined(list).into());
@@ -69,14 +75,14 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
     let Some(out) = &what.out else {
         // Only the header gets here.
         emitted.extend(objects.into_iter().map(|(name, b)| (name, String::from_utf8_lossy(&b).into_owned())));
-        let text = if texts_only { joined(emitted) } else { summary(&built)? + &notes };
+        let text = if texts_only { joined(emitted) } else { summary(s, &built)? + &notes };
         return Ok(text.into());
     };
     let written = |name: &str| [artefact::PLAN, artefact::PROGRAM].contains(&name);
     emitted.retain(|(name, _)| !written(name) && !extra.files.iter().any(|(n, _)| n == name));
     extra.files.append(&mut objects);
     extra.files.extend(emitted.into_iter().map(|(n, t)| (n, t.into_bytes())));
-    let text = summary(&built)? + &notes;
+    let text = summary(s, &built)? + &notes;
     artefact::write(s, &built, &requires, extra, out)?;
     Ok((text + &format!("wrote {}\n", out.display())).into())
 }
@@ -122,7 +128,7 @@ fn stages(
 }
 
 /// One line a layer: its layout, sizes and predicted time.
-fn summary(b: &Build) -> Res<String> {
+fn summary(s: &Session<'_>, b: &Build) -> Res<String> {
     let columns = [
         ("function", Align::Left),
         ("weight", Align::Left),
@@ -157,6 +163,8 @@ fn summary(b: &Build) -> Res<String> {
     }
     if b.target.kind == TargetKind::Cuda {
         out += &format!("predicted with the constants {}, which were not measured\n", table_name(b));
+    } else if s.other_arch().is_some() {
+        out += &format!("predicted with the constants {}\n", table_name(b));
     }
     for f in &b.functions {
         let (p, dense) = (picoseconds(f.plan.total_ps), picoseconds(f.plan.dense_ps));

@@ -4,6 +4,7 @@ use crate::run::Done;
 use crate::session::Session;
 use spc_base::{Diagnostic, codes};
 use spc_cpu::Isa;
+use spc_cpu::object::Arch;
 use spc_cuda::Activations;
 use spc_layout::{Constants, CostTable, GPUS, GpuTable, Machine};
 use spc_report::{Align, Table, percent};
@@ -66,9 +67,10 @@ pub fn costs(s: &Session<'_>, target: &Target) -> Res<Costs> {
     Ok(Costs::Gpu(table.with_terms(terms)))
 }
 
-/// The constants that price plans for this machine's CPU: of the file that the session names, else those that come with spc.
+/// The constants that price plans for CPUs of the session's processor family: of the file that the session names, else those
+/// that come with spc. For another family than this machine's they are those of the code that all its processors run.
 pub fn cost_table(s: &Session<'_>) -> Res<CostTable> {
-    let isa = s.cpu(1).isa;
+    let isa = if s.other_arch().is_some() { Isa::Clif } else { s.cpu(1).isa };
     if let Some(path) = &s.options.constants {
         let own = read_constants(s, path)?;
         return Ok(own.tables.get(isa.name()).cloned().ok_or_else(|| {
@@ -79,7 +81,7 @@ pub fn cost_table(s: &Session<'_>) -> Res<CostTable> {
     }
     Ok(match isa {
         // Portable code is all that other processors than x86-64 have.
-        Isa::Clif if cfg!(target_arch = "aarch64") => CostTable::neon_aarch64_v1(),
+        Isa::Clif if s.options.arch.or_else(Arch::host) == Some(Arch::Aarch64) => CostTable::neon_aarch64_v1(),
         Isa::Clif => CostTable::clif_x86_64_v1(),
         Isa::Avx2 => CostTable::avx2_x86_64_v1(),
         Isa::Avx512 => CostTable::wide_x86_64_v1(),

@@ -5,6 +5,7 @@ use crate::failure::{Failure, Res};
 use crate::world::World;
 use spc_base::{Diagnostic, FileId, Limits, has_errors};
 use spc_cpu::Isa;
+use spc_cpu::object::Arch;
 use spc_cuda::Activations;
 use spc_ir::method::Moment;
 use spc_report::SourceMap;
@@ -47,6 +48,8 @@ pub struct Options {
     pub constants: Option<PathBuf>,
     /// The GPU whose constants price plans of GPUs; by the target's architecture if none.
     pub gpu: Option<String>,
+    /// The processor family whose constants price plans of CPUs; this machine's if none.
+    pub arch: Option<Arch>,
     /// How many candidates of each linear are measured; none: layouts are chosen by predictions alone.
     pub measure: Option<usize>,
     /// File in which measured times are kept.
@@ -127,6 +130,11 @@ impl<'w> Session<'w> {
     pub fn cpu(&self, threads: usize) -> Cpu {
         let isa = self.options.isa.unwrap_or_else(Isa::native);
         Cpu { threads: self.options.threads.unwrap_or(threads), isa }
+    }
+
+    /// The processor family that plans are made for, where it is not this machine's.
+    pub fn other_arch(&self) -> Option<Arch> {
+        self.options.arch.filter(|a| Some(*a) != Arch::host())
     }
 
     pub fn warn(&mut self, d: Diagnostic) {

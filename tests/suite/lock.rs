@@ -1,6 +1,8 @@
 //! Plan files: a compilation with one gives the same bytes without a search, a file of something else is refused with what
 //! differs, and `spc diff` tells two apart.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[path = "lock/structure.rs"]
+mod structure;
 mod support;
 
 use safetensors::tensor::{Dtype, TensorView, serialize};

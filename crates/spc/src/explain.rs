@@ -258,17 +258,27 @@ fn function(f: &Planned, wanted: &dyn Fn(&Plan, &Why) -> bool) -> String {
     out
 }
 
+/// What a step does to its weights.
+pub fn done_word(step: &Restructure) -> &'static str {
+    match step.rule.as_str() {
+        REORDER => "reordered",
+        SPLIT => "split",
+        r if r.starts_with("fold-") => "folded",
+        _ => "merged",
+    }
+}
+
+/// Whether a step makes the rest of a split, whose other part says all there is to say.
+pub fn is_second_part(step: &Restructure) -> bool {
+    matches!(step.how, Some(Recipe::Split { structured: false, .. }))
+}
+
 /// Weights that were changed and those that were not, each with the reason; what has the same reason is told once.
 fn structure(steps: &[Restructure]) -> String {
     let mut told: Vec<(String, String, usize)> = Vec::new();
     // A split is told of once, not for each of its parts.
-    for s in steps.iter().filter(|s| !matches!(s.how, Some(Recipe::Split { structured: false, .. }))) {
-        let done = match s.rule.as_str() {
-            REORDER => "reordered",
-            SPLIT => "split",
-            r if r.starts_with("fold-") => "folded",
-            _ => "merged",
-        };
+    for s in steps.iter().filter(|s| !is_second_part(s)) {
+        let done = done_word(s);
         let text = match (&s.made, s.from.as_slice()) {
             (Some(made), _) if done == "folded" => format!("folded: {made}"),
             (Some(_), [one]) => format!("{done}: {one}"),

@@ -279,6 +279,14 @@ fn made(g: &Siblings, v: &Verdict, plan: &Plan) -> Vec<Restructure> {
 
 /// The graph with the structure that a plan from a file asks for, or the first step that cannot be taken.
 pub fn apply(graph: &Graph, steps: &[Restructure]) -> Res<Result<Graph, Restructure>> {
+    // What one name stands for is made in one way.
+    let mut by_name: BTreeMap<&str, &Restructure> = BTreeMap::new();
+    for (name, step) in steps.iter().filter_map(|s| Some((s.made.as_deref()?, s))) {
+        let first = *by_name.entry(name).or_insert(step);
+        if (&first.rule, &first.from, &first.rows, &first.how) != (&step.rule, &step.from, &step.rows, &step.how) {
+            return Ok(Err(step.clone()));
+        }
+    }
     let mut graph = match fold::apply(graph, steps)? {
         Ok(g) => g,
         Err(step) => return Ok(Err(step)),

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Folder, session};
 use ndarray::{Array2, ArrayD};
-use spc::driver::{Compile, Explain, Options, Verify, compile_file, explain_file, verify_path};
+use spc::driver::{Compile, Explain, Options, Verify, compile_file, diff_files, explain_file, verify_path};
 use spc::{Compiler, Program};
 
 const D: usize = 256;
@@ -294,4 +294,32 @@ fn plans_of_other_weights_and_edited_ones_are_coded_errors() {
     );
     let said = refused(&other, &text);
     assert!(said.contains("SP0661"), "{said}");
+}
+
+/// What is told of two plans of one program over other weights.
+fn differ(a: &Program, b: &Program) -> String {
+    let f = Folder::new();
+    f.text("a.json", a.plan());
+    f.text("b.json", b.plan());
+    session(Options::default(), |s| diff_files(s, &f.path("a.json"), &f.path("b.json"), false)).0.unwrap().text
+}
+
+#[test]
+fn plans_with_a_split_and_with_an_order_are_told_apart() {
+    let (split, (moved, _)) = (outliers(), shuffled());
+    let plain = build(&folder((1, 1), &[1.0], &[1.0]), Compiler::new());
+    let text = differ(&build(&split, Compiler::new()), &plain);
+    for words in ["split m.up", "split m.up in the first plan: ", "m.up: in the first plan it is m.up{tiles "] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(text.contains("{beyond tiles ") && !text.contains("split m.up, split m.up"), "{text}");
+    let text = differ(&plain, &build(&moved, Compiler::new()));
+    for words in [
+        "reordered m.up",
+        "; reordered m.up in the second plan: alike rows",
+        "m.down: in the second plan it is m.down{order ",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(text.contains("as in the program"), "{text}");
 }

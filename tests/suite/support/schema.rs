@@ -45,6 +45,8 @@ fn walk(v: &Value, part: &Value, whole: &Value, at: &str, out: &mut Vec<String>)
         "enum",
         "pattern",
         "minimum",
+        "minProperties",
+        "maxProperties",
     ];
     for word in s.as_object().unwrap().keys() {
         assert!(known.contains(&word.as_str()), "this reader does not know `{word}`");
@@ -74,6 +76,10 @@ fn walk(v: &Value, part: &Value, whole: &Value, at: &str, out: &mut Vec<String>)
         list.iter().enumerate().for_each(|(i, x)| walk(x, items, whole, &format!("{at}/{i}"), out));
     }
     let Some(map) = v.as_object() else { return };
+    let count = |word: &str, otherwise: u64| s.get(word).and_then(Value::as_u64).unwrap_or(otherwise);
+    if !(count("minProperties", 0)..=count("maxProperties", u64::MAX)).contains(&(map.len() as u64)) {
+        out.push(format!("{at}: {} members", map.len()));
+    }
     for name in s.get("required").and_then(Value::as_array).into_iter().flatten() {
         if !map.contains_key(name.as_str().unwrap()) {
             out.push(format!("{at}: no {name}"));

@@ -1,6 +1,8 @@
 //! What is different between two plan files, in words, in the order of the files.
 use super::Plans;
+use crate::explain::{done_word, is_second_part};
 use serde::Serialize;
+use spc_ir::structure::{Restructure, joined_name};
 use spc_ir::{Act, LinearPlan, Plan, Why};
 use spc_report::{Align, Table, percent, picoseconds};
 use std::collections::BTreeMap;
@@ -62,10 +64,58 @@ fn table(p: &Plan) -> String {
     format!("{} ({})", p.cost_table.name, p.cost_table.hash)
 }
 
-/// What was made of several weights.
+/// What the steps that change a plan's structure do, in words, each once.
+fn steps(p: &Plan) -> Vec<(String, &Restructure)> {
+    let done = p.structure.iter().filter(|s| s.made.is_some() && !is_second_part(s));
+    done.map(|s| {
+        let what = match (done_word(s), &s.made, s.from.as_slice()) {
+            ("folded", Some(made), _) => made.clone(),
+            (_, _, [one]) => one.clone(),
+            (_, _, list) => joined_name(list),
+        };
+        (format!("{} {what}", done_word(s)), s)
+    })
+    .collect()
+}
+
+/// What was made of the program's weights.
 fn made(p: &Plan) -> String {
-    let list: Vec<&str> = p.structure.iter().filter_map(|s| s.made.as_deref()).collect();
+    let list: Vec<String> = steps(p).into_iter().map(|(words, _)| words).collect();
     if list.is_empty() { "as in the program".into() } else { list.join(", ") }
+}
+
+/// Why two plans have another structure: what either says of the steps that only one of them takes.
+fn steps_apart(a: &Plan, b: &Plan) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for (here, there, side, other) in [(a, b, "first", "second"), (b, a, "second", "first")] {
+        let theirs = steps(there);
+        let mut told: Vec<&str> = Vec::new();
+        for (words, step) in steps(here).into_iter().filter(|(w, _)| theirs.iter().all(|(t, _)| t != w)) {
+            if told.contains(&step.because.as_str()) {
+                continue;
+            }
+            told.push(&step.because);
+            let mut text = format!("{words} in the {side} plan: {}", step.because);
+            let left = there
+                .structure
+                .iter()
+                .find(|s| s.made.is_none() && s.rule == step.rule && s.from.iter().any(|f| step.from.contains(f)));
+            if let Some(left) = left {
+                text += &format!("; not so in the {other}: {}", left.because);
+            }
+            out.push(text);
+        }
+    }
+    out
+}
+
+/// Which linears of the other plan, the one of that side, have the weights of one that it lacks.
+fn instead(weight: &str, own: &Plan, other: &Plan, side: &str) -> Vec<String> {
+    let from = own.sources(weight);
+    let has = |l: &&LinearPlan| other.sources(&l.weight).iter().any(|w| from.contains(w));
+    let mut list: Vec<&str> = other.linears.iter().filter(has).map(|l| l.weight.as_str()).collect();
+    list.dedup();
+    if list.is_empty() { Vec::new() } else { vec![format!("in the {side} plan it is {}", list.join(", "))] }
 }
 
 fn zeros(w: &Why) -> String {
@@ -106,16 +156,16 @@ fn functions(a: &Plan, b: &Plan, out: &mut Vec<Difference>) {
         ("search", |p| if p.exact { "complete".into() } else { "stopped by a bound".into() }),
         ("bounds", |p| p.bounds.join("; ")),
         ("rules", |p| p.rules.join(", ")),
-        ("structure", made),
     ];
     for (what, f) in general {
         say(None, what, Some(f(a)), Some(f(b)), Vec::new());
     }
+    say(None, "structure", Some(made(a)), Some(made(b)), steps_apart(a, b));
     let (mine, other) = (by_weight(a), by_weight(b));
     for (key, (l, why)) in &mine {
         let weight = Some(key.0.as_str());
         let Some((m, because)) = other.get(key) else {
-            say(weight, "linear", Some(l.layout.clone()), None, Vec::new());
+            say(weight, "linear", Some(l.layout.clone()), None, instead(&key.0, a, b, "second"));
             continue;
         };
         if let (Some(v), Some(w)) = (why, because) {
@@ -133,7 +183,7 @@ fn functions(a: &Plan, b: &Plan, out: &mut Vec<Difference>) {
         say(weight, "predicted", time(l), time(m), Vec::new());
     }
     for (key, (m, _)) in other.iter().filter(|(k, _)| !mine.contains_key(*k)) {
-        say(Some(&key.0), "linear", None, Some(m.layout.clone()), Vec::new());
+        say(Some(&key.0), "linear", None, Some(m.layout.clone()), instead(&key.0, b, a, "first"));
     }
     let converts = |p: &Plan| Some(p.converts.len().to_string());
     say(None, "conversions", converts(a), converts(b), Vec::new());

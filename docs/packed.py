@@ -51,8 +51,8 @@ def unpack(w, array):
             unit = p[2] // m if kind == "i4nm" else unit
             steps = -(-cols // (m * unit)) * unit * n // 4
             if kind == "i4nm":  # of two steps the halves of bytes
-                both = code.view("u1").reshape(block, -1, 1, 16, 4)
-                code = np.concatenate([(both << 4).view("i1") >> 4, both.view("i1") >> 4], 2)
+                two = code.view("u1").reshape(block, -1, 1, 16, 4)
+                code = np.concatenate([(two << 4).view("i1") >> 4, two.view("i1") >> 4], 2)
                 code = code.reshape(block, -1, 16, 4)[:, :steps].reshape(-1, 1, 16, 4)
             at = array("idx").view("u1").reshape(block, -1, 1, 16, 4) >> (np.arange(8 // bits, dtype="u1") * bits)[:, None, None]
             at = (at % 2 ** bits).reshape(block, -1, 16, 4)[:, :steps]

@@ -68,12 +68,15 @@ fn named<'a>(v: &'a Value, list: &str, key: &str, name: &str) -> &'a Value {
 
 /// Runs the reader of the documents; false, said aloud, where there is no numpy.
 fn numpy(dir: &Path, args: &[&str]) -> bool {
+    python(dir, &root().join("../docs/packed.py"), args)
+}
+
+fn python(dir: &Path, script: &Path, args: &[&str]) -> bool {
     let has = Command::new("python3").args(["-c", "import numpy"]).output().is_ok_and(|o| o.status.success());
     if !has {
         eprintln!("SKIPPED: no python3 with numpy, so nothing independent reads the packed file");
         return false;
     }
-    let script = root().join("../docs/packed.py");
     let out = Command::new("python3").arg(script).args(args).current_dir(dir).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     true
@@ -342,6 +345,37 @@ fn numpy_reads_every_layout_at_odd_sizes() {
     for (name, (rows, cols, values)) in &all {
         let (shape, found) = npy(&d.join(format!("{name}.npy")));
         assert_eq!((shape, &found), (vec![*rows, *cols], values), "{name}");
+    }
+}
+
+/// The function in the document, which has no more lines than a page.
+#[test]
+fn the_short_reader_of_the_document_reads_what_it_says() {
+    let dir = folder();
+    let d = dir.path();
+    let text = std::fs::read_to_string(root().join("../docs/packed.md")).unwrap();
+    let block = text.split("```python\n").nth(1).and_then(|t| t.split("```").next()).expect("a block of Python");
+    assert!(block.lines().count() <= 32, "{} lines", block.lines().count());
+    let call = "import sys\nfor name in sys.argv[2:]:\n    np.save(name + \".npy\", read(sys.argv[1], name))\n";
+    std::fs::write(d.join("read.py"), format!("{block}\n{call}")).unwrap();
+    let all = every_layout(&d.join("all.safetensors"));
+    let known = ["dense(", "vx1(", "bsr(", "nm(", "csr "];
+    let mine: Vec<&str> = all.keys().filter(|n| known.iter().any(|k| n.starts_with(k))).map(String::as_str).collect();
+    for k in known {
+        assert!(mine.iter().filter(|n| n.starts_with(k)).count() >= 4, "{k} {mine:?}");
+    }
+    ok(spc(d, ["export", "net.sp", "--emit=packed", "--target", "t", "-o", "packed.safetensors"]));
+    ok(spc(d, ["export", "net.sp", "-o", "zeros.safetensors"]));
+    let script = d.join("read.py");
+    if !python(d, &script, &["packed.safetensors", "w1"]) {
+        return;
+    }
+    let zeros = spc_io::WeightFile::open(&d.join("zeros.safetensors")).unwrap();
+    assert_eq!(npy(&d.join("w1.npy")), (vec![512, 128], zeros.f32("w1").unwrap().to_vec()));
+    assert!(python(d, &script, &[&["all.safetensors"][..], &mine].concat()));
+    for name in mine {
+        let (rows, cols, values) = &all[name];
+        assert_eq!(npy(&d.join(format!("{name}.npy"))), (vec![*rows, *cols], values.clone()), "{name}");
     }
 }
 

@@ -178,7 +178,7 @@ fn rule(steps: &[Value], rule: &str) -> usize {
 fn a_fold_or_a_merge_that_does_not_belong_is_refused() {
     let f = Forger::new(gated(), &["fold-norm R", "merge-siblings B"]);
     let how = |text: &str| serde_json::json!({ "scaled": { "cols": text } });
-    for text in ["mul(a1, a1)", "a7", "a0", "exp(a1)", "", "(", "1"] {
+    for text in ["(mul a1 a1)", "a7", "a0", "(exp a1)", "", "(", "1"] {
         f.refused(&format!("factor {text}"), "SP0661", |s| s[0]["how"] = how(text));
     }
     f.refused("along the rows", "SP0661", |s| s[0]["how"] = serde_json::json!({ "scaled": { "rows": "a1" } }));
@@ -190,7 +190,7 @@ fn a_fold_or_a_merge_that_does_not_belong_is_refused() {
     f.refused("a rule that is none", "SP0661", |s| s[0]["rule"] = "no-rule B".into());
     f.refused("half of it", "SP0661", |s| drop(s.remove(0)));
     f.refused("none of it", "SP0661", |s| s.clear());
-    for (at, text) in [(0, "mul(a1, a1)"), (1, "mul(a1, a1)"), (0, "(")] {
+    for (at, text) in [(0, "(mul a1 a1)"), (1, "(mul a1 a1)"), (0, "(")] {
         f.refused(&format!("one name made in two ways, at {at}"), "SP0661", |s| {
             let mut other = s[0].clone();
             other["how"] = how(text);

@@ -4,6 +4,8 @@
 mod arch;
 #[path = "commands/data.rs"]
 mod data;
+#[path = "commands/edges.rs"]
+mod edges;
 #[path = "commands/quantised.rs"]
 mod quantised;
 mod support;

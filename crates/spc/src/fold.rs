@@ -82,7 +82,7 @@ fn facts_of(
         let before = facts.get(first);
         let codes = |f: &WeightFacts| f.candidates.iter().any(|(l, r)| r.is_ok() && of_codes(l));
         if scaled && before.is_some_and(codes) {
-            return Ok(Err(format!("`{first}` is quantised, and its codes do not hold products")));
+            return Ok(Err(format!("the values of `{first}` are codes, and products of them are not")));
         }
         let w = computed(&made.how, &made.from, &of)?;
         if let Some(why) = made.how.unfit(of(first)?.values(), w.values()) {

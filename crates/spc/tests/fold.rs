@@ -151,7 +151,7 @@ fn factors_of_zero_and_codes_are_not_folded() {
     let f = folder_with(TEXT, norm);
     f.edit("target one", "quantize q: m.up to int4(per: tile(in: 16))\ntarget one");
     let text = explained(&f);
-    assert!(text.contains("`m.up` is quantised, and its codes do not hold products"), "{text}");
+    assert!(text.contains("the values of `m.up` are codes, and products of them are not"), "{text}");
     let p = build(&f, Compiler::new());
     assert!(made(&p).iter().all(|n| !n.contains("norm")), "{text}");
 }

@@ -3,7 +3,7 @@
 //! underrated).
 use crate::kernel::Shape;
 use crate::machine::Machine;
-use crate::model::Model;
+use crate::model::{Model, Moves};
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
 use spc_ir::{Act, BinFn, Measured, NodeId, Op, ScalarExpr, UnFn};
@@ -17,6 +17,12 @@ pub(crate) struct Prices<'a> {
     /// Times of kernels that were measured at the sizes of the model.
     pub measured: &'a [Measured],
 }
+
+/// Tokens of a tile of the feature-major layout.
+const TILE: u128 = 48;
+
+/// Cheap operations on single elements that take as long as what a run of a copy takes beside its elements.
+const RUN: u128 = 256;
 
 fn clamp(x: u128) -> u64 {
     u64::try_from(x).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
@@ -177,6 +183,39 @@ impl Prices<'_> {
             }
             _ => self.stream(elements),
         }))
+    }
+
+    /// An operator that may also write ([`Moves::Unfold`]) or read ([`Moves::Channels`]) a feature-major matrix, when it does so
+    /// (`act` is `Fm`) or not. Others cost what [`Prices::opaque`] says.
+    ///
+    /// A kernel that copies runs takes a while for each of them, however short it is. Feature-major, runs are those of tokens
+    /// in a tile; row-major, those of the last dimension that becomes features. A transpose that finds its operand row-major
+    /// is left to its readers, which take its elements one by one: no less than turning squares takes.
+    pub fn moved(&self, value: usize, act: Act) -> Result<u64, Bug> {
+        let node = self.model.node(value)?;
+        let own = self.opaque(node)?;
+        let Some(moves) = self.model.values.get(value).and_then(|v| v.moves) else { return Ok(own) };
+        let from = self.model.graph.inputs(node);
+        let from = *from.first().ok_or_else(|| Bug::new(format!("{node} has no operand")))?;
+        let last = |n: usize| -> Result<u128, Bug> {
+            let dims = &self.model.graph.ty(from)?.dims;
+            let size = dims.len().checked_sub(n).and_then(|d| dims.get(d)?.size.bind(self.syms));
+            Ok(size.map_or(1, |n| u128::from(n.max(1))))
+        };
+        let more = match (moves, act) {
+            (Moves::Channels, Act::Fm) => 0,
+            (Moves::Channels, Act::Rm) => u128::from(self.convert(from)?),
+            (Moves::Unfold, act) => {
+                let (tokens, features) = self.tokens(node)?;
+                let run = match (act, &self.model.graph.node(node)?.op) {
+                    (Act::Fm, Op::Merge { count, .. }) => last(*count as usize + 1)?.min(TILE),
+                    _ => last(1)?,
+                };
+                let runs = self.padded(tokens, act).saturating_mul(features) / run.max(1);
+                self.machine.pointwise_ps(runs, (RUN, 0))
+            }
+        };
+        Ok(clamp(u128::from(own).saturating_add(more)))
     }
 
     /// Writing a value a second time in the other layout.

@@ -40,6 +40,23 @@ def unpack(w, array):
         out, at = np.zeros((blocks, 16, groups, m), "f4"), np.indices(idx.shape)
         np.add.at(out, (at[0], at[1], at[2], idx), values)
         return out.reshape(blocks * 16, groups * m)[:rows, :cols]
+    if kind in ("i8nm", "i8csr"):  # steps of four codes of sixteen rows
+        code, block = array("codes").view("i1").reshape(-1, 1, 16, 4), -(-rows // 16)
+        if kind == "i8nm":
+            n, m, bits, unit = *p, 2 if p[1] <= 4 else 4, next(g for g in (1, 2, 4) if g * p[0] % 4 == 0)
+            steps = -(-cols // (m * unit)) * unit * n // 4
+            at = array("idx").view("u1").reshape(block, -1, 1, 16, 4) >> (np.arange(8 // bits, dtype="u1") * bits)[:, None, None]
+            at = (at % 2 ** bits).reshape(block, -1, 16, 4)[:, :steps]
+            col = (np.arange(steps)[:, None, None] * 4 + np.arange(4)) // n * m + at
+            block, col = np.arange(block).repeat(steps), col.reshape(code.shape)
+        else:
+            code = code.reshape(-1, p[0] // 4, 16, 4)
+            block = np.arange(block).repeat(np.diff(array("ptr").astype(int)))
+            col = array("idx").astype(int)[:, None, None, None] + array("places").reshape(code.shape)
+        row = block[:, None, None, None] * 16 + np.arange(16)[:, None]
+        out = np.zeros((-(-rows // 16) * 16, cols + 64), "f4")
+        np.add.at(out, np.broadcast_arrays(row, col), code * array("scale")[row])
+        return out[:rows, :cols]
     if kind in ("mma24", "vnm"):
         v, m = p or (32, 4)
         b, t = -(-rows // v) * v // 32, -(-(-(-cols // m)) // 8)

@@ -57,6 +57,7 @@ files! {
     "updates" / "dropgrow.sp",
     "updates" / "adams.sp",
     "updates" / "mdgf.sp",
+    "updates" / "learned_score.sp",
     "updates" / "prune_grow.sp",
     "updates" / "subnetwork.sp",
     "updates" / "sparse_loco.sp",

@@ -5,6 +5,8 @@
 mod digits;
 mod methods;
 mod patterns;
+#[path = "../suite/support/mod.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 

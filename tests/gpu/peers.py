@@ -1,22 +1,28 @@
-"""Times of the same products in PyTorch: dense bf16 (cuBLAS), and 2:4 through to_sparse_semi_structured, both in a CUDA graph,
-and the latter also as written. Four copies of each weight are used in turn."""
+"""Times of the same products in PyTorch, over four copies of each weight in turn: dense bf16 (cuBLAS), 2:4 through
+to_sparse_semi_structured in a CUDA graph and as written, int4 through _weight_int4pack_mm, blocks of 64 x 64 through the Triton
+kernel of BSR tensors; and a copy. `peers.py TOKENS O K S` takes other numbers of tokens (1,16,..), sizes of the weight, and of
+what is copied."""
+import sys
+
 import torch
 import torch.nn.functional as F
 
-OUTPUTS, INPUTS, COPIES = 14336, 4096, 4
+COPIES = 4
 
 
 def micros(call, rounds):
     for _ in range(3):
         call()
     torch.cuda.synchronize()
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    start.record()
+    times = []
     for _ in range(rounds):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
         call()
-    end.record()
+        end.record()
+        times.append((start, end))
     torch.cuda.synchronize()
-    return start.elapsed_time(end) * 1e3 / rounds / COPIES
+    return sorted(a.elapsed_time(b) for a, b in times)[rounds // 2] * 1e3 / COPIES
 
 
 def graphed(call):
@@ -31,37 +37,74 @@ def graphed(call):
     return graph.replay
 
 
-def report(name, tokens, call):
+def report(name, number, make, unit="tokens"):
     try:
-        us = micros(call, 20 if tokens > 64 else 100)
-        print(f"torch {name:<24} {tokens:>5} tokens {us:>9.1f} us", flush=True)
+        us = micros(make(), 20 if number > 64 else 100)
+        print(f"torch {name:<24} {number:>5} {unit:<6} {us:>9.1f} us", flush=True)
     except Exception as e:  # a peer that cannot do a shape is left out, with the reason
-        print(f"torch {name:<24} {tokens:>5} tokens: {str(e).splitlines()[0]}", flush=True)
+        first = (str(e).splitlines() or [type(e).__name__])[0]
+        print(f"torch {name:<24} {number:>5} {unit}: {first}", flush=True)
 
 
-def main():
+def pruned(w):
+    groups = w.view(-1, 4)
+    keep = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, groups.abs().topk(2, dim=1).indices, True)
+    return (groups * keep).view_as(w)
+
+
+def blocks(w, size, kept):
+    """BSR of which a share of the blocks is kept."""
+    rows, columns = w.shape[0] // size, w.shape[1] // size
+    mask = torch.rand(rows, columns, device=w.device) < kept
+    return (w * mask.repeat_interleave(size, 0).repeat_interleave(size, 1)).to_sparse_bsr((size, size))
+
+
+def int4(w, group=32):
+    """Codes of 4 bits, a scale and a zero for each group, as _weight_int4pack_mm takes them."""
+    codes = torch.randint(0, 16, w.shape, device=w.device, dtype=torch.int32)
+    packed = torch._convert_weight_to_int4pack((codes[:, ::2] << 4 | codes[:, 1::2]).to(torch.uint8), 8)
+    scales = torch.ones(w.shape[1] // group, w.shape[0], 2, device=w.device, dtype=torch.bfloat16)
+    return packed, scales, group
+
+
+def main(tokens, outputs, inputs, size):
     torch.manual_seed(1)
-    dense = [torch.randn(OUTPUTS, INPUTS, device="cuda", dtype=torch.bfloat16) for _ in range(COPIES)]
-    sparse = []
-    for w in dense:
-        groups = w.view(-1, 4)
-        keep = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, groups.abs().topk(2, dim=1).indices, True)
-        pruned = (groups * keep).view(OUTPUTS, INPUTS)
-        sparse.append(torch.sparse.to_sparse_semi_structured(pruned))
-    for tokens in (1, 16, 64, 1024, 8192):
-        x = torch.randn(tokens, INPUTS, device="cuda", dtype=torch.bfloat16)
+    dense = [torch.randn(outputs, inputs, device="cuda", dtype=torch.bfloat16) for _ in range(COPIES)]
+    made = {}
 
-        def all_of(weights):
-            return lambda: [F.linear(x, w) for w in weights]
+    def weights(kind, make):
+        if kind not in made:
+            made[kind] = [make(w) for w in dense]
+        return made[kind]
 
-        for name, weights in (("dense bf16", dense), ("2:4", sparse)):
-            try:
-                report(name + ", graph", tokens, graphed(all_of(weights)))
-            except Exception as e:
-                print(f"torch {name + ', graph':<24} {tokens:>5} tokens: {str(e).splitlines()[0]}", flush=True)
-        report("2:4, eager", tokens, all_of(sparse))
+    for n in tokens:
+        x = torch.randn(n, inputs, device="cuda", dtype=torch.bfloat16)
+
+        def sparse():
+            return weights("2:4", lambda w: torch.sparse.to_sparse_semi_structured(pruned(w)))
+
+        def all_int4():
+            return lambda ws=weights("int4", int4): [torch._weight_int4pack_mm(x, p, g, s) for p, s, g in ws]
+
+        def all_blocks():
+            from torch.sparse._triton_ops import bsr_dense_mm
+
+            turned = x.t().contiguous()
+            return lambda ws=weights("bsr", lambda w: blocks(w, 64, 0.25)): [bsr_dense_mm(w, turned) for w in ws]
+
+        report("dense bf16, graph", n, lambda: graphed(lambda: [F.linear(x, w) for w in dense]))
+        report("2:4, graph", n, lambda: graphed(lambda ws=sparse(): [F.linear(x, w) for w in ws]))
+        report("2:4, eager", n, lambda: lambda ws=sparse(): [F.linear(x, w) for w in ws])
+        if n <= 64:
+            report("int4, graph", n, lambda: graphed(all_int4()))
+        else:
+            report("BSR 64, graph", n, lambda: graphed(all_blocks()))
+    made.clear()
+    pairs = [(torch.randn(size, size, device="cuda"), torch.empty(size, size, device="cuda")) for _ in range(COPIES)]
+    report("copy f32, graph", size, lambda: graphed(lambda: [to.copy_(of) for of, to in pairs]), "rows")
 
 
 if __name__ == "__main__":
+    given = sys.argv[1:] + ["1,16,64,1024,8192", "14336", "4096", "8192"][len(sys.argv) - 1 :]
     with torch.inference_mode():
-        main()
+        main([int(n) for n in given[0].split(",")], *map(int, given[1:4]))

@@ -182,6 +182,11 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
             "bsr(3,5)",
             "i8(16)",
             "i8(32)",
+            "i8nm(2,4)",
+            "i8nm(3,7)",
+            "i8nm(1,16)",
+            "i8csr(4)",
+            "i8csr(8)",
             "dense_bf16(16)",
             "vx1_f16(4)",
             "bsr_bf16(4,4)",
@@ -207,6 +212,8 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                     (bi * 3 + bj * 5) % 4 == 0 && (bj + 1) * c as usize <= cols
                 }
                 Layout::Nm { n, m } | Layout::Nm16 { n, m } => (j + i) % (m as usize) < n as usize,
+                // The first of a row gives its scale.
+                Layout::I8Nm { n, m } => j % (m as usize) < n as usize,
                 Layout::Mma24 => (j + i) % 4 < 2,
                 Layout::Vnm { v, m } => {
                     // Four columns of a group, of which a row has two.
@@ -288,6 +295,8 @@ fn numpy_reads_every_layout_at_odd_sizes() {
             "dense",
             "dense_bf16",
             "i8",
+            "i8csr",
+            "i8nm",
             "kept4",
             "kept8",
             "mma1",

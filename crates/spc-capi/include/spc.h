@@ -107,11 +107,13 @@ void spc_free_program(spc_program *program);
 /* Training: updates compiled from the constraints and penalties of a program; docs/training.md says what a step does. */
 enum spc_optimizer_kind {
   SPC_SGD = 0,   /* momentum, weight_decay */
-  SPC_ADAMW = 1  /* beta1, beta2, eps, weight_decay */
+  SPC_ADAMW = 1, /* beta1, beta2, eps, weight_decay */
+  SPC_OUTSIDE = 2 /* your own, between spc_before and spc_after: moments; beta2 and eps where it is like Adam, else 0 */
 };
 typedef struct spc_optimizer {
   int32_t kind;
   double momentum, beta1, beta2, eps, weight_decay;
+  uint32_t moments; /* arrays of a parameter's shape that it keeps for each parameter */
 } spc_optimizer;
 
 /* What a program asks of its weights during a run of a number of steps. Used by several threads at a time. */
@@ -136,12 +138,31 @@ int32_t spc_start(const spc_plan *plan, const spc_array *params, size_t count, s
 int32_t spc_update(const spc_plan *plan, uint64_t step, const spc_array *params, size_t param_count,
                    const spc_array *grads, size_t grad_count, float rate, spc_state *state, spc_observer observer,
                    void *context);
+/* A step around an optimiser of your own (SPC_OUTSIDE), in two halves. spc_before makes params the weights themselves for your
+   optimiser to move, and mapped the gradients with respect to them, of the parameters for which spc_maps_gradient is 1; of the
+   others grads are that already. spc_after takes the moved weights, the same grads, the rate, and in moments the arrays that your
+   optimiser remembers, those of one parameter one behind the other under its name (Adam: average, then average of squares); masks clear
+   what they leave out. It makes params what the program reads next. */
+int32_t spc_maps_gradient(const spc_plan *plan, const char *name);
+int32_t spc_before(const spc_plan *plan, uint64_t step, const spc_array *params, size_t param_count,
+                   const spc_array *grads, size_t grad_count, const spc_array *mapped, size_t mapped_count,
+                   spc_state *state);
+int32_t spc_after(const spc_plan *plan, uint64_t step, const spc_array *params, size_t param_count,
+                  const spc_array *grads, size_t grad_count, const spc_array *moments, size_t moment_count, float rate,
+                  spc_state *state, spc_observer observer, void *context);
+/* A log of a run: spc_log begins it at these params, spc_log_line makes a line of JSON after any step, for `spc plot`. The line has no
+   end of line, and is valid until the next call with that log. What *log points to belongs to the caller: spc_free_log. */
+typedef struct spc_run_log spc_run_log;
+int32_t spc_log(const spc_plan *plan, const spc_array *params, size_t count, spc_run_log **log);
+int32_t spc_log_line(const spc_plan *plan, spc_run_log *log, const spc_array *params, size_t count, spc_state *state,
+                     const char **line);
 /* Writes the state as a safetensors file, to be kept beside the parameters; and goes on from one, to the bit. */
 int32_t spc_save_state(const spc_plan *plan, spc_state *state, const char *path);
 int32_t spc_load_state(const spc_plan *plan, const char *path, spc_state **state);
 /* Free what was given out, once; null is allowed. */
 void spc_free_updates(spc_plan *plan);
 void spc_free_state(spc_state *state);
+void spc_free_log(spc_run_log *log);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 //! Arrays of the caller.
 use crate::error::{Refusal, Status, refuse};
 use crate::text;
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use spc::{Input, Results};
 use std::ffi::{c_char, c_void};
 
@@ -35,19 +35,19 @@ pub(crate) struct Described<'a> {
     pub ty: Type,
 }
 
-/// The values of an array that was given.
-pub(crate) enum Values {
-    F32(ArrayD<f32>),
-    I32(ArrayD<i32>),
+/// The values of an array that was given. Numbers stay where the caller has them.
+pub(crate) enum Values<'a> {
+    F32(ArrayViewD<'a, f32>),
+    I32(ArrayViewD<'a, i32>),
     Bool(ArrayD<bool>),
 }
 
 pub(crate) struct Given<'a> {
     pub name: &'a str,
-    pub values: Values,
+    pub values: Values<'a>,
 }
 
-impl Values {
+impl Values<'_> {
     pub(crate) fn input(&self) -> &dyn Input {
         match self {
             Values::F32(a) => a,
@@ -110,7 +110,7 @@ pub(crate) unsafe fn describe<'a>(array: *const SpcArray) -> Result<Described<'a
 
 /// # Safety
 ///
-/// As for [`describe`], and the values are there.
+/// As for [`describe`], and the values are there and do not change as long as the result lives.
 pub(crate) unsafe fn given<'a>(array: *const SpcArray) -> Result<Given<'a>, Refusal> {
     // SAFETY: promised by the caller.
     let d = unsafe { describe(array)? };
@@ -121,12 +121,12 @@ pub(crate) unsafe fn given<'a>(array: *const SpcArray) -> Result<Given<'a>, Refu
     let values = unsafe {
         match d.ty {
             Type::F32 => {
-                let v = std::slice::from_raw_parts(d.data.cast::<f32>(), n).to_vec();
-                Values::F32(ArrayD::from_shape_vec(shape, v).map_err(fail)?)
+                let v = std::slice::from_raw_parts(d.data.cast::<f32>(), n);
+                Values::F32(ArrayViewD::from_shape(shape, v).map_err(fail)?)
             }
             Type::I32 => {
-                let v = std::slice::from_raw_parts(d.data.cast::<i32>(), n).to_vec();
-                Values::I32(ArrayD::from_shape_vec(shape, v).map_err(fail)?)
+                let v = std::slice::from_raw_parts(d.data.cast::<i32>(), n);
+                Values::I32(ArrayViewD::from_shape(shape, v).map_err(fail)?)
             }
             Type::Bool => {
                 let v = std::slice::from_raw_parts(d.data.cast::<u8>(), n).iter().map(|b| *b != 0).collect();

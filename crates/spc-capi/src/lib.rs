@@ -6,12 +6,14 @@
 
 mod array;
 mod error;
+mod halves;
 mod train;
 
 use array::{Described, Given, describe, given, write};
 pub use array::{SpcArray, Type};
 use error::{Refusal, answer, refuse};
 pub use error::{Status, spc_last_error};
+pub use halves::{SpcLog, spc_after, spc_before, spc_free_log, spc_log, spc_log_line, spc_maps_gradient};
 use spc::{Checked, Compiler, Input, Isa, Program};
 use std::ffi::{CStr, c_char};
 pub use train::{
@@ -276,6 +278,9 @@ pub unsafe extern "C" fn spc_call(
         }
         let named: Vec<(&str, &dyn Input)> = values.iter().map(|g| (g.name, g.values.input())).collect();
         let results = p.inner.call(name, &named)?;
+        // An output may be an input: nothing looks at those any more.
+        drop(named);
+        drop(values);
         for d in &places {
             array::fits(d, &results)?;
         }

@@ -2,7 +2,7 @@
 use crate::array::{Described, Type, describe};
 use crate::error::{Refusal, Status, answer, refuse};
 use crate::{BUILT, SpcArray, SpcChecked, checked_mut, hand_out, list, text, wanted};
-use spc::{Optimiser, UpdatePlan, UpdateState};
+use spc::{Observed, Optimiser, UpdatePlan, UpdateState};
 use std::ffi::{CString, c_char, c_void};
 
 const PLAN: u64 = u64::from_le_bytes(*b"spc upd\0");
@@ -18,6 +18,8 @@ pub struct SpcOptimizer {
     pub beta2: f64,
     pub eps: f64,
     pub weight_decay: f64,
+    /// Arrays of a parameter's shape that the caller's own optimiser keeps for it.
+    pub moments: u32,
 }
 
 /// Numbers of `spc_optimizer_kind` in `spc.h`.
@@ -25,12 +27,13 @@ pub struct SpcOptimizer {
 pub enum Kind {
     Sgd = 0,
     AdamW = 1,
+    Outside = 2,
 }
 
 /// What a program asks of its weights during training.
 pub struct SpcUpdates {
     tag: u64,
-    inner: UpdatePlan,
+    pub(crate) inner: UpdatePlan,
     shapes: Vec<(String, Vec<usize>)>,
     /// Why steps are interpreted.
     reason: Option<CString>,
@@ -39,7 +42,9 @@ pub struct SpcUpdates {
 /// The memory of a run.
 pub struct SpcState {
     tag: u64,
-    inner: UpdateState,
+    pub(crate) inner: UpdateState,
+    /// What observers saw in the last step.
+    pub(crate) seen: Vec<Observed>,
 }
 
 /// Gets what observers saw: context, rule, name, value.
@@ -55,7 +60,14 @@ fn optimiser(o: &SpcOptimizer) -> Result<Optimiser, Refusal> {
         1 if share(o.beta1) && share(o.beta2) && fine(o.eps) && fine(o.weight_decay) => {
             Ok(Optimiser::AdamW { beta1: o.beta1, beta2: o.beta2, eps: o.eps, weight_decay: o.weight_decay })
         }
-        0 | 1 => refuse(Status::Input, "a setting of the optimiser lies outside its range"),
+        2 if share(o.beta2) && fine(o.eps) && o.moments <= 8 => {
+            let square = (o.beta2 > 0.0).then_some((o.beta2, o.eps));
+            if square.is_some() && o.moments < 2 {
+                return refuse(Status::Input, "an optimiser like Adam keeps two moments or more");
+            }
+            Ok(Optimiser::Outside { moments: o.moments as usize, square })
+        }
+        0..=2 => refuse(Status::Input, "a setting of the optimiser lies outside its range"),
         n => refuse(Status::Name, format!("there is no optimiser {n}")),
     }
 }
@@ -63,7 +75,7 @@ fn optimiser(o: &SpcOptimizer) -> Result<Optimiser, Refusal> {
 /// # Safety
 ///
 /// `plan` is null or came from [`spc_updates`].
-unsafe fn plan_of<'a>(plan: *const SpcUpdates) -> Result<&'a SpcUpdates, Refusal> {
+pub(crate) unsafe fn plan_of<'a>(plan: *const SpcUpdates) -> Result<&'a SpcUpdates, Refusal> {
     if !plan.is_aligned() {
         return refuse(Status::Handle, "not a plan of updates");
     }
@@ -78,7 +90,7 @@ unsafe fn plan_of<'a>(plan: *const SpcUpdates) -> Result<&'a SpcUpdates, Refusal
 /// # Safety
 ///
 /// `state` is null or came from [`spc_start`] or [`spc_load_state`], and is used by this thread alone.
-unsafe fn state_of<'a>(state: *mut SpcState) -> Result<&'a mut SpcState, Refusal> {
+pub(crate) unsafe fn state_of<'a>(state: *mut SpcState) -> Result<&'a mut SpcState, Refusal> {
     if !state.is_aligned() {
         return refuse(Status::Handle, "not the state of a run");
     }
@@ -129,7 +141,7 @@ pub unsafe extern "C" fn spc_updates_interpreted(plan: *const SpcUpdates) -> *co
 }
 
 /// The arrays of a call, of floats and of the shapes of the plan; those that are changed share memory with none.
-struct Arrays<'a> {
+pub(crate) struct Arrays<'a> {
     changed: Vec<Described<'a>>,
     read: Vec<Described<'a>>,
 }
@@ -138,9 +150,9 @@ impl<'a> Arrays<'a> {
     /// # Safety
     ///
     /// The lists have as many arrays, which are as they say.
-    unsafe fn new(
+    pub(crate) unsafe fn new(
         plan: &SpcUpdates,
-        changed: (*const SpcArray, usize),
+        changed: &[(*const SpcArray, usize)],
         read: (*const SpcArray, usize),
     ) -> Result<Arrays<'a>, Refusal> {
         // SAFETY: promised by the caller.
@@ -148,7 +160,10 @@ impl<'a> Arrays<'a> {
             // SAFETY: promised by the caller.
             unsafe { list(p, n)?.iter().map(|a| describe(a)).collect() }
         };
-        let out = Arrays { changed: of(changed)?, read: of(read)? };
+        let mut out = Arrays { changed: Vec::new(), read: of(read)? };
+        for list in changed {
+            out.changed.extend(of(*list)?);
+        }
         for a in out.changed.iter().chain(&out.read) {
             if a.ty != Type::F32 {
                 return refuse(Status::Input, format!("the values of `{}` are not floats", a.name));
@@ -179,7 +194,7 @@ impl<'a> Arrays<'a> {
     ///
     /// The arrays are there for as long as the slices, and nobody else uses those that are changed.
     #[allow(clippy::type_complexity)]
-    unsafe fn slices(&self) -> (Vec<(&'a str, &'a mut [f32])>, Vec<(&'a str, &'a [f32])>) {
+    pub(crate) unsafe fn slices(&self) -> (Vec<(&'a str, &'a mut [f32])>, Vec<(&'a str, &'a [f32])>) {
         let n = |d: &Described<'_>| d.shape.iter().product::<usize>();
         // SAFETY: not null, aligned and of that size, as `describe` saw; those changed share memory with none.
         let changed = |d: &Described<'a>| unsafe { (d.name, std::slice::from_raw_parts_mut(d.data.cast(), n(d))) };
@@ -204,14 +219,30 @@ pub unsafe extern "C" fn spc_start(
         // SAFETY: promised by the caller.
         let p = unsafe { plan_of(plan)? };
         // SAFETY: promised by the caller.
-        let arrays = unsafe { Arrays::new(p, (params, count), (std::ptr::null(), 0))? };
+        let arrays = unsafe { Arrays::new(p, &[(params, count)], (std::ptr::null(), 0))? };
         // SAFETY: promised by the caller.
         let (mut params, _) = unsafe { arrays.slices() };
         let inner = p.inner.start(&mut params)?;
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcState { tag: STATE, inner }, state) };
+        unsafe { hand_out(SpcState { tag: STATE, inner, seen: Vec::new() }, state) };
         Ok(())
     })
+}
+
+/// Tells what observers saw, and keeps it for logs.
+///
+/// # Safety
+///
+/// `observer` may be called with `context`.
+pub(crate) unsafe fn tell(s: &mut SpcState, seen: Vec<Observed>, observer: SpcObserver, context: *mut c_void) {
+    s.seen = seen;
+    let Some(f) = observer else { return };
+    for o in &s.seen {
+        let name = |n: &str| CString::new(n.replace('\0', "")).unwrap_or_default();
+        let (rule, name) = (name(&o.rule), name(&o.name));
+        // SAFETY: both texts live until the call returns.
+        unsafe { f(context, rule.as_ptr(), name.as_ptr(), o.value) };
+    }
 }
 
 /// # Safety
@@ -235,18 +266,12 @@ pub unsafe extern "C" fn spc_update(
         // SAFETY: promised by the caller.
         let (p, s) = unsafe { (plan_of(plan)?, state_of(state)?) };
         // SAFETY: promised by the caller.
-        let arrays = unsafe { Arrays::new(p, (params, param_count), (grads, grad_count))? };
+        let arrays = unsafe { Arrays::new(p, &[(params, param_count)], (grads, grad_count))? };
         // SAFETY: promised by the caller.
         let (mut params, grads) = unsafe { arrays.slices() };
         let seen = p.inner.update(step, &mut params, &grads, rate, &mut s.inner)?;
-        if let Some(f) = observer {
-            for o in seen {
-                let name = |n: String| CString::new(n.replace('\0', "")).unwrap_or_default();
-                let (rule, name) = (name(o.rule), name(o.name));
-                // SAFETY: both texts live until the call returns.
-                unsafe { f(context, rule.as_ptr(), name.as_ptr(), o.value) };
-            }
-        }
+        // SAFETY: promised by the caller.
+        unsafe { tell(s, seen, observer, context) };
         Ok(())
     })
 }
@@ -282,7 +307,7 @@ pub unsafe extern "C" fn spc_load_state(
         let (p, path) = unsafe { (plan_of(plan)?, text(path)?) };
         let inner = p.inner.load(path)?;
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcState { tag: STATE, inner }, state) };
+        unsafe { hand_out(SpcState { tag: STATE, inner, seen: Vec::new() }, state) };
         Ok(())
     })
 }

@@ -40,7 +40,7 @@ fn the_header_declares_what_the_library_exports() {
         }
     }
     let mut exported = BTreeMap::new();
-    for file in ["lib.rs", "error.rs", "array.rs", "train.rs"] {
+    for file in ["lib.rs", "error.rs", "array.rs", "train.rs", "halves.rs"] {
         let text = std::fs::read_to_string(here().join("src").join(file)).unwrap();
         for part in text.split("#[unsafe(no_mangle)]").skip(1) {
             let (name, rest) = part.split_once("fn ").unwrap().1.split_once('(').unwrap();
@@ -79,7 +79,11 @@ fn the_header_has_the_numbers_of_the_library() {
     for (name, ty) in [("SPC_F32", Type::F32), ("SPC_I32", Type::I32), ("SPC_BOOL", Type::Bool)] {
         assert_eq!(number(name), ty as i32, "{name}");
     }
-    for (name, kind) in [("SPC_SGD", spc_capi::Kind::Sgd), ("SPC_ADAMW", spc_capi::Kind::AdamW)] {
+    for (name, kind) in [
+        ("SPC_SGD", spc_capi::Kind::Sgd),
+        ("SPC_ADAMW", spc_capi::Kind::AdamW),
+        ("SPC_OUTSIDE", spc_capi::Kind::Outside),
+    ] {
         assert_eq!(number(name), kind as i32, "{name}");
     }
     assert!(text.contains(&format!("#define SPC_ABI_VERSION {}\n", spc_capi::spc_abi_version())));
@@ -128,4 +132,9 @@ fn a_c_program_compiles_binds_and_calls() {
 #[test]
 fn a_c_program_trains_and_resumes() {
     c_program("train");
+}
+
+#[test]
+fn a_c_program_steps_around_its_own_optimiser_and_logs() {
+    c_program("halves");
 }

@@ -48,7 +48,7 @@ static void observe(void *context, const char *rule, const char *name, double va
 int main(void) {
   spc_checked *checked = NULL;
   CHECK(spc_compile(text, strlen(text), NULL, &checked) == SPC_OK);
-  spc_optimizer sgd = {SPC_SGD, 0.9, 0, 0, 0, 0}, odd = {7, 0, 0, 0, 0, 0}, steep = {SPC_SGD, 1.5, 0, 0, 0, 0};
+  spc_optimizer sgd = {SPC_SGD, 0.9, 0, 0, 0, 0, 0}, odd = {7, 0, 0, 0, 0, 0, 0}, steep = {SPC_SGD, 1.5, 0, 0, 0, 0, 0};
   spc_plan *plan = NULL;
   CHECK(spc_updates(checked, NULL, STEPS, &plan) == SPC_NULL);
   CHECK(spc_updates(NULL, &sgd, STEPS, &plan) == SPC_NULL);

@@ -1,13 +1,16 @@
-//! 8-bit linears against the limits of the core, both in one run. `cargo bench -p spc-cpu --bench int8 [-- ISA] [-- FILTER ..]`
+//! 8-bit linears against the limits of the core and against dense ones, all in one run. `cargo bench -p spc-cpu --bench int8 [--
+//! ISA] [-- FILTER ..]`
 //!
-//! Each cell interleaves calls of the kernel with calls of the limiting loop (dot products of bytes on registers) and prints
-//! the median and the best decile of the paired ratios.
+//! Each round calls the limiting loop (dot products of bytes on registers), the kernel, the limiting loop again, the same linear
+//! in `i8(32)` with nothing absent, and a loop that reads as many bytes as are stored. Printed are the median and the best decile
+//! of the ratios of a round. Times are those that the thread had a core.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
 use spc_formats::{Array, Layout, pack, validate};
-use spc_kernel::templates::limits::{dot_peak, dot_peak_round};
-use spc_kernel::templates::{LinearSpec, SCRATCH, blocks8, padded_tokens, place, round_tokens};
-use std::time::Instant;
+use spc_kernel::templates::limits::{READ_ROUND, dot_peak, dot_peak_round, read_stream};
+use spc_kernel::templates::{
+    LinearSpec, SCRATCH, blocks8, padded_tokens, pick8, place, round_rows, round_tokens, row_bytes,
+};
 
 const PAIRS: usize = 60;
 
@@ -22,10 +25,18 @@ impl Random {
     }
 }
 
+/// Time that this thread has had a core, in seconds: what other programs take of it does not count.
+fn now() -> f64 {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to the place it is given and nowhere else.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut t) };
+    t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
+}
+
 fn seconds(f: impl FnOnce()) -> f64 {
-    let t = Instant::now();
+    let t = now();
     f();
-    t.elapsed().as_secs_f64()
+    now() - t
 }
 
 fn quantile(v: &[f64], q: f64) -> f64 {
@@ -51,16 +62,132 @@ fn call(m: &JitModule, words: &[u64]) {
     unsafe { m.call(0, words).unwrap() }
 }
 
-/// Blocks of `r` x 4 of which about `zeros` per cent are absent; codes times one scale.
-fn weights(o: usize, k: usize, r: usize, zeros: u64) -> Vec<f32> {
+/// Codes times one scale, about `zeros` per cent of them absent: in blocks, in groups or one by one, as the layout stores them.
+fn weights(layout: Layout, o: usize, k: usize, zeros: u64) -> Vec<f32> {
     let mut rng = Random(0x9e37_79b9_7f4a_7c15);
+    let r = if let Layout::I8 { r } = layout { r as usize } else { 1 };
     let (down, across) = (o.div_ceil(r), k.div_ceil(4));
     let kept: Vec<bool> = (0..down * across).map(|_| rng.next() % 100 >= zeros).collect();
-    let mut w: Vec<f32> = (0..o * k)
-        .map(|i| if kept[(i / k / r) * across + i % k / 4] { (rng.next() % 254) as f32 - 127.0 } else { 0.0 })
-        .collect();
+    let mut turn = 0;
+    let mut there = |i: usize, rng: &mut Random| match layout {
+        Layout::I8 { .. } => kept[(i / k / r) * across + i % k / 4],
+        Layout::I8Nm { n, m } => {
+            let at = i % k % m as usize;
+            if at == 0 {
+                turn = rng.next() as usize;
+            }
+            (at + turn) % (m as usize) < n as usize
+        }
+        _ => rng.next() % 100 >= zeros,
+    };
+    let mut w: Vec<f32> =
+        (0..o * k).map(|i| if there(i, &mut rng) { (rng.next() % 127) as f32 + 1.0 } else { 0.0 }).collect();
     w.chunks_mut(k).filter_map(|row| row.iter_mut().find(|v| **v != 0.0)).for_each(|v| *v = 127.0);
     w
+}
+
+/// A compiled linear with what it reads and writes.
+struct Ready {
+    module: JitModule,
+    rounding: JitModule,
+    arrays: Vec<(String, AlignedBuf)>,
+    _buffers: Vec<AlignedBuf>,
+    words: Vec<u64>,
+    rounding_words: Vec<u64>,
+    /// Codes that are stored.
+    codes: usize,
+    compile_us: f64,
+}
+
+impl Ready {
+    fn new(layout: Layout, (o, k): (usize, usize), w: &[f32], n: usize, isa: Isa) -> Ready {
+        let lanes = isa.lanes();
+        let packed = validate(pack(&layout, o, k, w).unwrap()).unwrap();
+        let codes = packed.packed().array("codes").unwrap().len();
+        let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
+        let rows = layout.needs_integer_rows();
+        let kernel = if rows { pick8(&spec) } else { blocks8(&spec) }.unwrap();
+        let compiled = |_| {
+            let t = now();
+            compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
+            1e6 * (now() - t)
+        };
+        let compile_us = quantile(&(0..9).map(compiled).collect::<Vec<f64>>(), 0.1);
+        let module = compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
+        let convert = if rows { round_rows(k, lanes) } else { round_tokens(k, lanes) }.unwrap();
+        let rounding = compile_wide(std::slice::from_ref(&convert), isa, false).unwrap();
+        let mut rng = Random(77);
+        let np = padded_tokens(n as u64).unwrap() as usize;
+        let x: Vec<f32> = (0..n * k).map(|_| (rng.next() % 2001) as f32 / 1000.0 - 1.0).collect();
+        let x = AlignedBuf::from_f32(&x);
+        let mut q = AlignedBuf::zeroed(if rows { n * row_bytes(k) } else { np * k.div_ceil(4) * 4 });
+        for i in 0..n * k {
+            let at = if rows { i / k * row_bytes(k) + i % k } else { place(i / k, i % k, n, k) };
+            q.bytes_mut()[at] = (rng.next() % 255) as u8 + 1;
+        }
+        let mut scales = AlignedBuf::from_f32(&vec![0.01; np]);
+        let mut scratch = AlignedBuf::zeroed(np * SCRATCH);
+        let mut y = AlignedBuf::zeroed(4 * np * o);
+        let arrays: Vec<(String, AlignedBuf)> =
+            packed.packed().arrays.iter().map(|(n, a)| (n.to_string(), buffer(a))).collect();
+        let (qp, sp) = (q.bytes_mut().as_mut_ptr() as u64, scales.bytes_mut().as_mut_ptr() as u64);
+        let mut list: Vec<(&str, u64)> = arrays.iter().map(|(n, b)| (n.as_str(), b.bytes().as_ptr() as u64)).collect();
+        list.extend([
+            ("q", qp),
+            ("s", sp),
+            ("y", y.bytes_mut().as_mut_ptr() as u64),
+            ("n", n as u64),
+            ("lo", 0),
+            ("hi", spec.blocks() as u64),
+        ]);
+        let words_ = words(&kernel.params, &list);
+        let rounding_words = words(
+            &convert.params,
+            &[
+                ("x", x.bytes().as_ptr() as u64),
+                ("q", qp),
+                ("scales", sp),
+                ("scratch", scratch.bytes_mut().as_mut_ptr() as u64),
+                ("n", n as u64),
+                ("lo", 0),
+                ("hi", n as u64),
+            ],
+        );
+        let _buffers = vec![x, q, scales, scratch, y];
+        Ready { module, rounding, arrays, _buffers, words: words_, rounding_words, codes, compile_us }
+    }
+
+    fn call(&self) {
+        call(&self.module, &self.words);
+    }
+
+    fn bytes(&self) -> usize {
+        self.arrays.iter().map(|(_, b)| b.len()).sum()
+    }
+}
+
+/// Layouts, shapes and per cent of zeros.
+fn cells() -> Vec<(Layout, usize, usize, u64)> {
+    let mut out = Vec::new();
+    for (layout, o, k) in [
+        ("i8(32)", 4096, 4096),
+        ("i8(16)", 4096, 4096),
+        ("i8(32)", 1536, 384),
+        ("i8(32)", 576, 1536),
+        ("i8(32)", 384, 1536),
+    ] {
+        out.extend([0, 50, 80, 90].map(|zeros| (layout.parse().unwrap(), o, k, zeros)));
+    }
+    for (layout, zeros) in
+        [("i8nm(2,4)", 50), ("i8nm(1,4)", 75), ("i8nm(4,8)", 50), ("i8nm(3,4)", 25), ("i8nm(2,16)", 88)]
+    {
+        out.push((layout.parse().unwrap(), 4096, 4096, zeros));
+    }
+    for c in [4, 8] {
+        out.extend([70, 80, 90, 95].map(|zeros| (Layout::I8Csr { c }, 4096, 4096, zeros)));
+        out.extend([80, 90].map(|zeros| (Layout::I8Csr { c }, 576, 1536, zeros)));
+    }
+    out
 }
 
 fn main() {
@@ -69,94 +196,62 @@ fn main() {
     let filters: Vec<&String> = args.iter().filter(|a| Isa::from_name(a).is_none()).collect();
     let lanes = isa.lanes();
     let peak = compile_wide(&[dot_peak(lanes).unwrap()], isa, false).unwrap();
+    let read = compile_wide(&[read_stream(lanes).unwrap()], isa, false).unwrap();
+    let source = AlignedBuf::from_bytes(&vec![1; (24 << 20) + READ_ROUND]);
     let ones = AlignedBuf::from_bytes(&vec![1u8; 8 * lanes]);
     let mut sink = AlignedBuf::zeroed(4 * lanes);
     let sink = sink.bytes_mut().as_mut_ptr() as u64;
-    println!("{}; median and best decile of {PAIRS} pairs", isa.name());
+    println!("{}; median and best decile of {PAIRS} rounds", isa.name());
     println!(
-        "| layout, shape, zeros, tokens | us | GOP/s useful | % of dot peak | best decile | stored GB/s | rounding us |"
+        "| layout, shape, zeros, tokens | us | GOP/s stored | % of dot peak | best decile | stored GB/s | reading / it | dense / it | best decile | rounding us | compile us |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for (r, o, k) in
-        [(32u32, 4096usize, 4096usize), (16, 4096, 4096), (32, 1536, 384), (32, 576, 1536), (32, 384, 1536)]
-    {
-        for zeros in [0u64, 50, 80, 90] {
-            for n in [1usize, 4, 12, 16, 48, 128] {
-                let cell = format!("i8({r}) {o}x{k} {zeros} {n}");
-                if !filters.is_empty() && !filters.iter().any(|f| cell.contains(f.as_str())) {
-                    continue;
-                }
-                let layout = Layout::I8 { r };
-                let w = weights(o, k, r as usize, zeros);
-                let packed = validate(pack(&layout, o, k, &w).unwrap()).unwrap();
-                let stored = packed.packed().array("codes").unwrap().len();
-                let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
-                let kernel = blocks8(&spec).unwrap();
-                let module = compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
-                let convert = round_tokens(k, lanes).unwrap();
-                let conversion = compile_wide(std::slice::from_ref(&convert), isa, false).unwrap();
-                let mut rng = Random(77);
-                let np = padded_tokens(n as u64).unwrap() as usize;
-                let x: Vec<f32> = (0..n * k).map(|_| (rng.next() % 2001) as f32 / 1000.0 - 1.0).collect();
-                let x = AlignedBuf::from_f32(&x);
-                let mut q = AlignedBuf::zeroed(np * k.div_ceil(4) * 4);
-                for i in 0..n * k {
-                    q.bytes_mut()[place(i / k, i % k, n, k)] = (rng.next() % 255) as u8 + 1;
-                }
-                let mut scales = AlignedBuf::from_f32(&vec![0.01; np]);
-                let mut scratch = AlignedBuf::zeroed(np * SCRATCH);
-                let mut y = AlignedBuf::zeroed(4 * np * o);
-                let arrays: Vec<(&str, AlignedBuf)> =
-                    packed.packed().arrays.iter().map(|(n, a)| (*n, buffer(a))).collect();
-                let (qp, sp) = (q.bytes_mut().as_mut_ptr() as u64, scales.bytes_mut().as_mut_ptr() as u64);
-                let mut list: Vec<(&str, u64)> = arrays.iter().map(|(n, b)| (*n, b.bytes().as_ptr() as u64)).collect();
-                list.extend([
-                    ("q", qp),
-                    ("s", sp),
-                    ("y", y.bytes_mut().as_mut_ptr() as u64),
-                    ("n", n as u64),
-                    ("lo", 0),
-                    ("hi", spec.blocks() as u64),
-                ]);
-                let run = words(&kernel.params, &list);
-                let round = words(
-                    &convert.params,
-                    &[
-                        ("x", x.bytes().as_ptr() as u64),
-                        ("q", qp),
-                        ("scales", sp),
-                        ("scratch", scratch.bytes_mut().as_mut_ptr() as u64),
-                        ("n", n as u64),
-                        ("lo", 0),
-                        ("hi", n as u64),
-                    ],
-                );
-                let useful = 2.0 * stored as f64 * n as f64;
-                let once = seconds(|| call(&module, &run)).min(seconds(|| call(&module, &run)));
-                let rounds = (once.min(0.01) * 300e9 / dot_peak_round(lanes) as f64).max(1e3) as u64;
-                let peak_words = [ones.bytes().as_ptr() as u64, sink, rounds];
-                let peak_ops = 2.0 * (rounds as usize * dot_peak_round(lanes)) as f64;
-                let (mut times, mut ratios, mut conversions) = (Vec::new(), Vec::new(), Vec::new());
-                for _ in 0..PAIRS {
-                    let a = seconds(|| call(&peak, &peak_words));
-                    let t = seconds(|| call(&module, &run));
-                    let b = seconds(|| call(&peak, &peak_words));
-                    conversions.push(seconds(|| call(&conversion, &round)));
-                    times.push(t);
-                    ratios.push((useful / t) / (peak_ops / a.min(b)));
-                }
-                let t = quantile(&times, 0.5);
-                let bytes: usize = arrays.iter().map(|(_, b)| b.len()).sum();
-                println!(
-                    "| {cell} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
-                    t * 1e6,
-                    useful / t / 1e9,
-                    100.0 * quantile(&ratios, 0.5),
-                    100.0 * quantile(&ratios, 0.9),
-                    bytes as f64 / t / 1e9,
-                    quantile(&conversions, 0.5) * 1e6,
-                );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for (layout, o, k, zeros) in cells() {
+        for n in [1usize, 2, 4, 8, 12, 16, 48, 128] {
+            let cell = format!("{layout} {o}x{k} {zeros} {n}.");
+            if !filters.is_empty() && !filters.iter().any(|f| cell.contains(f.as_str())) {
+                continue;
             }
+            let own = Ready::new(layout, (o, k), &weights(layout, o, k, zeros), n, isa);
+            let base = Layout::I8 { r: 32 };
+            let dense = Ready::new(base, (o, k), &weights(base, o, k, 0), n, isa);
+            let useful = 2.0 * own.codes as f64 * n as f64;
+            own.call();
+            let once = seconds(|| own.call());
+            let rounds = (once.min(0.003) * 300e9 / dot_peak_round(lanes) as f64).max(1e3) as u64;
+            let peak_words = [ones.bytes().as_ptr() as u64, sink, rounds];
+            let peak_ops = 2.0 * (rounds as usize * dot_peak_round(lanes)) as f64;
+            let read_words = [source.bytes().as_ptr() as u64, sink, (own.bytes() / READ_ROUND) as u64];
+            // What was called last is the nearest: each is called twice and timed the second time.
+            let twice = |f: &dyn Fn()| {
+                f();
+                seconds(f)
+            };
+            let mut rows: Vec<[f64; 5]> = Vec::new();
+            for _ in 0..PAIRS {
+                let a = seconds(|| call(&peak, &peak_words));
+                let t = twice(&|| own.call());
+                let b = seconds(|| call(&peak, &peak_words));
+                let d = twice(&|| dense.call());
+                let r = twice(&|| call(&read, &read_words));
+                rows.push([t, a.min(b), d, r, seconds(|| call(&own.rounding, &own.rounding_words))]);
+            }
+            let of = |f: &dyn Fn(&[f64; 5]) -> f64, q: f64| quantile(&rows.iter().map(f).collect::<Vec<f64>>(), q);
+            let t = of(&|r| r[0], 0.5);
+            let share = |r: &[f64; 5]| 100.0 * (useful / r[0]) / (peak_ops / r[1]);
+            println!(
+                "| {cell} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {:.1} | {:.0} |",
+                t * 1e6,
+                useful / t / 1e9,
+                of(&share, 0.5),
+                of(&share, 0.9),
+                own.bytes() as f64 / t / 1e9,
+                of(&|r| r[3] / r[0], 0.5),
+                of(&|r| r[2] / r[0], 0.5),
+                of(&|r| r[2] / r[0], 0.9),
+                of(&|r| r[4], 0.5) * 1e6,
+                own.compile_us,
+            );
         }
     }
 }

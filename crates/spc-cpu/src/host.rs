@@ -12,7 +12,7 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL and DQ as well: 16 lanes.
     Avx512,
-    /// The same with VNNI, the dot product of bytes.
+    /// The same with VNNI and VBMI, the dot product of bytes and their permutation.
     Avx512Vnni,
 }
 
@@ -76,7 +76,8 @@ fn has_avx512() -> bool {
 
 #[cfg(all(target_arch = "x86_64", unix))]
 fn has_vnni() -> bool {
-    std::arch::is_x86_feature_detected!("avx512vnni")
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx512vnni") && has!("avx512vbmi")
 }
 
 #[cfg(not(all(target_arch = "x86_64", unix)))]
@@ -110,12 +111,15 @@ pub(crate) struct Target {
     /// False where a vector load must not become the memory operand of another instruction. Without AVX, x86 memory
     /// operands of 16 bytes must be aligned, and Cranelift 0.135 folds unaligned loads into `cmpps` all the same.
     pub fold_loads: bool,
+    /// Whether bytes are swizzled by an instruction. Without SSSE3, Cranelift 0.135 calls a function that nobody defines.
+    pub swizzle: bool,
 }
 
 impl Target {
     pub(crate) fn of(isa: &dyn TargetIsa) -> Target {
-        let avx = isa.isa_flags().into_iter().find(|f| f.name == "has_avx").and_then(|f| f.as_bool());
-        Target { config: isa.frontend_config(), fold_loads: avx != Some(false) }
+        let has = |name: &str| isa.isa_flags().into_iter().find(|f| f.name == name).and_then(|f| f.as_bool());
+        let (fold_loads, swizzle) = (has("has_avx") != Some(false), has("has_ssse3") != Some(false));
+        Target { config: isa.frontend_config(), fold_loads, swizzle }
     }
 }
 

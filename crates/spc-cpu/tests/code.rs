@@ -1,8 +1,9 @@
 //! What the generated code looks like: stable CLIF text, and no vector on the stack in the tiles of linear kernels.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use spc_cpu::{Isa, assembly, clif_text, machine_code};
+use spc_formats::Layout;
 use spc_kernel::ir::parse;
-use spc_kernel::templates::{LinearSpec, Tuning, blocks8, few, groups, panel, rowblock, rowblock_tuned};
+use spc_kernel::templates::{LinearSpec, Tuning, blocks8, few, groups, panel, pick8, rowblock, rowblock_tuned};
 
 #[test]
 fn clif_text_is_the_same_everywhere() {
@@ -90,11 +91,20 @@ fn wide_linear_kernels_keep_everything_in_registers() {
             &dense,
             "i8(16)",
             "i8(32)",
+            "i8nm(1,4)",
+            "i8nm(2,4)",
+            "i8nm(5,7)",
+            "i8nm(1,16)",
+            "i8csr(4)",
+            "i8csr(8)",
         ]) {
-            let layout = text.parse().unwrap();
+            let layout: Layout = text.parse().unwrap();
             let spec = LinearSpec { layout, rows: 132, cols: 96, bias: true, act: None, lanes };
-            let mut kernels =
-                if text.starts_with("i8") { vec![blocks8(&spec).unwrap()] } else { vec![rowblock(&spec).unwrap()] };
+            let mut kernels = match layout {
+                Layout::I8 { .. } => vec![blocks8(&spec).unwrap()],
+                _ if layout.needs_integers() => vec![pick8(&spec).unwrap()],
+                _ => vec![rowblock(&spec).unwrap()],
+            };
             if !text.starts_with("i8") {
                 let large = LinearSpec { rows: 4092, cols: 8000, ..spec };
                 kernels.push(rowblock_tuned(&large, Tuning::of(&large, 1)).unwrap());

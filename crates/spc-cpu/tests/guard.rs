@@ -5,7 +5,9 @@
 use spc_cpu::{Isa, JitModule, compile, compile_wide};
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::random::Rng;
-use spc_kernel::templates::cases::{Case, channels, contract, converted, gathered, linear, mapped, unfolded};
+use spc_kernel::templates::cases::{
+    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, unfolded,
+};
 use support::guard::Guarded;
 
 mod support;
@@ -65,6 +67,12 @@ fn every(seed: u64, count: usize, make: impl Fn(&mut Rng, usize, usize) -> Optio
 #[test]
 fn linears_stay_inside() {
     every(31, 120, |rng, lanes, i| linear(rng, lanes, i % 3 > 0).unwrap());
+}
+
+#[test]
+fn linears_of_integers_stay_inside() {
+    every(36, 60, |rng, lanes, _| rounded_linear(rng, lanes.max(4)).unwrap());
+    every(37, 30, |rng, lanes, _| Some(rounding(rng, lanes.max(4)).unwrap().0));
 }
 
 #[test]

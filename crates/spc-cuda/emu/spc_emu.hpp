@@ -13,6 +13,8 @@
 //   * operations of a warp must be reached by all of its lanes, at one place of the text
 //   * an asynchronous copy spoils its target at once and lands at the wait that covers it
 //   * rows of a matrix load must not meet in a bank; positions of kept weights must ascend
+//   * sums of a product of warp groups are NaN until the wait that covers it; what it reads of shared memory must not change
+//     before, and must have been fenced by the threads whose copies it is
 // Not modelled: time, caches, memory order finer than barriers. Tensor cores add in f32, one product after the other.
 #pragma once
 #include <csignal>
@@ -61,6 +63,13 @@ struct Copy {
   int bytes;
 };
 
+// A product of a warp group in flight: where its sums go, and, in the first lane, what it reads.
+struct Product {
+  float* to;
+  std::vector<float> sums;
+  std::vector<std::pair<size_t, std::vector<unsigned char>>> seen;
+};
+
 // Does the work of a warp operation; slot l is what lane l gave and takes.
 using WarpOp = void (*)(void* const* slots);
 
@@ -78,6 +87,8 @@ struct Fiber {
   int line;
   std::vector<std::vector<Copy>> groups;
   std::vector<Copy> open;
+  std::vector<std::vector<Product>> product_groups;
+  std::vector<Product> products;
 };
 
 struct Block {
@@ -87,6 +98,7 @@ struct Block {
   void (*body)(void*);
   void* argument;
   std::vector<Fiber> fibers;
+  std::vector<int> unfenced;  // by 16 bytes of shared memory: the thread (from 1) that copied there and has not fenced it
 #if defined(__x86_64__)
   void* stack_pointer;
 #else
@@ -346,12 +358,15 @@ inline void launch(void (*body)(void*), void* argument, int grid, int threads, s
   for (int i = 0; i < grid; ++i) {
     b.block_index.x = i;
     std::memset(b.smem, POISON, smem_bytes);
+    b.unfenced.assign(smem_bytes / 16 + 1, 0);
     for (int t = 0; t < threads; ++t) {
       b.fibers[t].thread_index.x = t;
       b.fibers[t].done = false;
       b.fibers[t].op = nullptr;
       b.fibers[t].groups.clear();
       b.fibers[t].open.clear();
+      b.fibers[t].product_groups.clear();
+      b.fibers[t].products.clear();
       prepare(&b.fibers[t], stacks + STACK * t, STACK);
     }
     for (bool done = false; !done;) {
@@ -438,6 +453,7 @@ SPC_FN void spc_copy_wait() {
     for (const spc_emu::Copy& c : groups.front()) {
       std::memset(c.to, 0, 16);
       std::memcpy(c.to, c.from, c.bytes);
+      spc_emu::block->unfenced[(c.to - spc_emu::block->smem) / 16] = spc_emu::fiber->thread_index.x + 1;
     }
     groups.erase(groups.begin());
   }
@@ -578,4 +594,113 @@ SPC_FN void spc_mma_step(float (&d)[4], const spc_w4& a, u32 b0, u32 b1, const c
       },
       &slot, file, line);
   for (int c = 0; c < 4; ++c) d[c] = slot.d[c];
+}
+
+// ---- products of warp groups. A descriptor is the offset of its first byte; shared memory starts a pattern.
+SPC_FN unsigned char* spc_pattern(unsigned char* p) { return p; }
+SPC_FN u64 spc_descriptor(const u32* p) { return (u64)((const unsigned char*)p - spc_emu::block->smem); }
+SPC_FN void spc_copies_to_products() {
+  for (int& w : spc_emu::block->unfenced) w = w == spc_emu::fiber->thread_index.x + 1 ? 0 : w;
+}
+SPC_FN void spc_products_begin() {}
+SPC_FN void spc_products_commit() {
+  spc_emu::fiber->product_groups.push_back(spc_emu::fiber->products);
+  spc_emu::fiber->products.clear();
+}
+template <int NT>
+SPC_FN void spc_hold(float (&)[NT][4]) {}
+SPC_FN void spc_hold(spc_w4&, u32&) {}
+
+namespace spc_emu {
+// The latest sums in flight for these registers, or the registers.
+inline const float* latest(const Fiber& f, const float* to) {
+  const float* found = to;
+  for (const auto& group : f.product_groups) {
+    for (const Product& p : group) found = p.to == to ? p.sums.data() : found;
+  }
+  for (const Product& p : f.products) found = p.to == to ? p.sums.data() : found;
+  return found;
+}
+
+struct ProductSlot {
+  u32 a[4], meta;
+  u64 b;
+  float* d;
+  int columns;
+};
+
+inline void product24(void* const* slots) {
+  const auto half = [](u32 word, int h) { return spc_bits(h ? word & 0xffff0000u : word << 16); };
+  const ProductSlot& one = *(const ProductSlot*)slots[0];
+  const int columns = one.columns;
+  Fiber* const lanes = fiber;  // of the warp
+  std::vector<float> right(32 * columns), sums(16 * columns);
+  std::vector<std::pair<size_t, std::vector<unsigned char>>> seen;
+  for (int n = 0; n < columns; ++n) {
+    for (int piece = 0; piece < 4; ++piece) {
+      size_t at = one.b + n / 8 * 1024 + n % 8 * 128 + 16 * piece;
+      if ((one.b >> 7 & 7) != 0 || (one.b & 127) > 64) fail("a pattern of a product starts at another place");
+      at ^= (at >> 7 & 7) << 4;
+      if (at + 16 > block->smem_bytes) fail("a product reads outside of shared memory");
+      if (block->unfenced[at / 16] != 0) fail("a product reads a copy that its thread has not fenced");
+      seen.emplace_back(at, std::vector<unsigned char>(block->smem + at, block->smem + at + 16));
+      for (int k = 0; k < 8; ++k) {
+        unsigned short bits;
+        std::memcpy(&bits, block->smem + at + 2 * k, 2);
+        right[(8 * piece + k) * columns + n] = half(bits, 0);
+      }
+    }
+  }
+  const auto place = [](int lane, int i) { return (i / 4 * 8 + 2 * (lane % 4) + i % 2) * 16 + lane / 4 + i / 2 % 2 * 8; };
+  for (int l = 0; l < 32; ++l) {
+    const ProductSlot& s = *(const ProductSlot*)slots[l];
+    if (s.b != one.b) fail("lanes of a product have other descriptors");
+    const float* const now = latest(lanes[l], s.d);
+    for (int i = 0; i < columns / 2; ++i) sums[place(l, i)] = now[i];
+  }
+  for (int l = 0; l < 32; ++l) {
+    const ProductSlot& s = *(const ProductSlot*)slots[l];
+    for (int r = 0; r < 4; ++r) {
+      const int row = l / 4 + 8 * (r % 2), t = l % 4;
+      const u32 code = ((const ProductSlot*)slots[l / 4 * 4 + r / 2])->meta >> (16 * (r % 2) + 4 * t) & 15;
+      if ((code & 3) >= code >> 2) fail("positions of kept weights do not ascend");
+      for (int h = 0; h < 2; ++h) {
+        const float w = half(s.a[r], h);
+        const float* const x = &right[(16 * (r / 2) + 4 * t + (int)(h ? code >> 2 : code & 3)) * columns];
+        for (int n = 0; n < columns; ++n) sums[n * 16 + row] += w * x[n];
+      }
+    }
+  }
+  for (int l = 0; l < 32; ++l) {
+    const ProductSlot& s = *(const ProductSlot*)slots[l];
+    Product p = {s.d, std::vector<float>(columns / 2), {}};
+    for (int i = 0; i < columns / 2; ++i) p.sums[i] = sums[place(l, i)];
+    if (l == 0) p.seen = seen;
+    lanes[l].products.push_back(p);
+    std::memset(s.d, POISON, sizeof(float) * columns / 2);
+  }
+}
+}  // namespace spc_emu
+
+template <int NT>
+SPC_FN void spc_product24(float (&d)[NT][4], const spc_w4& a, u64 b, u32 meta, const char* file = __builtin_FILE(),
+                          int line = __builtin_LINE()) {
+  spc_emu::ProductSlot slot = {{a.x, a.y, a.z, a.w}, meta, b, &d[0][0], 8 * NT};
+  spc_emu::meet(spc_emu::product24, &slot, file, line);
+}
+template <int N>
+SPC_FN void spc_products_wait() {
+  auto& groups = spc_emu::fiber->product_groups;
+  while ((int)groups.size() > N) {
+    const std::vector<spc_emu::Product> done = groups.front();
+    groups.erase(groups.begin());
+    for (const spc_emu::Product& p : done) {
+      for (const auto& s : p.seen) {
+        if (std::memcmp(spc_emu::block->smem + s.first, s.second.data(), 16) != 0) {
+          spc_emu::fail("shared memory changed while a product read it");
+        }
+      }
+      if (spc_emu::latest(*spc_emu::fiber, p.to) == p.to) std::memcpy(p.to, p.sums.data(), p.sums.size() * sizeof(float));
+    }
+  }
 }

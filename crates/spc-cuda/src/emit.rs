@@ -3,15 +3,23 @@ use crate::generic;
 use crate::host::{self, HostOp};
 use crate::linear::Linear;
 use crate::shape::{Family, THREADS};
-use crate::{CudaModule, KernelInfo};
+use crate::{CudaModule, KernelInfo, wgmma};
 use spc_base::Bug;
 use spc_ir::{Graph, LinearPlan, NodeId, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the text depends on besides the plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmitOptions {
     pub activations: Activations,
+    /// Weights of a 2:4 matrix from which on it has a kernel for warp groups as well.
+    pub warp_groups_from: u64,
+}
+
+impl Default for EmitOptions {
+    fn default() -> EmitOptions {
+        EmitOptions { activations: Activations::default(), warp_groups_from: 1 << 22 }
+    }
 }
 
 /// What tensor cores take an activation as. Kernels without tensor cores always take f32.
@@ -125,6 +133,15 @@ impl<'a> Emitter<'a> {
             from = to + 1;
             self.families.insert(shape.family);
         }
+        if let Some(shape) = l.warp_groups(&self.options)
+            && range.1 >= wgmma::LEAST_TOKENS
+        {
+            let info = l.info(self.graph, &shape, wgmma::LEAST_TOKENS)?;
+            let mut text = String::new();
+            l.write(&mut text, &info, &shape, &act)?;
+            self.push(info, &text);
+            self.families.insert(Family::Wgmma);
+        }
         Ok(())
     }
 
@@ -189,6 +206,10 @@ impl<'a> Emitter<'a> {
                 text += part;
                 written.push(part);
             }
+        }
+        if self.families.contains(&Family::Wgmma) {
+            text += "\n";
+            text += &wgmma::text(self.options.activations.terms());
         }
         text += &self.bodies;
         let mut host = Vec::new();

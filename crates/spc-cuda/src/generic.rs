@@ -375,6 +375,7 @@ pub(crate) fn emit(graph: &Graph, node: NodeId) -> Result<Result<Emitted, String
         block: THREADS,
         shared_bytes: 0,
         cc: crate::linear::CC,
+        only: None,
     };
     let comment = format!("node {node}: {}", n.op.name());
     Ok(Ok(Emitted { info, comment, text: format!("({}) {{\n{body}}}\n", list.join(", ")) }))

@@ -25,6 +25,7 @@ pub mod nvrtc;
 pub mod runtime;
 mod shape;
 mod training;
+mod wgmma;
 
 pub use emit::{Activations, EmitOptions, emit, emit_with};
 pub use grid::Grid;

@@ -1,7 +1,7 @@
 //! One linear of a plan: its kernels' constants, launches and text.
 use crate::expr::to_c;
 use crate::shape::{Family, Shape, THREADS};
-use crate::{KernelInfo, Operand, Param, ParamKind, mma};
+use crate::{EmitOptions, KernelInfo, Operand, Param, ParamKind, mma, wgmma};
 use spc_base::Bug;
 use spc_formats::{ArrayKind, Layout};
 use spc_ir::{Graph, LinearPlan, NodeId, Op, ScalarExpr, Size};
@@ -52,6 +52,13 @@ impl Linear<'_> {
         Ok((Shape::all(self.layout, self.outputs, self.inputs, terms)?, act))
     }
 
+    /// The constants of its kernel for warp groups, where it has one.
+    pub(crate) fn warp_groups(&self, options: &EmitOptions) -> Option<Shape> {
+        let large = self.outputs.saturating_mul(self.inputs) >= options.warp_groups_from;
+        let shape = || wgmma::shape(self.outputs, self.inputs, options.activations.terms());
+        (self.layout == Layout::Mma24 && large).then(shape)
+    }
+
     /// The launch of the kernel of one shape, for `from` tokens and more.
     pub(crate) fn info(&self, graph: &Graph, shape: &Shape, from: u64) -> Result<KernelInfo, Bug> {
         let mut params = Vec::new();
@@ -79,7 +86,10 @@ impl Linear<'_> {
             parts => add("parts", ParamKind::F32Out, Operand::Parts { parts }),
         }
         add("n", ParamKind::I32, Operand::Tokens);
-        let few = if shape.family == Family::Groups || (terms.is_some() && shape.split == 1) {
+        let groups = shape.family == Family::Wgmma;
+        let few = if groups {
+            format!("_n{}_wgmma", shape.grid.tokens)
+        } else if shape.family == Family::Groups || (terms.is_some() && shape.split == 1) {
             format!("_n{}", shape.grid.tokens)
         } else if terms.is_some() {
             format!("_n{}_split", shape.grid.tokens)
@@ -109,7 +119,8 @@ impl Linear<'_> {
             grid: shape.grid,
             block: shape.threads,
             shared_bytes: shape.shared_bytes,
-            cc: CC,
+            cc: if groups { 90 } else { CC },
+            only: groups.then(|| wgmma::ARCH.to_string()),
         })
     }
 
@@ -208,6 +219,7 @@ impl Linear<'_> {
             block: THREADS,
             shared_bytes: 0,
             cc: CC,
+            only: None,
         })
     }
 
@@ -289,6 +301,9 @@ impl Linear<'_> {
             let given = |name| if arguments.contains(&name) { name } else { "nullptr" };
             let result = if shape.parts == 0 { "y" } else { "parts" };
             arguments = ["ptr", "idx", "values", "meta", "bias", "xb", result, "n"].map(given).to_vec();
+        } else if shape.family == Family::Wgmma {
+            let given = |name| if arguments.contains(&name) { name } else { "nullptr" };
+            arguments = ["values", "meta", "bias", "xb", "y", "n"].map(given).to_vec();
         } else if shape.family == Family::Groups {
             let given = |name| if arguments.contains(&name) { name } else { "nullptr" };
             arguments = ["ptr", "skip", "codes", "scale", "x", "parts", "n"].map(given).to_vec();
@@ -297,7 +312,7 @@ impl Linear<'_> {
         }
         let (name, family) = (&info.name, &info.family);
         // Left alone, ptxas saves registers of these kernels until some spill.
-        let bounds = if matches!(shape.family, Family::Mma | Family::Groups) {
+        let bounds = if matches!(shape.family, Family::Mma | Family::Groups | Family::Wgmma) {
             format!("{}, 1", info.block)
         } else {
             info.block.to_string()
@@ -307,12 +322,15 @@ impl Linear<'_> {
         let (constants, list, arguments) = (constants.join(", "), list.join(", "), arguments.join(", "));
         let has_bias = self.bias.is_some() && shape.parts == 0;
         let (act, used) = if shape.parts == 0 { (act, self.unused()) } else { ("a0", "") };
+        // Only images of one architecture have it.
+        let (guard, end) =
+            if shape.family == Family::Wgmma { ("#if defined(SPC_WGMMA)\n", "\n#endif") } else { ("", "") };
         writeln!(
             t,
-            "struct {name}_shape {{\n  static constexpr int {constants};\n  static constexpr bool BIAS = {has_bias};\n  \
+            "{guard}struct {name}_shape {{\n  static constexpr int {constants};\n  static constexpr bool BIAS = {has_bias};\n  \
              SPC_FN float act(float a0) {{ {used}return {act}; }}\n}};\n\
              extern \"C\" __global__ void __launch_bounds__({bounds}) {name}(\n    {list}) {{\n  \
-             SPC_SMEM(smem);\n{unread}  spc_{family}<{name}_shape>({arguments}, (float*)smem);\n}}"
+             SPC_SMEM(smem);\n{unread}  spc_{family}<{name}_shape>({arguments}, (float*)smem);\n}}{end}"
         )
         .map_err(|e| Bug::new(e.to_string()))?;
         out.push_str(&t);
@@ -343,6 +361,7 @@ fn arrays(layout: Layout) -> &'static str {
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
         // Refused by `Shape::new`.
         Layout::Nm16 { .. } | Layout::Csr16 | Layout::Half { .. } => "",
+        Layout::I8Nm { .. } | Layout::I8Csr { .. } => "",
         Layout::Groups { .. } => {
             "codes[units][BYTES], scale[units][P], and where only some groups are kept ptr[O+1], skip[units][P]"
         }

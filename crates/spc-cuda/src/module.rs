@@ -49,6 +49,40 @@ pub struct KernelInfo {
     pub shared_bytes: u32,
     /// Compute capability that the kernel needs, 80 for 8.0.
     pub cc: u32,
+    /// Only images of this architecture have the kernel; there it takes the place of the others of its node for the numbers of
+    /// tokens that it is for. See [`CudaModule::kernels_of`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<String>,
+}
+
+impl CudaModule {
+    /// The kernels that run of an image of `arch` (`sm_90a` or `compute_90a`): those that it alone has replace others.
+    pub fn kernels_of(&self, arch: &str) -> Vec<KernelInfo> {
+        let number = |a: &str| a.trim_start_matches("compute_").trim_start_matches("sm_").to_string();
+        let here = |k: &&KernelInfo| k.only.as_ref().is_some_and(|only| number(only) == number(arch));
+        let own: Vec<&KernelInfo> = self.kernels.iter().filter(here).collect();
+        let mut out = Vec::new();
+        for k in self.kernels.iter().filter(|k| k.only.is_none() || here(k)) {
+            let mut k = k.clone();
+            let replaced = |o: &&&KernelInfo| k.only.is_none() && k.family != "terms" && o.writes == k.writes;
+            if let Some(o) = own.iter().find(replaced) {
+                let most = o.from_tokens - 1;
+                if k.from_tokens > most {
+                    continue;
+                }
+                k.to_tokens = Some(k.to_tokens.map_or(most, |to| to.min(most)));
+            }
+            out.push(k);
+        }
+        out
+    }
+
+    /// The architectures whose images have kernels that no other has.
+    pub fn own_archs(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = self.kernels.iter().filter_map(|k| k.only.as_deref()).collect();
+        all.dedup();
+        all
+    }
 }
 
 impl KernelInfo {

@@ -22,6 +22,7 @@ pub(crate) enum Family {
     Mma,
     I8,
     Groups,
+    Wgmma,
 }
 
 impl Family {
@@ -33,10 +34,11 @@ impl Family {
             Family::Mma => "mma",
             Family::I8 => "i8",
             Family::Groups => "groups",
+            Family::Wgmma => "wgmma",
         }
     }
 
-    /// Its template and those that it calls, in order.
+    /// Its template and those that it calls, in order; that of warp groups is made for the number of terms.
     pub(crate) fn texts(self) -> &'static [&'static str] {
         const ROWS: &str = include_str!("device/rows.cuh");
         const TENSOR: &str = include_str!("device/tensor.cuh");
@@ -49,6 +51,7 @@ impl Family {
             Family::Groups => &[TENSOR, include_str!("device/groups.cuh")],
             Family::I8 => &[include_str!("device/i8.cuh")],
             Family::Mma => &[TENSOR, TERMS, TILES, include_str!("device/mma.cuh")],
+            Family::Wgmma => &[TENSOR, TERMS, TILES],
         }
     }
 }
@@ -140,7 +143,8 @@ impl Shape {
         const MOST_SHARED: u64 = 96 << 10;
         let units = spc_formats::Units::of(bits, group as usize);
         let (of_row, small) = (inputs.div_ceil(u64::from(group)), |n: u64| u32::try_from(n).unwrap_or(u32::MAX));
-        let row = of_row * (u64::from(group) + 4) * 4;
+        // As the template lays out a group: rows of all banks.
+        let row = of_row * u64::from(group.max(32)) * 4;
         let staged = row <= MOST_SHARED;
         let tokens = if staged { (SHARED / row.max(1)).clamp(1, most) } else { 1 };
         let blocks = outputs.div_ceil(WARPS).min(BLOCKS);

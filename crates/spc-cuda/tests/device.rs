@@ -51,7 +51,7 @@ fn linears() -> Vec<Linear> {
 /// `None`, with a loud message, where there is no NVRTC.
 fn load(linears: &[Linear], activations: Activations) -> Option<DeviceProgram> {
     let (graph, plan) = graph(linears);
-    let module = emit_with(&graph, &plan, &EmitOptions { activations }).unwrap();
+    let module = emit_with(&graph, &plan, &EmitOptions { activations, ..EmitOptions::default() }).unwrap();
     let device = Device::open(&stand_in()).unwrap();
     assert_eq!((device.name(), device.capability()), ("PTX interpreter", (8, 0)));
     let given = linears.iter().map(|l| (validate(l.packed.clone()).unwrap(), l.bias.clone())).collect();

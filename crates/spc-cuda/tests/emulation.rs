@@ -16,12 +16,18 @@ fn case(layout: &str, outputs: usize, inputs: usize, pattern: Pattern, act: Act,
 /// Emits the cases as one module, compiles it once, and runs each case on finite activations for all its numbers of
 /// tokens, and once with NaN and infinities among them.
 fn run(cases: Vec<Case>, activations: Activations) {
+    run_of(cases, activations, "sm_80");
+}
+
+/// With the kernels of an architecture; every 2:4 matrix has a kernel for warp groups.
+fn run_of(cases: Vec<Case>, activations: Activations, arch: &str) {
     if !have_gxx() {
         return;
     }
     let linears: Vec<Linear> = cases.into_iter().zip(1..).map(|(c, seed)| Linear::new(c, seed)).collect();
     let (graph, plan) = graph(&linears);
-    let module = emit_with(&graph, &plan, &EmitOptions { activations }).unwrap();
+    let module = emit_with(&graph, &plan, &EmitOptions { activations, warp_groups_from: 0 }).unwrap();
+    let kernels = module.kernels_of(arch);
     let program = Program::of_module(&module);
     let mut random = Random::new(99);
     let (mut jobs, mut inputs) = (Vec::new(), Vec::new());
@@ -36,7 +42,7 @@ fn run(cases: Vec<Case>, activations: Activations) {
                 }
             }
             let of = |k: &&spc_cuda::KernelInfo| k.weight == weight && k.is_for(*tokens as u64);
-            let found: Vec<_> = module.kernels.iter().filter(of).filter(|k| k.family != "terms").collect();
+            let found: Vec<_> = kernels.iter().filter(of).filter(|k| k.family != "terms").collect();
             let (kernel, adds) = match found[..] {
                 [kernel] => (kernel, None),
                 [kernel, adds] if adds.family == "parts" => (kernel, Some(adds)),
@@ -255,6 +261,20 @@ fn blocks_that_share_columns() {
         ],
         Activations::Bf16,
     );
+}
+
+#[test]
+fn two_of_four_on_warp_groups() {
+    use Act::*;
+    use Pattern::*;
+    let cases = vec![
+        case("mma24", 9, 33, Full, None, true, &[256, 4]),
+        case("mma24", 150, 300, Full, Gelu, true, &[300, 256]),
+        case("mma24", 64, 550, Random(0.4), Relu, false, &[513, 20]),
+        case("mma24", 32, 128, Bands, None, false, &[256, 300]),
+    ];
+    run_of(cases.clone(), Activations::Bf16, "sm_90a");
+    run_of(cases, Activations::Exact, "sm_90a");
 }
 
 #[test]

@@ -7,9 +7,9 @@ mod support;
 
 use cases::{Act, Case, Linear, Pattern, graph};
 use spc_cuda::nvrtc::images;
-use spc_cuda::{Activations, EmitOptions, emit_with};
+use spc_cuda::{Activations, CudaModule, EmitOptions, emit_with};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A tool of the CUDA toolkit: in the folder that `SPC_CUDA_TOOLS` names, else on the path.
@@ -59,34 +59,13 @@ fn nothing_is_spilled_and_tensor_cores_are_used() {
             Linear::new(Case { layout, outputs, inputs, pattern, bias: true, act, separate: false, tokens }, 1)
         });
         let (graph, plan) = graph(&linears);
-        let module = emit_with(&graph, &plan, &EmitOptions { activations }).unwrap();
+        let module = emit_with(&graph, &plan, &EmitOptions { activations, ..EmitOptions::default() }).unwrap();
         let Some(built) = images(&module.text, &["compute_80"]).unwrap() else {
             eprintln!("NO NVRTC: MACHINE CODE IS NOT TESTED");
             return;
         };
-        let folder = tempfile::tempdir().unwrap();
-        let (ptx, cubin) = (folder.path().join("k.ptx"), folder.path().join("k.cubin"));
-        std::fs::write(&ptx, &built.images[0].bytes).unwrap();
         for arch in ["sm_80", "sm_90"] {
-            let mut ptxas = Command::new(&ptxas);
-            let out = ptxas.args(["-v", "-O3", &format!("-arch={arch}"), "-o"]).arg(&cubin).arg(&ptx).output().unwrap();
-            let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
-            assert!(out.status.success(), "{said}");
-            let (mut kernel, mut seen) = ("", 0);
-            for line in said.lines() {
-                kernel = line.split("Function properties for ").nth(1).unwrap_or(kernel);
-                if line.contains("spill stores") {
-                    seen += 1;
-                    assert!(
-                        line.contains("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"),
-                        "{arch} {kernel}: {line}"
-                    );
-                }
-            }
-            let names: BTreeSet<&str> = module.kernels.iter().map(|k| k.name.as_str()).collect();
-            assert_eq!(seen, names.len(), "{said}");
-            let code = Command::new(&nvdisasm).arg(&cubin).output().unwrap();
-            let code = String::from_utf8_lossy(&code.stdout).into_owned();
+            let code = machine_code(&ptxas, &nvdisasm, &built.images[0].bytes, arch, &module);
             for (word, what) in [
                 ("HMMA.SP.16832.F32.BF16", "mma.sp"),
                 ("HMMA.16816.F32.BF16", "mma"),
@@ -95,7 +74,50 @@ fn nothing_is_spilled_and_tensor_cores_are_used() {
             ] {
                 assert!(code.contains(word), "{arch}: no {what}");
             }
-            assert!(!code.contains(" STL") && !code.contains(" LDL"), "{arch}: local memory");
         }
     }
+}
+
+#[test]
+fn warp_groups_multiply_sparse_matrices_without_spills() {
+    let (Some(ptxas), Some(nvdisasm)) = (tool("ptxas"), tool("nvdisasm")) else { return };
+    for activations in [Activations::Bf16, Activations::Exact] {
+        let (layout, pattern, act) = ("mma24".parse().unwrap(), Pattern::Empty, Act::Gelu);
+        let (outputs, inputs, tokens) = (256, 1024, vec![]);
+        let l = Linear::new(Case { layout, outputs, inputs, pattern, bias: true, act, separate: false, tokens }, 1);
+        let (graph, plan) = graph(&[l]);
+        let module = emit_with(&graph, &plan, &EmitOptions { activations, warp_groups_from: 0 }).unwrap();
+        let Some(built) = images(&module.text, &["compute_90a"]).unwrap() else { return };
+        let own = CudaModule { kernels: module.kernels_of("sm_90a"), ..module };
+        assert!(own.kernels.iter().any(|k| k.family == "wgmma"));
+        let code = machine_code(&ptxas, &nvdisasm, &built.images[0].bytes, "sm_90a", &own);
+        let tokens = if activations == Activations::Bf16 { 256 } else { 128 };
+        assert!(code.contains(&format!("HGMMA.SP.64x{tokens}x32.F32.BF16")), "no wgmma.sp");
+    }
+}
+
+/// What ptxas makes of PTX, as text: every kernel without a spill, and no product waits for the one before.
+fn machine_code(ptxas: &Path, nvdisasm: &Path, ptx: &[u8], arch: &str, module: &CudaModule) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, cubin) = (folder.path().join("k.ptx"), folder.path().join("k.cubin"));
+    std::fs::write(&file, ptx).unwrap();
+    let mut ptxas = Command::new(ptxas);
+    let out = ptxas.args(["-v", "-O3", &format!("-arch={arch}"), "-o"]).arg(&cubin).arg(&file).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && !said.contains("serialized"), "{said}");
+    let (mut kernel, mut seen) = ("", 0);
+    for line in said.lines() {
+        kernel = line.split("Function properties for ").nth(1).unwrap_or(kernel);
+        if line.contains("spill stores") {
+            seen += 1;
+            let clean = line.contains("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads");
+            assert!(clean, "{arch} {kernel}: {line}");
+        }
+    }
+    let names: BTreeSet<&str> = module.kernels.iter().map(|k| k.name.as_str()).collect();
+    assert_eq!(seen, names.len(), "{said}");
+    let code = Command::new(nvdisasm).arg(&cubin).output().unwrap();
+    let code = String::from_utf8_lossy(&code.stdout).into_owned();
+    assert!(!code.contains(" STL") && !code.contains(" LDL"), "{arch}: local memory");
+    code
 }

@@ -19,8 +19,8 @@ fn case(layout: &str, outputs: usize, inputs: usize, pattern: Pattern, act: Act,
 }
 
 /// The module's PTX; `None`, with a loud message, where there is no NVRTC. Where `SPC_NEEDS_NVRTC` is set the test then fails.
-fn compiled(module: &CudaModule) -> Option<Module> {
-    let Some(built) = images(&module.text, &["compute_80"]).unwrap() else {
+fn compiled(module: &CudaModule, arch: &str) -> Option<Module> {
+    let Some(built) = images(&module.text, &[arch]).unwrap() else {
         let message = format!("NO NVRTC: THE PTX OF THE EMITTED TEXT IS NOT TESTED; {NOT_FOUND_HELP}");
         assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none(), "{message}");
         eprintln!("{message}");
@@ -67,10 +67,16 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 
 /// Runs each case on its numbers of tokens; counts by kernel.
 fn check(cases: Vec<Case>, activations: Activations) -> Option<Vec<(KernelInfo, usize, Counters)>> {
+    check_of(cases, activations, "compute_80")
+}
+
+/// As [`check`], with PTX of an architecture; every 2:4 matrix has a kernel for warp groups.
+fn check_of(cases: Vec<Case>, activations: Activations, arch: &str) -> Option<Vec<(KernelInfo, usize, Counters)>> {
     let linears: Vec<Linear> = cases.into_iter().zip(1..).map(|(c, seed)| Linear::new(c, seed)).collect();
     let (graph, plan) = graph(&linears);
-    let module = emit_with(&graph, &plan, &EmitOptions { activations }).unwrap();
-    let ptx = compiled(&module)?;
+    let module = emit_with(&graph, &plan, &EmitOptions { activations, warp_groups_from: 0 }).unwrap();
+    let ptx = compiled(&module, arch)?;
+    let kernels = module.kernels_of(arch);
     let mut random = Random::new(5);
     let mut counted = Vec::new();
     for (number, l) in linears.iter().enumerate() {
@@ -78,7 +84,7 @@ fn check(cases: Vec<Case>, activations: Activations) -> Option<Vec<(KernelInfo, 
         for tokens in &l.case.tokens {
             let x: Vec<f32> = (0..tokens * l.case.inputs).map(|_| random.value()).collect();
             let mut parts = Vec::new();
-            for kernel in module.kernels.iter().filter(|k| k.weight == weight && k.is_for(*tokens as u64)) {
+            for kernel in kernels.iter().filter(|k| k.weight == weight && k.is_for(*tokens as u64)) {
                 let counters = if kernel.family == "terms" {
                     let (job, want) = l.terms_job(kernel, &x, *tokens);
                     let (out, counters) = run(&ptx, &job);
@@ -118,6 +124,9 @@ fn odd_shapes_compute_what_they_say() {
             case("nm(2,4)", 9, 33, Full, None, true, &[20]),
             case("kept4(32,16)", 40, 300, Random(1.0), Gelu, true, &[1, 5]),
             case("q4(16,16)", 9, 100, Full, None, true, &[2]),
+            case("kept4(64,16)", 9, 200, Random(1.0), None, true, &[1]),
+            case("kept8(16,32)", 9, 100, Random(1.0), None, true, &[2]),
+            case("q8(32,16)", 9, 100, Full, None, true, &[1]),
             case("i8(16)", 20, 70, Random(0.3), Relu, true, &[3]),
             case("mma24", 9, 33, Full, None, true, &[1, 9, 33]),
             case("mma24", 70, 300, Full, Gelu, true, &[8, 20, 40, 70]),
@@ -133,6 +142,30 @@ fn odd_shapes_compute_what_they_say() {
         Activations::Exact,
     );
     check(vec![case("mma24", 45, 93, Full, Relu, true, &[3, 12, 130])], Activations::Bf16);
+}
+
+fn warp_group_cases() -> Vec<Case> {
+    use Act::*;
+    use Pattern::*;
+    vec![
+        case("mma24", 9, 33, Full, None, true, &[256]),
+        case("mma24", 33, 70, Full, None, true, &[256]),
+        case("mma24", 70, 300, Full, Gelu, true, &[300]),
+        case("mma24", 130, 550, Random(0.4), Relu, false, &[256]),
+        case("mma24", 160, 64, Bands, None, false, &[520]),
+    ]
+}
+
+#[test]
+fn warp_groups_compute_what_they_say() {
+    for activations in [Activations::Bf16, Activations::Exact] {
+        let Some(counted) = check_of(warp_group_cases(), activations, "compute_90a") else { return };
+        let groups: Vec<_> = counted.iter().filter(|(k, _, _)| k.family == "wgmma").collect();
+        assert_eq!(groups.len(), 5, "each runs on warp groups");
+        for (k, _, c) in groups {
+            assert!(c.bank_conflicts == 0 && c.group_matrix > 0 && c.sparse_matrix == 0, "{}: {c:?}", k.name);
+        }
+    }
 }
 
 /// Instructions of each kernel on one shape, as committed. Set `SPC_BUDGETS=write` to write what is counted now.
@@ -155,6 +188,10 @@ fn counts_stay_in_their_budgets() {
             case("mma24", 64, 2048, Full, Relu, true, &[8]),
             case("kept4(32,16)", 64, 2048, Random(1.0), Relu, true, &[1]),
             case("q4(32,16)", 64, 2048, Full, Relu, true, &[1]),
+            case("kept4(32,16)", 64, 2048, Random(1.0), Relu, true, &[4]),
+            case("kept4(16,16)", 64, 2048, Random(1.0), Relu, true, &[1]),
+            case("kept8(16,32)", 64, 2048, Random(1.0), Relu, true, &[1]),
+            case("kept8(64,32)", 64, 2048, Random(1.0), Relu, true, &[1]),
             case("vx1(16)", 64, 64, Random(0.25), None, false, &[64]),
             case("bsr(16,16)", 64, 64, Random(0.25), None, false, &[64]),
             case("nm(2,4)", 64, 64, Full, None, false, &[64]),
@@ -163,13 +200,17 @@ fn counts_stay_in_their_budgets() {
         ],
         Activations::Bf16,
     );
-    let Some(counted) = counted else { return };
+    let Some(mut counted) = counted else { return };
+    let groups = check_of(vec![shape("mma24", &[256])], Activations::Bf16, "compute_90a");
+    counted.extend(groups.into_iter().flatten().filter(|(k, _, _)| k.family == "wgmma"));
     let mut now = String::new();
     for (kernel, tokens, c) in &counted {
         let (load, store) = c.sector_ratios();
         let name = &kernel.name;
         if kernel.layout.starts_with("mma") || kernel.layout.starts_with("vnm") {
             assert!(load <= 1.1 && store <= 1.1, "{name}: {load:.2} and {store:.2} of the bytes needed are moved");
+        }
+        if ["mma", "vnm", "kept", "q"].iter().any(|l| kernel.layout.starts_with(l)) {
             assert_eq!(c.bank_conflicts, 0, "{name}");
         }
         writeln!(now, "{name} {tokens} {} {}", c.instructions, c.bank_conflicts).unwrap();

@@ -194,9 +194,39 @@ fn norms(run: Run<'_>) {
     }
 }
 
+/// A group with a NaN becomes NaN, one with an infinity keeps its place, one of zeros stays.
+fn norms_of_strange_numbers(run: Run<'_>) {
+    let (o, k) = (32usize, 64usize);
+    let mut w = vec![2.0f32; o * k];
+    (w[0], w[5], w[8]) = (f32::NAN, f32::INFINITY, 0.0);
+    (0..4).for_each(|row| w[row * k + 12..][..4].fill(0.0));
+    let units = o / 4 * (k / 32);
+    let arguments = vec![
+        Argument::In(f32_bytes(&w)),
+        Argument::Out(4 * (o * k) as u64),
+        Argument::In(f32_bytes(&[1.5])),
+        Argument::Int(units as i32),
+    ];
+    let got = floats(&run("blocks", units as u64, arguments)[0]);
+    assert!((0..4).all(|i| got[i].is_nan() && got[3 * k + i].is_nan()), "one NaN");
+    assert!(got[5] == f32::INFINITY && got[4] == 2.0, "one infinity: {:?}", &got[4..8]);
+    assert!(got[8] == 0.0 && got[9] > 0.0 && got[9] < 2.0 && got[12..16].iter().all(|v| v.to_bits() == 0));
+}
+
 fn greatest(run: Run<'_>) {
-    for (n, keep) in [(1000usize, 100u32), (5000, 2499), (5000, 4999), (64, 64), (64, 100), (64, 0), (9000, 1)] {
-        let w = weights(n, 9);
+    let of = |n: usize, f: fn(usize) -> f32| (0..n).map(f).collect::<Vec<f32>>();
+    // Magnitudes that differ in their last bit, or not at all: the place decides, to its own last bit.
+    let last_bit = of(3000, |i| f32::from_bits(0x3f00_0000 | (i % 3 == 0) as u32 | ((i % 2) as u32) << 31));
+    let equal = of(3000, |_| -0.25);
+    let strange = of(200, |i| [f32::NAN, f32::INFINITY, 1.0, -f32::NAN, f32::NEG_INFINITY, 0.0, -0.0, 1e-45][i % 8]);
+    let mut cases = [(1000usize, 100u32), (5000, 2499), (5000, 4999), (64, 64), (64, 100), (64, 0), (9000, 1)]
+        .map(|(n, keep)| (weights(n, 9), keep))
+        .to_vec();
+    cases.extend([999u32, 1000, 1001, 2047].map(|keep| (last_bit.clone(), keep)));
+    cases.extend([1u32, 1023, 1024, 1025, 2048].map(|keep| (equal.clone(), keep)));
+    cases.extend([24u32, 25, 49, 51, 126, 199].map(|keep| (strange.clone(), keep)));
+    for (w, keep) in cases {
+        let n = w.len();
         let (mut state, mut counts) = (threshold_state(keep).to_vec(), vec![0u32; 2048]);
         for digit in 0..6 {
             let out = run(
@@ -259,7 +289,7 @@ fn updates_agree_with_loops_under_gxx() {
         let mut bytes = program.bytes(&[job(&m, name, n, arguments)]);
         sizes.into_iter().map(|n| bytes.drain(..n).collect()).collect()
     };
-    [elements, masks, packs, norms, greatest].iter().for_each(|f| f(&run));
+    [elements, masks, packs, norms, norms_of_strange_numbers, greatest].iter().for_each(|f| f(&run));
 }
 
 #[test]
@@ -302,5 +332,5 @@ fn updates_agree_with_loops_as_ptx() {
         }
         first.unwrap()
     };
-    [elements, masks, packs, norms, greatest].iter().for_each(|f| f(&run));
+    [elements, masks, packs, norms, norms_of_strange_numbers, greatest].iter().for_each(|f| f(&run));
 }

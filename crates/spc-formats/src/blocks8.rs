@@ -7,6 +7,7 @@
 //! with `nb = ceil(O/R)`. A weight is `codes * scale[row]`. Activations come as unsigned bytes, their integer plus 128, so a
 //! sum starts at `start[row] = -128 * (sum of the codes of the row)`. Rows past the last and inputs past the last have zeros
 //! everywhere.
+use crate::codes8::{byte, check_ends, check_row, ends, grid, signed};
 use crate::format::{Format, Matrix, ascending, fits_pointer, length, pointers, span, to_u32, too_large};
 use crate::pattern::count;
 use crate::{Array, ArrayKind, CostFacts, Packed, Pattern, Refusal};
@@ -14,23 +15,8 @@ use crate::{Array, ArrayKind, CostFacts, Packed, Pattern, Refusal};
 /// Inputs of a block.
 const WIDTH: usize = 4;
 
-/// Inputs for which no sum of `255 * 127` and its start can leave 32 bits.
-const MAX_COLS: usize = 32_768;
-
 pub(crate) struct Blocks8 {
     pub r: usize,
-}
-
-fn byte(code: i8) -> u8 {
-    u8::from_ne_bytes(code.to_ne_bytes())
-}
-
-fn signed(byte: u8) -> i8 {
-    i8::from_ne_bytes(byte.to_ne_bytes())
-}
-
-fn word(n: i32) -> u32 {
-    u32::from_ne_bytes(n.to_ne_bytes())
 }
 
 impl Blocks8 {
@@ -52,14 +38,7 @@ impl Format for Blocks8 {
     }
 
     fn stats(&self, p: &Pattern) -> Result<CostFacts, Refusal> {
-        match p.grid() {
-            None => return Err(Refusal("the weights are not whole multiples of one scale a row".into())),
-            Some(g) if !g.by_row() => return Err(Refusal("a row has more than one scale".into())),
-            Some(_) => {}
-        }
-        if p.cols() > MAX_COLS {
-            return Err(Refusal(format!("sums over {} inputs may leave 32 bits", p.cols())));
-        }
+        grid(p)?;
         let (blocks, mut n, mut union) = (p.rows().div_ceil(self.r), 0u64, Vec::new());
         for b in 0..blocks {
             p.union(b * self.r, self.r, &mut union);
@@ -75,9 +54,9 @@ impl Format for Blocks8 {
 
     fn pack(&self, m: &Matrix<'_>) -> Vec<Array> {
         let (mut ptr, mut idx, mut codes, mut union) = (vec![0], Vec::new(), Vec::new(), Vec::new());
-        let (mut start, mut scale) = (Vec::new(), Vec::new());
+        let mut all = Vec::new();
         // `stats` has found a grid.
-        let Some(grid) = m.pattern.grid() else { return Vec::new() };
+        let Ok(grid) = grid(m.pattern) else { return Vec::new() };
         for first in (0..m.rows()).step_by(self.r) {
             m.pattern.union(first, self.r, &mut union);
             let mut sums = vec![0i32; self.r];
@@ -93,29 +72,21 @@ impl Format for Blocks8 {
                 }
             }
             ptr.push(to_u32(idx.len()));
-            start.extend(sums.iter().map(|s| word(-128 * s)));
-            scale.extend((first..first + self.r).map(|r| if r < m.rows() { grid.scale(r, 0) } else { 0.0 }));
+            all.extend(sums);
         }
+        let (start, scale) = ends(grid, m.rows(), &all);
         vec![Array::U32(ptr), Array::U32(idx), Array::U8(codes), Array::U32(start), Array::F32(scale)]
     }
 
     fn validate(&self, p: &Packed) -> Result<(), String> {
         let (ptr, idx, codes) = (p.words("ptr"), p.words("idx"), p.small("codes"));
-        let (start, scale) = (p.words("start"), p.floats("scale"));
-        if p.cols > MAX_COLS {
-            return Err(format!("sums over {} inputs may leave 32 bits", p.cols));
-        }
         let blocks = p.rows.div_ceil(self.r);
+        check_ends(p, blocks, self.r)?;
         pointers(ptr, blocks, idx.len())?;
         length("codes", codes.len(), &[idx.len(), self.r, WIDTH])?;
-        length("start", start.len(), &[blocks, self.r])?;
-        length("scale", scale.len(), &[blocks, self.r])?;
         ascending(ptr, idx, p.cols.div_ceil(WIDTH))?;
-        if let Some(s) = scale.iter().find(|s| !(**s == 0.0 || s.is_normal()) || s.is_sign_negative()) {
-            return Err(format!("{s} is no scale"));
-        }
         for b in 0..blocks {
-            let mut sums = vec![0i32; self.r];
+            let mut sums = vec![(0i32, false); self.r];
             for i in span(ptr, b) {
                 let block = &codes[i * self.r * WIDTH..(i + 1) * self.r * WIDTH];
                 let inside = WIDTH.min(p.cols - idx[i] as usize * WIDTH);
@@ -126,21 +97,12 @@ impl Format for Blocks8 {
                     if four[inside..].iter().any(|c| *c != 0) {
                         return Err("a padding input is not zero".into());
                     }
-                    sums[lane] += four.iter().map(|c| i32::from(signed(*c))).sum::<i32>();
-                    let zero = scale[b * self.r + lane] == 0.0;
-                    if zero && four.iter().any(|c| *c != 0) {
-                        return Err(format!("row {}: codes without a scale", b * self.r + lane));
-                    }
+                    sums[lane].0 += four.iter().map(|c| i32::from(signed(*c))).sum::<i32>();
+                    sums[lane].1 |= four.iter().any(|c| *c != 0);
                 }
             }
-            for (lane, sum) in sums.iter().enumerate() {
-                let row = b * self.r + lane;
-                if start[row] != word(-128 * sum) {
-                    return Err(format!("`start` of row {row} is not -128 times the sum of its codes"));
-                }
-                if row >= p.rows && scale[row] != 0.0 {
-                    return Err("a padding row is not zero".into());
-                }
+            for (lane, (sum, any)) in sums.into_iter().enumerate() {
+                check_row(p, b * self.r + lane, sum, any)?;
             }
         }
         Ok(())

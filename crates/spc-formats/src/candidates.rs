@@ -34,7 +34,15 @@ const HALF_CANDIDATES: &[Layout] = &[
 ];
 
 /// To be tried for a matrix that is quantised and read with activations that are rounded to 8 bits.
-pub const QUANTIZED_CANDIDATES: &[Layout] = &[Layout::I8 { r: 32 }, Layout::I8 { r: 16 }];
+pub const QUANTIZED_CANDIDATES: &[Layout] = &[
+    Layout::I8 { r: 32 },
+    Layout::I8 { r: 16 },
+    Layout::I8Nm { n: 1, m: 4 },
+    Layout::I8Nm { n: 2, m: 4 },
+    Layout::I8Nm { n: 4, m: 8 },
+    Layout::I8Csr { c: 4 },
+    Layout::I8Csr { c: 8 },
+];
 
 /// Cost facts or refusal of every default layout, then of each of `extra` (those that a declared constraint suggests) and of
 /// those that the grid of the weights or their form suggests, where they are not among them. The order is that of the two lists.

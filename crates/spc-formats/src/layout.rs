@@ -12,7 +12,9 @@ use crate::mma1::Mma1;
 use crate::mma24::Mma24;
 use crate::mma32::Mma32;
 use crate::nm::Nm;
+use crate::nm8::Nm8;
 use crate::nm16::Nm16;
+use crate::pick8::Pick8;
 use crate::vnm::Vnm;
 use crate::vx1::Vx1;
 use std::fmt;
@@ -33,6 +35,10 @@ pub enum Layout {
     Nm { n: u32, m: u32 },
     /// Blocks of `r` rows by 4 columns, codes of 8 bits with one scale a row, for activations of 8 bits.
     I8 { r: u32 },
+    /// As `Nm16` in codes of 8 bits with one scale a row, for activations of 8 bits.
+    I8Nm { n: u32, m: u32 },
+    /// Any pattern in codes of 8 bits with one scale a row, `c` (4 or 8) from a window of 64 inputs, for activations of 8 bits.
+    I8Csr { c: u32 },
     /// 2:4 in bf16, in the fragment order of sparse tensor cores.
     Mma24,
     /// Blocks of `r` rows by 32 columns in bf16, in the fragment order of tensor cores.
@@ -77,6 +83,8 @@ impl Layout {
             Layout::Bsr { .. } => "bsr",
             Layout::Nm { .. } => "nm",
             Layout::I8 { .. } => "i8",
+            Layout::I8Nm { .. } => "i8nm",
+            Layout::I8Csr { .. } => "i8csr",
             Layout::Mma24 => "mma24",
             Layout::Mma32 { .. } => "mma32",
             Layout::Mma1 { .. } => "mma1",
@@ -108,7 +116,12 @@ impl Layout {
 
     /// True if the kernels of this layout read activations that are rounded to 8 bits a token.
     pub fn needs_integers(&self) -> bool {
-        matches!(self, Layout::I8 { .. })
+        matches!(self, Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. })
+    }
+
+    /// True if they read them token by token, each token's integers in a row of their own.
+    pub fn needs_integer_rows(&self) -> bool {
+        matches!(self, Layout::I8Nm { .. } | Layout::I8Csr { .. })
     }
 
     /// True if only GPUs have kernels of this layout.
@@ -120,9 +133,8 @@ impl Layout {
     pub fn feature_major(&self) -> bool {
         match self {
             Layout::Dense { .. } | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm { .. } | Layout::Csr => true,
-            Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => {
-                false
-            }
+            Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } => false,
+            Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => false,
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
         }
     }
@@ -131,9 +143,8 @@ impl Layout {
     /// must be whole vectors of four.
     pub fn row_major(&self) -> bool {
         match self {
-            Layout::Dense { .. } | Layout::I8 { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => {
-                true
-            }
+            Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } => true,
+            Layout::Dense { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => true,
             Layout::Vx1 { v } => v.is_multiple_of(4),
             Layout::Bsr { r, .. } => r.is_multiple_of(4),
             Layout::Nm { .. } | Layout::Csr => false,
@@ -153,7 +164,7 @@ impl Layout {
         }
     }
 
-    /// Whether the parameters are usable: each in `1..=256`, `n <= m`, `m` of `nm16` at most 16, and `r` of `i8` a
+    /// Whether the parameters are usable: each in `1..=256`, `n <= m`, `m` of `nm16` and `i8nm` at most 16, and `r` of `i8` a
     /// multiple of 16.
     pub fn check(&self) -> Result<(), Refusal> {
         let ok = |x: u32| (1..=MAX_PARAMETER).contains(&x);
@@ -163,7 +174,7 @@ impl Layout {
             Layout::Bsr { r, c } => ok(r) && ok(c),
             Layout::Nm { n, m } => ok(n) && ok(m) && n <= m,
             Layout::I8 { r } => ok(r) && r.is_multiple_of(16),
-            Layout::Nm16 { n, m } => ok(n) && m <= 16 && n <= m,
+            Layout::Nm16 { n, m } | Layout::I8Nm { n, m } => ok(n) && m <= 16 && n <= m,
             Layout::Mma32 { r } => [32, 64, 128].contains(&r),
             Layout::Mma1 { r } => [16, 32, 64, 128].contains(&r),
             Layout::Vnm { v, m } => [32, 64, 128].contains(&v) && (5..=MAX_PARAMETER).contains(&m),
@@ -171,6 +182,7 @@ impl Layout {
                 [4, 8].contains(&bits) && [16, 32, 64].contains(&group) && [16, 32].contains(&scale)
             }
             Layout::Half { of, .. } => return of.layout().check(),
+            Layout::I8Csr { c } => [4, 8].contains(&c),
             Layout::Csr | Layout::Csr16 | Layout::Mma24 => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
@@ -185,6 +197,8 @@ impl Layout {
             Layout::Bsr { r, c } => f(&Bsr { r: size(r), c: size(c) }),
             Layout::Nm { n, m } => f(&Nm { n: size(n), m: size(m) }),
             Layout::I8 { r } => f(&Blocks8 { r: size(r) }),
+            Layout::I8Nm { n, m } => f(&Nm8 { n: size(n), m: size(m) }),
+            Layout::I8Csr { c } => f(&Pick8 { codes: size(c) }),
             Layout::Mma24 => f(&Mma24),
             Layout::Mma32 { r } => f(&Mma32 { r: size(r) }),
             Layout::Mma1 { r } => f(&Mma1 { r: size(r) }),
@@ -208,6 +222,8 @@ impl fmt::Display for Layout {
             Layout::Bsr { r, c } => write!(f, "bsr({r},{c})"),
             Layout::Nm { n, m } => write!(f, "nm({n},{m})"),
             Layout::I8 { r } => write!(f, "i8({r})"),
+            Layout::I8Nm { n, m } => write!(f, "i8nm({n},{m})"),
+            Layout::I8Csr { c } => write!(f, "i8csr({c})"),
             Layout::Mma24 => f.write_str("mma24"),
             Layout::Mma32 { r } => write!(f, "mma32({r})"),
             Layout::Mma1 { r } => write!(f, "mma1({r})"),
@@ -250,6 +266,8 @@ impl FromStr for Layout {
             ("bsr", [r, c]) => Layout::Bsr { r: *r, c: *c },
             ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
             ("i8", [r]) => Layout::I8 { r: *r },
+            ("i8nm", [n, m]) => Layout::I8Nm { n: *n, m: *m },
+            ("i8csr", [c]) => Layout::I8Csr { c: *c },
             ("mma32", [r]) => Layout::Mma32 { r: *r },
             ("mma1", [r]) => Layout::Mma1 { r: *r },
             ("vnm", [v, m]) => Layout::Vnm { v: *v, m: *m },

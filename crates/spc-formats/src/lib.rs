@@ -13,6 +13,8 @@
 //! bsr(R,C)  ptr u32[nb+1], idx u32[n] (first column), values f32[n][C][R]; a partial last block column starts at K-C
 //! nm(N,M)   idx u8[O][G][N] (position inside the group), values f32[O][G][N]; G = ceil(K/M)
 //! i8(R)     ptr u32[nb+1], idx u32[n] (4 inputs each), codes i8[n][R][4], start i32[nb*R], scale f32[nb*R]
+//! i8nm(N,M) idx u32[nb][W][16] (positions), codes i8[nb][S][16][4], start i32[nb*16], scale f32[nb*16]; nb = ceil(O/16)
+//! i8csr(C)  ptr u32[nb+1], idx u32[n] (first of 64 inputs), places u8[n][C/4][16][4], codes i8[n][C/4][16][4], start, scale
 //! mma24     values u32[B][T][2][32][4], meta u32[B][T][32]: 2:4 in bf16 for tensor cores; B = ceil(O/32), T = ceil(K/32)
 //! mma32(R)  ptr u32[B+1], idx u32[n], values u32[n][R/16][2][32][4]: blocks of R x 32 in bf16; B = ceil(O/R)
 //! mma1(R)   ptr u32[B+1], idx u32[n][32], values as mma32: columns of R rows, 32 gathered to a block; B = ceil(O/R)
@@ -32,6 +34,7 @@ mod blocking;
 mod blocks8;
 mod bsr;
 mod candidates;
+mod codes8;
 mod csr;
 mod csr16;
 mod dense;
@@ -46,8 +49,10 @@ mod mma24;
 mod mma32;
 mod nm;
 mod nm16;
+mod nm8;
 mod packed;
 mod pattern;
+mod pick8;
 mod stack;
 mod vnm;
 mod vx1;
@@ -59,6 +64,7 @@ pub use grid::Grid;
 pub use groups::Units;
 pub use half::{Form, Wide};
 pub use layout::{ArrayKind, Layout};
+pub use nm8::Steps;
 pub use nm16::Fields;
 pub use packed::{Array, Packed, Validated, pack, validate};
 pub use pattern::Pattern;

@@ -26,6 +26,18 @@ fn quantised(rows: usize, cols: usize, percent: u64, top: i64, seed: u64) -> Vec
     w
 }
 
+/// The same with what `layout` cannot hold left out.
+fn held(layout: &Layout, cols: usize, mut w: Vec<f32>) -> Vec<f32> {
+    if let Layout::I8Nm { n, m } = layout {
+        for group in w.chunks_mut(cols.max(1)).flat_map(|row| row.chunks_mut(*m as usize)) {
+            // A whole short group is refused, as by `nm`.
+            let most = (*n as usize).min(group.len().saturating_sub(usize::from(group.len() < *n as usize)));
+            group.iter_mut().filter(|v| **v != 0.0).skip(most).for_each(|v| *v = 0.0);
+        }
+    }
+    w
+}
+
 fn round_trip(layout: &Layout, rows: usize, cols: usize, w: &[f32]) -> Packed {
     let facts = stats(layout, rows, cols, w).unwrap();
     let packed = pack(layout, rows, cols, w).unwrap();
@@ -44,7 +56,7 @@ fn nothing_is_lost() {
     for layout in QUANTIZED_CANDIDATES {
         for (rows, cols) in [(1, 1), (1, 9), (9, 1), (16, 4), (17, 33), (33, 65), (40, 130)] {
             for percent in [5, 50, 100] {
-                let w = quantised(rows, cols, percent, 127, percent + 1);
+                let w = held(layout, cols, quantised(rows, cols, percent, 127, percent + 1));
                 if w.iter().any(|v| *v != 0.0) {
                     round_trip(layout, rows, cols, &w);
                 }
@@ -76,6 +88,28 @@ fn byte_format_is_as_documented() {
     assert_eq!(start[..3], [(-128i32 * 128) as u32, (-128i32 * 127) as u32, 0]);
 }
 
+#[test]
+fn steps_of_four_are_as_documented() {
+    // 2:4 of 2 x 10, scale 0.5: two groups fill a step, and the last two inputs are in the second.
+    let w = [63.5, 0.0, 0.0, -0.5, 0.0, 0.0, 1.0, 1.5, -2.0, 0.0, 0.0, 0.0, 63.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let p = pack(&"i8nm(2,4)".parse().unwrap(), 2, 10, &w).unwrap();
+    let Some(Array::U8(codes)) = p.array("codes") else { panic!() };
+    assert_eq!(codes.len(), 2 * 16 * 4);
+    assert_eq!((&codes[..8], &codes[64..68]), (&[127, 0xff, 2, 3, 127, 0, 0, 0][..], &[0xfc, 0, 0, 0][..]));
+    let Some(Array::U32(idx)) = p.array("idx") else { panic!() };
+    // Positions 0, 3, 2, 3 of the first step and 0 of the second; of the second row 2.
+    assert_eq!((idx.len(), idx[0], idx[1], idx[2]), (16, 0x0302_0300, 2, 0));
+    // The first step reaches to the input 64 of the second row, whose window begins at 1: four of its five, then the last.
+    let mut w = vec![0.0f32; 2 * 70];
+    (w[3], w[69]) = (127.0, 1.0);
+    [1, 5, 6, 60, 64].iter().for_each(|c| w[70 + c] = 2.0);
+    w[70 + 64] = 127.0;
+    let p = pack(&Layout::I8Csr { c: 4 }, 2, 70, &w).unwrap();
+    assert_eq!((p.array("ptr"), p.array("idx")), (Some(&Array::U32(vec![0, 2])), Some(&Array::U32(vec![1, 64]))));
+    let Some(Array::U8(places)) = p.array("places") else { panic!() };
+    assert_eq!((&places[..8], &places[64..72]), (&[2, 0, 0, 0, 0, 4, 5, 59][..], &[5, 0, 0, 0, 0, 0, 0, 0][..]));
+}
+
 /// One array is changed in one place.
 fn changed(p: &Packed, array: usize, at: usize, by: u8) -> Packed {
     let mut p = p.clone();
@@ -90,15 +124,16 @@ fn changed(p: &Packed, array: usize, at: usize, by: u8) -> Packed {
 proptest! {
     /// Whatever is changed: refused, or every access stays inside.
     #[test]
-    fn changed_bytes_never_panic(seed in 1u64..500, array in 0usize..5, at in any::<prop::sample::Index>(), by in 1u8..=255) {
+    fn changed_bytes_never_panic(seed in 1u64..500, array in 0usize..6, at in any::<prop::sample::Index>(), by in 1u8..=255) {
         for layout in QUANTIZED_CANDIDATES {
-            let w = quantised(19, 21, 40, 127, seed);
+            let w = held(layout, 21, quantised(19, 21, 40, 127, seed));
             let p = round_trip(layout, 19, 21, &w);
             let array = array % p.arrays.len();
             let bad = changed(&p, array, at.index(p.arrays[array].1.len()), by);
             if let Ok(v) = validate(bad) {
                 prop_assert!(v.unpack().is_ok());
-                prop_assert!(array == p.arrays.len() - 1 || p.arrays[array].0 == "idx", "{} was not refused", p.arrays[array].0);
+                let name = p.arrays[array].0;
+                prop_assert!(["scale", "idx", "places"].contains(&name), "{name} of {layout} was not refused");
             }
         }
     }
@@ -107,8 +142,10 @@ proptest! {
 #[test]
 fn lies_about_sums_scales_and_lengths_are_refused() {
     for layout in QUANTIZED_CANDIDATES {
-        let w = quantised(20, 24, 60, 127, 9);
+        let w = held(layout, 24, quantised(20, 24, 60, 127, 9));
         let p = round_trip(layout, 20, 24, &w);
+        let place = |name: &str| p.arrays.iter().position(|a| a.0 == name).unwrap();
+        let (codes, scale) = (place("codes"), place("scale"));
         #[allow(clippy::type_complexity)]
         let refused = |change: &dyn Fn(&mut Vec<(&'static str, Array)>)| {
             let mut bad = p.clone();
@@ -125,20 +162,20 @@ fn lies_about_sums_scales_and_lengths_are_refused() {
         }
         for bad in [f32::NAN, f32::INFINITY, -1.0, 1e-44, 0.0] {
             assert!(
-                refused(&|a| if let Array::F32(v) = &mut a[4].1 {
+                refused(&|a| if let Array::F32(v) = &mut a[scale].1 {
                     v[0] = bad
                 }),
                 "scale {bad}"
             );
         }
         assert!(
-            refused(&|a| if let Array::F32(v) = &mut a[4].1 {
+            refused(&|a| if let Array::F32(v) = &mut a[scale].1 {
                 v[20] = 1.0
             }),
             "scale of a padding row"
         );
         assert!(
-            refused(&|a| if let Array::U8(v) = &mut a[2].1 {
+            refused(&|a| if let Array::U8(v) = &mut a[codes].1 {
                 v[0] = 0x80
             }),
             "-128"

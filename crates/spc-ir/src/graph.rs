@@ -216,6 +216,22 @@ impl Graph {
         }
     }
 
+    /// Removes what no output needs and no call gives; what is left keeps its ids.
+    pub(crate) fn drop_unread(&mut self) {
+        loop {
+            let unread = |n: &NodeIndex<u32>| {
+                let id = NodeId(n.index() as u32);
+                let input = self.g.node_weight(*n).is_some_and(|n| matches!(n.op, Op::Input { .. }));
+                !input && !self.is_output(id) && self.g.neighbors_directed(*n, Direction::Outgoing).next().is_none()
+            };
+            let gone: Vec<NodeIndex<u32>> = self.g.node_indices().filter(unread).collect();
+            if gone.is_empty() {
+                return;
+            }
+            gone.into_iter().for_each(|n| drop(self.g.remove_node(n)));
+        }
+    }
+
     /// The same name and free axes, and nothing else.
     pub(crate) fn without_nodes(&self) -> Graph {
         let (syms, formulas) = (self.syms.clone(), self.formulas.clone());

@@ -145,10 +145,23 @@ pub const PLAN_FORMAT: u32 = 1;
 impl Plan {
     /// The weights of the program that are in a planned weight: those that it was made of, or itself.
     pub fn sources<'a>(&'a self, weight: &'a str) -> Vec<&'a str> {
-        match self.structure.iter().find(|s| s.made.as_deref() == Some(weight)) {
-            Some(step) => step.from.iter().map(String::as_str).collect(),
-            None => vec![weight],
+        let mut out = Vec::new();
+        let mut stack = vec![weight];
+        // A step is made of what earlier steps make, so this ends.
+        while let Some(name) = stack.pop() {
+            match self.structure.iter().find(|s| s.made.as_deref() == Some(name)) {
+                Some(step) if stack.len() <= self.structure.len() => {
+                    // Of what is computed the first is what it is like; the others are factors and terms.
+                    let many = if step.how.is_some() { 1 } else { step.from.len() };
+                    stack.extend(step.from.iter().take(many).rev().map(String::as_str));
+                }
+                _ => out.push(name),
+            }
+            if out.len() > 4096 {
+                break;
+            }
         }
+        out
     }
 
     /// The plan of `graph` in which nothing is chosen: every weight dense in this layout, every value row-major.

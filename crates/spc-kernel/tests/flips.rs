@@ -18,8 +18,13 @@ impl Sources for One {
     }
 }
 
-/// `y = w x` with a weight of 21 x 19.
-fn graph() -> Graph {
+/// `y = w x` with a weight of 21 x 19, of rounded inputs where the layout reads integers.
+fn graph(layout: Layout) -> Graph {
+    if layout.needs_integers() {
+        let text = "graph \"f\" {\n  sym B = 1..64\n  %0 = input \"x\" : f32[B=?B, K=19]\n  %1 = round 1 (%0) : f32[B=?B, K=19]\n  \
+                    %2 = weight \"w\" : f32[O=21, K=19]\n  %3 = linear (%1, %2) : f32[B=?B, O=21]\n  output \"y\" = %3\n}\n";
+        return Graph::parse(text).unwrap();
+    }
     let text = "graph \"f\" {\n  sym B = 1..64\n  %0 = input \"x\" : f32[B=?B, K=19]\n  %1 = weight \"w\" : f32[O=21, K=19]\n  \
                 %2 = linear (%0, %1) : f32[B=?B, O=21]\n  output \"y\" = %2\n}\n";
     Graph::parse(text).unwrap()
@@ -72,14 +77,30 @@ fn extend(a: &mut Array) {
 
 #[test]
 fn damaged_weights_are_refused_or_stay_inside() {
-    let g = graph();
     let mut rng = Rng::new(5);
     let (mut refused, mut ran) = (0, 0);
-    for name in ["dense(16)", "vx1(1)", "vx1(4)", "bsr(4,3)", "nm(2,4)", "nm(3,5)", "csr", "nm16(2,4)", "csr16"] {
+    for name in [
+        "dense(16)",
+        "vx1(1)",
+        "vx1(4)",
+        "bsr(4,3)",
+        "nm(2,4)",
+        "nm(3,5)",
+        "csr",
+        "nm16(2,4)",
+        "csr16",
+        "i8(16)",
+        "i8nm(2,4)",
+        "i8csr(4)",
+        "i8csr(8)",
+    ] {
         let layout: Layout = name.parse().unwrap();
+        let g = graph(layout);
         // Two of four inputs, in the first two places of each group of four or five.
         let period = if name == "nm(3,5)" { 5 } else { 4 };
-        let w: Vec<f32> = (0..21 * 19).map(|i| if i % 19 % period < 2 { 1.0 + i as f32 } else { 0.0 }).collect();
+        let value = |i: usize| if layout.needs_integers() && i % 19 > 0 { (i % 127) as f32 } else { 127.0 + i as f32 };
+        let value = |i: usize| if layout.needs_integers() && i % 19 == 0 { 127.0 } else { value(i) };
+        let w: Vec<f32> = (0..21 * 19).map(|i| if i % 19 % period < 2 { value(i) } else { 0.0 }).collect();
         let good: Packed = pack(&layout, 21, 19, &w).unwrap();
         for round in 0..40 {
             let mut bad = good.clone();

@@ -199,6 +199,7 @@ fn fill(plan: &mut Plan, model: &Model<'_>, prices: &Prices<'_>, p: &Shape, s: &
                 rules.insert("k-unfold");
                 plan.values.insert(model.node(value)?, Act::Fm);
             }
+            Action::Same { .. } => return Err(Bug::new("a plan without anything on offer reads what is")),
             Action::Linear { linear: v, layout, act: l, epilogue } => {
                 let made = linear(model, prices, &choice.action)?;
                 rules.insert(kernel_rule(model, layout, l));

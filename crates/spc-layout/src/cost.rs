@@ -22,7 +22,7 @@ pub(crate) struct Prices<'a> {
 const TILE: u128 = 48;
 
 /// Cheap operations on single elements that take as long as what a run of a copy takes beside its elements.
-const RUN: u128 = 256;
+const RUN: u128 = 512;
 
 fn clamp(x: u128) -> u64 {
     u64::try_from(x).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)

@@ -2,11 +2,11 @@
 //! no e-graph and no dynamic programming.
 use crate::cost::Prices;
 use crate::model::{Kind, Model, Moves};
-use crate::testing::{Net, Zeros, families, nets, tables, union};
-use crate::{CostTable, Options, choose, offered};
+use crate::testing::{Net, Zeros, families, foldable, nets, tables, union, with_products};
+use crate::{CostTable, Options, WeightFacts, choose, offered, offered_with};
 use proptest::prelude::*;
-use spc_ir::Act;
-use spc_ir::structure::{merge, siblings};
+use spc_ir::structure::{Siblings, folds, merge, siblings, take, with_folds};
+use spc_ir::{Act, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One way to make a value: in which layout, at what price, and whether the only reader is fused into it.
@@ -38,8 +38,51 @@ fn cheapest(net: &Net, table: &CostTable, b: u64, limit: usize, dense_only: bool
 /// As [`cheapest`], where siblings may be merged.
 fn cheapest_merged(net: &Net, table: &CostTable, b: u64, limit: usize) -> Option<u64> {
     let tuned = BTreeMap::from([("B".to_string(), b)]);
-    let (g, facts, offers) = union(net);
-    cheapest_of(&Model::with_offers(&g, &facts, &tuned, &offers).unwrap(), table, limit, false)
+    let all = union(net);
+    assert!(all.list.is_empty());
+    cheapest_of(&all.model(&tuned), table, limit, false)
+}
+
+/// The cheapest of all ways to fold, to merge and to lay out, each as a graph of its own: nothing is on offer in it. Folds may
+/// be taken for a part of what they replace.
+fn cheapest_structured(net: &Net, table: &CostTable, b: u64, limit: usize) -> Option<u64> {
+    let tuned = BTreeMap::from([("B".to_string(), b)]);
+    let (list, _) = folds(&net.g).unwrap();
+    let folded = with_folds(&net.g, &list).unwrap();
+    let facts = with_products(&net.facts, &list);
+    let values: Vec<NodeId> = list.iter().flat_map(|f| f.replaced.iter().map(|r| r.0)).collect();
+    if values.len() > 5 {
+        return None;
+    }
+    let mut best = None;
+    for mask in 0..1usize << values.len() {
+        let chosen = values.iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1).map(|(_, n)| *n).collect();
+        let g = take(&folded, &list, &chosen).unwrap();
+        let (groups, _) = siblings(&g).unwrap();
+        if groups.len() > 5 {
+            return None;
+        }
+        for merged in 0..1usize << groups.len() {
+            let some: Vec<&Siblings> =
+                groups.iter().enumerate().filter(|(i, _)| merged >> i & 1 == 1).map(|(_, s)| s).collect();
+            let all: Vec<NodeId> = some.iter().flat_map(|s| s.linears.clone()).collect();
+            if all.iter().collect::<BTreeSet<_>>().len() != all.len() {
+                continue;
+            }
+            let mut facts = facts.clone();
+            for s in &some {
+                let parts: Vec<_> = s.weights.iter().map(|w| (w.as_str(), &facts[w])).collect();
+                let stacked = WeightFacts::stacked(&parts);
+                facts.insert(s.made(), stacked);
+            }
+            let listed: Vec<_> = some.iter().map(|s| (*s, s.linears.as_slice())).collect();
+            let made = if some.is_empty() { g.clone() } else { merge(&g, &listed).unwrap() };
+            let Ok(model) = Model::new(&made, &facts, &tuned) else { continue };
+            let found = cheapest_of(&model, table, limit, false)?;
+            best = Some(best.map_or(found, |b: u64| b.min(found)));
+        }
+    }
+    best
 }
 
 fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: bool) -> Option<u64> {
@@ -215,6 +258,72 @@ fn plans_of_ten_thousand_random_graphs_are_the_best_ones() {
     assert_eq!((t.solved, t.different), (10_000, 0), "{t:?}");
 }
 
+/// What came of comparing random graphs with folds and siblings with every way to fold, merge and lay them out.
+#[derive(Debug, Default)]
+struct Folds {
+    solved: usize,
+    too_large: usize,
+    different: usize,
+    /// Graphs with something to fold, and those where the best plan folds or merges something.
+    with_folds: usize,
+    folded: usize,
+    merged: usize,
+    greedy_dearer: usize,
+    greedy_worst: u64,
+}
+
+fn tally_folds(graphs: usize) -> Folds {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let each = (foldable(6), tables(), prop_oneof![Just(1u64), Just(24), Just(300)]);
+    let mut out = Folds::default();
+    while out.solved < graphs {
+        let (net, table, b) = each.new_tree(&mut runner).unwrap().current();
+        let net = net.only(&["dense(16)", "vx1(16)", "csr"]);
+        let Some(best) = cheapest_structured(&net, &table, b, 20_000) else {
+            out.too_large += 1;
+            continue;
+        };
+        out.solved += 1;
+        let tuned = BTreeMap::from([("B".to_string(), b)]);
+        let options = Options { why: false, ..Options::default() };
+        let all = union(&net);
+        let found = offered_with(&all.folded, &all.list, &all.groups, &all.facts, &table, &tuned, &options).unwrap();
+        if found.total_ps != best || !found.exact {
+            out.different += 1;
+            eprintln!("{} and not {best}, folds {:?}\n{net:?}", found.total_ps, found.folds);
+        }
+        out.with_folds += usize::from(!all.list.is_empty());
+        out.folded += usize::from(found.folds.iter().any(|v| !v.taken.is_empty()));
+        out.merged += usize::from(found.groups.iter().any(|v| !v.replaced.is_empty()));
+        let model = all.model(&tuned);
+        let space = crate::space::explore(&model, &options, false).unwrap();
+        let shape = crate::space::shape(&model, &space).unwrap();
+        let prices = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
+        let greedy = crate::space::price(&shape, &prices, &|_| true).unwrap().and_then(|p| p.greedy()).unwrap();
+        out.greedy_dearer += usize::from(greedy.cost > best);
+        out.greedy_worst = out.greedy_worst.max(greedy.cost.saturating_mul(1000) / best.max(1));
+    }
+    out
+}
+
+#[test]
+fn folded_plans_of_random_graphs_are_the_best_ones() {
+    let t = tally_folds(200);
+    assert_eq!((t.solved, t.different), (200, 0), "{t:?}");
+    assert!(t.folded > 40 && t.merged > 10 && t.with_folds >= t.folded, "{t:?}");
+}
+
+/// `cargo test --release -p spc-layout folded_plans_of_ten_thousand -- --ignored --nocapture` prints the tally.
+#[test]
+#[ignore = "minutes; run in release"]
+#[allow(clippy::print_stdout)]
+fn folded_plans_of_ten_thousand_random_graphs_are_the_best_ones() {
+    let t = tally_folds(10_000);
+    println!("{t:?}");
+    assert_eq!((t.solved, t.different), (10_000, 0), "{t:?}");
+}
+
 /// A hundred searches with two salts in the hash of every id of the e-graph, and other names interned in between.
 #[test]
 fn the_plan_depends_on_no_hash() {
@@ -229,6 +338,10 @@ fn the_plan_depends_on_no_hash() {
     let (a, b) = (net.linear(x, Zeros::Vectors), net.linear(x, Zeros::Vectors));
     let x = net.plus(a, b);
     let c = net.centre(x);
+    let c = net.channels("(mul a0 a1)", c);
+    let (a, b) = (net.linear(c, Zeros::Vectors), net.linear(c, Zeros::Loose));
+    let (a, b) = (net.channels("(mul a0 0.5)", a), net.channels("(add (mul a0 a1) a2)", b));
+    let c = net.plus(a, b);
     let net = net.output(c).output(x);
     let table = CostTable::clif_x86_64_v1();
     let mut first = None;
@@ -239,7 +352,12 @@ fn the_plan_depends_on_no_hash() {
         let (groups, _) = siblings(&net.g).unwrap();
         assert!(!groups.is_empty());
         let structure = offered(&net.g, &groups, &net.facts, &table, &BTreeMap::new(), &Options::default()).unwrap();
-        let found = (plan, structure);
+        let all = union(&net);
+        let options = Options::default();
+        let folded =
+            offered_with(&all.folded, &all.list, &all.groups, &all.facts, &table, &BTreeMap::new(), &options).unwrap();
+        assert!(folded.folds.iter().filter(|v| !v.taken.is_empty()).count() == 2, "{folded:?}");
+        let found = (plan, structure, folded);
         assert_eq!(first.get_or_insert_with(|| found.clone()), &found, "run {run}");
     }
     crate::lang::SALT.with(|s| s.set(0));
@@ -309,8 +427,7 @@ proptest! {
         prop_assert_eq!(taken.is_empty(), found.total_ps == found.apart_ps);
         let list: Vec<_> = taken.iter().map(|(g, v)| (*g, v.replaced.as_slice())).collect();
         let made = merge(&net.g, &list).unwrap();
-        let (_, facts, _) = union(&net);
-        let plan = choose(&made, &facts, &table, &tuned, &options).unwrap();
+        let plan = choose(&made, &union(&net).facts, &table, &tuned, &options).unwrap();
         prop_assert_eq!(plan.total_ps, best);
         plan.verify(&made).map_err(TestCaseError::fail)?;
     }

@@ -41,6 +41,12 @@ pub(crate) struct Known {
     pub unfolds: Vec<bool>,
     /// For each value: whether it puts the features of a matrix before its tokens, which can lie feature-major.
     pub turns: Vec<bool>,
+    /// For each value: those that may be read in its place, each with the rule that says so.
+    pub folds: Vec<Vec<(&'static str, u32)>>,
+    /// For each value: the value that it reads and the folded linear in whose place it may be fused.
+    pub fuses_folded: Vec<Option<(u32, u32)>>,
+    /// For each value: whether others are named by it.
+    pub named: Vec<bool>,
     /// Kind (`dense`, `vx1`, ..) of each layout.
     pub kinds: Vec<&'static str>,
     /// Whether each layout has a feature-major kernel, and a token-major one.
@@ -60,11 +66,29 @@ impl Known {
             unfolds: model.values.iter().map(|v| v.moves == Some(Moves::Unfold)).collect(),
             turns: model.values.iter().map(|v| v.moves == Some(Moves::Channels)).collect(),
             merged: model.values.iter().map(|v| v.merged.iter().map(|m| *m as u32).collect()).collect(),
+            folds: model.values.iter().map(|v| v.folds.iter().map(|(r, s)| (*r, *s as u32)).collect()).collect(),
+            fuses_folded: model.values.iter().map(|v| v.fuses_folded.map(|(n, s)| (small(n), small(s)))).collect(),
+            named: named(model),
             kinds: model.layouts.iter().map(|l| l.kind()).collect(),
             acts: model.layouts.iter().map(|l| [l.feature_major(), l.row_major()]).collect(),
             gpu: model.machine_is_gpu,
         }
     }
+}
+
+/// Values that may be read in another's place, and those whose place it is.
+fn named(model: &Model<'_>) -> Vec<bool> {
+    let mut out = vec![false; model.values.len()];
+    for (v, value) in model.values.iter().enumerate() {
+        for (_, s) in &value.folds {
+            for i in [v, *s] {
+                if let Some(o) = out.get_mut(i) {
+                    *o = true;
+                }
+            }
+        }
+    }
+    out
 }
 
 /// Meaning of a node from the meanings of its children.
@@ -83,6 +107,11 @@ pub(crate) fn meaning(node: &Nn, of: &dyn Fn(Id) -> Fact) -> Fact {
         Nn::Linear([e, n, _]) => value(of(*e), of(*n)).map(Fact::Value),
         Nn::Map([n, ..]) | Nn::Op([n, _]) => value(Fact::Nothing, of(*n)).map(Fact::Value),
         Nn::Part([n, y]) => match (of(*n), of(*y)) {
+            (Fact::Node(n), Fact::Value(_)) => Some(Fact::Value(n)),
+            _ => None,
+        },
+        Nn::Ref([n]) => value(Fact::Nothing, of(*n)).map(Fact::Value),
+        Nn::Same([n, y]) => match (of(*n), of(*y)) {
             (Fact::Node(n), Fact::Value(_)) => Some(Fact::Value(n)),
             _ => None,
         },
@@ -110,6 +139,10 @@ pub(crate) fn meaning(node: &Nn, of: &dyn Fn(Id) -> Fact) -> Fact {
         },
         Nn::KPart([n, y]) => match (of(*n), of(*y)) {
             (Fact::Node(n), Fact::Bytes(_, In::Rm)) => Some(Fact::Bytes(n, In::Rm)),
+            _ => None,
+        },
+        Nn::KSame([n, y]) => match (of(*n), of(*y)) {
+            (Fact::Node(n), Fact::Bytes(_, l)) => Some(Fact::Bytes(n, l)),
             _ => None,
         },
         Nn::KCvt([l, x]) => match (of(*l), of(*x)) {

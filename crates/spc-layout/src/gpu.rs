@@ -1,7 +1,7 @@
 //! GPUs: their constants as data, and what a kernel takes on one.
 //!
 //! ```text
-//! kernel = launch + longest of compute, memory, steps (+ terms)
+//! kernel = launch + longest of compute, memory, steps (+ next + terms) (+ next + sums of parts)
 //! compute = multiply-adds of whole tiles / (rate * reached) / busy
 //! memory = stored / level of all weights + activations of every row of tiles / L2 + results / memory, over the busy share
 //! steps = dependent steps of one block of threads * step * waves
@@ -60,6 +60,8 @@ pub struct GpuTable {
     pub l2_bytes: u64,
     /// Starting one kernel.
     pub launch_ps: u64,
+    /// Starting another one after it, of a call that is recorded as a graph: no word of the host is waited for.
+    pub next_ps: u64,
     /// One dependent step of a block of threads: its loads are in flight while the one before computes.
     pub step_ps: u64,
     /// bf16 numbers that an activation is on tensor cores.
@@ -90,6 +92,7 @@ impl GpuTable {
             l2_bytes_per_us: 9_000_000,
             l2_bytes: 50_000_000,
             launch_ps: 2_500_000,
+            next_ps: 1_300_000,
             step_ps: 250_000,
             terms: 3,
             // `mma` of single warps reaches about 60 % of what whole warp groups do.
@@ -280,12 +283,12 @@ impl GpuTable {
         if tensor {
             let bytes = x.saturating_mul(4 + 2 * u128::from(terms.max(1)));
             let made = ratio(bytes, self.memory_bytes_per_us, self.memory_permille);
-            total = total.saturating_add(made).saturating_add(u128::from(self.launch_ps));
+            total = total.saturating_add(made).saturating_add(u128::from(self.next_ps));
         }
         if parts > 1 {
             // The sums of the parts are added by a kernel of its own.
             let sums = ratio(y.saturating_mul(u128::from(parts)), self.l2_bytes_per_us, self.memory_permille);
-            total = total.saturating_add(sums).saturating_add(u128::from(self.launch_ps));
+            total = total.saturating_add(sums).saturating_add(u128::from(self.next_ps));
         }
         u64::try_from(total).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
     }
@@ -333,6 +336,45 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Small layers: starting kernels is most of their time, and blocks of 32 rows are twice as many as those of 2:4.
+    #[test]
+    fn two_of_four_of_small_layers_is_close_to_cheapest_and_cheapest_from_16_tokens_on() {
+        for (o, k) in [(512u64, 1024u64), (1024, 1024), (384, 1536), (2048, 2048), (4096, 2048), (4096, 4096)] {
+            let all = o * k;
+            let facts =
+                |multiplies: u64, bytes: u64| CostFacts { multiplies, stored_bytes: bytes, ..facts("csr", 1, 4).1 };
+            for (t, resident) in GPUS.iter().flat_map(|n| [(n, all * 9 / 8), (n, 1 << 30)]) {
+                let t = GpuTable::named(t).unwrap();
+                for tokens in [1, 2, 4, 8, 16, 32, 64] {
+                    let of = |layout: &str, f: &CostFacts| {
+                        let shape = Shape { tokens, inputs: k, outputs: o, resident };
+                        t.kernel_ps(layout.parse().unwrap(), f, shape)
+                    };
+                    let two = of("mma24", &facts(all / 2, all * 9 / 8));
+                    let whole = ["mma32(32)", "mma32(64)", "mma32(128)"].map(|l| of(l, &facts(all, all * 2)));
+                    let least = whole.into_iter().min().unwrap();
+                    let said = || format!("{}: {o} x {k}, {tokens} tokens, {resident}: {two} against {least}", t.name);
+                    assert!(two * 100 <= least * 110, "{}", said());
+                    assert!(tokens < 16 || all >= 1 << 24 || two <= least, "{}", said());
+                    assert!(resident < 1 << 30 || all < 1 << 22 || two < least, "{}", said());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_several_blocks_cost_a_second_kernel_of_a_recorded_call() {
+        let t = GpuTable::named("h200").unwrap();
+        assert!((1_000_000..=2_000_000).contains(&t.next_ps) && t.next_ps < t.launch_ps);
+        let (layout, f) = facts("mma24", 64, 4096);
+        let shape = Shape { tokens: 8, inputs: 4096, outputs: 64, resident: 0 };
+        let c = GpuTable::cut(layout, 8);
+        assert!(split(layout, 64, 4096, c) > 1);
+        let free = GpuTable { next_ps: 0, ..t.clone() };
+        // The kernel of the terms, and that of the sums.
+        assert_eq!(t.kernel_ps(layout, &f, shape) - free.kernel_ps(layout, &f, shape), 2 * t.next_ps);
     }
 
     #[test]

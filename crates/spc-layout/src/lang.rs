@@ -86,6 +86,8 @@ define_language! {
         "map" = Map([Id; 3]),         // the node, operands of its shape, scalar operands
         "op" = Op([Id; 2]),           // the node, operands
         "part" = Part([Id; 2]),       // the part, the linear that it is a range of
+        "ref" = Ref([Id; 1]),         // the value of this name
+        "same" = Same([Id; 2]),       // the value, another one that may be read in its place
         "at" = At([Id; 2]),
         "k.nil" = KNil, "k.cons" = KCons([Id; 2]),
         "k.mm" = KMm([Id; 5]),        // output layout, weight layout, epilogue, the linear, input
@@ -94,6 +96,7 @@ define_language! {
         "k.unfold" = KUnfold([Id; 2]), // a matrix of windows, feature-major; what it is made of
         "k.channels" = KChannels([Id; 2]), // a transpose, and the feature-major matrix that it reads
         "k.part" = KPart([Id; 2]),    // the part, the linear that it is a range of
+        "k.same" = KSame([Id; 2]),    // the value, the one that is read in its place
         "k.cvt" = KCvt([Id; 2]),      // to layout, value in the other layout
     }
 }

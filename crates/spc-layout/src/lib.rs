@@ -35,7 +35,7 @@ pub use constants::Constants;
 pub use gpu::{Cut, GPUS, GpuTable, cuts, family, split};
 pub use kernel::{Shape, height};
 pub use machine::Machine;
-pub use offer::{Offered, Verdict, offered};
+pub use offer::{FoldVerdict, Offered, Verdict, groups_with, offered, offered_with};
 pub use table::{CostTable, HEIGHTS, LOAD_BYTES, Level, MANY, Rates, TOKENS_FM, TOKENS_RM};
 
 use spc_formats::{CostFacts, Layout, Refusal, candidates};

@@ -68,6 +68,10 @@ pub(crate) struct Value {
     pub moves: Option<Moves>,
     /// Linears on offer (values) of which this linear may be a part instead.
     pub merged: Vec<usize>,
+    /// Values that may be read in the place of this one, each with its rule.
+    pub folds: Vec<(&'static str, usize)>,
+    /// The value that this pointwise one reads, and the linear that takes the place of that and into whose kernel it may be fused.
+    pub fuses_folded: Option<(usize, usize)>,
 }
 
 /// What may take the place of linears: one linear whose ranges they are. The graph has all of its nodes, and nothing reads the
@@ -77,6 +81,15 @@ pub(crate) struct Offer {
     pub merged: NodeId,
     /// Each linear, and the range that would be read instead.
     pub replaced: Vec<(NodeId, NodeId)>,
+}
+
+/// Values that may be read in the place of others. The graph has all of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Folds {
+    /// The rule, what it replaces, and what would be read instead.
+    pub list: Vec<(&'static str, NodeId, NodeId)>,
+    /// For each fold the graph with it alone taken, numbered alike. Whatever else is taken, as many values read what it reads.
+    pub worlds: Vec<Graph>,
 }
 
 /// A graph as the search sees it. Values stand in order, operands before readers, the root last.
@@ -116,8 +129,8 @@ fn is_identity(at: &[u32], rank: usize) -> bool {
 }
 
 /// Operands before readers, smallest id first; what is on offer before what it may replace.
-fn order(graph: &Graph, offers: &[Offer]) -> Result<Vec<NodeId>, Bug> {
-    if offers.is_empty() {
+fn order(graph: &Graph, offers: &[Offer], folds: &Folds) -> Result<Vec<NodeId>, Bug> {
+    if offers.is_empty() && folds.list.is_empty() {
         return graph.order();
     }
     let mut before: BTreeMap<NodeId, Vec<NodeId>> = graph.ids().into_iter().map(|n| (n, graph.inputs(n))).collect();
@@ -125,6 +138,9 @@ fn order(graph: &Graph, offers: &[Offer]) -> Result<Vec<NodeId>, Bug> {
         for (old, _) in &o.replaced {
             before.entry(*old).or_default().push(o.merged);
         }
+    }
+    for (_, old, new) in &folds.list {
+        before.entry(*old).or_default().push(*new);
     }
     let mut after: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
     for (n, list) in &before {
@@ -147,6 +163,41 @@ fn order(graph: &Graph, offers: &[Offer]) -> Result<Vec<NodeId>, Bug> {
     if out.len() == before.len() { Ok(out) } else { Err(Bug::new("what is on offer reads what it would replace")) }
 }
 
+/// Values that some result needs, as long as nothing on offer is used.
+fn needed(graph: &Graph) -> BTreeSet<NodeId> {
+    let mut out = BTreeSet::new();
+    let mut stack: Vec<NodeId> = graph.outputs.iter().map(|(_, o)| *o).collect();
+    while let Some(n) = stack.pop() {
+        if out.insert(n) {
+            stack.extend(graph.inputs(n));
+        }
+    }
+    out
+}
+
+/// Who reads a value once what is on offer is used, or is not.
+struct Readers<'a> {
+    graph: &'a Graph,
+    old: &'a BTreeSet<NodeId>,
+    folds: &'a Folds,
+}
+
+impl Readers<'_> {
+    /// Whether nothing but `node` needs the value: what is new looks at the graph with the fold taken that makes it, what is old at
+    /// the graph without any.
+    fn only(&self, value: NodeId, node: NodeId) -> bool {
+        if self.folds.worlds.is_empty() {
+            return self.graph.readers(value) == [node] && !self.graph.is_output(value);
+        }
+        if self.old.contains(&node) {
+            let all = self.graph.readers(value).into_iter();
+            return all.filter(|r| self.old.contains(r)).eq([node]) && !self.graph.is_output(value);
+        }
+        let world = self.folds.worlds.iter().find(|w| w.node(node).is_ok());
+        world.is_some_and(|w| w.readers(value) == [node] && !w.is_output(value))
+    }
+}
+
 impl<'a> Model<'a> {
     pub fn new(
         graph: &'a Graph,
@@ -163,6 +214,17 @@ impl<'a> Model<'a> {
         tuned_for: &BTreeMap<String, u64>,
         offers: &[Offer],
     ) -> Result<Model<'a>, Bug> {
+        Model::with_folds(graph, facts, tuned_for, offers, &Folds::default())
+    }
+
+    /// The same with values that may be read in the place of others.
+    pub fn with_folds(
+        graph: &'a Graph,
+        facts: &BTreeMap<String, WeightFacts>,
+        tuned_for: &BTreeMap<String, u64>,
+        offers: &[Offer],
+        folds: &Folds,
+    ) -> Result<Model<'a>, Bug> {
         let syms = bind(graph, tuned_for);
         let mut m =
             Model { graph, values: Vec::new(), layouts: Vec::new(), syms, weight_bytes: 0, machine_is_gpu: false };
@@ -170,7 +232,9 @@ impl<'a> Model<'a> {
         let mut seen_weights = BTreeSet::new();
         let ranges: BTreeSet<NodeId> = offers.iter().flat_map(|o| o.replaced.iter().map(|r| r.1)).collect();
         let offered: BTreeSet<NodeId> = offers.iter().map(|o| o.merged).collect();
-        let order = order(graph, offers)?;
+        let order = order(graph, offers, folds)?;
+        let old = needed(graph);
+        let readers = Readers { graph, old: &old, folds };
         let data = |n: NodeId| graph.node(n).map(|n| matches!(n.op, Op::Weight { .. } | Op::Const { .. }));
         for node in order.iter().copied() {
             if ranges.contains(&node) || data(node)? && !m.weight_is_read_as_value(node)? {
@@ -181,7 +245,8 @@ impl<'a> Model<'a> {
                 Op::Linear { .. } => {
                     let linear = m.linear(node, facts, &index)?;
                     // What is on offer holds weights that are counted already.
-                    if !offered.contains(&node) && seen_weights.insert(linear.weight.clone()) {
+                    let new = !folds.list.is_empty() && !old.contains(&node);
+                    if !offered.contains(&node) && !new && seen_weights.insert(linear.weight.clone()) {
                         let dense = facts.get(&linear.weight).map_or(0, |f| f.dense_bytes());
                         m.weight_bytes = m.weight_bytes.saturating_add(dense);
                     }
@@ -190,14 +255,19 @@ impl<'a> Model<'a> {
                 _ => m.other(node, &index)?,
             };
             let matrix = is_matrix(graph.ty(node)?) && !data(node)?;
-            let fuses = m.fuses(node, &kind)?;
+            let fuses = m.fuses(node, &kind, &readers)?;
+            let fuses_folded = m.fuses_folded(node, &kind, &readers, &index)?;
+            let own = folds.list.iter().filter(|(_, replaced, _)| *replaced == node);
+            let folds = own.filter_map(|(rule, _, new)| Some((*rule, index.get(new).copied()?))).collect();
             let mine = offers.iter().filter(|o| o.replaced.iter().any(|r| r.0 == node));
             let merged = mine.filter_map(|o| index.get(&o.merged).copied()).collect();
             index.insert(node, m.values.len());
             let moves = m.moves(node, &kind)?;
-            m.values.push(Value { node: Some(node), kind, matrix, fuses, moves, merged });
+            m.values.push(Value { node: Some(node), kind, matrix, fuses, moves, merged, folds, fuses_folded });
         }
-        let ends = order.iter().filter(|n| graph.is_output(**n) || graph.readers(**n).is_empty());
+        let instead: BTreeSet<NodeId> = folds.list.iter().map(|f| f.2).collect();
+        let unread = |n: NodeId| graph.readers(n).is_empty() && !instead.contains(&n);
+        let ends = order.iter().filter(|n| graph.is_output(**n) || unread(**n));
         let inputs = ends.filter_map(|n| index.get(n).copied()).collect();
         m.values.push(Value {
             node: None,
@@ -206,6 +276,8 @@ impl<'a> Model<'a> {
             fuses: None,
             moves: None,
             merged: Vec::new(),
+            folds: Vec::new(),
+            fuses_folded: None,
         });
         Ok(m)
     }
@@ -314,15 +386,36 @@ impl<'a> Model<'a> {
     }
 
     /// A pointwise node of one operand may run as the epilogue of the linear it reads, if nothing else sees the linear.
-    fn fuses(&self, node: NodeId, kind: &Kind) -> Result<Option<usize>, Bug> {
+    fn fuses(&self, node: NodeId, kind: &Kind, readers: &Readers<'_>) -> Result<Option<usize>, Bug> {
+        let Some((operand, x)) = self.sole_operand(node, kind)? else { return Ok(None) };
+        let Op::Linear { act: None, .. } = self.graph.node(operand)?.op else { return Ok(None) };
+        Ok(readers.only(operand, node).then_some(x))
+    }
+
+    /// The same for the linear that takes the place of what the node reads.
+    fn fuses_folded(
+        &self,
+        node: NodeId,
+        kind: &Kind,
+        readers: &Readers<'_>,
+        index: &BTreeMap<NodeId, usize>,
+    ) -> Result<Option<(usize, usize)>, Bug> {
+        let Some((operand, x)) = self.sole_operand(node, kind)? else { return Ok(None) };
+        let Some((_, _, new)) = readers.folds.list.iter().find(|(_, o, _)| *o == operand) else { return Ok(None) };
+        let linear = matches!(self.graph.node(*new)?.op, Op::Linear { act: None, .. });
+        // Who read the one reads the other.
+        let sole = readers.only(operand, node);
+        Ok(index.get(new).copied().filter(|_| linear && sole).map(|s| (x, s)))
+    }
+
+    /// The one value that a pointwise node reads, as a node and as a value, if it may be an epilogue.
+    fn sole_operand(&self, node: NodeId, kind: &Kind) -> Result<Option<(NodeId, usize)>, Bug> {
         let Kind::Map { inputs, .. } = kind else { return Ok(None) };
         if matches!(&self.graph.node(node)?.op, Op::Map { expr, .. } if expr.has_integers()) {
             return Ok(None);
         }
         let ([x], &[operand]) = (inputs.as_slice(), self.graph.inputs(node).as_slice()) else { return Ok(None) };
-        let Op::Linear { act: None, .. } = self.graph.node(operand)?.op else { return Ok(None) };
-        let sole = self.graph.readers(operand) == [node] && !self.graph.is_output(operand);
-        Ok(sole.then_some(*x))
+        Ok(Some((operand, *x)))
     }
 
     /// Whether an operator can write or read a feature-major matrix.

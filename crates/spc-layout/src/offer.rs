@@ -1,12 +1,12 @@
-//! Which merged linears are worth it: the search over a graph with all of them on offer.
+//! Which merged linears and which folds are worth it: the search over a graph with all of them on offer.
 use crate::cost::Prices;
 use crate::machine::Machine;
-use crate::model::{Model, Offer};
+use crate::model::{Folds, Model, Offer};
 use crate::space::{Action, explore, price, shape};
 use crate::{Options, WeightFacts};
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout, Refusal};
-use spc_ir::structure::Siblings;
+use spc_ir::structure::{Fold, Folded, Siblings, siblings, with_folds};
 use spc_ir::{Graph, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,16 @@ pub struct Verdict {
     pub apart: Vec<Layout>,
 }
 
+/// What became of one fold on offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoldVerdict {
+    /// Values whose place is taken in the best plan; none where it is not used.
+    pub taken: Vec<NodeId>,
+    /// Price of the best plan that uses it for one of them, and of the best one that does not.
+    pub with_ps: Option<u64>,
+    pub without_ps: Option<u64>,
+}
+
 /// What came of a search with offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offered {
@@ -31,6 +41,8 @@ pub struct Offered {
     pub dense_ps: u64,
     /// For each group, in order.
     pub groups: Vec<Verdict>,
+    /// For each fold, in order.
+    pub folds: Vec<FoldVerdict>,
     /// False where a bound stopped the search.
     pub exact: bool,
 }
@@ -87,6 +99,50 @@ pub(crate) fn with_offers(
     Ok((union, all, offers))
 }
 
+/// Up to so many folds, groups are looked for with every choice of them taken.
+const EVERY_CHOICE_UP_TO: usize = 4;
+
+/// Groups of siblings of a graph with folds: those of the graph as it is, and those with a linear that a fold makes. Of many
+/// folds all are taken, each alone, and all but each.
+///
+/// # Errors
+/// As [`siblings`].
+pub fn groups_with(graph: &Graph, folded: &Folded) -> Result<Vec<Siblings>, Bug> {
+    let mut out = siblings(graph)?.0;
+    let n = folded.pairs.len();
+    let old: BTreeSet<NodeId> = graph.ids().into_iter().collect();
+    let mut seen: BTreeSet<Vec<NodeId>> = out.iter().map(|g| g.linears.clone()).collect();
+    let mut look = |taken: &dyn Fn(usize) -> bool| -> Result<(), Bug> {
+        let found = siblings(&folded.with(taken))?.0;
+        let new = found.into_iter().filter(|g| g.linears.iter().any(|n| !old.contains(n)));
+        out.extend(new.filter(|g| seen.insert(g.linears.clone())));
+        Ok(())
+    };
+    if n <= EVERY_CHOICE_UP_TO {
+        for mask in 1..1usize << n {
+            look(&|i| mask >> i & 1 == 1)?;
+        }
+        return Ok(out);
+    }
+    look(&|_| true)?;
+    for one in 0..n {
+        look(&|i| i == one)?;
+        look(&|i| i != one)?;
+    }
+    Ok(out)
+}
+
+/// The folds as the model takes them.
+pub(crate) fn as_model(folded: &Folded, folds: &[Fold]) -> Folds {
+    let name = |f: &Fold| f.rule.split(' ').next().unwrap_or_default();
+    let one = |(f, pairs): (&Fold, &Vec<(NodeId, NodeId)>)| {
+        pairs.iter().map(|(old, new)| (name(f), *old, *new)).collect::<Vec<_>>()
+    };
+    let list: Vec<_> = folds.iter().zip(&folded.pairs).flat_map(one).collect();
+    let worlds = (0..folded.pairs.len()).map(|k| folded.with(&|i| i == k)).collect();
+    Folds { list, worlds }
+}
+
 /// Searches the plans of `graph` in which groups of siblings may be one linear.
 ///
 /// # Errors
@@ -99,15 +155,40 @@ pub fn offered<'m>(
     tuned_for: &BTreeMap<String, u64>,
     options: &Options,
 ) -> Result<Offered, Bug> {
+    offered_with(&with_folds(graph, &[])?, &[], groups, facts, machine, tuned_for, options)
+}
+
+/// As [`offered`], of a graph with folds beside what they may replace. `facts` has those of the weights that the folds make.
+///
+/// # Errors
+/// As [`crate::choose`].
+pub fn offered_with<'m>(
+    folded: &Folded,
+    list: &[Fold],
+    groups: &[Siblings],
+    facts: &BTreeMap<String, WeightFacts>,
+    machine: impl Into<Machine<'m>>,
+    tuned_for: &BTreeMap<String, u64>,
+    options: &Options,
+) -> Result<Offered, Bug> {
     let machine = machine.into();
-    let (union, facts, offers) = with_offers(graph, facts, groups)?;
+    let (union, facts, offers) = with_offers(&folded.union, facts, groups)?;
     let usable: Vec<Offer> = offers.iter().filter(|o| !o.replaced.is_empty()).cloned().collect();
-    let model = Model::with_offers(&union, &facts, tuned_for, &usable)?.on(machine);
+    let folds = as_model(folded, list);
+    let model = Model::with_folds(&union, &facts, tuned_for, &usable, &folds)?.on(machine);
     let prices = Prices { model: &model, machine, syms: &model.syms, measured: &[] };
     let space = explore(&model, options, false)?;
     let shape = shape(&model, &space)?;
     let no_plan = || Bug::new("the rules give no plan");
-    let apart = |a: &Action| !matches!(a, Action::Part { .. });
+    let value = |n: NodeId| model.values.iter().position(|v| v.node == Some(n));
+    let instead: BTreeSet<usize> = folds.list.iter().filter_map(|f| value(f.2)).collect();
+    let merged: BTreeSet<usize> = usable.iter().filter_map(|o| value(o.merged)).collect();
+    let apart = |a: &Action| match a {
+        Action::Part { of, .. } => !merged.contains(of),
+        Action::Same { .. } => false,
+        Action::Linear { linear, .. } => !instead.contains(linear),
+        _ => true,
+    };
     let dense = |a: &Action| apart(a) && !matches!(a, Action::Linear { layout, .. } if !model.is_dense(*layout));
     let solve = |allow: &dyn Fn(&Action) -> bool| -> Result<_, Bug> {
         let Some(p) = price(&shape, &prices, allow)? else { return Ok(None) };
@@ -120,7 +201,9 @@ pub fn offered<'m>(
         }
         let none = Verdict { replaced: vec![], best: None, apart: vec![] };
         let groups = vec![none; groups.len()];
-        return Ok(Offered { total_ps: u64::MAX, apart_ps: 0, dense_ps: 0, groups, exact: false });
+        let none = FoldVerdict { taken: vec![], with_ps: None, without_ps: None };
+        let folds = vec![none; list.len()];
+        return Ok(Offered { total_ps: u64::MAX, apart_ps: 0, dense_ps: 0, groups, folds, exact: false });
     };
     // As cheap is not cheaper: the program then stays as it is.
     let better = best.cost < alone.cost;
@@ -150,7 +233,38 @@ pub fn offered<'m>(
             }
         }
     }
-    let value = |n: NodeId| model.values.iter().position(|v| v.node == Some(n));
+    let made = |a: &Action| match *a {
+        Action::Linear { linear, epilogue, .. } => [Some(linear), epilogue],
+        Action::Map { value, .. } | Action::Opaque { value } | Action::Part { value, .. } => [Some(value), None],
+        _ => [None, None],
+    };
+    let computed: BTreeSet<usize> = best
+        .picks
+        .iter()
+        .filter(|_| better)
+        .flat_map(|(c, i)| made(&priced.classes[*c as usize][*i].action))
+        .flatten()
+        .collect();
+    // The cheapest plan in which each value is computed.
+    let mut cost_of: BTreeMap<usize, u64> = BTreeMap::new();
+    for (class, costs) in priced.classes.iter().zip(marginals.iter().flatten()) {
+        for (choice, ps) in class.iter().zip(costs).filter(|(_, ps)| **ps != u64::MAX) {
+            for v in made(&choice.action).into_iter().flatten() {
+                let at = cost_of.entry(v).or_insert(*ps);
+                *at = (*at).min(*ps);
+            }
+        }
+    }
+    let fold = |pairs: &Vec<(NodeId, NodeId)>| {
+        let new = |n: &NodeId| value(*n);
+        let taken = pairs.iter().filter(|(_, n)| new(n).is_some_and(|v| computed.contains(&v))).map(|(old, _)| *old);
+        FoldVerdict {
+            taken: taken.collect(),
+            with_ps: pairs.iter().filter_map(|(_, n)| cost_of.get(&new(n)?).copied()).min(),
+            without_ps: pairs.iter().filter_map(|(old, _)| cost_of.get(&value(*old)?).copied()).min(),
+        }
+    };
+    let fold_verdicts = folded.pairs.iter().map(fold).collect();
     let mut verdicts = Vec::new();
     for (group, offer) in groups.iter().zip(&offers) {
         let of = value(offer.merged);
@@ -168,6 +282,7 @@ pub fn offered<'m>(
         apart_ps: alone.cost,
         dense_ps,
         groups: verdicts,
+        folds: fold_verdicts,
         exact: best.exact && space.bounds.is_empty(),
     })
 }
@@ -207,8 +322,8 @@ mod tests {
     fn nodes_grow_with_the_layers_and_stay_below_the_bound() {
         let nodes = |layers: usize| {
             let net = decoder(layers);
-            let (g, facts, offers) = union(&net);
-            let model = Model::with_offers(&g, &facts, &BTreeMap::new(), &offers).unwrap();
+            let all = union(&net);
+            let model = all.model(&BTreeMap::new());
             let options = Options::default();
             let space = explore(&model, &options, false).unwrap();
             assert!(space.bounds.is_empty(), "{:?}", space.bounds);

@@ -5,8 +5,8 @@ use crate::lang::{In, Lay, Nn, V};
 use crate::model::{Kind, Model};
 use crate::rules::{Exactness, RULES, rule};
 use crate::space::{Action, Space, explore, price, shape};
-use crate::testing::{F, Net, Zeros, nets, tables, union, with_layout};
-use crate::{CostTable, Options, choose, offered};
+use crate::testing::{F, Net, Zeros, foldable, nets, tables, union, with_layout};
+use crate::{CostTable, Options, choose, offered_with};
 use egg::{ENodeOrVar, FlatTerm, Id, Language, Pattern, RecExpr};
 use proptest::prelude::*;
 use spc_ir::{BinFn, Op, ScalarExpr};
@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Names of the rules whose right side occurs in the explored space, by looking at physical nodes and fused linears.
 fn applied(net: &Net) -> BTreeSet<String> {
-    let (g, facts, offers) = union(net);
-    let model = Model::with_offers(&g, &facts, &BTreeMap::new(), &offers).unwrap();
+    let all = union(net);
+    let model = all.model(&BTreeMap::new());
     let space = explore(&model, &Options::default(), false).unwrap();
     assert!(space.bounds.is_empty());
     let mut out = BTreeSet::new();
@@ -36,6 +36,28 @@ fn applied(net: &Net) -> BTreeSet<String> {
                     };
                     out.insert(side);
                 }
+                Nn::Ref([n]) => {
+                    let Fact::Node(v) = fact(n) else { panic!("{n:?}") };
+                    let kind = match model.values[v as usize].kind {
+                        Kind::Linear(_) => "name-linear",
+                        Kind::Map { .. } => "name-map",
+                        _ => "name-op",
+                    };
+                    out.insert(kind.into());
+                }
+                Nn::Same([n, y]) => {
+                    let (Fact::Node(v), Fact::Value(s)) = (fact(n), fact(y)) else { panic!("{n:?}") };
+                    let rule = model.values[v as usize].folds.iter().find(|f| f.1 == s as usize).unwrap().0;
+                    out.insert(rule.to_string());
+                    let m = model.values.iter().position(|m| m.fuses_folded == Some((v as usize, s as usize)));
+                    let fused = |m: usize| {
+                        space.eg.classes().any(|c| c.nodes.iter().any(|n| matches!(n, Nn::Linear([e, l, _]) if fact(e) == Fact::Node(m as u32) && fact(l) == Fact::Node(s))))
+                    };
+                    if m.is_some_and(fused) {
+                        out.insert("fuse-folded".into());
+                    }
+                }
+                Nn::KSame(_) => drop(out.insert("k-same".into())),
                 Nn::Part(_) => drop(out.insert("merge-siblings".into())),
                 Nn::KPart(_) => drop(out.insert("k-part".into())),
                 Nn::KMap(_) => drop(out.insert("k-map".into())),
@@ -134,6 +156,28 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         let y = if some { n.turned(n.x) } else { n.regrouped(n.x) };
         n.output(y)
     };
+    // Two values in a row, the second a linear or something else.
+    let before = |expr: &str, linear: bool| {
+        let mut n = Net::new();
+        let m = n.channels(expr, n.x);
+        let y = if linear { n.linear(m, Zeros::Vectors) } else { n.relu(m) };
+        n.output(y)
+    };
+    let after = |expr: &str, linear: bool| {
+        let mut n = Net::new();
+        let l = if linear { n.linear(n.x, Zeros::Vectors) } else { n.centre(n.x) };
+        let y = n.channels(expr, l);
+        n.output(y)
+    };
+    // Something that may be fused once the channels are folded, which another value reads or does not.
+    let later = |twice: bool| {
+        let mut n = Net::new();
+        let l = n.linear(n.x, Zeros::Vectors);
+        let c = n.channels("(mul a0 a1)", l);
+        let y = n.relu(c);
+        let y = if twice { n.plus(y, c) } else { y };
+        n.output(y)
+    };
     let empty_list = || {
         let n = relu();
         let mut g = spc_ir::Graph::new("nothing");
@@ -141,6 +185,14 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         Net { g, ..n }
     };
     vec![
+        ("fold-norm", before("(mul (tanh a0) a1)", true), before("(mul (tanh a0) a1)", false)),
+        ("fold-batch-norm", after("(add (mul a0 a1) a2)", true), after("(add (mul a0 a1) a2)", false)),
+        ("fold-constant", after("(mul a0 0.5)", true), after("(max a0 0.5)", true)),
+        ("name-linear", before("(mul a0 a1)", true), before("(max a0 a1)", true)),
+        ("name-map", after("(mul a0 0.5)", true), after("(mul a0 a1)", false)),
+        ("name-op", after("(mul a0 a1)", true), after("(max a0 a1)", true)),
+        ("k-same", after("(mul a0 a1)", true), after("(max a0 a1)", true)),
+        ("fuse-folded", later(false), later(true)),
         ("merge-siblings", pair(false, [true, true]), pair(true, [true, true])),
         ("k-part", pair(false, [false, false]), pair(false, [true, false])),
         ("fuse-fun", fused(), {
@@ -274,9 +326,9 @@ fn a_linear_is_fused_only_when_nothing_else_needs_its_value() {
 #[test]
 fn exactness_is_what_kernels_can_keep() {
     for r in RULES {
-        let sums = r.rhs.contains("k.mm");
+        let sums = r.rhs.contains("k.mm") || r.name.starts_with("fold-");
         assert_eq!(r.class == Exactness::Reassociates, sums, "{}", r.name);
-        let facts = ["?w", "?s"].iter().all(|v| !r.lhs.contains(v));
+        let facts = ["?w", "?s"].iter().all(|v| !r.lhs.contains(v)) || r.name == "fuse-folded";
         assert!(facts, "{}: layouts and what is on offer come from the facts", r.name);
     }
 }
@@ -353,6 +405,11 @@ fn physical(
             let (xs, scalars) = (list(inputs, act, e), list(scalars, In::Rm, e));
             let (l, n) = (e.add(Nn::In(act)), e.add(Nn::V(V(value as u32))));
             e.add(Nn::KMap([l, n, xs, scalars]))
+        }
+        Action::Same { value, .. } => {
+            let y = physical(model, p, s, choice.kids[0], e);
+            let n = e.add(Nn::V(V(value as u32)));
+            e.add(Nn::KSame([n, y]))
         }
         Action::Part { value, of } => {
             let y = physical(model, p, s, wanted(of, In::Rm), e);
@@ -437,7 +494,8 @@ fn step(known: &Known, before: &Term, after: &Term) -> bool {
     if !matches(&rhs.ast, rhs.ast.root(), right, &mut bound) {
         return false;
     }
-    match bound.get("?w").or(bound.get("?s")).map(fact) {
+    let extra = ["?w", "?s"].into_iter().find(|v| r.rhs.contains(v) && !r.lhs.contains(v));
+    match extra.and_then(|v| bound.get(v)).map(fact) {
         Some(Fact::Layout(n) | Fact::Node(n)) => ways.contains(&Some(n)),
         _ => ways.contains(&None),
     }
@@ -459,15 +517,16 @@ fn prove(model: &Model<'_>, space: &mut Space, goal: &RecExpr<Nn>, plan: &RecExp
 }
 
 fn prove_plan(net: &Net, table: &CostTable) -> Result<usize, String> {
-    let (g, facts, offers) = union(net);
-    let model = Model::with_offers(&g, &facts, &BTreeMap::new(), &offers).unwrap();
+    let all = union(net);
+    let model = all.model(&BTreeMap::new());
     let mut space = explore(&model, &Options::default(), true).unwrap();
     let prices = crate::cost::Prices { model: &model, machine: table.into(), syms: &model.syms, measured: &[] };
     let p = price(&shape(&model, &space).unwrap(), &prices, &|_| true).unwrap().unwrap();
     let s = p.frontier(4096).unwrap();
     // Explanations must not change what is found.
-    let (groups, _) = spc_ir::structure::siblings(&net.g).unwrap();
-    let found = offered(&net.g, &groups, &net.facts, table, &BTreeMap::new(), &Options::default()).unwrap();
+    let options = Options::default();
+    let found =
+        offered_with(&all.folded, &all.list, &all.groups, &all.facts, table, &BTreeMap::new(), &options).unwrap();
     assert_eq!(found.total_ps, s.cost);
     let (mut goal, mut term) = (RecExpr::default(), RecExpr::default());
     let root = logical(&model, model.root(), &mut goal);
@@ -481,6 +540,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn extracted_plans_are_proved_again(net in nets(5), table in tables()) {
+        let steps = prove_plan(&net, &table).map_err(TestCaseError::fail)?;
+        prop_assert!(steps > 1);
+    }
+
+    #[test]
+    fn folded_plans_are_proved_again(net in foldable(5), table in tables()) {
         let steps = prove_plan(&net, &table).map_err(TestCaseError::fail)?;
         prop_assert!(steps > 1);
     }
@@ -516,6 +581,13 @@ fn a_false_step_is_noticed() {
     assert!(step(&offers, &term(before), &marked(&part(7), "merge-siblings")));
     assert!(!step(&offers, &term(before), &marked(&part(2), "merge-siblings")), "not on offer");
     assert!(!step(&known, &term(before), &marked(&part(7), "merge-siblings")), "nothing is on offer");
+    // A value may be read in the place of another where the model says so, by that rule.
+    let folds = Known { folds: vec![vec![], vec![("fold-norm", 7)], vec![]], ..known.clone() };
+    let same = |n: u32| format!("(same v1 (ref v{n}))");
+    assert!(step(&folds, &term("(ref v1)"), &marked(&same(7), "fold-norm")));
+    assert!(!step(&folds, &term("(ref v1)"), &marked(&same(2), "fold-norm")), "not on offer");
+    assert!(!step(&folds, &term("(ref v1)"), &marked(&same(7), "fold-batch-norm")), "another rule");
+    assert!(!step(&known, &term("(ref v1)"), &marked(&same(7), "fold-norm")), "nothing is on offer");
     let at = "(at fm (linear none v1 (op v0 nil)))";
     let csr = model.layouts.iter().position(|l| l.kind() == "csr").unwrap();
     let kernel = |w: usize| format!("(k.mm fm w{w} none v1 (at fm (op v0 nil)))");

@@ -84,6 +84,25 @@ fn mergeable(k: &Known, look: Look<'_>) -> Ways {
     k.merged.get(n as usize).into_iter().flatten().copied().map(Some).collect()
 }
 
+/// The values that one rule allows in the place of this one.
+fn folded(k: &Known, look: Look<'_>, rule: &str) -> Ways {
+    let Fact::Node(n) = look("?n") else { return Vec::new() };
+    let mine = k.folds.get(n as usize).into_iter().flatten();
+    mine.filter(|(r, _)| *r == rule).map(|(_, s)| Some(*s)).collect()
+}
+
+/// A value that others may be named by.
+fn named(k: &Known, look: Look<'_>) -> Ways {
+    let Fact::Node(n) = look("?n") else { return Vec::new() };
+    when(k.named.get(n as usize) == Some(&true))
+}
+
+/// The pointwise node may join the linear that takes the place of what it reads: nothing else would read that.
+fn fusable_folded(k: &Known, look: Look<'_>) -> Ways {
+    let (Fact::Node(m), Fact::Node(n), Fact::Node(s)) = (look("?m"), look("?n"), look("?s")) else { return Vec::new() };
+    when(k.fuses_folded.get(m as usize).copied().flatten() == Some((n, s)))
+}
+
 /// Every usable layout of one kind for this linear.
 fn of_kind(k: &Known, look: Look<'_>, kind: &str) -> Ways {
     let Fact::Node(n) = look("?n") else { return Vec::new() };
@@ -120,6 +139,62 @@ pub(crate) const RULES: &[Rule] = &[
         lhs: "(linear none ?n ?x)",
         rhs: "(part ?n (linear none ?s ?x))",
         ways: mergeable,
+    },
+    Rule {
+        name: "name-linear",
+        stage: Stage::Structure,
+        class: Exactness::Bitwise,
+        lhs: "(linear none ?n ?x)",
+        rhs: "(ref ?n)",
+        ways: named,
+    },
+    Rule {
+        name: "name-map",
+        stage: Stage::Structure,
+        class: Exactness::Bitwise,
+        lhs: "(map ?n ?xs ?as)",
+        rhs: "(ref ?n)",
+        ways: named,
+    },
+    Rule {
+        name: "name-op",
+        stage: Stage::Structure,
+        class: Exactness::Bitwise,
+        lhs: "(op ?n ?xs)",
+        rhs: "(ref ?n)",
+        ways: named,
+    },
+    Rule {
+        name: "fold-norm",
+        stage: Stage::Structure,
+        class: Exactness::Reassociates,
+        lhs: "(ref ?n)",
+        rhs: "(same ?n (ref ?s))",
+        ways: |k, look| folded(k, look, "fold-norm"),
+    },
+    Rule {
+        name: "fold-batch-norm",
+        stage: Stage::Structure,
+        class: Exactness::Reassociates,
+        lhs: "(ref ?n)",
+        rhs: "(same ?n (ref ?s))",
+        ways: |k, look| folded(k, look, "fold-batch-norm"),
+    },
+    Rule {
+        name: "fold-constant",
+        stage: Stage::Structure,
+        class: Exactness::Reassociates,
+        lhs: "(ref ?n)",
+        rhs: "(same ?n (ref ?s))",
+        ways: |k, look| folded(k, look, "fold-constant"),
+    },
+    Rule {
+        name: "fuse-folded",
+        stage: Stage::Fuse,
+        class: Exactness::Bitwise,
+        lhs: "(map ?m (cons (same ?n (linear none ?s ?x)) nil) nil)",
+        rhs: "(linear ?m ?s ?x)",
+        ways: fusable_folded,
     },
     Rule {
         name: "fuse-fun",
@@ -282,6 +357,14 @@ pub(crate) const RULES: &[Rule] = &[
         ways: always,
     },
     Rule {
+        name: "k-same",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at ?l (same ?n ?y))",
+        rhs: "(k.same ?n (at ?l ?y))",
+        ways: always,
+    },
+    Rule {
         name: "k-cons",
         stage: Stage::Lower,
         class: Exactness::Bitwise,
@@ -374,7 +457,7 @@ pub(crate) fn compile(stage: Stage) -> Result<Vec<Rw>, Bug> {
         let parse = |text: &str| text.parse::<Pattern<Nn>>().map_err(|e| bug(r, e.to_string()));
         let (lhs, rhs) = (parse(r.lhs)?, parse(r.rhs)?);
         let leaves: [(&str, Leaf); 2] = [("?w", |n| Nn::Lay(Lay(n))), ("?s", |n| Nn::V(V(n)))];
-        let extra = leaves.into_iter().find(|(v, _)| r.rhs.contains(v));
+        let extra = leaves.into_iter().find(|(v, _)| r.rhs.contains(v) && !r.lhs.contains(v));
         let extra = extra.and_then(|(v, leaf)| Some((v.parse().ok()?, leaf)));
         let apply = Apply { lhs: lhs.clone(), rhs, extra, ways: r.ways };
         Rewrite::new(r.name, lhs, apply).map_err(|e| bug(r, e))

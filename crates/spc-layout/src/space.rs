@@ -43,6 +43,11 @@ pub(crate) enum Action {
         value: usize,
         of: usize,
     },
+    /// Another value that is read in the place of this one.
+    Same {
+        value: usize,
+        of: usize,
+    },
     Convert {
         value: usize,
         to: In,
@@ -116,7 +121,7 @@ pub(crate) fn explore(model: &Model<'_>, options: &Options, explain: bool) -> Re
         }
         Ok(eg)
     };
-    if model.values.iter().any(|v| !v.merged.is_empty()) {
+    if model.values.iter().any(|v| !v.merged.is_empty() || !v.folds.is_empty()) {
         eg = stage(eg, Stage::Structure, "structure")?;
     }
     eg = stage(eg, Stage::Fuse, "fusion")?;
@@ -215,6 +220,7 @@ fn action(space: &Space, node: &Nn) -> Result<Option<Kernel>, Bug> {
         }
         Nn::KChannels([n, x]) => (Action::Channels { value: number(n)? }, vec![bytes(x)?]),
         Nn::KPart([n, y]) => (Action::Part { value: number(n)?, of: bytes(y)?.0 }, vec![bytes(y)?]),
+        Nn::KSame([n, y]) => (Action::Same { value: number(n)?, of: bytes(y)?.0 }, vec![bytes(y)?]),
         Nn::KCvt([l, x]) => (Action::Convert { value: bytes(x)?.0, to: layout(l)? }, vec![bytes(x)?]),
         _ => return Ok(None),
     }))
@@ -260,7 +266,7 @@ pub(crate) fn price(shape: &Shape, prices: &Prices<'_>, allow: &dyn Fn(&Action) 
 pub(crate) fn cost(prices: &Prices<'_>, action: &Action) -> Result<u64, Bug> {
     let model = prices.model;
     match *action {
-        Action::Own | Action::Part { .. } => Ok(0),
+        Action::Own | Action::Part { .. } | Action::Same { .. } => Ok(0),
         Action::Linear { linear, layout, act: l, epilogue } => {
             let facts = model.as_linear(linear).and_then(|x| x.facts(layout));
             let facts = facts.ok_or_else(|| Bug::new(format!("value {linear} has no layout {layout}")))?;

@@ -1,9 +1,10 @@
 //! Small graphs and weights for tests.
-use crate::offer::{Union, with_offers};
+use crate::model::{Folds, Model, Offer};
+use crate::offer::{as_model, groups_with, with_offers};
 use crate::{CostTable, WeightFacts};
 use proptest::prelude::*;
 use spc_formats::Layout;
-use spc_ir::structure::siblings;
+use spc_ir::structure::{Fold, Folded, Recipe, Siblings, folds, with_folds};
 use spc_ir::{BinFn, DType, Dim, Graph, NodeId, Op, ReduceFn, ScalarExpr, Sym, SymId, Type, UnFn};
 use std::collections::BTreeMap;
 
@@ -112,6 +113,22 @@ impl Net {
         self.g.add(Op::Transpose { perm: vec![1, 0] }, &[e]).unwrap()
     }
 
+    /// A weight along the features.
+    pub fn vector(&mut self) -> NodeId {
+        let name = format!("v{}", self.g.weights().len());
+        let ty = Type::new(DType::F32, vec![Dim::fixed("F", F)]);
+        self.g.add(Op::Weight { name, ty }, &[]).unwrap()
+    }
+
+    /// `expr` of a value and weights along its features: `a1`, `a2`, ..
+    pub fn channels(&mut self, expr: &str, x: NodeId) -> NodeId {
+        let expr = ScalarExpr::parse(expr).unwrap();
+        let mut inputs = vec![x];
+        inputs.extend((1..expr.arity()).map(|_| self.vector()));
+        let at = (0..inputs.len()).map(|i| if i == 0 { vec![0, 1] } else { vec![1] }).collect();
+        self.g.add(Op::Map { expr, at }, &inputs).unwrap()
+    }
+
     pub fn output(mut self, y: NodeId) -> Net {
         let name = format!("y{}", self.g.outputs.len());
         self.g.outputs.push((name, y));
@@ -127,11 +144,45 @@ impl Net {
     }
 }
 
+/// A graph with everything on offer that it has.
+pub(crate) struct All {
+    pub g: Graph,
+    /// Of all weights, those that are made among them.
+    pub facts: BTreeMap<String, WeightFacts>,
+    pub offers: Vec<Offer>,
+    pub folds: Folds,
+    pub folded: Folded,
+    pub list: Vec<Fold>,
+    pub groups: Vec<Siblings>,
+}
+
+impl All {
+    pub fn model(&self, tuned: &BTreeMap<String, u64>) -> Model<'_> {
+        Model::with_folds(&self.g, &self.facts, tuned, &self.offers, &self.folds).unwrap()
+    }
+}
+
+/// The facts with those of the weights that these folds make: products of factors that are not 0.
+pub(crate) fn with_products(facts: &BTreeMap<String, WeightFacts>, list: &[Fold]) -> BTreeMap<String, WeightFacts> {
+    let mut out = facts.clone();
+    for made in list.iter().flat_map(|f| &f.replaced).flat_map(|r| &r.1) {
+        if let Recipe::Scaled { .. } = made.how {
+            out.insert(made.name.clone(), out[&made.from[0]].clone());
+        }
+    }
+    out
+}
+
 /// The graph with everything on offer that it has, the facts about it, and what is on offer.
-pub(crate) fn union(net: &Net) -> Union {
-    let (groups, _) = siblings(&net.g).unwrap();
-    let (g, facts, offers) = with_offers(&net.g, &net.facts, &groups).unwrap();
-    (g, facts, offers.into_iter().filter(|o| !o.replaced.is_empty()).collect())
+pub(crate) fn union(net: &Net) -> All {
+    let (list, _) = folds(&net.g).unwrap();
+    let folded = with_folds(&net.g, &list).unwrap();
+    let groups = groups_with(&net.g, &folded).unwrap();
+    let facts = with_products(&net.facts, &list);
+    let (g, facts, offers) = with_offers(&folded.union, &facts, &groups).unwrap();
+    let offers = offers.into_iter().filter(|o| !o.replaced.is_empty()).collect();
+    let folds = as_model(&folded, &list);
+    All { g, facts, offers, folds, folded, list, groups }
 }
 
 pub(crate) fn with_layout(facts: &WeightFacts, layout: Layout) -> bool {
@@ -196,6 +247,60 @@ pub(crate) fn families() -> impl Strategy<Value = Net> {
         let y = net.exp(sum);
         let mut net = net.output(y);
         net.g = net.g.compact().unwrap();
+        net
+    })
+}
+
+/// Random graphs of up to `ops` operators with what may be folded and merged: gains and shifts before linears, channels and
+/// constants after them, and linears that read one value.
+pub(crate) fn foldable(ops: usize) -> impl Strategy<Value = Net> {
+    let zeros = prop_oneof![Just(Zeros::None), Just(Zeros::Vectors), Just(Zeros::Loose)];
+    let op = (0u8..18, zeros, 0usize..2, 0usize..3);
+    prop::collection::vec(op, 2..=ops).prop_map(|list| {
+        let mut net = Net::new();
+        let mut values = vec![net.x];
+        for (kind, zeros, a, b) in list {
+            let near = |back: usize| values[values.len() - 1 - back % values.len()];
+            let (a, b) = (near(a), near(b));
+            let v = match kind {
+                0..=3 => net.linear(a, zeros),
+                4 => net.relu(a),
+                5 => net.plus(a, b),
+                6 => net.centre(a),
+                7 => net.channels("(mul a0 a1)", a),
+                8 => net.channels("(add (mul (max a0 0) a1) a2)", a),
+                9 => net.channels("(mul (tanh a0) a1)", a),
+                10 => net.channels("(add (mul (sub a0 a1) a2) a3)", a),
+                11 => net.channels("(mul a0 0.5)", a),
+                12 => net.channels("(max 0 (add a0 a1))", a),
+                13 => {
+                    let g = net.channels("(mul (tanh a0) a1)", a);
+                    net.linear(g, zeros)
+                }
+                14 => {
+                    let n = net.centre(a);
+                    let g = net.channels("(add (mul a0 a1) a2)", n);
+                    net.linear(g, zeros)
+                }
+                15 => {
+                    let y = net.linear(a, zeros);
+                    net.channels("(max 0 (add (mul (sub a0 a1) a2) a3))", y)
+                }
+                16 => {
+                    let y = net.linear(a, zeros);
+                    net.channels("(mul a0 0.5)", y)
+                }
+                _ => {
+                    let (x, y) = (net.linear(a, zeros), net.linear(a, zeros));
+                    net.plus(x, y)
+                }
+            };
+            values.push(v);
+        }
+        let last = values[values.len() - 1];
+        let mut net = net.output(last);
+        net.g = net.g.compact().unwrap();
+        net.facts.retain(|name, _| net.g.weights().iter().any(|(n, _)| n == name));
         net
     })
 }

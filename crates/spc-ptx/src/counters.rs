@@ -8,6 +8,8 @@ pub struct Counters {
     /// `mma` and `mma.sp` instructions.
     pub matrix: u64,
     pub sparse_matrix: u64,
+    /// Products of warp groups, counted once a warp.
+    pub group_matrix: u64,
     pub matrix_loads: u64,
     /// 32-byte sectors of global memory that loads and asynchronous copies touched, an instruction of a warp at a time, and
     /// the bytes that their lanes asked for.

@@ -1,5 +1,6 @@
 //! One statement as an instruction.
 use crate::machine::SHARED_BASE;
+use crate::matrix::Number;
 use crate::types::{Binary, Bool, Cmp, Instruction, Kind, Operand, Round, Shuffle, Space, Special, Ty, Unary};
 use std::collections::BTreeMap;
 
@@ -116,8 +117,8 @@ pub(crate) fn instruction(text: &str, line: usize, names: &mut Names) -> Result<
 
 fn least_operands(kind: Kind) -> usize {
     match kind {
-        Kind::Barrier | Kind::Return | Kind::CopyCommit => 0,
-        Kind::Branch | Kind::CopyWait(_) => 1,
+        Kind::Barrier | Kind::Return | Kind::CopyCommit | Kind::ProxyFence | Kind::GroupFence | Kind::GroupCommit => 0,
+        Kind::Branch | Kind::CopyWait(_) | Kind::GroupWait(_) => 1,
         Kind::Bin(..) | Kind::MulWide(_) | Kind::Setp(_, _, None, _) | Kind::PackBf16 | Kind::Copy16 => 3,
         Kind::Mad(_)
         | Kind::MadWide(_)
@@ -125,10 +126,11 @@ fn least_operands(kind: Kind) -> usize {
         | Kind::Prmt
         | Kind::Funnel { .. }
         | Kind::Selp(_)
-        | Kind::Mma => 4,
+        | Kind::Mma(_) => 4,
         Kind::Setp(_, _, Some(_), _) => 4,
         Kind::Bfi(_) | Kind::Shuffle(_) => 5,
-        Kind::MmaSparse(_) => 6,
+        Kind::MmaSparse(..) => 6,
+        Kind::GroupSparse(..) => 9,
         _ => 2,
     }
 }
@@ -232,6 +234,43 @@ fn immediate(operands: &[Operand], at: usize, below: u64) -> Result<usize, Strin
     }
 }
 
+/// What the halves of the operands of a product are; its sums are f32.
+fn halves(parts: &[&str]) -> Result<Number, String> {
+    let types: Vec<&str> = parts.iter().copied().filter(|p| Ty::parse(p).is_some() || p.ends_with("f16")).collect();
+    match types[..] {
+        ["f32", "bf16", "bf16"] | ["f32", "bf16", "bf16", "f32"] => Ok(Number::Bf16),
+        ["f32", "f16", "f16"] | ["f32", "f16", "f16", "f32"] => Ok(Number::F16),
+        _ => Err("the types of a product".into()),
+    }
+}
+
+fn warpgroup(parts: &[&str], operands: &[Operand]) -> Result<Kind, String> {
+    let word = parts.get(1).copied().unwrap_or_default();
+    Ok(match word {
+        "fence" => Kind::GroupFence,
+        "commit_group" => Kind::GroupCommit,
+        "wait_group" => Kind::GroupWait(immediate(operands, 0, 8)?),
+        "mma_async" if parts.get(2) == Some(&"sp") => {
+            let shape = parts.iter().find_map(|p| p.strip_prefix("m64n")?.strip_suffix("k32")?.parse::<usize>().ok());
+            let columns =
+                shape.filter(|n| *n > 0 && n.is_multiple_of(8) && *n <= 256).ok_or("the shape of a product")?;
+            let sums = matches!(operands.first(), Some(Operand::Many(d)) if d.len() == columns / 2);
+            let left = matches!(operands.get(1), Some(Operand::Many(a)) if a.len() == 4);
+            if !sums || !left {
+                return Err("the registers of a product".into());
+            }
+            // Neither negated nor turned.
+            for (at, want) in [(6, 1), (7, 1), (8, 0)] {
+                if immediate(operands, at, 2)? != want {
+                    return Err(format!("operand {at} is not {want}"));
+                }
+            }
+            Kind::GroupSparse(immediate(operands, 4, 2)?, halves(parts)?)
+        }
+        _ => return Err("the opcode is not in the subset".into()),
+    })
+}
+
 fn kind(opcode: &str, operands: &[Operand]) -> Result<Kind, String> {
     let parts: Vec<&str> = opcode.split('.').collect();
     let has = |word: &str| parts.contains(&word);
@@ -285,10 +324,12 @@ fn kind(opcode: &str, operands: &[Operand]) -> Result<Kind, String> {
             };
             Kind::LoadMatrix { count, transposed: has("trans") }
         }
-        "mma" if has("m16n8k16") && has("bf16") => Kind::Mma,
-        "mma" if opcode.contains(".sp::ordered_metadata.") && has("m16n8k32") && has("bf16") => {
-            Kind::MmaSparse(immediate(operands, 5, 2)?)
+        "mma" if has("m16n8k16") => Kind::Mma(halves(&parts)?),
+        "mma" if opcode.contains(".sp::ordered_metadata.") && has("m16n8k32") => {
+            Kind::MmaSparse(immediate(operands, 5, 2)?, halves(&parts)?)
         }
+        "wgmma" => warpgroup(&parts, operands)?,
+        "fence" if opcode.starts_with("fence.proxy.async") => Kind::ProxyFence,
         "shfl" => Kind::Shuffle(match parts.get(2).copied().unwrap_or_default() {
             "bfly" => Shuffle::Xor,
             "up" => Shuffle::Up,

@@ -16,9 +16,10 @@
 //! memory accesses that meet in a bank, matrix instructions, barriers.
 //!
 //! The subset is what such kernels use: integer and f32 arithmetic, loads and stores, predicates and branches, `cp.async`,
-//! `ldmatrix`, `mma.m16n8k16` and `mma.sp::ordered_metadata.m16n8k32` of bf16, `shfl`, `bar`, and atomic addition to global and shared memory. The meaning
+//! `ldmatrix`, `mma.m16n8k16` and `mma.sp::ordered_metadata.m16n8k32` of bf16 and f16, `wgmma.mma_async.sp.m64nNk32` with its left
+//! side in registers and its right side in 128-byte swizzle, `shfl`, `bar`, and atomic addition to global and shared memory. The meaning
 //! of each is that of the PTX ISA; fragments are laid out as in its sections on `mma` and `mma.sp`. Functions, textures, local
-//! memory, `wgmma` and `mbarrier` are refused when the text is parsed. Not modelled: time, caches, and memory order finer than
+//! memory, other `wgmma` and `mbarrier` are refused when the text is parsed. Not modelled: time, caches, and memory order finer than
 //! barriers. Matrix instructions add in f32, one product after the other.
 //!
 //! ```
@@ -48,6 +49,7 @@ mod memory;
 mod parse;
 mod types;
 mod warp;
+mod warpgroup;
 
 pub use counters::Counters;
 pub use machine::{Fault, Launch, Schedule, launch};

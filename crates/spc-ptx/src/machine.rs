@@ -115,6 +115,7 @@ pub fn launch(kernel: &Kernel, how: &Launch<'_>, memory: &mut Memory) -> Result<
             index,
             parameters: &parameters,
             shared: vec![0xff; how.shared_bytes as usize],
+            unfenced: vec![0; how.shared_bytes as usize / 16 + 1],
             memory: &mut *memory,
             counters: &mut counters,
         };
@@ -164,6 +165,11 @@ fn run_block(block: &mut Block<'_>, random: &mut Random) -> Result<(), Fault> {
         let live: u32 = warps.iter().map(|w| w.live.count_ones()).sum();
         let waiting: u32 = warps.iter().map(|w| w.waiting.count_ones()).sum();
         if live == 0 {
+            let same = |group: &[Warp]| group.iter().all(|w| w.products.digest == group[0].products.digest);
+            if warps.chunks(4).any(|g| !same(g) || (g.len() < 4 && g[0].products.digest != 0)) {
+                let what = "the four warps of a group issue different products".to_string();
+                return Err(Fault { kernel: kernel.name.clone(), at: Some((index, 0)), line: None, what });
+            }
             return Ok(());
         }
         if waiting == live {

@@ -3,11 +3,44 @@
 /// One register of all lanes.
 pub(crate) type Lanes = [u64; 32];
 
-fn half(word: u64, h: usize) -> f32 {
-    f32::from_bits(if h == 1 { word as u32 & 0xffff_0000 } else { (word as u32) << 16 })
+/// What a half of a register is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    Bf16,
+    F16,
 }
 
-/// `d[16][8] = a[16][16 or 32] * b + c` of bf16 with f32 sums. Dense: `a` is `m16n8k16`'s. With `sparse`, the metadata and its
+/// The low (0) or high (1) half of a register.
+pub(crate) fn half(number: Number, word: u64, h: usize) -> f32 {
+    let bits = (word >> (16 * h) & 0xffff) as u32;
+    match number {
+        Number::Bf16 => f32::from_bits(bits << 16),
+        Number::F16 => {
+            let (sign, exponent, fraction) = ((bits & 0x8000) << 16, bits >> 10 & 31, bits & 0x3ff);
+            match exponent {
+                // Subnormal numbers are whole multiples of 2^-24.
+                0 => f32::from_bits(sign | (fraction as f32 * 2f32.powi(-24)).to_bits()),
+                31 => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
+                _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+            }
+        }
+    }
+}
+
+/// The column of kept value `h` in register `r` of a lane, of 32 columns with 2 of 4 kept.
+///
+/// # Errors
+/// Positions of kept values do not ascend.
+pub(crate) fn sparse_column(meta: &Lanes, selector: usize, lane: usize, r: usize, h: usize) -> Result<usize, String> {
+    let (t, from) = (lane % 4, (lane & !3) + 2 * selector + r / 2);
+    let code = (meta[from] >> (16 * (r % 2) + 4 * t) & 15) as usize;
+    if code & 3 >= code >> 2 {
+        return Err("positions of kept values do not ascend".into());
+    }
+    Ok(16 * (r / 2) + 4 * t + if h == 1 { code >> 2 } else { code & 3 })
+}
+
+/// `d[16][8] = a[16][16 or 32] * b + c` of numbers of 16 bits with f32 sums. Dense: `a` is `m16n8k16`'s. With `sparse`, the metadata and its
 /// selector, it holds 2 of 4 of 32 columns.
 ///
 /// # Errors
@@ -17,37 +50,24 @@ pub(crate) fn multiply(
     b: &[Lanes],
     c: &[Lanes; 4],
     sparse: Option<(&Lanes, usize)>,
+    number: Number,
 ) -> Result<[Lanes; 4], String> {
     let (mut left, mut right, mut sums) = ([[(0usize, 0f32); 16]; 16], [[0f32; 8]; 32], [[0f32; 8]; 16]);
     for lane in 0..32 {
         let (g, t) = (lane / 4, lane % 4);
         for (r, word) in a.iter().enumerate() {
             let row = g + 8 * (r % 2);
-            let code = match sparse {
-                None => None,
-                Some((meta, selector)) => {
-                    let from = (lane & !3) + 2 * selector + r / 2;
-                    let code = (meta[from] >> (16 * (r % 2) + 4 * t) & 15) as usize;
-                    if code & 3 >= code >> 2 {
-                        return Err("positions of kept values do not ascend".into());
-                    }
-                    Some(code)
-                }
-            };
             for h in 0..2 {
-                let (at, column) = match code {
+                let (at, column) = match sparse {
                     None => (8 * (r / 2) + 2 * t + h, 8 * (r / 2) + 2 * t + h),
-                    Some(code) => {
-                        let group = 4 * (r / 2) + t;
-                        (2 * group + h, 4 * group + if h == 1 { code >> 2 } else { code & 3 })
-                    }
+                    Some((meta, selector)) => (2 * (4 * (r / 2) + t) + h, sparse_column(meta, selector, lane, r, h)?),
                 };
-                left[row][at] = (column, half(word[lane], h));
+                left[row][at] = (column, half(number, word[lane], h));
             }
         }
         for (r, word) in b.iter().enumerate().take(4) {
             for h in 0..2 {
-                right[8 * r + 2 * t + h][g] = half(word[lane], h);
+                right[8 * r + 2 * t + h][g] = half(number, word[lane], h);
             }
         }
         for (r, word) in c.iter().enumerate() {
@@ -99,7 +119,7 @@ mod tests {
             lanes(|l| bf16(b(8 * r + 2 * (l % 4), l / 4)) | bf16(b(8 * r + 2 * (l % 4) + 1, l / 4)) << 16)
         });
         let one = [lanes(|_| u64::from(1f32.to_bits())); 4];
-        let d = multiply(&af, &bf, &one, None).unwrap_or([[0; 32]; 4]);
+        let d = multiply(&af, &bf, &one, None, Number::Bf16).unwrap_or([[0; 32]; 4]);
         for l in 0..32 {
             for (r, word) in d.iter().enumerate() {
                 let (row, n) = (l / 4 + 8 * (r / 2), 2 * (l % 4) + r % 2);
@@ -113,9 +133,19 @@ mod tests {
     fn sparse_positions_must_ascend() {
         let zero = [[0; 32]; 4];
         let meta = |code: u64| lanes(|_| code * 0x1111_1111);
-        assert!(multiply(&zero, &zero, &zero, Some((&meta(0b0100), 0))).is_ok());
+        assert!(multiply(&zero, &zero, &zero, Some((&meta(0b0100), 0)), Number::Bf16).is_ok());
         for bad in [0b0000, 0b0001, 0b1011, 0b1111] {
-            assert!(multiply(&zero, &zero, &zero, Some((&meta(bad), 1))).is_err(), "{bad:04b}");
+            assert!(multiply(&zero, &zero, &zero, Some((&meta(bad), 1)), Number::Bf16).is_err(), "{bad:04b}");
         }
+    }
+
+    #[test]
+    fn halves_are_read_as_what_they_are() {
+        for (word, want) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x8000, -0.0)]
+        {
+            assert_eq!(half(Number::F16, word << 16, 1).to_bits(), f32::to_bits(want), "{word:x}");
+        }
+        assert!(half(Number::F16, 0x7e00, 0).is_nan() && half(Number::F16, 0xfc00, 0) == f32::NEG_INFINITY);
+        assert_eq!(half(Number::Bf16, 0x3f80, 0), 1.0);
     }
 }

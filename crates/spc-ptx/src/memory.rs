@@ -1,5 +1,8 @@
 //! Device memory: buffers at addresses of their own, so that an access outside one is noticed.
 
+/// Bits of an address of shared memory in the descriptor of a matrix.
+pub(crate) const SHARED_BITS: u32 = 18;
+
 /// Address of the first buffer, and distance of two.
 const STRIDE: u64 = 1 << 36;
 

@@ -1,4 +1,5 @@
 //! Types of values, and instructions as data.
+use crate::matrix::Number;
 
 /// Type of an operation. Registers hold 64 bits; a value is kept without sign, its upper bits zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,8 +214,15 @@ pub(crate) enum Kind {
         count: usize,
         transposed: bool,
     },
-    Mma,
-    MmaSparse(usize),
+    Mma(Number),
+    MmaSparse(usize, Number),
+    /// The writes of the thread to shared memory are seen by products of warp groups.
+    ProxyFence,
+    GroupFence,
+    GroupCommit,
+    GroupWait(usize),
+    /// A product of a warp group, its left side in registers, with its selector.
+    GroupSparse(usize, Number),
     Shuffle(Shuffle),
 }
 

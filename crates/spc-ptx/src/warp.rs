@@ -4,6 +4,7 @@ use crate::counters::{conflicts, sectors};
 use crate::machine::SHARED_BASE;
 use crate::matrix::{Lanes, multiply};
 use crate::types::{Instruction, Kind, Operand, Shuffle, Space, Special, Ty};
+use crate::warpgroup::{Operands, Products};
 use crate::{Counters, Kernel, Launch, Memory};
 
 /// A block while it runs.
@@ -13,6 +14,8 @@ pub(crate) struct Block<'a> {
     pub index: u32,
     pub parameters: &'a [u8],
     pub shared: Vec<u8>,
+    /// The thread (counted from 1) that wrote 16 bytes of shared memory and has passed no `fence.proxy.async` since.
+    pub unfenced: Vec<u16>,
     pub memory: &'a mut Memory,
     pub counters: &'a mut Counters,
 }
@@ -38,6 +41,7 @@ pub(crate) struct Warp {
     pub waiting: u32,
     registers: Vec<Lanes>,
     copies: Vec<Copies>,
+    pub products: Products,
 }
 
 /// A fault: the line of the PTX text, and what is wrong.
@@ -50,7 +54,8 @@ fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
 impl Warp {
     pub fn new(id: usize, registers: usize) -> Warp {
         let copies = vec![Copies::default(); 32];
-        Warp { id, pc: [0; 32], live: u32::MAX, waiting: 0, registers: vec![[0; 32]; registers], copies }
+        let products = Products::new(registers);
+        Warp { id, pc: [0; 32], live: u32::MAX, waiting: 0, registers: vec![[0; 32]; registers], copies, products }
     }
 
     pub fn runnable(&self) -> u32 {
@@ -78,6 +83,7 @@ impl Warp {
     fn set(&mut self, operand: &Operand, lane: usize, ty: Ty, value: u64) {
         if let Operand::Reg(r) = operand {
             self.registers[*r][lane] = if ty == Ty::Pred { u64::from(value != 0) } else { ty.keep(value) };
+            self.products.written(*r);
         }
     }
 
@@ -106,7 +112,9 @@ impl Warp {
             }
         }
         block.counters.instructions += 1;
-        self.run(block, ins, active).map_err(|what| (Some(ins.line), what))
+        let wrong = |what| (Some(ins.line), what);
+        self.run(block, ins, active).map_err(wrong)?;
+        self.products.wrong.take().map_or(Ok(()), |what| Err(wrong(what)))
     }
 
     fn run(&mut self, block: &mut Block<'_>, ins: &Instruction, active: u32) -> Result<(), String> {
@@ -130,6 +138,9 @@ impl Warp {
                 if lanes_of(active).any(|l| !self.copies[l].open.is_empty()) {
                     return Err("an asynchronous copy was never committed".into());
                 }
+                if !self.products.idle() {
+                    return Err("a product was never waited for".into());
+                }
                 self.live &= !active;
             }
             Kind::Load(space, ty) => self.load(block, space, ty, o, active)?,
@@ -147,9 +158,18 @@ impl Warp {
                 together()?;
                 self.load_matrices(block, o, count, transposed)?;
             }
-            Kind::Mma | Kind::MmaSparse(_) => {
+            Kind::Mma(_) | Kind::MmaSparse(..) => {
                 together()?;
                 self.multiply(block, ins)?;
+            }
+            Kind::ProxyFence => {
+                let threads = self.id * 32 + 1..self.id * 32 + 33;
+                let passed = |w: u16| threads.contains(&usize::from(w)) && active >> ((w - 1) % 32) & 1 == 1;
+                block.unfenced.iter_mut().filter(|w| passed(**w)).for_each(|w| *w = 0);
+            }
+            Kind::GroupFence | Kind::GroupCommit | Kind::GroupWait(_) | Kind::GroupSparse(..) => {
+                together()?;
+                self.of_group(block, ins)?;
             }
             Kind::Shuffle(how) => {
                 together()?;
@@ -273,7 +293,10 @@ impl Warp {
                 words.extend_from_slice(&self.get(block, x, l).to_le_bytes()[..ty.bytes()]);
             }
             match space {
-                Space::Shared => shared(&mut block.shared, at, bytes)?.copy_from_slice(&words),
+                Space::Shared => {
+                    shared(&mut block.shared, at, bytes)?.copy_from_slice(&words);
+                    self.wrote(block, at, l);
+                }
                 Space::Global => {
                     let to = block.memory.write(at, 0..bytes).map_err(|e| format!("lane {l}: {e}"))?;
                     to.copy_from_slice(&words);
@@ -361,6 +384,7 @@ impl Warp {
                     bytes.copy_from_slice(block.memory.read(from, 0..16)?);
                 }
                 shared(&mut block.shared, copy.to, 16)?.copy_from_slice(&bytes);
+                block.unfenced[((copy.to - SHARED_BASE) / 16) as usize] = (self.id * 32 + l + 1) as u16;
             }
         }
         Ok(())
@@ -395,6 +419,60 @@ impl Warp {
         Ok(())
     }
 
+    /// Shared memory from `at` on was written by a lane.
+    fn wrote(&self, block: &mut Block<'_>, at: u64, lane: usize) {
+        block.unfenced[((at - SHARED_BASE) / 16) as usize] = (self.id * 32 + lane + 1) as u16;
+    }
+
+    /// Products of the warp's group.
+    fn of_group(&mut self, block: &mut Block<'_>, ins: &Instruction) -> Result<(), String> {
+        let (all, unfenced) = (&mut block.shared, &block.unfenced);
+        let mut read = |at: u64| -> Result<[u8; 16], String> {
+            let bytes = shared(all, at, 16)?;
+            let mut out = [0u8; 16];
+            out.copy_from_slice(bytes);
+            Ok(out)
+        };
+        let (selector, number) = match ins.kind {
+            Kind::GroupFence => {
+                self.products.fence();
+                return Ok(());
+            }
+            Kind::GroupCommit => {
+                self.products.commit();
+                return Ok(());
+            }
+            Kind::GroupWait(n) => return self.products.wait(n, &mut self.registers, &mut read),
+            Kind::GroupSparse(selector, number) => (selector, number),
+            other => return Err(format!("{other:?} is no product of a group")),
+        };
+        let o = &ins.operands;
+        let one =
+            |x: &Operand| if let Operand::Reg(r) = x { Ok(*r) } else { Err("no register of a product".to_string()) };
+        let many = |x: &Operand| -> Result<Vec<usize>, String> {
+            if let Operand::Many(list) = x {
+                list.iter().map(one).collect()
+            } else {
+                Err("no list of registers".into())
+            }
+        };
+        let (descriptor, adds) = (self.registers[one(&o[2])?], self.registers[one(&o[5])?]);
+        if descriptor.iter().any(|d| *d != descriptor[0]) || adds.contains(&0) {
+            return Err("lanes of a product with other descriptors, or sums that are not added to".into());
+        }
+        let (sums, left, meta) = (many(&o[0])?, many(&o[1])?, one(&o[3])?);
+        let operands = Operands { sums, left, meta, selector, descriptor: descriptor[0], number, line: ins.line };
+        block.counters.group_matrix += 1;
+        let mut fenced = |at: u64| {
+            let bytes = read(at)?;
+            match unfenced[((at - SHARED_BASE) / 16) as usize] {
+                0 => Ok(bytes),
+                w => Err(format!("thread {} wrote {at:#x} and passed no fence.proxy.async since", w - 1)),
+            }
+        };
+        self.products.issue(&mut self.registers, &operands, &mut fenced)
+    }
+
     fn multiply(&mut self, block: &mut Block<'_>, ins: &Instruction) -> Result<(), String> {
         let o = &ins.operands;
         let fragment = |i: usize, n: usize| match &o[i] {
@@ -406,9 +484,10 @@ impl Warp {
         let four = |v: Vec<Lanes>| <[Lanes; 4]>::try_from(v).map_err(|_| "a fragment".to_string());
         let (left, sums) = (four(fragment(1, 4)?)?, four(fragment(3, 4)?)?);
         let sparse =
-            if let Kind::MmaSparse(selector) = ins.kind { Some((self.all(block, &o[4]), selector)) } else { None };
+            if let Kind::MmaSparse(selector, _) = ins.kind { Some((self.all(block, &o[4]), selector)) } else { None };
+        let (Kind::Mma(number) | Kind::MmaSparse(_, number)) = ins.kind else { return Err("no product".into()) };
         let right = fragment(2, if sparse.is_some() { 4 } else { 2 })?;
-        let out = multiply(&left, &right, &sums, sparse.as_ref().map(|(meta, selector)| (meta, *selector)))?;
+        let out = multiply(&left, &right, &sums, sparse.as_ref().map(|(meta, selector)| (meta, *selector)), number)?;
         if sparse.is_some() {
             block.counters.sparse_matrix += 1;
         } else {

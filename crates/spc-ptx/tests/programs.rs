@@ -130,3 +130,53 @@ fn memory_is_bounded() {
     assert!(m.free(a + 1).is_err() && m.free(a).is_ok() && m.free(a).is_err() && m.read(a, 0..1).is_err());
     assert_eq!(m.live(), 0);
 }
+
+/// One product of 64 x 32 by 32 x 8, both zero but for a whole number at [0][0] of each: `before`, then copies to shared memory
+/// and a fence, `middle`, the product, `after`, and the sums to `b`.
+fn group(before: &str, fence: &str, middle: &str, after: &str) -> Result<Vec<f32>, String> {
+    let text = format!(
+        ".version 8.5\n.target sm_90a\n.address_size 64\n.extern .shared .align 16 .b8 pool[];\n.visible .entry k(\n.param .u64 pa,\n\
+         .param .u64 pb)\n{{\nld.param.u64 %a, [pa];\nld.param.u64 %b, [pb];\nmov.u32 %t, %tid.x;\nmul.wide.u32 %o, %t, 16;\n\
+         add.s64 %pb, %b, %o;\nmov.u32 %s, pool;\nshl.b32 %t8, %t, 3;\nadd.s32 %s1, %s, %t8;\nmov.u32 %z, 0;\nmov.u32 %e, 1145324612;\n\
+         setp.eq.s32 %first, %t, 0;\nselp.b32 %x, 16384, 0, %first;\nst.shared.v2.u32 [%s1], {{%x, %z}};\n{fence}\nbar.sync 0;\n\
+         mov.u32 %a0, %x;\nmov.u32 %d0, 0;\nmov.u32 %d1, 0;\nmov.u32 %d2, 0;\nmov.u32 %d3, 0;\n{before}\nsetp.eq.s32 %yes, %z, 0;\n\
+         mov.u64 %desc, 4611686293305294912;\n{middle}\nwgmma.mma_async.sp.sync.aligned.m64n8k32.f32.bf16.bf16 \
+         {{%d0,%d1,%d2,%d3}},{{%a0,%z,%z,%z}},%desc,%e,0,%yes,1,1,0;\nwgmma.commit_group.sync.aligned;\n{after}\n\
+         st.global.v4.u32 [%pb], {{%d0,%d1,%d2,%d3}};\nret;\n}}\n"
+    );
+    let module = Module::parse(&text)?;
+    let mut memory = Memory::default();
+    let (a, b) = (memory.alloc(vec![0; 16])?, memory.alloc(vec![0; 2048])?);
+    for schedule in Schedule::ALL {
+        let how = Launch { grid: 1, block: 128, shared_bytes: 1024, arguments: &[a, b], schedule };
+        launch(module.kernel("k").unwrap(), &how, &mut memory).map_err(|f| f.to_string())?;
+    }
+    Ok(memory.read(b, 0..2048)?.chunks(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect())
+}
+
+#[test]
+fn products_of_warp_groups_are_watched_until_they_are_waited_for() {
+    let (fence, begin, wait) = ("fence.proxy.async;", "wgmma.fence.sync.aligned;", "wgmma.wait_group.sync.aligned 0;");
+    let y = group("", fence, begin, wait).unwrap();
+    // 2.0 times 2.0, in the first lane's first sum.
+    assert_eq!((y[0], y.iter().filter(|v| **v != 0.0).count()), (4.0, 1));
+    let fault = |r: Result<Vec<f32>, String>| r.unwrap_err();
+    let missing = "was written since the last wgmma.fence";
+    assert!(fault(group("", fence, "", wait)).contains(missing));
+    assert!(fault(group(begin, fence, "mov.u32 %a0, 0;", wait)).contains(missing), "a register after the fence");
+    assert!(fault(group("", "", begin, wait)).contains("passed no fence.proxy.async since"));
+    assert!(fault(group("", fence, begin, "")).contains("never waited for"));
+    let early = format!("st.global.v4.u32 [%pb], {{%d0,%d1,%d2,%d3}};\n{wait}\nret;");
+    assert!(group("", fence, begin, &early).unwrap().iter().all(|v| v.is_nan()), "sums before the wait");
+    let overwritten = format!("mov.u32 %a0, 1;\n{wait}");
+    assert!(fault(group("", fence, begin, &overwritten)).contains("a register of a product in flight is written"));
+    let restaged = format!("st.shared.v2.u32 [%s1], {{%t, %t}};\n{wait}");
+    assert!(fault(group("", fence, begin, &restaged)).contains("changed while a product read it"));
+    let some = "setp.gt.s32 %late, %t, 63;\n@%late bra $end;";
+    let other = format!(
+        "{wait}\n{some}\n{begin}\nwgmma.mma_async.sp.sync.aligned.m64n8k32.f32.bf16.bf16 \
+                         {{%d0,%d1,%d2,%d3}},{{%a0,%z,%z,%z}},%desc,%e,0,%yes,1,1,0;\nwgmma.commit_group.sync.aligned;\n{wait}\n$end:"
+    );
+    assert!(fault(group("", fence, begin, &other)).contains("issue different products"));
+    assert!(fault(group("", fence, "mov.u64 %desc, 64;\nwgmma.fence.sync.aligned;", wait)).contains("swizzle"));
+}

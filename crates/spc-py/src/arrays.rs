@@ -1,8 +1,11 @@
-//! numpy arrays as arrays of spc, and back.
+//! Arrays of numpy, and of other libraries by DLPack, as arrays of spc, and back.
+use crate::dlpack::Lent;
+use crate::error::refused;
+use crate::lending::Loan;
 use ndarray::{ArrayD, ArrayViewD};
 use numpy::{
     BorrowError, Element, IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn,
-    PyUntypedArrayMethods,
+    PyUntypedArray, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -80,82 +83,128 @@ pub(crate) fn result<'py>(py: Python<'py>, all: &mut spc::Results, name: &str) -
     found.ok_or_else(|| PyValueError::new_err(format!("there is no result `{name}`")))
 }
 
-fn float32<'a, 'py>(name: &str, given: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyArrayDyn<f32>>> {
-    let wrong = |_| PyTypeError::new_err(format!("`{name}` is no array of float32 but {}", kind(given)));
-    given.cast::<PyArrayDyn<f32>>().map_err(wrong)
+/// float32 values of a caller, borrowed, and the loan of their memory.
+enum Source<'py> {
+    /// To be read.
+    Read(PyReadonlyArrayDyn<'py, f32>),
+    /// To be changed.
+    Write(PyReadwriteArrayDyn<'py, f32>),
+    Lent(Lent<'py>),
 }
 
-fn contiguous(name: &str, yes: bool) -> PyResult<()> {
-    let wrong = || PyValueError::new_err(format!("`{name}` is not C-contiguous: pass `numpy.ascontiguousarray` of it"));
-    if yes { Ok(()) } else { Err(wrong()) }
+struct Array<'py> {
+    name: String,
+    shape: Vec<usize>,
+    source: Source<'py>,
+    _loan: Loan,
+}
+
+impl<'py> Array<'py> {
+    /// # Errors
+    /// TypeError for something that is no float32 array; the code SP0404 for one of another shape, SP0504 for one that is not on the CPU,
+    /// not C-contiguous, in use by another call or as another array of this one, or read-only where it is to be changed.
+    fn of(
+        name: String,
+        given: &Bound<'py, PyAny>,
+        plan: &[(String, Vec<usize>)],
+        changed: bool,
+    ) -> PyResult<Array<'py>> {
+        let py = given.py();
+        let no = |why: &str| refused(py, "SP0504", &format!("`{name}` {why}"));
+        const SHARES: &str = "shares memory with another array that is used here";
+        let (source, shape, from, bytes) = if let Ok(a) = given.cast::<PyArrayDyn<f32>>() {
+            let shape = a.shape().to_vec();
+            same_shape(py, &name, &shape, plan)?;
+            let (from, bytes) = (a.data() as usize, 4 * a.len());
+            let source = if changed {
+                let refused = |e| no(if matches!(e, BorrowError::NotWriteable) { "is read-only" } else { SHARES });
+                Source::Write(a.try_readwrite().map_err(refused)?)
+            } else {
+                Source::Read(a.try_readonly().map_err(|_| no(SHARES))?)
+            };
+            if !a.is_c_contiguous() {
+                return Err(no("is not C-contiguous: pass `numpy.ascontiguousarray` of it"));
+            }
+            (source, shape, from, bytes)
+        } else if given.cast::<PyUntypedArray>().is_err() && Lent::is_spoken_by(given) {
+            let lent = Lent::of(&name, given)?;
+            let shape = lent.shape().to_vec();
+            same_shape(py, &name, &shape, plan)?;
+            if changed && lent.read_only {
+                return Err(no("is read-only"));
+            }
+            let (from, bytes) = (lent.address(), lent.bytes());
+            (Source::Lent(lent), shape, from, bytes)
+        } else {
+            return Err(PyTypeError::new_err(format!("`{name}` is no array of float32 but {}", kind(given))));
+        };
+        let loan = Loan::of(from, bytes, changed).ok_or_else(|| no(SHARES))?;
+        Ok(Array { name, shape, source, _loan: loan })
+    }
+
+    fn all(given: &Bound<'py, PyDict>, plan: &[(String, Vec<usize>)], changed: bool) -> PyResult<Vec<Array<'py>>> {
+        given.iter().map(|(name, a)| Array::of(name.extract()?, &a, plan, changed)).collect()
+    }
+
+    fn slice(&self) -> PyResult<(&str, &[f32])> {
+        let values = match &self.source {
+            Source::Read(v) => v.as_slice()?,
+            Source::Write(v) => v.as_slice()?,
+            Source::Lent(v) => v.slice(),
+        };
+        Ok((&self.name, values))
+    }
+
+    fn slice_mut(&mut self) -> PyResult<(&str, &mut [f32])> {
+        let values = match &mut self.source {
+            Source::Read(_) => return Err(PyValueError::new_err(format!("`{}` is read-only", self.name))),
+            Source::Write(v) => v.as_slice_mut()?,
+            Source::Lent(v) => v.slice_mut(),
+        };
+        Ok((&self.name, values))
+    }
 }
 
 /// float32 arrays by name, to be read. They are borrowed, not copied.
-pub(crate) struct Read<'py>(Vec<(String, PyReadonlyArrayDyn<'py, f32>)>);
+pub(crate) struct Read<'py>(Vec<Array<'py>>);
 
 impl<'py> Read<'py> {
     /// # Errors
-    /// TypeError for something that is no float32 array, ValueError for one that is not C-contiguous.
+    /// Those of [`Array::of`].
     pub fn of(given: &Bound<'py, PyDict>, plan: &[(String, Vec<usize>)]) -> PyResult<Read<'py>> {
-        let one = |(name, array): (Bound<'py, PyAny>, Bound<'py, PyAny>)| {
-            let name: String = name.extract()?;
-            let array = float32(&name, &array)?;
-            same_shape(&name, array.shape(), plan)?;
-            let shared =
-                |_| PyValueError::new_err(format!("`{name}` shares memory with an array that is changed here"));
-            let a = array.try_readonly().map_err(shared)?;
-            contiguous(&name, array.is_c_contiguous())?;
-            Ok((name, a))
-        };
-        given.iter().map(one).collect::<PyResult<_>>().map(Read)
+        Array::all(given, plan, false).map(Read)
     }
 
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.0.iter().map(|(n, a)| (n.as_str(), a.shape()))
+        self.0.iter().map(|a| (a.name.as_str(), &a.shape[..]))
     }
 
     pub fn slices(&self) -> PyResult<Vec<(&str, &[f32])>> {
-        self.0.iter().map(|(n, a)| Ok((n.as_str(), a.as_slice()?))).collect()
+        self.0.iter().map(Array::slice).collect()
     }
 }
 
 /// float32 arrays by name, to be changed in place.
-pub(crate) struct Write<'py>(Vec<(String, PyReadwriteArrayDyn<'py, f32>)>);
+pub(crate) struct Write<'py>(Vec<Array<'py>>);
 
 impl<'py> Write<'py> {
     /// # Errors
-    /// TypeError for something that is no float32 array; ValueError for one that is read-only, that shares memory with
-    /// another one, or that is not C-contiguous.
+    /// Those of [`Array::of`].
     pub fn of(given: &Bound<'py, PyDict>, plan: &[(String, Vec<usize>)]) -> PyResult<Write<'py>> {
-        let one = |(name, array): (Bound<'py, PyAny>, Bound<'py, PyAny>)| {
-            let name: String = name.extract()?;
-            let array = float32(&name, &array)?;
-            same_shape(&name, array.shape(), plan)?;
-            let refused = |e| {
-                let why = match e {
-                    BorrowError::NotWriteable => "is read-only",
-                    _ => "shares memory with another array that is used here",
-                };
-                PyValueError::new_err(format!("`{name}` {why}"))
-            };
-            let a = array.try_readwrite().map_err(refused)?;
-            contiguous(&name, array.is_c_contiguous())?;
-            Ok((name, a))
-        };
-        given.iter().map(one).collect::<PyResult<_>>().map(Write)
+        Array::all(given, plan, true).map(Write)
     }
 
     pub fn slices(&mut self) -> PyResult<Vec<(&str, &mut [f32])>> {
-        self.0.iter_mut().map(|(n, a)| Ok((n.as_str(), a.as_slice_mut()?))).collect()
+        self.0.iter_mut().map(Array::slice_mut).collect()
     }
 }
 
 /// An array has the shape that the plan declares; names are looked at elsewhere.
-fn same_shape(name: &str, shape: &[usize], plan: &[(String, Vec<usize>)]) -> PyResult<()> {
+fn same_shape(py: Python<'_>, name: &str, shape: &[usize], plan: &[(String, Vec<usize>)]) -> PyResult<()> {
     match plan.iter().find(|(n, _)| n == name) {
         Some((_, want)) if want != shape => {
             let text = format!("`{name}` has the shape {shape:?}, and the program declares {want:?}");
-            Err(PyValueError::new_err(text))
+            Err(refused(py, "SP0404", &text))
         }
         _ => Ok(()),
     }

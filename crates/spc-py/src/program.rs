@@ -117,9 +117,16 @@ impl Checked {
         py.detach(|| c.build()).map(|inner| Program { inner }).map_err(|e| raise(py, &e))
     }
 
-    /// Compiles the constraints and penalties for a training run.
-    fn update_plan(&self, py: Python<'_>, optimiser: &Bound<'_, PyDict>, steps: u64) -> PyResult<UpdatePlan> {
-        UpdatePlan::new(py, self.get()?, optimiser, steps)
+    /// Compiles the constraints and penalties for a training run. `ties`: pairs of names, of which the first is the same array
+    /// as the second.
+    fn update_plan(
+        &self,
+        py: Python<'_>,
+        optimiser: &Bound<'_, PyDict>,
+        steps: u64,
+        ties: Vec<(String, String)>,
+    ) -> PyResult<UpdatePlan> {
+        UpdatePlan::new(py, self.get()?, optimiser, steps, &ties)
     }
 }
 

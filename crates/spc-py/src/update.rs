@@ -64,9 +64,11 @@ impl UpdatePlan {
         checked: &spc::Checked,
         options: &Bound<'_, PyDict>,
         steps: u64,
+        ties: &[(String, String)],
     ) -> PyResult<UpdatePlan> {
         let optimiser = optimiser(options)?;
-        let inner = checked.update_plan(optimiser, steps).map_err(|e| raise(py, &e))?;
+        let ties: Vec<(&str, &str)> = ties.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let inner = checked.update_plan_tied(optimiser, steps, &ties).map_err(|e| raise(py, &e))?;
         let shapes = inner.shapes().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
         Ok(UpdatePlan { inner, shapes })
     }

@@ -1,6 +1,8 @@
 """Plans beside torch: hooks around an optimiser against the published rule by autograd. Skipped where torch is not there."""
 
 import copy
+import os
+import tempfile
 import unittest
 
 import numpy as np
@@ -174,6 +176,80 @@ class Hooks(unittest.TestCase):
             cut = 0.5 * rates[n] / g.abs() if n == "weight" else 0.0
             want = torch.sign(v) * torch.clamp(v.abs() - cut, min=0)
             self.assertLess((p.detach() - want).abs().max().item(), 2e-5, n)
+
+    def test_tensors_that_cannot_be_used_in_place_are_refused(self):
+        plan = spc.compile(text=TEXT)
+        w, b = torch.zeros(8, 16), torch.zeros(8)
+        cases = [
+            (torch.zeros(16, 8).T, "contiguous", "SP0504"),
+            (torch.zeros(8, 32)[:, ::2], "contiguous", "SP0504"),
+            (torch.zeros(1, 16).expand(8, 16), "contiguous", "SP0504"),
+            (torch.zeros(8, 15), "declares", "SP0404"),
+            (torch.empty(8, 16, device="meta"), "not lent", "SP0504"),
+            (torch.zeros(8, 16).to_sparse(), "", "SP0504"),
+        ]
+        for bad, words, code in cases:
+            with self.assertRaisesRegex(spc.ArrayError, words) as e:
+                plan.optimizer({"net.weight": bad, "net.bias": b}, lr=0.1, steps=2)
+            self.assertEqual(e.exception.codes, [code])
+        with self.assertRaisesRegex(TypeError, "float16"):
+            plan.optimizer({"net.weight": w.half(), "net.bias": b}, lr=0.1, steps=2)
+        whole = torch.zeros(8, 16)
+        with self.assertRaisesRegex(spc.ArrayError, "shares memory"):
+            plan.optimizer({"net.weight": whole, "net.bias": whole[0, :8]}, lr=0.1, steps=2)
+        # Part of a larger tensor, contiguous, at an offset.
+        big = torch.ones(10, 16)
+        opt = plan.optimizer({"net.weight": big[1:9], "net.bias": b}, "sgd", lr=1.0, steps=1)
+        opt.step({"net.weight": torch.zeros(8, 16), "net.bias": torch.zeros(8)})
+        self.assertEqual([int((row != 0).sum()) for row in big], [16] + 8 * [8] + [16])
+
+    def test_tensors_of_two_names_are_one_parameter(self):
+        class Net(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.a = torch.nn.Linear(16, 16, bias=False)
+                self.b = torch.nn.Linear(16, 16, bias=False)
+                self.b.weight = self.a.weight
+
+            def forward(self, x):
+                return self.b(torch.relu(self.a(x)))
+
+        text = """
+use std.nn
+use std.updates.sr_ste
+axis B = 1..64
+model net { axes { I = 16 }  a.weight: f32[I, I]  b.weight: f32[I, I] }
+fn predict(x: f32[B, I]) -> y: f32[B, I] { y = nn.linear(nn.relu(nn.linear(x, net.a.weight)), net.b.weight) }
+require half: keep 2 of 4 of elements per tile(in: 4) on net.* via sr_ste()
+"""
+        x = torch.randn(64, 16, generator=torch.Generator().manual_seed(1))
+        seen = []
+        for own in (True, False):
+            torch.manual_seed(2)
+            net = Net()
+            plan = spc.compile(text=text, bind=net)
+            if own:
+                opt = plan.optimizer(name="adamw", lr=0.01, steps=10)
+            else:
+                opt = torch.optim.AdamW(net.parameters(), lr=0.01, weight_decay=0.0)
+                plan.attach(opt, steps=10)
+            for _ in range(10):
+                opt.zero_grad()
+                ((net(x) - x) ** 2).mean().backward()
+                opt.step()
+            self.assertIs(net.a.weight, net.b.weight)
+            self.assertEqual(plan.report()["density"], {"net.a.weight": 0.5, "net.b.weight": 0.5})
+            seen.append(net.a.weight.detach().clone())
+            with tempfile.TemporaryDirectory() as folder:
+                path = os.path.join(folder, "w.safetensors")
+                plan.export(path)
+                prog = spc.load(text=text, bind={"net": path})
+                np.testing.assert_allclose(prog.predict(x), net(x).detach().numpy(), atol=1e-5)
+        torch.testing.assert_close(seen[0], seen[1], atol=1e-5, rtol=0)
+        counted = text.replace("2 of 4 of elements per tile(in: 4)", "50% of elements per model")
+        with self.assertRaisesRegex(spc.Error, "one array") as e:
+            spc.compile(text=counted, bind=Net()).optimizer(lr=0.1, steps=2)
+        self.assertEqual(e.exception.codes, ["SP0006"])
 
     def test_a_program_takes_tensors(self):
         x, _ = data()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import tempfile
 import unittest
 
@@ -164,6 +165,76 @@ class Runs(unittest.TestCase):
         opt = spc.compile(text=TEXT).optimizer({"net.w": w, "net.b": b}, "sgd", lr=1.0, steps=1)
         opt.step({"net.w": gradients(w, b, x, y)["net.w"]})
         np.testing.assert_array_equal(b, 0)
+
+
+class Lender:
+    """An array of another library: nothing of numpy but what it lends by DLPack."""
+
+    def __init__(self, array, device=(1, 0), versions=True):
+        self.array, self.device, self.versions = array, device, versions
+        self.asked = []
+
+    def __dlpack_device__(self):
+        return self.device
+
+    def __dlpack__(self, **wanted):
+        self.asked.append(wanted)
+        if wanted and not self.versions:
+            raise TypeError("unexpected keyword")
+        return self.array.__dlpack__(**wanted)
+
+
+class Lent(unittest.TestCase):
+    def test_arrays_of_others_are_changed_in_place(self):
+        for versions in (True, False):
+            w, b, x, y = start()
+            w2, b2 = w.copy(), b.copy()
+            lent = {"net.w": Lender(w2, versions=versions), "net.b": Lender(b2, versions=versions)}
+            one = spc.compile(text=TEXT).optimizer({"net.w": w, "net.b": b}, lr=LR, steps=3)
+            two = spc.compile(text=TEXT).optimizer(lent, lr=LR, steps=3)
+            for _ in range(3):
+                one.step(gradients(w, b, x, y))
+                g = gradients(w2, b2, x, y)
+                # A gradient may be read-only.
+                g["net.w"].flags.writeable = not versions
+                two.step({n: Lender(np.ascontiguousarray(v), versions=versions) for n, v in g.items()})
+            np.testing.assert_array_equal(w, w2)
+            np.testing.assert_array_equal(b, b2)
+            self.assertEqual(int((w2 != 0).sum()), 64)
+            self.assertEqual(lent["net.w"].asked[0], {"max_version": (1, 0), "copy": False})
+
+    def test_what_cannot_be_used_in_place_is_refused(self):
+        w, b, _, _ = start()
+        fixed = w.copy()
+        fixed.flags.writeable = False
+        before = w.copy()
+        for bad, words, code in [
+            (Lender(w, device=(2, 0)), "lies on cuda", "SP0504"),
+            (Lender(fixed), "read-only", "SP0504"),
+            (Lender(np.asfortranarray(w)), "contiguous", "SP0504"),
+            (Lender(np.zeros((8, 32), np.float32)[:, ::2]), "contiguous", "SP0504"),
+            (Lender(np.zeros((9, 16), np.float32)), "declares", "SP0404"),
+            (Lender(np.zeros(9, np.float32)), "declares", "SP0404"),
+        ]:
+            with self.assertRaisesRegex(spc.ArrayError, words) as e:
+                spc.compile(text=TEXT).optimizer({"net.w": bad, "net.b": b}, lr=LR, steps=2)
+            self.assertEqual(e.exception.codes, [code])
+            self.assertIsInstance(e.exception, spc.Error)
+        with self.assertRaisesRegex(TypeError, "no array of float32"):
+            spc.compile(text=TEXT).optimizer({"net.w": Lender(w.astype(np.int32)), "net.b": b}, lr=LR, steps=2)
+        with self.assertRaisesRegex(spc.ArrayError, "shares memory"):
+            both = np.zeros(8 * 16, np.float32)
+            lent = {"net.w": Lender(both.reshape(8, 16)), "net.b": both[:8]}
+            spc.compile(text=TEXT).optimizer(lent, lr=LR, steps=2)
+        np.testing.assert_array_equal(w, before)
+
+    def test_a_capsule_is_let_go(self):
+        w, b, x, y = start()
+        held = sys.getrefcount(w)
+        opt = spc.compile(text=TEXT).optimizer({"net.w": Lender(w), "net.b": b}, lr=LR, steps=2)
+        opt.step(gradients(w, b, x, y))
+        del opt
+        self.assertEqual(sys.getrefcount(w), held)
 
 
 class Refusals(unittest.TestCase):

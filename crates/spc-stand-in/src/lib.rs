@@ -1,7 +1,7 @@
 //! A stand-in for the CUDA driver, for tests: the driver calls that the runtime makes, carried out on the CPU, kernels run by
 //! the PTX interpreter. Name the library in `SPC_LIBCUDA`. It takes PTX only (`SPC_CUDA_IMAGE=ptx`).
 //!
-//! `SPC_STAND_IN` changes its behaviour, words separated by commas: `none` (no device), `old` (compute capability 7.0),
+//! `SPC_STAND_IN` changes its behaviour, words separated by commas: `none` (no device), `old` (compute capability 7.0), `hopper` (9.0 and its shared memory),
 //! `memory=N` (so many bytes of memory), `fault=NAME` (launches of kernels with NAME in their name fail), `late` (such a
 //! failure shows at the next wait, as on a device), `order=N` (the schedule), `log=FILE` (appends a line for each launch and, at the release of the context, how many buffers are left).
 //!
@@ -175,6 +175,7 @@ pub unsafe extern "C" fn cuDeviceGetName(to: *mut c_char, n: c_int, _: c_int) ->
 pub unsafe extern "C" fn cuDeviceGetAttribute(to: *mut c_int, which: c_int, _: c_int) -> Status {
     let value = match which {
         75 if setting("old").is_some() => 7,
+        75 if setting("hopper").is_some() => 9,
         75 => 8,
         76 => 0,
         _ => return INVALID,
@@ -346,8 +347,9 @@ pub unsafe extern "C" fn cuModuleGetFunction(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuFuncSetAttribute(_: *const Kernel, which: c_int, value: c_int) -> Status {
-    // Dynamic shared memory, as much as compute capability 8.0 has.
-    if which == 8 && (0..=163 << 10).contains(&value) { 0 } else { INVALID }
+    // Dynamic shared memory, as much as compute capability 8.0 has, or 9.0.
+    let most = if setting("hopper").is_some() { 227 << 10 } else { 163 << 10 };
+    if which == 8 && (0..=most).contains(&value) { 0 } else { INVALID }
 }
 
 #[unsafe(no_mangle)]

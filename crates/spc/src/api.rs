@@ -276,6 +276,21 @@ impl Checked {
     /// # Errors
     /// SP0338 for no steps, SP0006 for a constraint that cannot be run yet.
     pub fn update_plan(&self, optimiser: Optimiser, steps: u64) -> Result<UpdatePlan, Error> {
+        self.update_plan_tied(optimiser, steps, &[])
+    }
+
+    /// As [`Checked::update_plan`], where pairs of weights, each given as `(other, name)`, are one array of the caller's. The plan has
+    /// only the parameter `name`; what rules say of either name holds for it.
+    ///
+    /// # Errors
+    /// As [`Checked::update_plan`]; SP0403 for a name that is no weight; SP0006 for other shapes, and for a rule over both that counts
+    /// them together or has groups that lie in both.
+    pub fn update_plan_tied(
+        &self,
+        optimiser: Optimiser,
+        steps: u64,
+        ties: &[(&str, &str)],
+    ) -> Result<UpdatePlan, Error> {
         let fail = |f: Failure| Error::new(&f, &self.sources);
         without_links(&self.source.module).map_err(|d| fail(d.into()))?;
         let o = &self.compiler.options;
@@ -287,8 +302,8 @@ impl Checked {
         let all = self.source.module.models.iter().flat_map(|m| &m.tensors).filter(|t| t.dtype == DType::F32);
         let size = |d: &spc_ir::Dim| d.size.fixed().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         let shapes = all.map(|t| (t.path.clone(), t.dims.iter().map(size).collect())).collect();
-        UpdatePlan::new(self.source.module.rules.clone(), optimiser, steps, shapes, isa, o.threads.unwrap_or(1))
-            .map_err(fail)
+        let (rules, threads) = (self.source.module.rules.clone(), o.threads.unwrap_or(1));
+        UpdatePlan::new(rules, optimiser, steps, shapes, ties, isa, threads).map_err(fail)
     }
 
     /// Gives a weight its values, in the declared shape, instead of those of the weight file. The weight of a linear is

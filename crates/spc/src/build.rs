@@ -2,12 +2,13 @@
 use crate::bind;
 use crate::cut::{Axis, Cut, RULE, Removed, dead_channels, restore};
 use crate::failure::Res;
+use crate::fold;
 use crate::load::Source;
 use crate::lock::{self, Difference, Plans};
 use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan_like, plan_of_file, warn_unexploited};
 use crate::project::{project, requires};
 use crate::session::Session;
-use crate::structure::{part, stacked, step_of};
+use crate::structure::{absorbed, part, step_of};
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_interp::{CheckError, Projected, verify_requires};
@@ -170,11 +171,11 @@ fn functions(
     }
     for f in &functions {
         pack_weights(s, f, &b.weights, &mut b.packed)?;
-        // Of what is made of several weights only biases are read as they are stored.
+        // Of what is made of other weights only biases are read as they are stored.
         let plain = plain_weights(&f.graph)?;
         for step in f.plan.structure.iter() {
             if let Some(name) = step.made.as_ref().filter(|m| plain.contains(*m)) {
-                let w = stacked(step, &b.weights)?;
+                let w = fold::value(name, &f.plan.structure, &b.weights)?;
                 b.weights.insert(name, w);
             }
         }
@@ -238,8 +239,8 @@ impl Build {
     pub fn release(&mut self) -> Result<(), Bug> {
         let plain = self.plain()?;
         let packed: BTreeSet<&String> = self.packed.keys().map(|(w, _)| w).collect();
-        let merged = self.functions.iter().flat_map(|f| &f.plan.structure).filter(|s| s.made.is_some());
-        let gone: BTreeSet<String> = packed.into_iter().chain(merged.flat_map(|s| &s.from)).cloned().collect();
+        let absorbed = self.functions.iter().flat_map(|f| absorbed(&f.plan));
+        let gone: BTreeSet<String> = packed.into_iter().chain(absorbed).cloned().collect();
         for name in gone.iter().filter(|n| !plain.contains(*n)) {
             self.weights.remove(name);
         }
@@ -258,6 +259,10 @@ impl Build {
             None => match step_of(self.functions.iter().map(|f| &f.plan), name) {
                 Some(step) if self.weights.get(name).is_none() => {
                     let made = step.made.as_deref().unwrap_or_default();
+                    if step.how.is_some() {
+                        // The same zeros in the same places.
+                        return self.stored_values(made);
+                    }
                     let values = match self.packed.iter().find(|((w, _), _)| w == made) {
                         Some((_, p)) => Weight::new(vec![p.rows(), p.cols()], p.unpack().map_err(Bug::new)?.into())?,
                         None => self.weights.want(made)?.clone(),
@@ -314,16 +319,21 @@ impl Build {
         let plain = self.plain()?;
         let mut total = 0u64;
         for t in &model.tensors {
+            let plans = || self.functions.iter().map(|f| &f.plan);
+            let mut path = &t.path;
+            while let Some(Restructure { how: Some(_), made: Some(made), .. }) = step_of(plans(), path) {
+                path = made;
+            }
             let mut packed: Vec<u64> =
-                self.packed.iter().filter(|((w, _), _)| *w == t.path).map(|(_, p)| p.packed().bytes()).collect();
-            if let Some(step) = step_of(self.functions.iter().map(|f| &f.plan), &t.path) {
+                self.packed.iter().filter(|((w, _), _)| w == path).map(|(_, p)| p.packed().bytes()).collect();
+            if let Some(step) = step_of(plans(), path) {
                 // Its rows' share of what it was merged into; the last has what is left.
                 let made: Vec<u64> = (self.packed.iter())
                     .filter(|((w, _), _)| step.made.as_ref() == Some(w))
                     .map(|(_, p)| p.packed().bytes())
                     .collect();
                 let all = step.rows.iter().sum::<u64>().max(1);
-                let at = step.from.iter().position(|w| *w == t.path).unwrap_or(0);
+                let at = step.from.iter().position(|w| w == path).unwrap_or(0);
                 let before = step.rows.iter().take(at).sum::<u64>();
                 let end = before + step.rows.get(at).copied().unwrap_or(0);
                 let share = |bytes: &u64| bytes.saturating_mul(end) / all - bytes.saturating_mul(before) / all;

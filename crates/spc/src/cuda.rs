@@ -24,7 +24,11 @@ fn place(b: &Build, function: &str, file: &str) -> String {
 fn modules(s: &Session<'_>, b: &Build) -> Res<Vec<(String, CudaModule)>> {
     let mut out = Vec::new();
     for f in &b.functions {
-        let mut module = emit_with(&f.graph, &f.plan, &EmitOptions { activations: s.options.activations })?;
+        let mut module = emit_with(
+            &f.graph,
+            &f.plan,
+            &EmitOptions { activations: s.options.activations, ..EmitOptions::default() },
+        )?;
         module.text = module.text_with_lines(&|node| {
             let place = s.sources.place(f.graph.sources.get(&node)?.site)?;
             let file = Path::new(place.path).file_name()?.to_str()?;
@@ -79,16 +83,21 @@ pub type Images = (Vec<(String, Vec<u8>)>, Map<String, Value>, String);
 /// built only when they will be written; those that `emit` asks for, or all where it asks for none. Without NVRTC the
 /// warning SP0604 is given.
 pub fn images(s: &mut Session<'_>, b: &Build, build_images: bool, emit: &[Stage]) -> Res<Images> {
+    let all = modules(s, b)?;
     let mut archs: Vec<&str> = DEFAULT_ARCHS.to_vec();
     if let Some(a) = b.target.arch.as_deref().filter(|a| !DEFAULT_ARCHS.contains(a)) {
         archs.push(a);
+    }
+    for own in all.iter().flat_map(|(_, m)| m.own_archs()) {
+        if !archs.contains(&own) {
+            archs.push(own);
+        }
     }
     let (ptx, cubin) = (emit.contains(&Stage::Ptx), emit.contains(&Stage::Cubin));
     if ptx != cubin {
         archs.retain(|a| a.starts_with("compute_") == ptx);
     }
     let (mut files, mut manifest, mut notes) = (Vec::new(), Map::new(), String::new());
-    let all = modules(s, b)?;
     let total = all.len() as u64;
     for (done, (name, module)) in (0u64..).zip(&all) {
         files.push((place(b, name, TEXT), module.text.clone().into_bytes()));

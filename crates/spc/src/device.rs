@@ -136,7 +136,11 @@ impl Weights for Given<'_> {
 
 /// A function on a GPU.
 pub fn program(planned: &Planned, packed: &PackedSet, weights: &WeightSet, on: &Gpu) -> Res<DeviceProgram> {
-    let module = emit_with(&planned.graph, &planned.plan, &EmitOptions { activations: on.activations })?;
+    let module = emit_with(
+        &planned.graph,
+        &planned.plan,
+        &EmitOptions { activations: on.activations, ..EmitOptions::default() },
+    )?;
     // Images of another text may have other kernels.
     let built = on.images.get(&planned.graph.name).filter(|(text, _)| *text == module.text);
     let images = built.map_or(&[][..], |(_, images)| images);

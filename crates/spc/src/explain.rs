@@ -263,6 +263,8 @@ fn structure(steps: &[Restructure]) -> String {
     let mut told: Vec<(String, String, usize)> = Vec::new();
     for s in steps {
         let text = match &s.made {
+            Some(made) if s.how.is_some() => format!("folded: {made}"),
+            None if s.rule.starts_with("fold-") => format!("not folded: {}", joined_name(&s.from)),
             Some(_) => format!("merged: {}", joined_name(&s.from)),
             None if s.from.len() > 1 => format!("not merged: {}", joined_name(&s.from)),
             None => format!("not merged: {}", s.from.join(", ")),

@@ -47,6 +47,7 @@ mod explain;
 mod export;
 mod failure;
 mod fix;
+mod fold;
 mod format;
 mod groups;
 mod init;

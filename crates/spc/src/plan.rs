@@ -54,6 +54,9 @@ fn suggested(graph: &Graph, weight: &str, rounded: bool) -> Vec<Layout> {
             out.extend(layout);
             if let Some(Layout::Nm { n, m }) = layout {
                 out.insert(Layout::Nm16 { n, m });
+                if rounded {
+                    out.insert(Layout::I8Nm { n, m });
+                }
             }
         }
     }
@@ -183,6 +186,7 @@ pub fn plan_like(
     if let Some(d) = lacking(graph, target)? {
         return Err(d.help("`spc run` runs it in the interpreter").into());
     }
+    let given = graph;
     let graph = optimise(s, graph)?;
     let mut facts = BTreeMap::new();
     let list = linear_weights(&graph)?;
@@ -211,7 +215,9 @@ pub fn plan_like(
     let costs = costs(s, target)?;
     let machine = costs.machine();
     let (graph, facts, mut plan) = if structure && target.kind == TargetKind::Cpu {
-        structure::plan(graph, facts, &structure::Case { machine, tuned: &tuned, options: &options })?
+        // What was left out of a cut graph is not known to its weights, so those are not folded.
+        let weights = std::ptr::eq(given, hints).then_some(weights);
+        structure::plan(graph, facts, &structure::Case { machine, tuned: &tuned, options: &options, weights })?
     } else {
         let plan = choose(&graph, &facts, machine, &tuned, &options)?;
         (graph, facts, plan)
@@ -266,11 +272,8 @@ pub fn pack_weights(s: &Session<'_>, planned: &Planned, weights: &WeightSet, int
         }
         let (rows, cols) = *shapes.get(&l.weight).ok_or_else(|| Bug::new("a planned weight vanished"))?;
         let layout: Layout = l.layout.parse().map_err(|e| Bug::new(format!("`{}`: {e}", l.weight)))?;
-        // What is made of several weights is put together here and not kept.
-        let made = match planned.plan.structure.iter().find(|s| s.made.as_ref() == Some(&l.weight)) {
-            Some(step) => structure::stacked(step, weights)?,
-            None => weights.want(&l.weight)?.clone(),
-        };
+        // What is made of other weights is put together here and not kept.
+        let made = crate::fold::value(&l.weight, &planned.plan.structure, weights)?;
         let packed = pack(&layout, rows, cols, made.values())
             .map_err(|r| Bug::new(format!("`{}` was planned as {layout} and does not fit it: {r}", l.weight)))?;
         let valid = validate(packed).map_err(|e| Bug::new(format!("`{}` packed as {layout}: {e}", l.weight)))?;

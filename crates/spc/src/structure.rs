@@ -1,11 +1,13 @@
-//! Changes of structure before layouts are chosen: linears that read one value become one, where that is cheaper.
+//! Changes of structure before layouts are chosen: what folds into weights, and linears that read one value and become one,
+//! where that is cheaper.
 use crate::failure::Res;
+use crate::fold;
 use crate::weights::{Weight, WeightSet};
 use spc_base::Bug;
 use spc_formats::Layout;
-use spc_ir::structure::{MERGE, Restructure, Siblings, merge, siblings};
+use spc_ir::structure::{MERGE, Recipe, Restructure, Siblings, merge, siblings, with_folds};
 use spc_ir::{Graph, NodeId, Plan};
-use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, offered};
+use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, groups_with, offered, offered_with};
 use spc_report::picoseconds;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +16,8 @@ pub struct Case<'a> {
     pub machine: Machine<'a>,
     pub tuned: &'a BTreeMap<String, u64>,
     pub options: &'a Options,
+    /// Values of the weights, where folds may be offered.
+    pub weights: Option<&'a WeightSet>,
 }
 
 /// A graph in some structure, the facts about its weights, and its plan.
@@ -21,16 +25,90 @@ pub type Found = (Graph, BTreeMap<String, WeightFacts>, Plan);
 
 /// The plan of a graph in the structure that is cheapest, and the graph in that structure.
 ///
+/// Folds come first: a round takes those that the cheapest plan takes, whatever it merges, and the next one looks at what is
+/// then there. Siblings are merged in the last round, which takes none.
+///
 /// # Errors
 /// As [`choose`].
 pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
-    let (groups, refused) = siblings(&graph)?;
+    let (mut graph, mut steps, mut told, mut dense) = (graph, Vec::new(), Vec::new(), None);
+    for round in 0..=fold::ROUNDS {
+        let (mut list, refused) = match case.weights.filter(|_| round < fold::ROUNDS) {
+            Some(w) => fold::possible(&graph, &mut facts, &steps, w)?,
+            None => (Vec::new(), Vec::new()),
+        };
+        told.extend(refused);
+        let (folded, groups, found) = loop {
+            let folded = with_folds(&graph, &list)?;
+            let groups = groups_with(&graph, &folded)?;
+            if list.is_empty() {
+                break (folded, groups, None);
+            }
+            let found = offered_with(&folded, &list, &groups, &facts, case.machine, case.tuned, case.options)?;
+            let part = fold::in_part(&list, &found);
+            if !part.contains(&true) {
+                break (folded, groups, Some(found));
+            }
+            for (f, _) in list.iter().zip(&part).filter(|(_, p)| **p) {
+                told.push(f.refused("only a part of what reads it would take less time".into()));
+            }
+            let mut kept = part.iter().map(|p| !p);
+            list.retain(|_| kept.next().unwrap_or(false));
+        };
+        if let Some(found) = &found {
+            told.extend(fold::left(&list, found));
+            if found.exact
+                && let Some((g, new)) = fold::taken(&folded, &list, found)?
+            {
+                dense.get_or_insert(found.dense_ps);
+                steps.extend(new);
+                graph = g;
+                continue;
+            }
+        }
+        if !steps.is_empty() {
+            // Constraints speak of the weights as they were.
+            graph.requires.clear();
+        }
+        let bound = found.as_ref().is_some_and(|f| !f.exact);
+        let (graph, facts, mut plan) = merged(graph, facts, case, groups)?;
+        if bound {
+            plan.bounds.push("structure: a bound stopped the search, so nothing was folded".into());
+            plan.exact = false;
+        }
+        let mut rules: Vec<String> = Vec::new();
+        for s in &steps {
+            if !rules.contains(&s.rule) {
+                rules.push(s.rule.clone());
+            }
+        }
+        plan.rules.splice(0..0, rules);
+        plan.dense_ps = dense.unwrap_or(plan.dense_ps);
+        steps.extend(told);
+        steps.append(&mut plan.structure);
+        plan.structure = steps;
+        return Ok((graph, facts, plan));
+    }
+    Err(Bug::new("folding does not come to an end"))
+}
+
+/// The plan of a graph in which siblings are merged where that is cheaper.
+fn merged(
+    graph: Graph,
+    mut facts: BTreeMap<String, WeightFacts>,
+    case: &Case<'_>,
+    groups: Vec<Siblings>,
+) -> Result<Found, Bug> {
+    let old: BTreeSet<NodeId> = graph.ids().into_iter().collect();
+    // Without folds, which are taken or refused by now.
+    let groups: Vec<Siblings> = groups.into_iter().filter(|g| g.linears.iter().all(|n| old.contains(n))).collect();
+    let (_, refused) = siblings(&graph)?;
     let layouts =
         |g: &Graph, facts: &BTreeMap<String, WeightFacts>| choose(g, facts, case.machine, case.tuned, case.options);
     let mut steps: Vec<Restructure> = Vec::new();
     for (weight, because) in refused {
         let from = vec![weight];
-        steps.push(Restructure { rule: MERGE.into(), from, rows: vec![], made: None, because });
+        steps.push(Restructure { rule: MERGE.into(), from, rows: vec![], made: None, because, how: None });
     }
     if groups.is_empty() {
         let mut plan = layouts(&graph, &facts)?;
@@ -46,6 +124,7 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
         rows: g.rows.clone(),
         made: None,
         because,
+        how: None,
     };
     if !taken.is_empty() {
         for (g, _) in &taken {
@@ -89,7 +168,8 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
 pub fn told_again(before: &Plan, plan: Plan) -> Plan {
     let mut out = Plan { structure: before.structure.clone(), ..plan };
     if out.structure.iter().any(|s| s.made.is_some()) {
-        out.rules.insert(0, MERGE.into());
+        let made = |r: &&String| before.structure.iter().any(|s| s.made.is_some() && s.rule == **r);
+        out.rules.splice(0..0, before.rules.iter().filter(made).cloned().collect::<Vec<_>>());
         out.dense_ps = before.dense_ps;
     }
     out
@@ -132,6 +212,7 @@ fn made(g: &Siblings, v: &Verdict, plan: &Plan) -> Vec<Restructure> {
         rows: g.rows.clone(),
         made: Some(made),
         because,
+        how: None,
     };
     let mut out = vec![step(&g.weights, name, because)];
     if let Some(bias) = g.made_bias() {
@@ -142,11 +223,19 @@ fn made(g: &Siblings, v: &Verdict, plan: &Plan) -> Vec<Restructure> {
 
 /// The graph with the structure that a plan from a file asks for, or the first step that cannot be taken.
 pub fn apply(graph: &Graph, steps: &[Restructure]) -> Res<Result<Graph, Restructure>> {
-    let taken: Vec<&Restructure> = steps.iter().filter(|s| s.made.is_some()).collect();
-    if taken.is_empty() {
-        return Ok(Ok(graph.clone()));
+    let mut graph = match fold::apply(graph, steps)? {
+        Ok(g) => g,
+        Err(step) => return Ok(Err(step)),
+    };
+    let made = |s: &&Restructure| s.made.is_some();
+    if steps.iter().any(|s| made(&s)) {
+        graph.requires.clear();
     }
-    let (groups, _) = siblings(graph)?;
+    let taken: Vec<&Restructure> = steps.iter().filter(|s| made(s) && s.how.is_none()).collect();
+    if taken.is_empty() {
+        return Ok(Ok(graph));
+    }
+    let (groups, _) = siblings(&graph)?;
     let mut list: Vec<(&Siblings, &[NodeId])> = Vec::new();
     for step in &taken {
         let is_bias = groups.iter().any(|g| g.biases == step.from && g.made_bias() == step.made);
@@ -160,14 +249,14 @@ pub fn apply(graph: &Graph, steps: &[Restructure]) -> Res<Result<Graph, Restruct
             None => return Ok(Err((*step).clone())),
         }
     }
-    Ok(Ok(merge(graph, &list)?))
+    Ok(Ok(merge(&graph, &list)?))
 }
 
-/// The tensor that a step makes, from those it is made of.
-pub fn stacked(step: &Restructure, weights: &WeightSet) -> Result<Weight, Bug> {
+/// The tensor that a step makes of others, one below the other.
+pub fn stacked(step: &Restructure, weights: &dyn Fn(&str) -> Result<Weight, Bug>) -> Result<Weight, Bug> {
     let (mut shape, mut values) = (Vec::new(), Vec::new());
     for (name, rows) in step.from.iter().zip(&step.rows) {
-        let w = weights.want(name)?;
+        let w = weights(name)?;
         let Some((n, rest)) = w.shape().split_first() else { return Err(Bug::new(format!("`{name}` is a scalar"))) };
         if *n as u64 != *rows || shape.get(1..).is_some_and(|s| s != rest) {
             return Err(Bug::new(format!("`{name}` has another shape than it was merged with")));
@@ -202,30 +291,46 @@ pub fn part(step: &Restructure, name: &str, made: &Weight) -> Result<Weight, Str
     found.ok_or_else(odd)
 }
 
-/// The step of these plans that makes something of `name`.
+/// The step of these plans that makes what holds `name`: it stands in it, or was multiplied.
 pub fn step_of<'a>(plans: impl IntoIterator<Item = &'a Plan>, name: &str) -> Option<&'a Restructure> {
     let mut all = plans.into_iter().flat_map(|p| &p.structure);
-    all.find(|s| s.made.is_some() && s.from.iter().any(|f| f == name))
+    let holds = |s: &&Restructure| match &s.how {
+        None => s.from.iter().any(|f| f == name),
+        Some(Recipe::Scaled { .. }) => s.from.first().is_some_and(|f| f == name),
+        Some(_) => false,
+    };
+    all.find(|s| s.made.is_some() && holds(s))
+}
+
+/// Weights that the steps of a plan put into others, so that they need not be kept.
+pub fn absorbed(plan: &Plan) -> impl Iterator<Item = &String> {
+    plan.structure.iter().filter(|s| s.made.is_some()).flat_map(|s| {
+        s.from.iter().take(match &s.how {
+            None => s.from.len(),
+            Some(Recipe::Scaled { .. }) => 1,
+            Some(_) => 0,
+        })
+    })
 }
 
 /// Adds everything that the steps of these plans make.
 pub fn with_made<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, Bug> {
     let mut out = weights.clone();
-    for step in plans.into_iter().flat_map(|p| &p.structure) {
-        if let Some(name) = &step.made {
-            out.insert(name, stacked(step, weights)?);
+    for plan in plans {
+        for name in plan.structure.iter().filter_map(|s| s.made.as_ref()) {
+            out.insert(name, fold::value(name, &plan.structure, &out)?);
         }
     }
     Ok(out)
 }
 
-/// Adds everything that the steps of these plans are made of, from what they make.
+/// Adds everything that the steps of these plans put together, from what they make. Products stay as they are.
 ///
 /// # Errors
 /// Where a made tensor is not there or has another shape, in words.
 pub fn restore<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, String> {
     let mut out = weights.clone();
-    for step in plans.into_iter().flat_map(|p| &p.structure) {
+    for step in plans.into_iter().flat_map(|p| &p.structure).filter(|s| s.how.is_none()) {
         let Some(name) = &step.made else { continue };
         let made = weights.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
         for from in &step.from {
@@ -264,7 +369,7 @@ mod tests {
         let (g, facts) = pair();
         let (table, tuned) = (CostTable::clif_x86_64_v1(), BTreeMap::from([("B".to_string(), 1)]));
         let run = |options: &Options| {
-            let case = Case { machine: (&table).into(), tuned: &tuned, options };
+            let case = Case { machine: (&table).into(), tuned: &tuned, options, weights: None };
             let (graph, _, p) = plan(g.clone(), facts.clone(), &case).unwrap();
             (graph, p)
         };
@@ -296,11 +401,13 @@ mod tests {
             rows: vec![1, 2],
             made: Some("{a,b}".into()),
             because: String::new(),
+            how: None,
         };
         let mut set = WeightSet::default();
         set.insert("a", Weight::new(vec![1, 2], vec![1.0, 2.0].into()).unwrap());
         set.insert("b", Weight::new(vec![2, 2], vec![3.0, 4.0, 5.0, 6.0].into()).unwrap());
-        let made = stacked(&step, &set).unwrap();
+        let of = |set: &WeightSet, name: &str| set.want(name).cloned();
+        let made = stacked(&step, &|n| of(&set, n)).unwrap();
         assert_eq!((made.shape(), made.values()), (&[3usize, 2][..], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..]));
         let b = part(&step, "b", &made).unwrap();
         assert_eq!((b.shape(), b.values()), (&[2usize, 2][..], &[3.0, 4.0, 5.0, 6.0][..]));
@@ -308,6 +415,6 @@ mod tests {
         let short = Weight::new(vec![2, 2], vec![0.0; 4].into()).unwrap();
         assert!(part(&step, "b", &short).is_err());
         set.insert("b", Weight::new(vec![2, 3], vec![0.0; 6].into()).unwrap());
-        assert!(stacked(&step, &set).is_err());
+        assert!(stacked(&step, &|n| of(&set, n)).is_err());
     }
 }

@@ -11,7 +11,7 @@ fn program(rules: &str) -> String {
     format!(
         "
 use std.updates.{{sr_ste, dropgrow, adams}}
-use std.penalties.{{l1, group_l2, masked_l1}}
+use std.penalties.{{l1, group_l2, tree_l2, masked_l1}}
 axis B = 1..8
 model net {{ axes {{ I = 16, O = 12, N = 5 }}  w: f32[O, I]  v: f32[N, O]  b: f32[O] }}
 fn f(x: f32[B, I]) -> z: f32[B, N] {{
@@ -61,12 +61,15 @@ fn moved(o: Optimiser, step: u64, rate: f32, w: &mut [f32], g: &[f32], moments: 
     }
 }
 
-const RULES: [&str; 6] = [
+const RULES: [&str; 9] = [
     "require r: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste()",
     "require r: keep 50% of elements per tensor on net.{w, v}",
     "require r: keep 25% of elements per tensor on net.w via dropgrow()",
     "penalize p: 0.05 * l1 of elements on net.{w, v}",
     "penalize p: 0.05 * group_l2 of tile(in: 16) of net.w",
+    "penalize p: 0.05 * tree_l2 of tile(in: 16) of net.w",
+    "penalize p: 0.05 * l1 of elements on net.{w, v} via subgrad",
+    "require r: keep 25% of elements per tensor by abs(w * g) on net.w via sr_ste()",
     "require r: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste()\n\
      require s: keep 50% of elements per tensor on net.v\npenalize p: 0.01 * l1 of elements on net.b",
 ];

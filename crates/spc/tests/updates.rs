@@ -36,7 +36,7 @@ fn program(rules: &str) -> String {
     format!(
         "
 use std.updates.{{sr_ste, dropgrow, mdgf, adams, frozen}}
-use std.penalties.{{l1, l0, lq, lhalf, log_sum, capped_l1, mcp, scad, cel0, group_l2, sparse_group, masked_l1, wgsef}}
+use std.penalties.{{l1, l0, lq, lhalf, log_sum, capped_l1, mcp, scad, cel0, group_l2, tree_l2, sparse_group, masked_l1, wgsef}}
 axis B = 1..8
 model net {{ axes {{ I = 32, O = 24, N = 10 }}  w: f32[O, I]  v: f32[N, O]  b: f32[O] }}
 fn f(x: f32[B, I]) -> z: f32[B, N] {{
@@ -78,9 +78,13 @@ fn far(a: &Named, b: &Named) -> f32 {
 
 /// Runs a program compiled and by reference; the greatest difference of what the program reads, over all steps and at the end.
 fn compare(rules: &str, o: Optimiser, steps: u64, isa: Isa, threads: usize) -> f32 {
-    let text = program(rules);
-    let checked =
-        Compiler::new().isa(isa).threads(threads).compile_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    compare_in(&program(rules), &SIZES, o, steps, isa, threads)
+}
+
+fn compare_in(text: &str, sizes: &[(&str, usize)], o: Optimiser, steps: u64, isa: Isa, threads: usize) -> f32 {
+    let rules = text;
+    let random = |r: &mut Rng| -> Named { sizes.iter().map(|(n, k)| (n.to_string(), r.floats(*k))).collect() };
+    let checked = Compiler::new().isa(isa).threads(threads).compile_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let plan = checked.update_plan(o, steps).unwrap();
     assert_eq!(plan.interpreted(), None, "{rules}");
     let mut r = Rng(3);
@@ -100,7 +104,7 @@ fn compare(rules: &str, o: Optimiser, steps: u64, isa: Isa, threads: usize) -> f
         }
         let view = if step + 1 < steps { u.forward().unwrap() } else { u.finish().unwrap() };
         let d = far(&params, &view);
-        assert!(d.is_finite(), "{rules}: step {step} {isa:?}\n{:?}\n{:?}", params["net.w"], view["net.w"]);
+        assert!(d.is_finite(), "{rules}: step {step} {isa:?}\n{params:?}\n{view:?}");
         worst = worst.max(d);
     }
     worst
@@ -166,6 +170,57 @@ fn groups_functions_and_moving_masks_follow_the_reference() {
         "require r: keep 20% of elements per model via dropgrow(interval: 2)",
     ] {
         everywhere(rules, 2e-5);
+    }
+}
+
+/// Constraints that rank by gradients wait for the first step, and then follow each step's.
+#[test]
+fn gradients_rank_in_compiled_steps() {
+    for rules in [
+        "require r: keep 30% of elements per tensor by abs(w * g) on net.w via sr_ste(lambda: 0.05)",
+        "require r: keep 30% of elements per model by abs(w * g)",
+        "require r: keep 2 of 4 of elements per tile(in: 4) by abs(g) on net.w via frozen()",
+        "require r: keep cubic(100% -> 20%, 10%..80% of steps) of elements per tensor by abs(w * g) on net.v",
+        "require r: keep 50% of tile(out: 4, in: 4) per tensor by abs(w * g) on net.w via sr_ste()",
+        "require r: keep 1 of 4 of elements per tile(in: 4) by abs(w * g) via mdgf()",
+    ] {
+        everywhere(rules, if rules.contains("mdgf") { 2e-5 } else { 0.0 });
+    }
+}
+
+/// Penalties that no pass takes: the reference takes their part of a step, and the rest is compiled.
+#[test]
+fn penalties_without_passes_are_taken_between_them() {
+    for rules in [
+        "penalize p: 0.1 * l1() of elements via subgrad",
+        "penalize p: 0.1 * l1() of elements on net.w via decay\npenalize q: 0.1 * log_sum() of elements on net.v via probe",
+        "group row = tile(out: 1, in: all)\npenalize p: 0.3 * group_l2() of row on net.w via subgrad\n\
+         require r: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste(lambda: 0.05)",
+        "require r: keep 30% of elements per tensor\n\
+         penalty outside(c: constraint) = group_l2() of groups where !select(c)\n\
+         penalize p: 0.3 * outside(r) of tile(out: 1, in: all)",
+        "penalty ball(k: f32) of groups {\n  value(a[j]) = if sum(a[j] over j) > k { inf } else { 0 }\n\
+         prox(a[j], tau) -> b[j] {\n t = root((t) => k - sum(max(a[j] - t, 0) * max(a[j] - t, 0) over j), 0..inf)\n\
+         b[j] = max(a[j] - t, 0)\n }\n}\npenalize p: 1 * ball(9) of tile(out: 1, in: all) on net.w",
+        "penalize p: 0.2 * tree_l2() of tile(in: 4) on net.w",
+    ] {
+        for o in [SGD, ADAMW] {
+            let d = compare(rules, o, 4, Isa::native(), 2);
+            assert!(d <= 2e-5, "{rules}: {d}");
+        }
+    }
+    for how in ["sum", "latent"] {
+        let text = format!(
+            "use std.penalties.{{group_l2, l1}}\nuse std.updates.sr_ste\naxis B = 1..8\n\
+             model net {{ axes {{ F = 4, O = 5 }} w: f32[F, F]  v: f32[O, F] }}\n\
+             fn f(x: f32[B, F]) -> y: f32[B, O] {{\n  h[b, g] = net.w[g, k] * x[b, k]\n  y[b, o] = net.v[o, g] * h[b, g]\n}}\n\
+             group s = slices(F) of net\npenalize p: 0.3 * group_l2() of s on_overlap {how}\n\
+             require r: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste()\n"
+        );
+        for o in [SGD, ADAMW] {
+            let d = compare_in(&text, &[("net.w", 16), ("net.v", 20)], o, 4, Isa::native(), 2);
+            assert!(d <= 2e-5, "{how}: {d}");
+        }
     }
 }
 

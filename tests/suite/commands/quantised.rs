@@ -38,6 +38,41 @@ fn quantised_linears_are_integers_from_plan_to_file() {
     assert_eq!(out.tensor("w2").unwrap().dtype(), safetensors::Dtype::BF16);
 }
 
+/// Zeros that are no blocks in 8 bits: N of M and single weights, chosen for one token, agreeing with the interpreter in every
+/// instruction set, whole in a packed file.
+#[test]
+fn integers_of_rows_from_plan_to_packed_file() {
+    let text = "use std.nn
+use std.patterns.nm
+axis B = 1..40
+model net from safetensors \"net.safetensors\" { axes { I = 1024, N = 512, O = 300 } w1: f32[N, I]  w2: f32[O, N] }
+fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.linear(nn.relu(nn.linear(x, net.w1)), net.w2) }
+require few: keep 8% of elements per tensor on net.w1
+require half: nm(2, 4) on net.w2
+quantize ints: net.{w1, w2} to int8(per: tile(in: all), inputs: int8)
+target t = cpu(threads: 1) { B = 1 }
+";
+    let mut rng = Rng(6);
+    let mut stored = Stored::new();
+    for (name, shape) in [("w1", [512, 1024]), ("w2", [300, 512])] {
+        let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| rng.float()).collect();
+        stored.insert(name.into(), (Dtype::F32, shape.to_vec(), bytes(&values)));
+    }
+    let dir = folder(text, &file(&stored));
+    let r = ok(spc(dir.path(), ["explain", "net.sp", "--isa", "avx512vnni"]));
+    for (w, layout) in [("w1", ": i8csr("), ("w2", ": i8nm(2,4)")] {
+        let line = |l: &str| l.starts_with(&format!("net.{w} ")) && l.contains(layout);
+        assert!(r.stdout.lines().any(line), "{w} {layout}: {}", r.stdout);
+    }
+    ok(spc(dir.path(), ["verify", "net.sp"]));
+    ok(spc(dir.path(), ["verify", "net.sp", "--isa", "clif"]));
+    ok(spc(dir.path(), ["export", "net.sp", "--emit=packed", "--isa", "avx512vnni", "-o", "p.safetensors"]));
+    let r = ok(spc(dir.path(), ["inspect", "p.safetensors"]));
+    for layout in ["i8csr(4) (whole)", "i8nm(2,4) (whole)"] {
+        assert!(r.stdout.contains(layout), "{layout}: {}", r.stdout);
+    }
+}
+
 /// Codes with a scale for each group, and 16-bit floats: chosen for one token, agreeing with the interpreter, whole in a packed
 /// file.
 #[test]

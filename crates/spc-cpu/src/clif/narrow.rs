@@ -44,6 +44,7 @@ impl Translator<'_, '_> {
                 let x = self.raw_load(I32, a)?;
                 Ok(self.splat(self.integers(), x))
             }
+            LoadKind::QuadI32 => self.raw_load(self.integers(), a),
             LoadKind::VI8 => self.widened(a, I8, true),
             LoadKind::VU8 => self.widened(a, I8, false),
             LoadKind::VI16 => self.widened(a, I16, true),
@@ -178,6 +179,62 @@ impl Translator<'_, '_> {
             t.b.ins().load(F32, flags, at, 0)
         };
         self.each_lane(i, &mut one)
+    }
+
+    /// Bytes of `a` by number, zero where the top bit of the number is set. A swizzle gives zero for numbers of 16 and more.
+    pub(super) fn bytes(&mut self, a: Val, i: Val) -> Result<Value, Bug> {
+        let (a, i) = (self.get(a)?, self.get(i)?);
+        if self.is_vector() && !self.target.swizzle {
+            return Ok(self.bytes_in_memory(a, i));
+        }
+        if self.is_vector() {
+            let kept = self.every(i64::from(0x8f8f_8f8fu32 as i32));
+            let i = self.b.ins().band(i, kept);
+            let (a, i) = (self.cast(I8X16, a), self.cast(I8X16, i));
+            let x = self.b.ins().swizzle(a, i);
+            return Ok(self.cast(I32X4, x));
+        }
+        // One lane has four bytes: a shift by 32 and more, and by a number with its top bit, gives nothing.
+        let wide = self.b.ins().uextend(I64, a);
+        let zero = self.b.ins().iconst(I64, 0);
+        let mut out = zero;
+        for k in 0..4 {
+            let at = self.b.ins().ushr_imm_u(i, 8 * k);
+            let at = self.b.ins().band_imm_u(at, 0x8f);
+            let inside = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, at, 4);
+            let low = self.b.ins().band_imm_u(at, 3);
+            let bits = self.b.ins().ishl_imm_u(low, 3);
+            let byte = self.b.ins().ushr(wide, bits);
+            let byte = self.b.ins().band_imm_u(byte, 0xff);
+            let byte = self.b.ins().select(inside, byte, zero);
+            let byte = self.b.ins().ishl_imm_u(byte, 8 * k);
+            out = self.b.ins().bor(out, byte);
+        }
+        Ok(self.b.ins().ireduce(I32, out))
+    }
+
+    /// [`Translator::bytes`] of vectors, byte by byte.
+    fn bytes_in_memory(&mut self, a: Value, i: Value) -> Value {
+        let slots = [(); 3].map(|()| {
+            let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4);
+            self.b.create_sized_stack_slot(slot)
+        });
+        self.b.ins().stack_store(I64, a, slots[0], 0);
+        self.b.ins().stack_store(I64, i, slots[1], 0);
+        let [table, numbers, out] = slots.map(|slot| self.b.ins().stack_addr(I64, slot, 0));
+        let flags = MemFlagsData::new().with_notrap();
+        for k in 0..16 {
+            let number = self.b.ins().load(I8, flags, numbers, k);
+            let number = self.b.ins().uextend(I64, number);
+            let low = self.b.ins().band_imm_u(number, 15);
+            let at = self.b.ins().iadd(table, low);
+            let byte = self.b.ins().load(I8, flags, at, 0);
+            let none = self.b.ins().iconst(I8, 0);
+            let there = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, number, 0x80);
+            let byte = self.b.ins().select(there, byte, none);
+            self.b.ins().store(flags, byte, out, k);
+        }
+        self.b.ins().load(I32X4, flags, out, 0)
     }
 
     pub(super) fn zip(&mut self, high: bool, a: Val, b: Val) -> Result<Value, Bug> {

@@ -133,6 +133,8 @@ impl Translator<'_, '_> {
                 self.cast(ty, low)
             }
             Op::Permute(a, i) => self.permute(a, i)?,
+            Op::Bytes(a, i) => self.bytes(a, i)?,
+            Op::PermuteBytes(..) => return self.fail("bytes are permuted in 512-bit code only"),
             Op::Zip(high, a, b) => self.zip(high, a, b)?,
             Op::Gather(ref a, i) => self.gather(a, i)?,
         })
@@ -147,6 +149,7 @@ impl Translator<'_, '_> {
             IBin::Max => self.b.ins().smax(a, b),
             IBin::And => self.b.ins().band(a, b),
             IBin::Or => self.b.ins().bor(a, b),
+            IBin::Xor => self.b.ins().bxor(a, b),
             IBin::Div | IBin::Rem => self.divide(f, a, b),
         }
     }

@@ -47,8 +47,8 @@ const LEAF_1: i64 = bits(&[12, 27, 28, 29]);
 const AVX2: i64 = bits(&[3, 5, 8]);
 /// Leaf 7, ebx: F, DQ, BW and VL of AVX-512.
 const AVX512: i64 = bits(&[16, 17, 30, 31]);
-/// Leaf 7, ecx: VNNI of AVX-512.
-const VNNI: i64 = bits(&[11]);
+/// Leaf 7, ecx: VBMI and VNNI of AVX-512.
+const VNNI: i64 = bits(&[1, 11]);
 /// What the system must save: the lower parts of the vector registers, or all of them and the mask registers.
 const SAVED_256: i64 = 0x06;
 const SAVED_512: i64 = 0xe6;

@@ -106,7 +106,17 @@ impl Emitter<'_> {
                     None => self.put(Instruction::with3(code, d, a, self.width(r[3], scalar))),
                 }
             }
-            (MOp::LoadNarrow(_) | MOp::LoadHalf | MOp::StoreBytes | MOp::Lanes(_) | MOp::Dot | MOp::LanesToF, m) => {
+            (
+                MOp::LoadNarrow(_)
+                | MOp::LoadHalf
+                | MOp::StoreBytes
+                | MOp::Lanes(_)
+                | MOp::Dot
+                | MOp::LanesToF
+                | MOp::Bytes
+                | MOp::PermuteBytes,
+                m,
+            ) => {
                 self.narrow(inst.op, &r, m);
             }
             (MOp::LoadQuad | MOp::Gather, Some(m)) => self.spread(inst.op, &r, m),
@@ -281,6 +291,7 @@ impl Emitter<'_> {
             IntOp::Mul => Imul_r64_rm64,
             IntOp::And => And_r64_rm64,
             IntOp::Or => Or_r64_rm64,
+            IntOp::Xor => Xor_r64_rm64,
             IntOp::Min | IntOp::Max => {
                 self.put(Instruction::with2(Cmp_r64_rm64, d, b));
                 if f == IntOp::Min { Cmovg_r64_rm64 } else { Cmovl_r64_rm64 }

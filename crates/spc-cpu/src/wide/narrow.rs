@@ -21,6 +21,8 @@ fn lanes(f: IBin, z: bool) -> Code {
         (IBin::Min, false) => VEX_Vpminsd_ymm_ymm_ymmm256,
         (IBin::Max, true) => EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32,
         (IBin::Max, false) => VEX_Vpmaxsd_ymm_ymm_ymmm256,
+        (IBin::Xor, true) => EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32,
+        (IBin::Xor, false) => VEX_Vpxor_ymm_ymm_ymmm256,
         (IBin::Or, true) => EVEX_Vpord_zmm_k1z_zmm_zmmm512b32,
         (IBin::Or, false) => VEX_Vpor_ymm_ymm_ymmm256,
         (IBin::And | IBin::Div | IBin::Rem, true) => EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32,
@@ -90,6 +92,18 @@ impl Emitter<'_> {
                 }
             }
             (MOp::Dot, None) => self.dot(r),
+            (MOp::Bytes, None) => {
+                let code = if z { EVEX_Vpshufb_zmm_k1z_zmm_zmmm512 } else { VEX_Vpshufb_ymm_ymm_ymmm256 };
+                self.put(Instruction::with3(code, self.vector(r[0]), self.vector(r[1]), self.vector(r[2])));
+            }
+            (MOp::PermuteBytes, m) if self.vnni() => {
+                let (d, i) = (self.vector(r[0]), self.vector(r[1]));
+                match m {
+                    Some(m) => self.put(Instruction::with3(EVEX_Vpermb_zmm_k1z_zmm_zmmm512, d, i, m)),
+                    None => self.put(Instruction::with3(EVEX_Vpermb_zmm_k1z_zmm_zmmm512, d, i, self.vector(r[2]))),
+                }
+            }
+            (MOp::PermuteBytes, None) if z => self.permute_bytes(r),
             (MOp::LanesToF, m) => {
                 let code = if z { EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er } else { VEX_Vcvtdq2ps_ymm_ymmm256 };
                 match m {
@@ -197,6 +211,32 @@ impl Emitter<'_> {
         self.put(Instruction::with3(madd, q, q, t));
         self.put(Instruction::with3(lanes(IBin::Add, z), p, p, q));
         self.put(Instruction::with3(lanes(IBin::Add, z), d, d, p));
+    }
+
+    /// Without VBMI: of each quarter of `a`, repeated, the bytes whose numbers are in it. r: result, numbers, a, two temporaries.
+    fn permute_bytes(&mut self, r: &[usize]) {
+        use Code::*;
+        let every = MemoryOperand { is_broadcast: true, ..POOL };
+        let (d, i, a, t, u) =
+            (self.vector(r[0]), self.vector(r[1]), self.vector(r[2]), self.vector(r[3]), self.vector(r[4]));
+        for quarter in 0..4u32 {
+            self.put(Instruction::with4(EVEX_Vshufi32x4_zmm_k1z_zmm_zmmm512b32_imm8, t, a, a, 0x55 * quarter));
+            self.put_pooled(
+                Instruction::with3(EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32, u, i, every),
+                Constant::Word(0x3f3f_3f3f),
+            );
+            if quarter > 0 {
+                let own = Constant::Word(0x1010_1010 * quarter);
+                self.put_pooled(Instruction::with3(EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32, u, u, every), own);
+            }
+            // Numbers of 16 and more get their top bit.
+            self.put_pooled(Instruction::with3(lanes(IBin::Add, true), u, u, every), Constant::Word(0x7070_7070));
+            let to = if quarter == 0 { d } else { t };
+            self.put(Instruction::with3(EVEX_Vpshufb_zmm_k1z_zmm_zmmm512, to, t, u));
+            if quarter > 0 {
+                self.put(Instruction::with3(lanes(IBin::Or, true), d, d, t));
+            }
+        }
     }
 
     /// The processor gives the least integer for all that does not fit; large numbers get the greatest, NaN gets 0.

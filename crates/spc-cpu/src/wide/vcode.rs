@@ -30,6 +30,7 @@ pub(super) enum IntOp {
     Mul,
     And,
     Or,
+    Xor,
     Min,
     Max,
 }
@@ -145,6 +146,10 @@ pub(super) enum MOp {
     FloatOfInt,
     /// Operands vector, numbers of lanes.
     Permute,
+    /// Operands vector, numbers of bytes within 16.
+    Bytes,
+    /// Operands numbers of bytes, vector. With VNNI the vector may be in memory; without, two temporary vectors, and early.
+    PermuteBytes,
     /// The second half (true) or the first of the lanes of both in turn; early, with AVX2 a temporary vector.
     Zip(bool),
     /// Operands numbers; early, a temporary vector with AVX2.

@@ -2,8 +2,9 @@
 // BYTES bytes are dealt out evenly to all WARPS warps of the grid, whatever rows they belong to; lanes have neighbouring units,
 // and read 16 bytes each. A row that lies within a warp is written to parts as a whole, its piece at the start of a warp to
 // the warp's head, at the end to its tail: parts[N][STRIDE] = rows[O], head[WARPS], tail[WARPS]. A second kernel adds the pieces
-// of a row in order. x lies in shared memory, groups at a distance of G + 4 numbers, which keeps lanes of neighbouring groups
-// out of each other's banks.
+// of a row in order. x lies in shared memory. A group there is a whole number of rows of all 32 banks; one of 16 numbers is there
+// twice. Lane l takes the pieces of four numbers of its group in the order 0 ^ l, 1 ^ l, ..: whichever groups eight lanes have,
+// they never meet in a bank.
 template <class S>
 SPC_FN u32 spc_unit_of(const u32* ptr, int row) {
   return S::KEPT ? spc_ldg(ptr + row) : (u32)row * (u32)S::UNITS;
@@ -12,31 +13,40 @@ SPC_FN u32 spc_share(u32 all, int warp, int warps) { return (u32)((u64)all * (u6
 // f16 to f32; scales are finite.
 SPC_FN float spc_half(u32 h) { return spc_bits((h & 0x8000u) << 16 | (h & 0x7fffu) << 13) * 5.192296858534828e33f; }
 // A code of 4 bits, as its number.
-SPC_FN float spc_code4(u32 word, int shift) { return spc_bits(0x4b000000u | ((word >> shift & 15u) ^ 8u)) - 8388616.0f; }
-SPC_FN float spc_code8(u32 word, int shift) { return spc_bits(0x4b000000u | ((word >> shift & 255u) ^ 128u)) - 8388736.0f; }
+SPC_FN float spc_code4(u32 word, int shift) { return spc_bits((word >> shift & 15u) ^ 0x4b000008u) - 8388616.0f; }
+SPC_FN float spc_code8(u32 word, int shift) { return spc_bits((word >> shift & 255u) ^ 0x4b000080u) - 8388736.0f; }
+// Word i becomes word i ^ by, by < 4.
+SPC_FN void spc_turn_words(u32 (&word)[4], int by) {
+  const bool odd = (by & 1) != 0, high = (by & 2) != 0;
+  const u32 a = odd ? word[1] : word[0], b = odd ? word[0] : word[1], c = odd ? word[3] : word[2], d = odd ? word[2] : word[3];
+  word[0] = high ? c : a;
+  word[1] = high ? d : b;
+  word[2] = high ? a : c;
+  word[3] = high ? b : d;
+}
 
 template <class S>
 SPC_FN void spc_groups(const u32* ptr, const u8* skip, const u8* codes, const void* scale, const float* x, float* parts, int n,
                        float* smem) {
-  constexpr int GROUPS = (S::K + S::G - 1) / S::G, PAD = S::G + 4;
-  const int lane = threadIdx.x & 31, warp = blockIdx.x % S::TILES * SPC_WARPS + (int)(threadIdx.x >> 5);
+  constexpr int GROUPS = (S::K + S::G - 1) / S::G, ROW = S::G < 32 ? 32 : S::G;
+  const int lane = threadIdx.x & 31, turn = lane & 7, warp = blockIdx.x % S::TILES * SPC_WARPS + (int)(threadIdx.x >> 5);
   const int n0 = blockIdx.x / S::TILES * S::TOKENS;
   if constexpr (S::STAGED != 0) {
     SPC_UNROLL_4
-    for (int i = threadIdx.x; i < S::TOKENS * GROUPS * S::G; i += SPC_THREADS) {
-      const int t = i / (GROUPS * S::G), k = i % (GROUPS * S::G);
+    for (int i = threadIdx.x; i < S::TOKENS * GROUPS * ROW; i += SPC_THREADS) {
+      const int t = i / (GROUPS * ROW), k = i / ROW % GROUPS * S::G + i % ROW % S::G;
       const bool inside = n0 + t < n && k < S::K;
-      smem[(t * GROUPS + k / S::G) * PAD + k % S::G] = inside ? spc_ldg(x + (long long)(n0 + t) * S::K + k) : 0.0f;
+      smem[i] = inside ? spc_ldg(x + (long long)(n0 + t) * S::K + k) : 0.0f;
     }
     spc_sync();
   }
-  // Four activations of a group.
-  auto four = [&](int t, int group, int k) {
-    if constexpr (S::STAGED != 0) return *(const spc_f4*)(smem + (t * GROUPS + group) * PAD + k);
+  // Four activations of a group, by the number of the piece.
+  auto four = [&](int t, int group, int piece) {
+    if constexpr (S::STAGED != 0) return *(const spc_f4*)(smem + (t * GROUPS + group) * ROW + 4 * piece);
     float v[4];
     SPC_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const int at = group * S::G + k + i;
+      const int at = group * S::G + 4 * piece % S::G + i;
       v[i] = n0 + t < n && at < S::K ? spc_ldg(x + (long long)(n0 + t) * S::K + at) : 0.0f;
     }
     return spc_f4{v[0], v[1], v[2], v[3]};
@@ -110,24 +120,27 @@ SPC_FN void spc_groups(const u32* ptr, const u8* skip, const u8* codes, const vo
           for (int t = 0; t < S::TOKENS; ++t) dot[g][t] = 0.0f;
         }
         SPC_UNROLL
-        for (int piece = 0; piece < S::BYTES / 16; ++piece) {
-          const spc_w4 w = spc_stream4((const u32*)codes + ((long long)unit * S::BYTES + piece * 16) / 4);
-          const u32 word[4] = {w.x, w.y, w.z, w.w};
+        for (int load = 0; load < S::BYTES / 16; ++load) {
+          // Of 8 bits, two loads are the pieces of a row of banks.
+          const int at = S::BITS == 8 && S::BYTES >= 32 ? load ^ turn >> 2 : load;
+          const spc_w4 w = spc_stream4((const u32*)codes + ((long long)unit * S::BYTES + at * 16) / 4);
+          u32 word[4] = {w.x, w.y, w.z, w.w};
+          spc_turn_words(word, turn & 3);
           // Of 4 bits, the low halves of bytes are one run of 16 codes, and the high halves the next: of this group or the other.
           SPC_UNROLL
           for (int run = 0; run < 8 / S::BITS; ++run) {
-            const int g = S::P == 2 ? run : 0, k = S::P == 2 ? 0 : (piece * (8 / S::BITS) + run) * 16;
+            const int g = S::P == 2 ? run : 0, half = S::P == 2 || S::BITS == 8 ? run : run ^ turn >> 2;
             if (group[g] >= GROUPS) continue;  // fill
             SPC_UNROLL
             for (int i = 0; i < 4; ++i) {
+              const int piece = (S::P == 2 ? i : (load * (8 / S::BITS) + run) * 4 + i) ^ turn;
+              const u32 codes4 = word[i] >> 4 * half;
               float c[4];
               SPC_UNROLL
-              for (int j = 0; j < 4; ++j) {
-                c[j] = S::BITS == 4 ? spc_code4(word[i], 8 * j + 4 * run) : spc_code8(word[i], 8 * j);
-              }
+              for (int j = 0; j < 4; ++j) c[j] = S::BITS == 4 ? spc_code4(codes4, 8 * j) : spc_code8(codes4, 8 * j);
               SPC_UNROLL
               for (int t = 0; t < S::TOKENS; ++t) {
-                const spc_f4 v = four(t, group[g], k + 4 * i);
+                const spc_f4 v = four(t, group[g], piece);
                 float d = dot[g][t];
                 d = spc_fma(c[0], v.x, d);
                 d = spc_fma(c[1], v.y, d);

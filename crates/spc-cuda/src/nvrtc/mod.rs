@@ -12,7 +12,7 @@ use library::Nvrtc;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What is built when nothing else is asked for.
+/// What is built when nothing else is asked for; with it the architectures of [`crate::CudaModule::own_archs`].
 pub const DEFAULT_ARCHS: &[&str] = &["compute_80", "sm_80", "sm_90"];
 
 /// What a person can do when [`images`] finds no NVRTC.

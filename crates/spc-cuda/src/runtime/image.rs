@@ -1,6 +1,7 @@
 //! Which image of a module a device takes.
 use super::RuntimeError;
 use super::device::{Device, Loaded};
+use crate::CudaModule;
 use crate::nvrtc::{self, Image, ImageKind};
 use std::sync::Arc;
 
@@ -61,13 +62,13 @@ fn fitness(image: &Image, (major, minor): (u32, u32)) -> Option<(u32, u32, bool)
     }
 }
 
-/// Loads the best image that the device takes, else what NVRTC makes of `text` for it.
+/// Loads the best image that the device takes, else what NVRTC makes of the text for it; with its architecture.
 pub(super) fn load(
     device: &Arc<Device>,
     images: &[Image],
-    text: &str,
+    module: &CudaModule,
     choice: ImageChoice,
-) -> Result<Loaded, RuntimeError> {
+) -> Result<(Loaded, String), RuntimeError> {
     let cc = device.capability();
     let mut fitting: Vec<(&Image, _)> = images.iter().filter_map(|i| Some((i, fitness(i, cc)?))).collect();
     fitting.retain(|(i, _)| choice.allows(i.kind));
@@ -75,16 +76,22 @@ pub(super) fn load(
     let mut tried: Vec<String> = images.iter().map(|i| i.file.clone()).collect();
     for (image, _) in fitting {
         match Loaded::new(device, &image.bytes) {
-            Ok(loaded) => return Ok(loaded),
+            Ok(loaded) => return Ok((loaded, image.arch.clone())),
             Err(why) => tried.push(format!("{}, refused with {why}", image.file)),
         }
     }
     // PTX where it is asked for, machine code of the device otherwise, which needs no second compiler in the driver.
-    let arch = if choice == ImageChoice::Ptx { "compute_80".to_string() } else { format!("sm_{}{}", cc.0, cc.1) };
-    if let Some(built) = nvrtc::images(text, &[&arch])? {
+    let own = module.own_archs().iter().any(|a| parts(a) == Some((cc.0, cc.1, true)));
+    let arch = match (choice == ImageChoice::Ptx, own) {
+        (true, false) => "compute_80".to_string(),
+        (true, true) => format!("compute_{}{}a", cc.0, cc.1),
+        (false, false) => format!("sm_{}{}", cc.0, cc.1),
+        (false, true) => format!("sm_{}{}a", cc.0, cc.1),
+    };
+    if let Some(built) = nvrtc::images(&module.text, &[&arch])? {
         for image in &built.images {
             match Loaded::new(device, &image.bytes) {
-                Ok(loaded) => return Ok(loaded),
+                Ok(loaded) => return Ok((loaded, image.arch.clone())),
                 Err(why) => tried.push(format!("{} of {}, refused with {why}", image.arch, built.toolchain)),
             }
         }

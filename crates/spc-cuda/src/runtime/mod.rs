@@ -12,9 +12,11 @@ mod driver;
 mod error;
 mod image;
 mod program;
+mod update;
 
 pub use device::Device;
 pub use driver::DriverSearch;
 pub use error::RuntimeError;
 pub use image::ImageChoice;
 pub use program::{DeviceProgram, KernelTime, Weights};
+pub use update::{UpdateArgument, UpdateProgram};

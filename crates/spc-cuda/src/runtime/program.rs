@@ -101,14 +101,15 @@ impl DeviceProgram {
         if let Some(h) = module.host.first() {
             return Err(RuntimeError::NoKernel { op: h.op.clone(), reason: h.reason.clone() });
         }
-        let (has, needs) = (device.capability(), module.kernels.iter().map(|k| k.cc).max().unwrap_or(0));
+        let (has, needs) =
+            (device.capability(), module.kernels.iter().filter(|k| k.only.is_none()).map(|k| k.cc).max().unwrap_or(0));
         if has.0 * 10 + has.1 < needs {
             return Err(RuntimeError::TooOld { device: device.name().into(), has, needs });
         }
         let _turn = device.turn()?;
-        let loaded = image::load(device, images, &module.text, choice)?;
+        let (loaded, arch) = image::load(device, images, module, choice)?;
         let mut kernels = Vec::new();
-        for info in &module.kernels {
+        for info in &module.kernels_of(&arch) {
             kernels.push(Ready { info: info.clone(), function: loaded.function(&info.name, info.shared_bytes)? });
         }
         let (mut packed, mut plain) = (BTreeMap::new(), BTreeMap::new());
@@ -149,6 +150,11 @@ impl DeviceProgram {
             _module: loaded,
             device: Arc::clone(device),
         })
+    }
+
+    /// The kernels that run on this device.
+    pub fn kernels(&self) -> impl Iterator<Item = &KernelInfo> {
+        self.kernels.iter().map(|k| &k.info)
     }
 
     pub fn device(&self) -> &Arc<Device> {

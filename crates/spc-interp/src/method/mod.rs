@@ -9,6 +9,7 @@ mod metric;
 mod optimiser;
 mod penalty;
 mod root;
+mod rule;
 mod slope;
 mod state;
 mod updater;
@@ -18,8 +19,9 @@ pub use error::MethodError;
 pub use metric::{metric_norm, penalty_prox_in};
 pub use optimiser::Optimiser;
 pub use penalty::{penalty_prox, penalty_slope, penalty_value};
+pub use rule::{prox_of_term, slope_of_penalty};
 pub use state::Saved;
-pub use updater::{Observed, Tensors, Updater};
+pub use updater::{Observed, PROBE, Tensors, Updater};
 
 use crate::Real;
 use spc_ir::method::Kind;

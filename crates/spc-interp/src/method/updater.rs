@@ -7,8 +7,8 @@ use crate::Real;
 use spc_base::Bug;
 use spc_ir::Require;
 use spc_ir::method::{
-    Body, Compute, Does, Input, Metric, Moment, Penalty, Ratio, Rule, Rules, Schedule, Target, Timing, Update, Via,
-    Weighing,
+    Body, Compute, Does, Input, Metric, Moment, Penalty, Ratio, Rule, Rules, Schedule, Target, Term, Timing, Update,
+    Via, Weighing,
 };
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 pub type Tensors<R> = BTreeMap<String, Vec<R>>;
 
 /// How far from the weights `via probe` takes a penalty's gradient.
-const PROBE: f64 = 0.05;
+pub const PROBE: f64 = 0.05;
 
 /// Memory of one rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -540,25 +540,8 @@ impl<R: Real> Updater<R> {
         for (t, cover) in covers.iter().enumerate().take(over.len()) {
             let mut part = penalty.clone();
             part.terms.retain(|x| x.over == t);
-            let mut inside = Vec::new();
-            for term in &part.terms {
-                inside.push(match &term.guard {
-                    None => None,
-                    Some(g) => {
-                        let (_, r) = guards
-                            .iter()
-                            .find(|(n, _)| *n == g.constraint)
-                            .ok_or_else(|| Bug::new(format!("no constraint `{}`", g.constraint)))?;
-                        let other = Cover::of(r)?;
-                        let kept = other.select(r, &other.gather(all)?, None, None)?;
-                        let mut flags: BTreeMap<String, Vec<bool>> =
-                            all.iter().map(|(n, v)| (n.clone(), vec![!g.kept; v.len()])).collect();
-                        let marks: Vec<bool> = kept.iter().map(|k| *k == g.kept).collect();
-                        other.scatter(&marks, &mut flags)?;
-                        Some(cover.gather(&flags)?)
-                    }
-                });
-            }
+            let inside = part.terms.iter().map(|term| guard(term, guards, cover, all));
+            let inside = inside.collect::<Result<Vec<_>, _>>()?;
             part.terms.iter_mut().for_each(|x| x.over = 0);
             f(&part, cover, &inside, all)?;
         }
@@ -583,14 +566,7 @@ impl<R: Real> Updater<R> {
         }
         self.terms(i, &mut self.weights.clone(), &mut |part, cover, inside, all| {
             let mut w = cover.gather(all)?;
-            if at != 0.0 {
-                let g = cover.gather(raw)?;
-                let length = g.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt();
-                if length > 0.0 {
-                    let by = R::from_f64(at / length);
-                    w.iter_mut().zip(&g).for_each(|(w, g)| *w += by * *g);
-                }
-            }
+            super::rule::along(&mut w, cover, raw, at)?;
             let slope = penalty_slope(part, std::slice::from_ref(cover), inside, &w, *m)?;
             let mut x = cover.gather(to)?;
             x.iter_mut().zip(slope).for_each(|(x, s)| *x = join(*x, s));
@@ -696,6 +672,24 @@ impl<R: Real> Updater<R> {
         }
         Ok(out)
     }
+}
+
+/// Where a term counts: the elements of its groups that its guard lets through.
+pub(super) fn guard<R: Real>(
+    term: &Term,
+    guards: &[(String, Require)],
+    cover: &Cover,
+    all: &Tensors<R>,
+) -> Result<Option<Vec<bool>>, MethodError> {
+    let Some(g) = &term.guard else { return Ok(None) };
+    let found = guards.iter().find(|(n, _)| *n == g.constraint);
+    let (_, r) = found.ok_or_else(|| Bug::new(format!("no constraint `{}`", g.constraint)))?;
+    let other = Cover::of(r)?;
+    let kept = other.select(r, &other.gather(all)?, None, None)?;
+    let mut flags: BTreeMap<String, Vec<bool>> = all.iter().map(|(n, v)| (n.clone(), vec![!g.kept; v.len()])).collect();
+    let marks: Vec<bool> = kept.iter().map(|k| *k == g.kept).collect();
+    other.scatter(&marks, &mut flags)?;
+    Ok(Some(cover.gather(&flags)?))
 }
 
 fn reads_gradients(r: &Require) -> bool {

@@ -1,7 +1,14 @@
 //! Changes of structure that keep what a graph computes and change what it costs: proposals as patches, and what a plan says
 //! of each. A search decides (`spc-layout`); nothing here knows of layouts or prices.
+mod affine;
+mod batch_norm;
+mod fold;
+mod norm;
+mod recipe;
 mod siblings;
 
+pub use fold::{FOLD_BATCH_NORM, FOLD_CONSTANT, FOLD_NORM, Fold, Folded, Made, Pairs, folds, take, with_folds};
+pub use recipe::{Recipe, Tensor};
 pub use siblings::{MERGE, Siblings, merge, part_of, siblings};
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +27,9 @@ pub struct Restructure {
     pub made: Option<String>,
     /// Why it was taken, or was not.
     pub because: String,
+    /// How the weight is computed; nothing where the others stand in it one below the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<Recipe>,
 }
 
 /// One name for several: what they have in common up to a dot, and what differs in braces.

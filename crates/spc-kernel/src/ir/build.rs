@@ -220,6 +220,14 @@ impl Builder {
         self.op(Op::Permute(a, i))
     }
 
+    pub fn bytes(&mut self, a: Val, i: Val) -> Val {
+        self.op(Op::Bytes(a, i))
+    }
+
+    pub fn permute_bytes(&mut self, a: Val, i: Val) -> Val {
+        self.op(Op::PermuteBytes(a, i))
+    }
+
     pub fn gather(&mut self, addr: Addr, i: Val) -> Val {
         self.op(Op::Gather(addr, i))
     }

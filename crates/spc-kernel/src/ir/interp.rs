@@ -91,6 +91,7 @@ fn integer(f: IBin, a: i64, b: i64) -> i64 {
         IBin::Max => a.max(b),
         IBin::And => a & b,
         IBin::Or => a | b,
+        IBin::Xor => a ^ b,
         IBin::Div => a.checked_div(b).unwrap_or(if b == 0 { 0 } else { a }),
         IBin::Rem => a.checked_rem(b).unwrap_or(if b == 0 { a } else { 0 }),
     }
@@ -105,9 +106,19 @@ fn integer32(f: IBin, a: i32, b: i32) -> i32 {
         IBin::Max => a.max(b),
         IBin::And => a & b,
         IBin::Or => a | b,
+        IBin::Xor => a ^ b,
         // Refused by the verifier.
         IBin::Div | IBin::Rem => 0,
     }
+}
+
+/// The bytes of the first `lanes` lanes, the others zero.
+fn bytes(v: [i32; MAX_LANES], lanes: usize) -> [u8; 4 * MAX_LANES] {
+    std::array::from_fn(|j| if j / 4 < lanes { v[j / 4].to_le_bytes()[j % 4] } else { 0 })
+}
+
+fn of_bytes(byte: impl Fn(usize) -> u8) -> [i32; MAX_LANES] {
+    std::array::from_fn(|i| i32::from_le_bytes(std::array::from_fn(|k| byte(4 * i + k))))
 }
 
 /// `acc` plus the products of the unsigned bytes of `u` and the signed bytes of `s`.
@@ -287,6 +298,11 @@ impl Interp<'_> {
                 let n = self.kernel.lanes.min(4);
                 let four = self.floats(a, n)?;
                 Value::VF(std::array::from_fn(|i| four[i % n]))
+            }
+            LoadKind::QuadI32 => {
+                let n = self.kernel.lanes.min(4);
+                let four = self.floats(a, n)?;
+                Value::VI(std::array::from_fn(|i| four[i % n].to_bits() as i32))
             }
             LoadKind::I8 => Value::I(i64::from(self.bytes::<1>(a)?[0] as i8)),
             LoadKind::U16 => Value::I(i64::from(u16::from_le_bytes(self.bytes(a)?))),
@@ -480,6 +496,15 @@ impl Interp<'_> {
             Op::Permute(a, i) => {
                 let (x, at, lanes) = (self.vector(a)?, self.lanes(i)?, self.kernel.lanes);
                 Value::VF(std::array::from_fn(|j| x[at[j] as u32 as usize % lanes]))
+            }
+            Op::Bytes(a, i) => {
+                let (x, at) = (bytes(self.lanes(a)?, self.kernel.lanes), bytes(self.lanes(i)?, MAX_LANES));
+                let pick = |j: usize| if at[j] & 0x80 == 0 { x[j / 16 * 16 + usize::from(at[j] & 15)] } else { 0 };
+                Value::VI(of_bytes(pick))
+            }
+            Op::PermuteBytes(a, i) => {
+                let (x, at) = (bytes(self.lanes(a)?, MAX_LANES), bytes(self.lanes(i)?, MAX_LANES));
+                Value::VI(of_bytes(|j| x[usize::from(at[j] & 63)]))
             }
             Op::Zip(high, a, b) => {
                 let (x, y, lanes) = (self.vector(a)?, self.vector(b)?, self.kernel.lanes);

@@ -63,7 +63,7 @@ macro_rules! named {
 named! {
     /// Integer operations, on `i64` or lane by lane on `vi32`; all wrap. Vectors have no division.
     IBin {
-        Add = "iadd", Sub = "isub", Mul = "imul", Min = "imin", Max = "imax", And = "iand", Or = "ior",
+        Add = "iadd", Sub = "isub", Mul = "imul", Min = "imin", Max = "imax", And = "iand", Or = "ior", Xor = "ixor",
         /// Truncates towards zero; by zero gives 0, and the least value by -1 gives itself.
         Div = "idiv",
         /// Has the sign of the dividend; by zero gives the dividend, and by -1 gives 0.
@@ -109,6 +109,8 @@ named! {
         Splat = "splat",
         /// Four floats (or as many as there are lanes), repeated over the lanes.
         Quad = "quad",
+        /// Four 32-bit integers (or as many as there are lanes), repeated over the lanes.
+        QuadI32 = "quad_i32",
         /// One signed byte, extended.
         I8 = "i8",
         /// Two bytes, unsigned.
@@ -158,9 +160,8 @@ impl LoadKind {
             LoadKind::I32 | LoadKind::U32 | LoadKind::U8 | LoadKind::I8 | LoadKind::U16 => Ty::I64,
             LoadKind::Bool => Ty::Bool,
             LoadKind::VF32 | LoadKind::Splat | LoadKind::Quad | LoadKind::VF16 | LoadKind::VBf16 => Ty::VF32,
-            LoadKind::VI32 | LoadKind::SplatI32 | LoadKind::VI8 | LoadKind::VU8 | LoadKind::VI16 | LoadKind::VU16 => {
-                Ty::VI32
-            }
+            LoadKind::VI32 | LoadKind::SplatI32 | LoadKind::QuadI32 => Ty::VI32,
+            LoadKind::VI8 | LoadKind::VU8 | LoadKind::VI16 | LoadKind::VU16 => Ty::VI32,
         }
     }
 
@@ -168,7 +169,7 @@ impl LoadKind {
     pub fn bytes(self, lanes: usize) -> usize {
         match self {
             LoadKind::F32 | LoadKind::I32 | LoadKind::U32 | LoadKind::Splat | LoadKind::SplatI32 => 4,
-            LoadKind::Quad => 4 * lanes.min(4),
+            LoadKind::Quad | LoadKind::QuadI32 => 4 * lanes.min(4),
             LoadKind::U16 | LoadKind::F16 => 2,
             LoadKind::U8 | LoadKind::I8 | LoadKind::Bool => 1,
             LoadKind::VF32 | LoadKind::VI32 => 4 * lanes,
@@ -255,6 +256,12 @@ pub enum Op {
     FromBits(Val),
     /// `Permute(a, i)`: lane j is the lane of `a` whose number is lane j of `i`, modulo the number of lanes.
     Permute(Val, Val),
+    /// `Bytes(a, i)`: byte j of the result is a byte of the same 16 of `a`, that whose number is in the low 4 bits of byte j of
+    /// `i`; zero where the top bit of byte j is set. With one lane `a` has 4 bytes, and the others are zero.
+    Bytes(Val, Val),
+    /// `PermuteBytes(a, i)`: byte j of the result is the byte of `a` whose number is in the low 6 bits of byte j of `i`. Kernels of
+    /// 16 lanes only.
+    PermuteBytes(Val, Val),
     /// `Zip(high, a, b)` of the lanes of `a` and `b` in turn, `a[0], b[0], a[1], ..`: the first half, or the second.
     Zip(bool, Val, Val),
     /// Lane j is the float at the address plus four times lane j of a `vi32`.
@@ -286,6 +293,8 @@ impl Op {
             | Op::ICmp(_, a, b)
             | Op::FCmp(_, a, b)
             | Op::Permute(a, b)
+            | Op::Bytes(a, b)
+            | Op::PermuteBytes(a, b)
             | Op::Zip(_, a, b)
             | Op::Logic(_, a, b) => vec![*a, *b],
             Op::Math(_, a, b) => std::iter::once(*a).chain(*b).collect(),
@@ -309,7 +318,7 @@ impl Op {
                 Ty::VI32 => Ty::VF32,
                 _ => Ty::F32,
             },
-            Op::VInt(_) | Op::Dot4(..) | Op::Nearest(_) => Ty::VI32,
+            Op::VInt(_) | Op::Dot4(..) | Op::Nearest(_) | Op::Bytes(..) | Op::PermuteBytes(..) => Ty::VI32,
             Op::IToF(a) => match ty(*a)? {
                 Ty::VI32 => Ty::VF32,
                 _ => Ty::F32,

@@ -335,6 +335,8 @@ fn binary(word: &str, a: Val, b: Val) -> Option<Op> {
     match word {
         "ptr_add" => return Some(Op::PtrAdd(a, b)),
         "permute" => return Some(Op::Permute(a, b)),
+        "bytes" => return Some(Op::Bytes(a, b)),
+        "permute_bytes" => return Some(Op::PermuteBytes(a, b)),
         "zip_low" => return Some(Op::Zip(false, a, b)),
         "zip_high" => return Some(Op::Zip(true, a, b)),
         _ => {}

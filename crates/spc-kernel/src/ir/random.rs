@@ -205,7 +205,7 @@ impl Gen<'_> {
     fn op(&mut self, values: &[Val]) -> Op {
         let ft = self.rng.pick(&[Ty::F32, Ty::VF32, Ty::VF32]);
         let bt = if ft == Ty::F32 { Ty::Bool } else { Ty::VBool };
-        match self.rng.below(35) {
+        match self.rng.below(36) {
             0..=3 => {
                 // The bits of a NaN are no part of the meaning, so integers are read from memory that nothing writes.
                 let kind = self.rng.pick(LoadKind::ALL);
@@ -254,8 +254,21 @@ impl Gen<'_> {
             },
             23 | 24 => Op::Dot4(self.any(values, Ty::VI32), self.any(values, Ty::VI32), self.any(values, Ty::VI32)),
             25 => {
-                let f = self.rng.pick(&[IBin::Add, IBin::Sub, IBin::Mul, IBin::Min, IBin::Max, IBin::And, IBin::Or]);
+                let f = self.rng.pick(&[
+                    IBin::Add,
+                    IBin::Sub,
+                    IBin::Mul,
+                    IBin::Min,
+                    IBin::Max,
+                    IBin::And,
+                    IBin::Or,
+                    IBin::Xor,
+                ]);
                 Op::IBin(f, self.any(values, Ty::VI32), self.any(values, Ty::VI32))
+            }
+            35 => {
+                let (a, i) = (self.any(values, Ty::VI32), self.any(values, Ty::VI32));
+                if self.b.lanes() == 16 && self.rng.below(2) == 0 { Op::PermuteBytes(a, i) } else { Op::Bytes(a, i) }
             }
             26 => match self.rng.below(5) {
                 0 => Op::Nearest(self.any(values, Ty::VF32)),

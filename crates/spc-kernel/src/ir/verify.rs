@@ -178,6 +178,13 @@ impl Verifier<'_> {
                 self.want(*a, &[Ty::VF32])?;
                 self.want(*i, &[Ty::VI32])?;
             }
+            Op::Bytes(a, i) | Op::PermuteBytes(a, i) => {
+                self.want(*a, &[Ty::VI32])?;
+                self.want(*i, &[Ty::VI32])?;
+                if matches!(op, Op::PermuteBytes(..)) && self.kernel.lanes != 16 {
+                    return Err(format!("bytes of {} lanes permuted", self.kernel.lanes));
+                }
+            }
             Op::Zip(_, a, b) => {
                 self.want(*a, &[Ty::VF32])?;
                 self.want(*b, &[Ty::VF32])?;

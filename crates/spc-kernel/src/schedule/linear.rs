@@ -3,7 +3,7 @@ use super::Scheduler;
 use super::value::Value;
 use crate::extent::Extent;
 use crate::program::{Amount, PackedPort, Role, StepArg};
-use crate::templates::{LinearSpec, Tuning, blocks8, few, groups, panel, rowblock_tuned, rowlist};
+use crate::templates::{LinearSpec, Tuning, blocks8, few, groups, panel, pick8, rowblock_tuned, rowlist};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::{Act, DType, NodeId, Op, ScalarExpr};
@@ -33,14 +33,15 @@ impl Scheduler<'_> {
         let (kernel, value) = match (plan.x, plan.y) {
             (Act::Rm, Act::Rm) if layout.needs_integers() => {
                 let from = self.graph.rounded(x)?.ok_or_else(|| fail(format!("{layout} reads no rounded value")))?;
-                let (q, s) = self.integers(node, from, cols)?;
+                let rows = layout.needs_integer_rows();
+                let (q, s) = self.integers(node, from, cols, rows)?;
                 bound.push(("q", StepArg::Buffer(q)));
                 bound.push(("s", StepArg::Buffer(s)));
                 bound.push(("n", StepArg::Amount(Amount::exact(tokens))));
                 let dims = self.dims(written)?;
                 let y = self.fresh(Role::Temp, DType::F32, &dims)?;
                 bound.push(("y", StepArg::Buffer(y.buffer)));
-                (blocks8(&spec)?, Value::of(y))
+                (if rows { pick8(&spec)? } else { blocks8(&spec)? }, Value::of(y))
             }
             (Act::Fm, Act::Fm) => {
                 bound.push(("x", StepArg::Buffer(self.feature_major(x)?)));

@@ -65,8 +65,8 @@ pub(super) struct Value {
     pub rounds: Option<(NodeId, usize)>,
     /// Where a window lies that nothing has read yet.
     pub places: Option<Places>,
-    /// Buffers of the rounded integers and of their scales.
-    pub integers: Option<(usize, usize)>,
+    /// Buffers of the rounded integers and of their scales: in tiles, and in rows.
+    pub integers: [Option<(usize, usize)>; 2],
 }
 
 impl Value {

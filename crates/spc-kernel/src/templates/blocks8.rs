@@ -134,7 +134,7 @@ pub fn round_in_place(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
 }
 
 /// The reciprocal and the scale of one token.
-fn token_scale(b: &mut Builder, row: Val, cols: usize) -> (Val, Val) {
+pub(super) fn token_scale(b: &mut Builder, row: Val, cols: usize) -> (Val, Val) {
     // Several maxima side by side: one alone waits for itself.
     const SIDE: usize = 4;
     let (lanes, bytes) = (b.lanes(), 4 * b.lanes() as i32);

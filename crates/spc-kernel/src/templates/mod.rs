@@ -18,6 +18,7 @@ pub mod limits;
 mod map;
 mod nest;
 mod panel;
+mod pick8;
 mod reduce;
 mod rowblock;
 mod rowlist;
@@ -40,6 +41,7 @@ pub use map::{MapSpec, Operand, Part, extent, iota, map};
 pub(crate) use nest::collapse;
 pub use nest::{contiguous, element_bytes};
 pub use panel::panel;
+pub use pick8::{pick8, round_rows, row_bytes};
 pub use reduce::{Factor, Fold, ReduceSpec, reduce};
 pub use rowblock::{rowblock, rowblock_tuned};
 pub use rowlist::rowlist;
@@ -90,7 +92,7 @@ impl LinearSpec<'_> {
             Layout::Dense { panel } => panel as usize,
             Layout::Vx1 { v } => v as usize,
             Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
-            Layout::Nm16 { .. } => 16,
+            Layout::Nm16 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } => 16,
             Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => 1,
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => 1,
         }

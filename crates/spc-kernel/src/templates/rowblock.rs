@@ -559,6 +559,8 @@ impl Rows<'_> {
             // Refused above.
             Layout::Csr
             | Layout::I8 { .. }
+            | Layout::I8Nm { .. }
+            | Layout::I8Csr { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }
@@ -601,6 +603,8 @@ impl Rows<'_> {
             Layout::Vx1 { .. }
             | Layout::Csr
             | Layout::I8 { .. }
+            | Layout::I8Nm { .. }
+            | Layout::I8Csr { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }

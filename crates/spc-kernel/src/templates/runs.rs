@@ -1,6 +1,9 @@
 //! Copies of many runs of f32 elements that lie at even distances.
 use crate::ir::{Addr, Builder, Cmp, IBin, LoadKind, Op, StoreKind, Val};
 
+/// Gets pointers, and a number of elements where a vector is not whole.
+type Body<'a> = dyn FnMut(&mut Builder, &[Val], Option<Val>) + 'a;
+
 /// One dimension along which runs are repeated: how often, and the bytes from one to the next.
 #[derive(Clone)]
 pub(super) struct Line {
@@ -54,7 +57,7 @@ impl Lines {
     }
 
     /// Calls `body` for the first vector of every run, the next, and so on, with a number of elements where it is not whole.
-    fn vectors(&self, b: &mut Builder, ptrs: &[Val], body: &mut dyn FnMut(&mut Builder, &[Val], Option<Val>)) {
+    fn vectors(&self, b: &mut Builder, ptrs: &[Val], body: &mut Body<'_>) {
         let lanes = b.lanes();
         let zero = b.int(0);
         let some = b.ibin(IBin::Max, self.count, zero);

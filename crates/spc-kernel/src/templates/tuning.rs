@@ -50,6 +50,8 @@ impl Tuning {
         match spec.layout {
             Layout::Nm { .. }
             | Layout::I8 { .. }
+            | Layout::I8Nm { .. }
+            | Layout::I8Csr { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }

@@ -12,6 +12,10 @@ use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LBin, LoadKind, Op, StoreKind,
 use spc_base::Bug;
 use spc_ir::DType;
 
+/// Channels that are copied together for all places of a window: their rows are then still in the first cache and their pages
+/// known when the next place reads them.
+const BLOCK: u64 = 16;
+
 /// Places, of which the first `tokens` dimensions count tokens and the others features.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfoldSpec {
@@ -184,8 +188,8 @@ impl Unfold<'_> {
             let left = b.isub(line, q);
             let run = b.ibin(IBin::Min, left, s[1]);
             let at = b.isub(s[0], start);
-            let at = b.scale(at, 4);
-            let y = b.ptr_add(base, at);
+            let by = b.scale(at, 4);
+            let y = b.ptr_add(base, by);
             let terms = self.spec.window.terms.iter().map(|t| b.int(t.offset)).collect();
             let mut p = self.moved(b, &Place { x, y, terms }, m - 1, q);
             for d in (0..m - 1).rev() {
@@ -199,7 +203,7 @@ impl Unfold<'_> {
             let features = m..self.counts.len();
             let (moving, still): (Vec<usize>, Vec<usize>) =
                 features.partition(|d| self.spec.window.terms.iter().any(|t| t.coeff[*d] != 0));
-            self.features(b, &moving, &still, &p, wide, run);
+            self.blocks(b, &moving, &still, &p, wide, run);
             vec![b.iadd(s[0], run), b.isub(s[1], run)]
         });
     }
@@ -215,22 +219,42 @@ impl Unfold<'_> {
             return Place { terms, ..p.clone() };
         }
         let by = b.imul(i, self.steps[d]);
-        Place { x: b.ptr_add(p.x, by), y: p.y, terms }
+        Place { x: b.ptr_add(p.x, by), terms, ..p.clone() }
     }
 
-    fn features(&self, b: &mut Builder, moving: &[usize], still: &[usize], p: &Place, wide: Val, run: Val) {
-        let down = |b: &mut Builder, d: usize| b.scale(wide, self.below[d - self.spec.tokens]);
+    /// [`BLOCK`] positions of the first dimension that moves no term at a time.
+    fn blocks(&self, b: &mut Builder, moving: &[usize], still: &[usize], p: &Place, wide: Val, run: Val) {
+        let mut nest: Vec<Line> = Vec::with_capacity(still.len());
+        for d in still {
+            let y = b.scale(wide, self.below[*d - self.spec.tokens]);
+            nest.push(Line { rounds: self.counts[*d], x: self.steps[*d], y });
+        }
+        let many = |d: &usize| self.spec.window.dims[*d].known().is_some_and(|n| n > BLOCK);
+        if moving.is_empty() || !still.first().is_some_and(many) {
+            return self.features(b, moving, &nest, p, wide, run);
+        }
+        let (all, block, more) = (nest[0].rounds, b.int(BLOCK as i64), b.int(BLOCK as i64 - 1));
+        let blocks = b.iadd(all, more);
+        let blocks = b.ibin(IBin::Div, blocks, block);
+        b.repeat(blocks, &[p.x, p.y, all], |b, _, s| {
+            nest[0].rounds = b.ibin(IBin::Min, s[2], block);
+            let p = Place { x: s[0], y: s[1], ..p.clone() };
+            self.features(b, moving, &nest, &p, wide, run);
+            let (dx, dy) = (b.imul(nest[0].x, block), b.imul(nest[0].y, block));
+            vec![b.ptr_add(s[0], dx), b.ptr_add(s[1], dy), b.isub(s[2], block)]
+        });
+    }
+
+    fn features(&self, b: &mut Builder, moving: &[usize], nest: &[Line], p: &Place, wide: Val, run: Val) {
         let Some((d, rest)) = moving.split_first() else {
-            let nest =
-                still.iter().map(|d| Line { rounds: self.counts[*d], x: self.steps[*d], y: down(b, *d) }).collect();
-            return self.run(b, p, nest, run);
+            return self.run(b, p, nest.to_vec(), run);
         };
         b.repeat(self.counts[*d], &[], |b, i, _| {
-            let step = down(b, *d);
+            let step = b.scale(wide, self.below[*d - self.spec.tokens]);
             let by = b.imul(i, step);
             let mut p = self.moved(b, p, *d, i);
             p.y = b.ptr_add(p.y, by);
-            self.features(b, rest, still, &p, wide, run);
+            self.features(b, rest, nest, &p, wide, run);
             Vec::new()
         });
     }

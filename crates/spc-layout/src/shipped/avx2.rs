@@ -147,7 +147,17 @@ pub(crate) fn table() -> CostTable {
             read_permille: 391,
         },
         // Estimates: the others are measured.
-        i8: Rates::flat(50_000, 3_000, 60, 10_000),
+        // By rows: `i8csr`, `i8nm` at four, `i8`.
+        i8: Rates {
+            slower_permille: [
+                [1_700, 1_500, 1_300, 1_300, 1_300, 1_300],
+                [1_700, 1_500, 1_300, 1_300, 1_300, 1_300],
+                [650, 650, 650, 650, 650, 650],
+                [650, 650, 650, 650, 650, 650],
+                [1_000, 1_000, 1_000, 1_000, 1_000, 1_000],
+            ],
+            ..Rates::flat(50_000, 3_000, 60, 10_000)
+        },
         groups: Rates::flat(22_000, 0, 800, 15_000),
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 231_806 },

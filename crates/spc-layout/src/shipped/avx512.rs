@@ -147,7 +147,17 @@ pub(crate) fn table() -> CostTable {
             read_permille: 893,
         },
         // Estimates: the others are measured.
-        i8: Rates::flat(25_000, 3_000, 60, 10_000),
+        // By rows: `i8csr`, `i8nm` at four, `i8`.
+        i8: Rates {
+            slower_permille: [
+                [3_000, 2_700, 2_500, 2_500, 2_500, 2_500],
+                [3_000, 2_700, 2_500, 2_500, 2_500, 2_500],
+                [950, 950, 950, 950, 950, 950],
+                [950, 950, 950, 950, 950, 950],
+                [1_000, 1_000, 1_000, 1_000, 1_000, 1_000],
+            ],
+            ..Rates::flat(25_000, 3_000, 60, 10_000)
+        },
         groups: Rates { overlap_permille: 100, ..Rates::flat(8_500, 0, 500, 15_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 333_888 },

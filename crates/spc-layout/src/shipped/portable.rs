@@ -147,7 +147,17 @@ pub(crate) fn table() -> CostTable {
             read_permille: 426,
         },
         // Estimates: the others are measured.
-        i8: Rates::flat(160_000, 12_000, 300, 10_000),
+        // By rows: `i8csr`, `i8nm` at four, `i8`.
+        i8: Rates {
+            slower_permille: [
+                [1_500, 1_500, 1_500, 1_500, 1_500, 1_500],
+                [1_500, 1_500, 1_500, 1_500, 1_500, 1_500],
+                [1_100, 1_100, 1_100, 1_100, 1_100, 1_100],
+                [1_100, 1_100, 1_100, 1_100, 1_100, 1_100],
+                [1_000, 1_000, 1_000, 1_000, 1_000, 1_000],
+            ],
+            ..Rates::flat(160_000, 12_000, 300, 10_000)
+        },
         groups: Rates { overlap_permille: 100, ..Rates::flat(60_000, 0, 3_000, 20_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 118_253 },

@@ -147,7 +147,17 @@ pub(crate) fn table() -> CostTable {
             read_permille: 942,
         },
         // Estimates: the others are measured.
-        i8: Rates::flat(2_700, 3_000, 60, 10_000),
+        // By rows: `i8csr`, `i8nm` at four, `i8`.
+        i8: Rates {
+            slower_permille: [
+                [5_000, 3_600, 2_800, 2_400, 2_260, 2_260],
+                [5_000, 3_600, 2_800, 2_400, 2_260, 2_260],
+                [4_000, 2_800, 2_200, 1_800, 1_760, 1_760],
+                [4_000, 2_800, 2_200, 1_800, 1_760, 1_760],
+                [3_600, 2_000, 1_400, 1_150, 1_000, 1_000],
+            ],
+            ..Rates::flat(2_700, 3_000, 60, 10_000)
+        },
         groups: Rates { overlap_permille: 100, ..Rates::flat(8_500, 0, 500, 15_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 328_296 },

@@ -13,11 +13,12 @@ One declaration (a ``.sp`` file) gives a fast program and the training updates t
         opt.step({"net.w": gradient(w)})                # w is changed in place and holds what the program reads
     plan.export("sparse.safetensors")
 
-Arrays are numpy arrays; where torch is installed, CPU tensors and modules do as well, in place and without copies.
+Arrays are numpy arrays, and for training those of any library that lends them by DLPack, as torch does, in place and without
+copies.
 """
 
-from ._spc import Error
+from ._spc import ArrayError, Error
 from .program import Program, load
 from .training import Optimizer, Plan, compile
 
-__all__ = ["Error", "Optimizer", "Plan", "Program", "compile", "load"]
+__all__ = ["ArrayError", "Error", "Optimizer", "Plan", "Program", "compile", "load"]

@@ -29,12 +29,12 @@ def square_of(optimizer):
 class Attached(Run):
     """A run around an optimiser."""
 
-    def __init__(self, inner, params, optimizer, steps, moments):
+    def __init__(self, inner, params, ties, optimizer, steps, moments):
         held = {id(p) for g in optimizer.param_groups for p in g["params"]}
         strange = [n for n, p in params.items() if id(p) not in held]
         if strange:
             raise ValueError(f"the optimiser does not hold these parameters: {', '.join(strange)}")
-        super().__init__(inner, params, steps)
+        super().__init__(inner, params, ties, steps)
         self._optimizer, self._moments = optimizer, moments
         self._mapped = {n: p.detach().clone() for n, p in params.items() if inner.maps_gradient(n)}
         self._raw = {}
@@ -52,8 +52,8 @@ class Attached(Run):
 
     def _before(self, optimizer, args, kwargs):
         grads = {n: p.grad.contiguous() for n, p in self._params.items() if p.grad is not None}
-        arrays = {n: binding.as_array(n, g) for n, g in grads.items()}
-        mapped = {n: binding.as_array(n, m) for n, m in self._mapped.items() if n in grads}
+        arrays = {n: binding.lent(g) for n, g in grads.items()}
+        mapped = {n: binding.lent(m) for n, m in self._mapped.items() if n in grads}
         self._inner.before(self.done, self.arrays(), arrays, mapped, self._state)
         self._raw = grads
         for n in mapped:
@@ -64,7 +64,7 @@ class Attached(Run):
         raw, self._raw = self._raw, {}
         for n, g in raw.items():
             self._params[n].grad = g
-        arrays = {n: binding.as_array(n, g) for n, g in raw.items()}
+        arrays = {n: binding.lent(g) for n, g in raw.items()}
         self.observed = self._inner.after(
             self.done, self.arrays(), arrays, self._moments_now(), self._rates(), self._state
         )
@@ -80,5 +80,5 @@ class Attached(Run):
             if list_ and len(list_) != self._moments:
                 raise ValueError(f"the optimiser keeps {len(list_)} tensors of the shape of `{n}`, not {self._moments}")
             for k, v in enumerate(list_):
-                out[k][n] = binding.as_array(n, v)
+                out[k][n] = binding.lent(v)
         return out

@@ -4,11 +4,13 @@ import os
 
 import numpy as np
 
+from ._spc import ArrayError
+
 
 def tensors_of(source):
     """The tensors of a torch module, or of a mapping, by name. Nothing is copied."""
     if hasattr(source, "named_parameters"):
-        named = dict(source.named_parameters())
+        named = dict(source.named_parameters(remove_duplicate=False))
         named.update(source.named_buffers())
         return named
     return dict(source)
@@ -19,9 +21,44 @@ def as_array(name, value):
     if hasattr(value, "detach"):
         value = value.detach()
         if value.device.type != "cpu":
-            raise TypeError(f"`{name}` lies on {value.device}; spc changes tensors on the CPU only")
+            error = ArrayError(f"error[SP0504]: `{name}` lies on {value.device}; spc reads arrays on the CPU only")
+            error.codes, error.exit_code = ["SP0504"], 1
+            raise error
         return value.numpy()
     return value if isinstance(value, np.ndarray) else np.asarray(value)
+
+
+def lent(value):
+    """What the extension module takes: an array of numpy, or another library's, which is lent by DLPack without a copy."""
+    if hasattr(value, "detach"):
+        return value.detach()
+    return value if hasattr(value, "__dlpack__") else np.asarray(value)
+
+
+def as_gradient(value):
+    """float32 in row-major order; a copy where it is not."""
+    if hasattr(value, "detach"):
+        return value.detach().float().contiguous()
+    if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
+        return value
+    return np.ascontiguousarray(value, dtype=np.float32)
+
+
+def ties_of(found):
+    """Pairs of names that are one array: the later name, and the first."""
+    first, ties = {}, []
+    for name, value in found.items():
+        if hasattr(value, "data_ptr"):
+            place = (value.data_ptr(), tuple(value.shape), tuple(value.stride()))
+        elif isinstance(value, np.ndarray):
+            place = (value.ctypes.data, value.shape, value.strides)
+        else:
+            place = id(value)
+        if place in first and getattr(value, "nbytes", 1):
+            ties.append((name, first[place]))
+        else:
+            first[place] = name
+    return ties
 
 
 def match(declared, given, names=None):

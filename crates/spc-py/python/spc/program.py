@@ -40,7 +40,7 @@ class Program:
     """
 
     def __init__(self, inner):
-        self._inner = inner
+        self._inner, self._made = inner, {}
 
     @property
     def functions(self):
@@ -69,9 +69,12 @@ class Program:
         return dict(self._inner.inputs(function))
 
     def __getitem__(self, function):
-        if function not in self.functions:
-            raise KeyError(f"there is no function `{function}`; there are: {', '.join(self.functions)}")
-        return Function(self._inner, function)
+        found = self._made.get(function)
+        if found is None:
+            if function not in self.functions:
+                raise KeyError(f"there is no function `{function}`; there are: {', '.join(self.functions)}")
+            found = self._made.setdefault(function, Function(self._inner, function))
+        return found
 
     def __getattr__(self, name):
         if name.startswith("_"):
@@ -94,30 +97,33 @@ class Function:
     def __init__(self, inner, name):
         self._inner, self._name = inner, name
         self._inputs = inner.inputs(name)
+        self._names = [n for n, _ in self._inputs]
+        self._types = {n: (t, np.dtype(_TYPES[t.split("[")[0]])) for n, t in self._inputs}
 
     def __call__(self, *args, **kwargs):
-        if len(args) > len(self._inputs):
-            raise TypeError(f"{self} takes {len(self._inputs)} arrays, not {len(args)}")
-        given = dict(zip((n for n, _ in self._inputs), args))
+        if len(args) > len(self._names):
+            raise TypeError(f"{self} takes {len(self._names)} arrays, not {len(args)}")
+        given = dict(zip(self._names, args))
         for name, value in kwargs.items():
             if name in given:
                 raise TypeError(f"`{name}` is given twice")
             given[name] = value
-        types = dict(self._inputs)
-        arrays = {n: _input(n, v, types.get(n)) for n, v in given.items()}
-        results = self._inner.call(self._name, arrays)
+        for name, value in given.items():
+            declared = self._types.get(name)
+            if declared is None:
+                given[name] = binding.as_array(name, value)
+            elif type(value) is not np.ndarray or value.dtype != declared[1]:
+                given[name] = _input(name, value, *declared)
+        results = self._inner.call(self._name, given)
         return results[0][1] if len(results) == 1 else dict(results)
 
     def __repr__(self):
         return f"{self._name}({', '.join(f'{n}: {t}' for n, t in self._inputs)})"
 
 
-def _input(name, value, declared):
+def _input(name, value, declared, want):
     """An array of the declared element type. Another width of the same kind is converted; what does not fit is refused."""
     array = binding.as_array(name, value)
-    if declared is None:
-        return array
-    want = np.dtype(_TYPES[declared.split("[")[0]])
     if array.dtype == want:
         return array
     if not np.can_cast(array.dtype, want, "same_kind"):

@@ -3,14 +3,16 @@
 import os
 import tempfile
 
+import numpy as np
+
 from . import binding
 
 
 class Run:
     """What all runs have."""
 
-    def __init__(self, inner, params, steps):
-        self._inner, self._params = inner, params
+    def __init__(self, inner, params, ties, steps):
+        self._inner, self._params, self._ties = inner, params, ties
         self.steps, self.done, self.observed = steps, 0, []
         self._state = inner.start(self.arrays())
         self._log = None
@@ -44,8 +46,17 @@ class Run:
         return self._inner.interpreted()
 
     def arrays(self):
-        """The parameters as numpy arrays, without a copy."""
-        return {n: binding.as_array(n, p) for n, p in self._params.items()}
+        """The parameters, to be changed in place."""
+        return {n: binding.lent(p) for n, p in self._params.items()}
+
+    def by_all_names(self):
+        """The parameters, those of several names under each."""
+        arrays = self.arrays()
+        return {**arrays, **{other: arrays[name] for other, name in self._ties}}
+
+    def numpy(self):
+        """The parameters as numpy arrays, those of several names under each; without a copy."""
+        return {n: np.from_dlpack(a) if not isinstance(a, np.ndarray) else a for n, a in self.by_all_names().items()}
 
     def state_dict(self):
         return {"step": self.done, "memory": self._inner.save(self._state)}

@@ -45,9 +45,9 @@ class Plan:
             Parameters that a rule treats together need the same one (SP0006).
         """
         given = binding.tensors_of(self._source if params is None else params)
-        found = self._all(given)
-        inner = self._checked.update_plan({"name": name, **settings}, steps)
-        self._run = Optimizer(inner, found, lr, steps)
+        found, ties = self._all(given)
+        inner = self._checked.update_plan({"name": name, **settings}, steps, ties)
+        self._run = Optimizer(inner, found, ties, lr, steps)
         return self._run
 
     def attach(self, optimizer, model=None, *, steps, moments=None):
@@ -61,12 +61,12 @@ class Plan:
         Raises Error (SP0006) where an update module takes steps of its own: such a plan needs ``optimizer``.
         """
         given = binding.tensors_of(self._source if model is None else model)
-        found = self._all(given)
+        found, ties = self._all(given)
         if moments is None:
             moments = attach.moments_of(optimizer)
         square = attach.square_of(optimizer) if moments == 2 else {}
-        inner = self._checked.update_plan({"name": "outside", "moments": moments, **square}, steps)
-        self._run = attach.Attached(inner, found, optimizer, steps, moments)
+        inner = self._checked.update_plan({"name": "outside", "moments": moments, **square}, steps, ties)
+        self._run = attach.Attached(inner, found, ties, optimizer, steps, moments)
         return self._run
 
     def detach(self):
@@ -78,7 +78,10 @@ class Plan:
         missing = [n for n in self.weights if n not in found]
         if missing:
             raise KeyError(f"these weights have no parameter: {', '.join(missing)}")
-        return found
+        ties = binding.ties_of(found)
+        for other, _ in ties:
+            del found[other]
+        return found, ties
 
     def _running(self):
         if self._run is None:
@@ -98,20 +101,20 @@ class Plan:
         run = self._running()
         if run.done < run.steps:
             raise RuntimeError(f"the run has taken {run.done} of its {run.steps} steps")
-        _spc.write_weights(os.fspath(path), run.arrays())
+        _spc.write_weights(os.fspath(path), run.by_all_names())
 
     def report(self):
         """Density of each weight as it is now, and what observers saw in the last step."""
         run = self._running()
-        density = {n: float(np.count_nonzero(a)) / max(a.size, 1) for n, a in run.arrays().items()}
+        density = {n: float(np.count_nonzero(a)) / max(a.size, 1) for n, a in run.numpy().items()}
         return {"step": run.done, "steps": run.steps, "density": density, "observed": run.observed}
 
 
 class Optimizer(Run):
     """A run. ``step()`` reads the ``grad`` of torch parameters; for numpy arrays gradients are given: ``step(grads)``."""
 
-    def __init__(self, inner, params, lr, steps):
-        super().__init__(inner, params, steps)
+    def __init__(self, inner, params, ties, lr, steps):
+        super().__init__(inner, params, ties, steps)
         self._lr = lr
 
     def step(self, grads=None):
@@ -122,10 +125,11 @@ class Optimizer(Run):
                 raise TypeError("there are no gradients: call `backward`, or pass arrays by name")
         for name in grads:
             if name not in self._params:
-                raise KeyError(f"there is no parameter `{name}`")
+                tied = [n for o, n in self._ties if o == name]
+                raise KeyError(f"`{name}` is the same array as `{tied[0]}`" if tied else f"there is no parameter `{name}`")
         lr = self._lr(self.done) if callable(self._lr) else self._lr
         rates = dict(lr) if isinstance(lr, dict) else dict.fromkeys(self._params, lr)
-        arrays = {n: np.ascontiguousarray(binding.as_array(n, g), dtype=np.float32) for n, g in grads.items()}
+        arrays = {n: binding.as_gradient(g) for n, g in grads.items()}
         self.observed = self._inner.update(self.done, self.arrays(), arrays, rates, self._state)
         self._stepped()
         return self.observed

@@ -243,3 +243,49 @@ fn the_plain_envelope_is_the_weighted_one_with_equal_weights() {
     assert_eq!(same(&sef), same(&wgsef));
     assert_eq!(covers.len(), 1);
 }
+
+#[test]
+fn learned_scores_choose_among_frozen_weights() {
+    let rest = "use std.updates\n\
+        require r: keep cubic(100% -> 10%, 10%..70%) of elements per tensor via updates.learned_score(alpha: 2)";
+    let mut rng = Rng(31);
+    let w0 = rng.floats(100);
+    let mut u = updater(&program(10, 10, rest), w0.clone(), Optimiser::ADAM, 50);
+    let mut s = vec![0.0f32; 100];
+    let (mut before, mut other) = (100, 0);
+    for k in 0..50u64 {
+        let view = u.forward().unwrap()["net.w"].clone();
+        let left = (0..100).filter(|i| view[*i] != 0.0).count();
+        // The schedule, by hand: all until a tenth of the run has passed, a tenth from seven tenths on.
+        let x = ((k as f64 / 50.0 - 0.1) / 0.6).clamp(0.0, 1.0);
+        let share = 0.1 + 0.9 * (1.0 - x).powi(3);
+        assert!((left as f64 - (share * 100.0).ceil()).abs() <= 1.0 && left <= before, "step {k}: {left}");
+        before = left;
+        // What is kept has the greatest scores, and is what it was.
+        let score = |i: usize| w0[i].abs() + 2.0 * s[i];
+        let least = (0..100).filter(|i| view[*i] != 0.0).map(score).fold(f32::INFINITY, f32::min);
+        let most = (0..100).filter(|i| view[*i] == 0.0).map(score).fold(f32::NEG_INFINITY, f32::max);
+        assert!(least >= most, "step {k}");
+        assert!((0..100).all(|i| view[i] == 0.0 || view[i].to_bits() == w0[i].to_bits()), "step {k}");
+        if k == 0 {
+            let size = |i: usize| w0[i].abs();
+            let smallest = (0..100).filter(|i| view[*i] != 0.0).map(size).fold(f32::INFINITY, f32::min);
+            assert!((0..100).all(|i| view[i] != 0.0 || size(i) <= smallest), "the first mask is that of magnitudes");
+        }
+        let g = grads(&mut rng, 100);
+        let seen = u.step(&g, 0.05).unwrap();
+        other += usize::from(seen[0].value > 0.0);
+        for i in 0..100 {
+            s[i] -= 0.05 * 2.0 * (g["net.w"][i] * w0[i]);
+        }
+        assert_eq!(u.weights()["net.w"], w0, "frozen");
+    }
+    assert_eq!(before, 10);
+    assert!(other > 20, "the scores never mattered");
+    // A weight that would help comes in place of a larger one that does not.
+    let rest = "use std.updates\nrequire r: keep 1 of 2 of elements per tile(in: 2) via updates.learned_score()";
+    let mut u = updater(&program(1, 2, rest), vec![1.0, 0.9], Optimiser::SGD, 3);
+    assert_eq!(u.forward().unwrap()["net.w"], [1.0, 0.0]);
+    u.step(&one(vec![0.0, -1.0]), 1.0).unwrap();
+    assert_eq!(u.forward().unwrap()["net.w"], [0.0, 0.9]);
+}

@@ -232,7 +232,7 @@ impl Loaded {
                 let Some((text, images)) = self.images(s, name)? else { continue };
                 // The folder does not say what activations its text takes: its text does.
                 for activations in [Activations::Exact, Activations::Bf16] {
-                    let module = emit_with(&f.graph, &f.plan, &EmitOptions { activations })?;
+                    let module = emit_with(&f.graph, &f.plan, &EmitOptions { activations, ..EmitOptions::default() })?;
                     if module.text == text {
                         self.same_kernels(s, name, &module)?;
                         gpu.activations = activations;

@@ -5,8 +5,10 @@ use super::{
 };
 use crate::build::Build;
 use crate::failure::Res;
+use crate::fold;
 use crate::lock::{Plans, kind_word};
 use crate::packed::StoredLayout;
+use crate::plan::optimise;
 use crate::session::Session;
 use serde_json::{Map, Value};
 use spc_base::Bug;
@@ -46,7 +48,17 @@ pub fn write(s: &Session<'_>, build: &Build, requires: &[Require], extra: Extra,
     let program: String = build.functions.iter().map(|f| f.graph.to_string()).collect();
     texts.push((PROGRAM.into(), program.into_bytes()));
     if !build.whole.is_empty() {
-        let whole: String = build.whole.iter().map(ToString::to_string).collect();
+        // Products are stored, not their factors: the graph to compare with reads them, too.
+        let one = |g: &Graph| -> Res<String> {
+            let plan = build.functions.iter().find(|f| f.graph.name == g.name).map(|f| &f.plan);
+            let steps = plan.map(|p| p.structure.as_slice()).unwrap_or_default();
+            if steps.iter().all(|s| s.made.is_none() || s.how.is_none()) {
+                return Ok(g.to_string());
+            }
+            let folded = fold::apply(&optimise(s, g)?, steps)?;
+            Ok(folded.map_err(|s| Bug::new(format!("{} cannot be taken again", s.rule)))?.to_string())
+        };
+        let whole = build.whole.iter().map(one).collect::<Res<String>>()?;
         texts.push((WHOLE.into(), whole.into_bytes()));
     }
     texts.extend(extra.files);

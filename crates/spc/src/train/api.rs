@@ -55,9 +55,11 @@ impl UpdatePlan {
         optimiser: Optimiser,
         steps: u64,
         shapes: Vec<(String, Vec<usize>)>,
+        ties: &[(&str, &str)],
         isa: Isa,
         threads: usize,
     ) -> Res<UpdatePlan> {
+        let (rules, shapes) = super::ties::tied(rules, shapes, ties)?;
         Ok(UpdatePlan { plan: Plan::new(rules, optimiser, steps, shapes, isa, threads)? })
     }
 

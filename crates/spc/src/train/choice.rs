@@ -18,6 +18,10 @@ pub(super) enum Choice {
     Reference,
 }
 
+pub(super) fn reads_gradients(r: &Require) -> bool {
+    r.keeps.iter().any(|k| k.score.needs_gradients())
+}
+
 /// Groups are single weights.
 pub(super) fn of_elements(k: &Keep) -> bool {
     k.members.iter().all(|m| matches!(&m.cover, Cover::Tile(t) if t.iter().all(|n| *n == 1)))

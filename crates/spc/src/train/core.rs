@@ -1,9 +1,8 @@
 //! What is known of a program's rules before any step.
 use super::choice::{Choice, counts};
-use super::work::{Missing, missing};
 use spc_interp::method::{MethodError, Optimiser};
 use spc_ir::Require;
-use spc_ir::method::{Body, Compute, Does, Input, Rules, Target, Update};
+use spc_ir::method::{Body, Compute, Does, Input, Rules, Target, Update, Via};
 
 /// Name of the mask of a constraint without an update, and of a frozen one.
 pub(super) const HARD: &str = "kept.weights";
@@ -126,15 +125,12 @@ impl Core {
         }
     }
 
-    /// Constraints ranked by gradients need those of the step before.
-    pub fn reads_gradients(&self, i: usize) -> bool {
-        self.keep(i).is_some_and(|(r, _)| r.keeps.iter().any(|k| k.score.needs_gradients()))
-    }
-
     /// Whether a rule changes the gradient of a tensor.
     pub fn maps_gradient(&self, t: usize) -> bool {
-        let maps =
-            |i: usize| self.keep(i).and_then(|(_, u)| u).is_some_and(|u| u.backward.is_some() || u.grad.is_some());
+        let maps = |i: usize| match &self.rules.list[i].does {
+            Does::Keep { update, .. } => update.as_ref().is_some_and(|u| u.backward.is_some() || u.grad.is_some()),
+            Does::Penalize { via, .. } => matches!(via, Via::Subgrad | Via::Probe),
+        };
         (0..self.info.len()).any(|i| self.info[i].members.contains(&t) && maps(i))
     }
 
@@ -142,13 +138,5 @@ impl Core {
     pub fn steps_itself(&self) -> Option<&str> {
         let steps = |i: &usize| self.keep(*i).and_then(|(_, u)| u).is_some_and(|u| u.step.is_some());
         (0..self.info.len()).find(steps).map(|i| self.rules.list[i].name.as_str())
-    }
-
-    /// What this version does not compile.
-    pub fn supported(&self) -> Result<(), Missing> {
-        if (0..self.info.len()).any(|i| self.reads_gradients(i)) {
-            return missing("a score of gradients");
-        }
-        Ok(())
     }
 }

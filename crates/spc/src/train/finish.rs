@@ -11,7 +11,14 @@ use spc_kernel::update::{Keys, pivot};
 use std::collections::BTreeMap;
 
 /// Projects the weights of a finished run, in place; `weights` are in the order of the tensors.
-pub(super) fn finish(core: &Core, state: &State, weights: &mut [Vec<f32>]) -> Result<(), MethodError> {
+///
+/// `grads` are those of the last step, by which a constraint may rank; without them such a constraint is left out.
+pub(super) fn finish(
+    core: &Core,
+    state: &State,
+    weights: &mut [Vec<f32>],
+    grads: Option<&[Option<&[f32]>]>,
+) -> Result<(), MethodError> {
     for (i, rule) in core.rules.list.iter().enumerate() {
         let Does::Keep { require, amounts, update } = &rule.does else { continue };
         let Some(r) = constraint_at(require, amounts, &Moment::END.of(core.steps))? else { continue };
@@ -40,7 +47,16 @@ pub(super) fn finish(core: &Core, state: &State, weights: &mut [Vec<f32>]) -> Re
                 let values: Vec<&[f32]> = info.members.iter().map(|t| &weights[*t][..]).collect();
                 let there: Vec<Vec<u8>> = values.iter().map(|v| present(v)).collect();
                 let there: Vec<&[u8]> = there.iter().map(Vec::as_slice).collect();
-                let masks = choice::reference(&r, &names, &values, Some(&there), &BTreeMap::new())?;
+                let mut last = BTreeMap::new();
+                if choice::reads_gradients(&r) {
+                    let Some(grads) = grads else { continue };
+                    for (t, n) in info.members.iter().zip(&names) {
+                        let lacks = || MethodError::MissingGradient { weight: (*n).into(), rule: rule.name.clone() };
+                        let g = grads.get(*t).copied().flatten().ok_or_else(lacks)?;
+                        last.insert((*n).to_string(), g.to_vec());
+                    }
+                }
+                let masks = choice::reference(&r, &names, &values, Some(&there), &last)?;
                 for (t, m) in info.members.iter().zip(masks) {
                     keep(&mut weights[*t], &m);
                 }

@@ -5,9 +5,7 @@ use super::metric;
 use super::program::{Builder, Operand, Phase};
 use super::work::{Env, FoldUse, Missing, Ref, missing};
 use spc_base::Bug;
-use spc_ir::method::{
-    Body, Compute, Fold as Folded, Input, Kind as ValueKind, Lift, Metric, Space, Target, Term, ValueId,
-};
+use spc_ir::method::{Body, Compute, Fold as Folded, Input, Kind as ValueKind, Metric, Space, Target, Term, ValueId};
 use spc_ir::{BinFn, DType, Require, ScalarExpr as S};
 use spc_kernel::update::{
     Chain, Fold, FoldKind, Kind, MetricWork, Node, NodeId, Work as Tile, group_pass, metric_pass,
@@ -22,9 +20,6 @@ pub(super) fn prox(
     over: usize,
     metric: Metric,
 ) -> Result<(), Missing> {
-    if term.lift == Lift::Tree {
-        return missing("a penalty along a tree");
-    }
     let body = term.prox.as_ref().ok_or_else(|| Bug::new("a penalty without a prox"))?;
     let cuts = cuts(b.core, r)?;
     if body.is_separate() && !cuts.shared {

@@ -53,7 +53,8 @@ impl Plan {
         self.in_turn(step, state, true)?;
         self.outside()?;
         let mut params = self.params(given)?;
-        let (slopes, rates) = (self.gradients(grads)?, self.rates(rates)?);
+        // The first half has looked whether they are finite.
+        let (slopes, rates) = (self.matched(grads)?, self.rates(rates)?);
         let mut more = BTreeMap::new();
         for (name, list) in moments.iter_mut() {
             for (k, v) in list.iter_mut().enumerate() {

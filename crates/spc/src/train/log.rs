@@ -60,7 +60,7 @@ impl Plan {
                 };
                 let dense: Vec<Vec<f32>> = params.iter().enumerate().map(own).collect();
                 let mut held = dense.clone();
-                finish(&self.core, state, &mut held)?;
+                finish(&self.core, state, &mut held, None)?;
                 (dense, held)
             }
         };

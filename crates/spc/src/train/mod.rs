@@ -25,6 +25,8 @@ mod program;
 mod run;
 mod situation;
 mod state;
+mod ties;
+mod whole;
 mod work;
 
 pub use api::UpdatePlan;
@@ -145,7 +147,7 @@ impl Plan {
     pub fn start(&self, given: &mut [(&str, &mut [f32])]) -> Result<State, MethodError> {
         let mut params = self.params(given)?;
         for (t, p) in self.core.tensors.iter().zip(&params) {
-            if let Some(index) = p.as_deref().and_then(|v| v.iter().position(|x| !x.is_finite())) {
+            if let Some(index) = self.spoiled(p.as_deref().unwrap_or_default())? {
                 return Err(MethodError::NotFinite { what: "the value".into(), weight: t.name.clone(), index });
             }
         }
@@ -199,7 +201,7 @@ impl Plan {
         let mut arrays = Arrays { params: &mut own, grads, more: &mut more };
         let seen = program.run(&self.core, &mut arrays, state, when, (&self.check, &self.pool))?;
         for (n, f) in s.next.iter().flatten().zip(&mut state.flags) {
-            *f = Flags { started: f.started || n.active, frozen: n.frozen };
+            *f = Flags { started: f.started || (n.active && !n.waits), frozen: n.frozen };
         }
         Ok(seen)
     }
@@ -311,7 +313,7 @@ impl Plan {
         state.done += 1;
         if state.done == steps {
             let mut weights = self.weights(state, params);
-            finish::finish(&self.core, state, &mut weights)?;
+            finish::finish(&self.core, state, &mut weights, Some(slopes))?;
             for (p, w) in params.iter_mut().zip(&weights) {
                 if let Some(p) = p {
                     p.copy_from_slice(w);
@@ -339,20 +341,33 @@ impl Plan {
         Ok(())
     }
 
+    /// The first value that is not finite.
+    fn spoiled(&self, v: &[f32]) -> Result<Option<usize>, Bug> {
+        let calls = [Call { pass: 0, slots: vec![0] }];
+        let tops = self.check.run(v.len(), &mut [Slot::Read(v)], &[], &calls, &self.pool)?;
+        let bad = tops.iter().flatten().any(|x| !x.is_finite() && *x != f32::NEG_INFINITY);
+        Ok(if bad { v.iter().position(|x| !x.is_finite()) } else { None })
+    }
+
     /// Gradients in the order of the plan's tensors; each is finite.
     fn gradients<'b>(&self, given: &[(&str, &'b [f32])]) -> Result<Vec<Option<&'b [f32]>>, MethodError> {
+        let out = self.matched(given)?;
+        for (t, v) in self.core.tensors.iter().zip(&out) {
+            if let Some(index) = v.map_or(Ok(None), |v| self.spoiled(v))? {
+                return Err(MethodError::NotFinite { what: "the gradient".into(), weight: t.name.clone(), index });
+            }
+        }
+        Ok(out)
+    }
+
+    /// Gradients in the order of the plan's tensors.
+    fn matched<'b>(&self, given: &[(&str, &'b [f32])]) -> Result<Vec<Option<&'b [f32]>>, MethodError> {
         let mut out = vec![None; self.core.tensors.len()];
         for (name, v) in given {
             let t = self.core.index(name).ok_or_else(|| MethodError::Missing { weight: (*name).into() })?;
             let want = self.core.tensors[t].len;
             if v.len() != want {
                 return Err(MethodError::Length { what: format!("the gradient of {name}"), want, got: v.len() });
-            }
-            let calls = [Call { pass: 0, slots: vec![0] }];
-            let tops = self.check.run(want, &mut [Slot::Read(v)], &[], &calls, &self.pool)?;
-            if tops.iter().flatten().any(|x| !x.is_finite() && *x != f32::NEG_INFINITY) {
-                let index = v.iter().position(|x| !x.is_finite()).unwrap_or(0);
-                return Err(MethodError::NotFinite { what: "the gradient".into(), weight: (*name).into(), index });
             }
             out[t] = Some(*v);
         }
@@ -432,6 +447,7 @@ fn typical(core: &Core, first: bool, frozen: bool) -> Situation {
         due: vec![true; masks(i)],
         project: first,
         all: false,
+        waits: false,
     };
     let (grads, next) = (vec![true; core.tensors.len()], Some((0..n).map(next).collect()));
     Situation { part: Part::Whole, now: Some(now), grads, next }

@@ -88,7 +88,7 @@ impl Builder<'_> {
     pub(super) fn prepare(&mut self, next: &[Next]) -> Result<(), Missing> {
         for (i, n) in next.iter().enumerate() {
             let members = self.core.info[i].members.clone();
-            let Some((_, update)) = self.core.keep(i).filter(|_| n.active) else { continue };
+            let Some((_, update)) = self.core.keep(i).filter(|_| n.active && !n.waits) else { continue };
             let hard = |t: &usize| Ref::Mask(i, HARD.into(), *t);
             if n.frozen {
                 if n.was_frozen {

@@ -2,7 +2,7 @@
 use super::number::Number;
 use super::program::{Builder, By, Phase};
 use super::work::{Env, Missing, Ref, missing};
-use super::{choice, groups};
+use super::{choice, groups, whole};
 use spc_base::Bug;
 use spc_ir::method::{Does, Kind, Lift, Metric, Penalty, Target, Term};
 use spc_ir::{BinFn, DType, Require, ScalarExpr as S, UnFn};
@@ -11,16 +11,16 @@ use std::collections::BTreeMap;
 impl Builder<'_> {
     pub(super) fn prox(&mut self, i: usize, p: &Penalty, over: &[Require], metric: Metric) -> Result<(), Missing> {
         for (o, r) in over.iter().enumerate() {
-            for term in p.terms.iter().filter(|t| t.over == o) {
+            for (k, term) in p.terms.iter().enumerate().filter(|(_, t)| t.over == o) {
                 let members = self.core.members(r).map_err(|e| Missing::Form(e.to_string()))?;
                 if term.lift == Lift::Elements
                     || (term.guard.is_none() && r.keeps.last().is_some_and(choice::of_elements))
                 {
                     self.elements(i, term, &members, metric)?;
-                } else if term.guard.is_some() {
-                    return missing("a guarded penalty of groups");
-                } else {
+                } else if whole::has_passes(self, term, r, metric) {
                     groups::prox(self, i, term, r, o, metric)?;
+                } else {
+                    self.whole_prox(i, (o, k), r, metric)?;
                 }
             }
         }

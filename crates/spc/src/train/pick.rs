@@ -8,7 +8,6 @@ use spc_interp::method::MethodError;
 use spc_ir::Require;
 use spc_kernel::update::{Keys, Pivot, bracket, pivot, pivot_between};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 impl Run<'_, '_, '_> {
     pub(super) fn choose(
@@ -59,9 +58,9 @@ impl Run<'_, '_, '_> {
                         ones = values.iter().map(|v| vec![1.0; v.len()]).collect();
                         values = ones.iter().map(Vec::as_slice).collect();
                     }
-                    let none = BTreeMap::new();
+                    let last = self.ranked(&r);
                     let among = (!hard.is_empty()).then_some(&hard[..]);
-                    let masks = choice::reference(&r, &names, &values, among, &none)?;
+                    let masks = choice::reference(&r, &names, &values, among, &last)?;
                     outs.into_iter().zip(masks).for_each(|(o, m)| *o = m);
                     Ok(())
                 }

@@ -4,9 +4,12 @@ use super::cuts;
 use super::metric::{Means, Newton};
 use super::number::{Number, Numbers};
 use super::situation::{Now, Part, Situation};
+use super::whole::{Prox, Slope};
 use super::work::{Env, Missing, Passes, Ref, Step, Work, missing};
 use spc_base::Bug;
-use spc_ir::method::{Body, Does, Fold as Folded, Kind, Target, Update, Via};
+use spc_interp::method::{Optimiser, PROBE};
+use spc_ir::method::{Body, Does, Fold as Folded, Kind, Rule, Target, Update, Via};
+use spc_ir::{BinFn, DType, ScalarExpr as S};
 use spc_kernel::update::{Keys, NodeId, Pass};
 use std::collections::BTreeMap;
 
@@ -23,26 +26,74 @@ pub(super) enum Phase {
     /// Passes over one tensor.
     Sweep(usize, Vec<Step>),
     /// The weights that a constraint keeps, as masks of its tensors.
-    Choose { by: By, random: Option<u64>, among: bool, weights: Vec<Ref>, into: Vec<Ref> },
+    Choose {
+        by: By,
+        random: Option<u64>,
+        among: bool,
+        weights: Vec<Ref>,
+        into: Vec<Ref>,
+    },
     /// The least magnitude that a constraint over whole tensors keeps, and the place in each tensor up to which equal ones stay:
     /// slots of both. The mask is made where it is used.
-    Threshold { by: By, weights: Vec<Ref>, into: Vec<Ref>, sets: Vec<Vec<usize>>, slots: Vec<(usize, usize)> },
+    Threshold {
+        by: By,
+        weights: Vec<Ref>,
+        into: Vec<Ref>,
+        sets: Vec<Vec<usize>>,
+        slots: Vec<(usize, usize)>,
+    },
     /// The greatest values of each tensor, or of all together.
-    Top { keys: Keys, count: Vec<usize>, by: Vec<Ref>, among: Vec<Option<Ref>>, into: Vec<Ref>, joint: bool },
+    Top {
+        keys: Keys,
+        count: Vec<usize>,
+        by: Vec<Ref>,
+        among: Vec<Option<Ref>>,
+        into: Vec<Ref>,
+        joint: bool,
+    },
     /// Norms of groups from sums of squares.
-    Gather { parts: Vec<cuts::Part>, norms: Ref, weights: Vec<[f64; 3]>, of: [Option<Ref>; 3] },
+    Gather {
+        parts: Vec<cuts::Part>,
+        norms: Ref,
+        weights: Vec<[f64; 3]>,
+        of: [Option<Ref>; 3],
+    },
     /// Factors of groups to where tiles are scaled by them.
-    Scatter { parts: Vec<cuts::Part>, factors: Ref },
+    Scatter {
+        parts: Vec<cuts::Part>,
+        factors: Ref,
+    },
     /// The root of a sum of clips over a list of groups.
-    Root { sum: [Operand; 5], list: usize, less: usize, from: usize, to: usize, slot: usize },
+    Root {
+        sum: [Operand; 5],
+        list: usize,
+        less: usize,
+        from: usize,
+        to: usize,
+        slot: usize,
+    },
     /// Means of what an optimiser divides steps by, from sums over tiles.
-    Means { parts: Vec<cuts::Part>, means: Means },
+    Means {
+        parts: Vec<cuts::Part>,
+        means: Means,
+    },
     /// Roots of norms in an optimiser's metric.
     Newton(Newton),
     /// A fold over a list of groups, from its parts to its number.
-    Folded { fold: Folded, id: usize, slot: usize },
+    Folded {
+        fold: Folded,
+        id: usize,
+        slot: usize,
+    },
+    /// A penalty that the reference takes.
+    Prox(Prox),
+    Slope(Slope),
     /// How many are true, in each tensor or in all together.
-    Count { masks: Vec<Ref>, slots: Vec<usize>, joint: bool },
+    Count {
+        masks: Vec<Ref>,
+        slots: Vec<usize>,
+        joint: bool,
+    },
 }
 
 /// An array, or one number for all.
@@ -95,7 +146,6 @@ pub(super) struct Builder<'a> {
 pub(super) type Given = Operand;
 
 pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
-    core.supported()?;
     let works = (0..core.tensors.len()).map(Work::new).collect();
     let mut b = Builder {
         core,
@@ -132,6 +182,11 @@ pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
         lists: b.lists,
         same: b.same,
     })
+}
+
+/// Which rules act.
+fn active(now: &[Now]) -> Vec<bool> {
+    now.iter().map(|n| n.active).collect()
 }
 
 impl<'a> Builder<'a> {
@@ -204,9 +259,20 @@ impl<'a> Builder<'a> {
 
     /// The gradients with respect to the weights, from those with respect to what the program reads.
     fn gradients(&mut self, now: &[Now], grads: &[bool]) -> Result<Vec<Option<NodeId>>, Missing> {
+        // A penalty is a term of the loss, unless it acts by its prox or as a decay. Slopes end the passes before them.
+        let mut slopes = Vec::new();
+        for (via, at) in [(Via::Subgrad, 0.0), (Via::Probe, PROBE)] {
+            slopes.extend(self.slopes(&active(now), via, at)?);
+        }
         let mut given: Vec<Option<NodeId>> = Vec::new();
         for (t, there) in grads.iter().enumerate() {
             given.push(there.then(|| self.works[t].get(&Ref::Grad(t))));
+        }
+        for (t, slope) in slopes {
+            let w = &mut self.works[t];
+            let s = w.get(&slope);
+            let sum = S::bin(BinFn::Add, S::Arg(0), S::Arg(1));
+            given[t] = given[t].map(|g| w.map(sum, vec![g, s], DType::F32));
         }
         for i in 0..now.len() {
             let Some(u) = self.update(i, now) else { continue };
@@ -239,6 +305,10 @@ impl<'a> Builder<'a> {
     /// What the optimiser does, or takes the weights from the caller's.
     fn moved(&mut self, now: &[Now], grads: &[bool], part: Part) -> Result<(), Missing> {
         let n = self.core.tensors.len();
+        let decays = |r: &Rule| matches!(&r.does, Does::Penalize { via: Via::Decay, .. });
+        if let (Optimiser::Outside { .. }, true) = (self.core.optimiser, self.core.rules.list.iter().any(decays)) {
+            return missing("a penalty via decay");
+        }
         if part == Part::After {
             for t in (0..n).filter(|t| self.core.tensors[*t].dense) {
                 let w = self.works[t].get(&Ref::Param(t));
@@ -249,6 +319,7 @@ impl<'a> Builder<'a> {
             }
             return Ok(());
         }
+        let decays = self.slopes(&active(now), Via::Decay, 0.0)?;
         let given = self.gradients(now, grads)?;
         let mut stepped = vec![false; n];
         for i in 0..now.len() {
@@ -269,6 +340,7 @@ impl<'a> Builder<'a> {
                 self.optimise(t, g);
             }
         }
+        self.decay(decays);
         Ok(())
     }
 
@@ -276,8 +348,9 @@ impl<'a> Builder<'a> {
         self.moved(now, grads, part)?;
         for (i, n) in now.iter().enumerate() {
             if let (Does::Penalize { penalty, via, over, .. }, true) = (&self.core.rules.list[i].does, n.active) {
-                let Via::Prox(metric) = via else { return missing(format!("a penalty via {via}")) };
-                self.prox(i, penalty, over, *metric)?;
+                if let Via::Prox(metric) = via {
+                    self.prox(i, penalty, over, *metric)?;
+                }
             }
         }
         for i in 0..now.len() {

@@ -121,6 +121,8 @@ impl Compiled {
                 Phase::Newton(n) => r.newton(n, &self.sweeps, &numbers, pool)?,
                 Phase::Folded { fold, id, slot } => numbers[*slot] = r.folded(*fold, *id),
                 Phase::Count { masks, slots, joint } => r.count(masks, slots, *joint, &mut numbers),
+                Phase::Prox(p) => r.whole_prox(p, &numbers, moment)?,
+                Phase::Slope(s) => r.slope(s, moment)?,
             }
         }
         let mut out = Vec::new();
@@ -144,6 +146,16 @@ impl Run<'_, '_, '_> {
             Does::Keep { require, amounts, .. } => constraint_at(require, amounts, m),
             Does::Penalize { .. } => Ok(None),
         }
+    }
+
+    pub(super) fn set_param(&mut self, t: usize, v: &[f32]) {
+        if let Some(p) = self.arrays.params.get_mut(t).and_then(|p| p.as_deref_mut()) {
+            p.copy_from_slice(v);
+        }
+    }
+
+    pub(super) fn gradient(&self, t: usize) -> Option<&[f32]> {
+        self.arrays.grads.get(t).copied().flatten()
     }
 
     /// Takes an array out of where it is kept.

@@ -1,4 +1,5 @@
 //! What happens in a step: which rules act, which masks are due. Steps in which the same happens share one program.
+use super::choice;
 use super::core::Core;
 use super::state::State;
 use spc_base::Bug;
@@ -24,6 +25,8 @@ pub(super) struct Next {
     pub project: bool,
     /// The amount is everything.
     pub all: bool,
+    /// It ranks by gradients, and there are none before the first step: all is kept.
+    pub waits: bool,
 }
 
 /// What of a step is done: all of it, or what comes before or after the optimiser of the caller.
@@ -92,7 +95,9 @@ pub(super) fn next(core: &Core, state: &State, m: &Moment) -> Result<Vec<Next>, 
     let mut out = Vec::new();
     for (r, mem) in core.rules.list.iter().zip(&state.flags) {
         let mut n = Next { active: acts(r, m), started: mem.started, was_frozen: mem.frozen, ..Next::default() };
-        n.frozen = mem.frozen || (n.active && is_frozen(r, m));
+        let reads = matches!(&r.does, Does::Keep { require, .. } if choice::reads_gradients(require));
+        n.waits = reads && m.step == Some(0);
+        n.frozen = mem.frozen || (n.active && !n.waits && is_frozen(r, m));
         if let (Does::Keep { require, amounts, update }, true) = (&r.does, n.active) {
             n.all = constraint_at(require, amounts, m)?.is_none();
             n.project = update.is_none() && (!mem.started || amounts.iter().any(Option::is_some));

@@ -58,6 +58,9 @@ impl Selector<'_> {
                         Op::IBin(IBin::Sub, a, b) if self.ty(*a) == Ty::VI32 => Some(b).filter(|v| fits(v)),
                         Op::IBin(_, a, b) if self.ty(*a) == Ty::VI32 => [b, a].into_iter().find(|v| fits(v)),
                         Op::Dot4(_, _, s) if self.isa == Isa::Avx512Vnni => Some(s).filter(|v| fits(v)),
+                        Op::PermuteBytes(a, _) if self.isa == Isa::Avx512Vnni => {
+                            Some(a).filter(|v| fits(v) && matches!(loads.get(v), Some((LoadKind::VI32, _))))
+                        }
                         Op::IToF(a) if self.ty(*a) == Ty::VI32 => Some(a).filter(|v| fits(v)),
                         _ => None,
                     };

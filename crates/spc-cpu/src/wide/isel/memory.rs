@@ -47,7 +47,7 @@ impl Selector<'_> {
             LoadKind::F32 => MOp::LoadF(true),
             LoadKind::VF32 | LoadKind::VI32 => MOp::LoadF(false),
             LoadKind::Splat | LoadKind::SplatI32 => MOp::LoadSplat,
-            LoadKind::Quad => MOp::LoadQuad,
+            LoadKind::Quad | LoadKind::QuadI32 => MOp::LoadQuad,
             LoadKind::I32 | LoadKind::U32 | LoadKind::U16 | LoadKind::U8 | LoadKind::I8 | LoadKind::Bool => {
                 MOp::LoadInt(kind)
             }

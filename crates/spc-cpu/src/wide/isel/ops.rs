@@ -85,6 +85,18 @@ impl Selector<'_> {
             }
             Op::FromBits(a) => return self.simple(MOp::FloatOfInt, d, &[a]),
             Op::Permute(a, i) => return self.simple(MOp::Permute, d, &[a, i]),
+            Op::Bytes(a, i) => return self.simple(MOp::Bytes, d, &[a, i]),
+            Op::PermuteBytes(a, i) if self.isa == Isa::Avx512Vnni => {
+                return self.last_in_memory(MOp::PermuteBytes, d, &[i], a, false);
+            }
+            Op::PermuteBytes(a, i) => {
+                let uses = [self.operand(i)?, self.operand(a)?];
+                let r = self.define(d);
+                let temps = [self.vector_vreg(), self.vector_vreg()].map(Operand::reg_temp);
+                let first = std::iter::once(Operand::reg_def_at_start(r));
+                let operands: Vec<Operand> = first.chain(uses).chain(temps).collect();
+                self.code.emit(MOp::PermuteBytes, &operands, None);
+            }
             Op::Zip(high, a, b) => {
                 let t = (self.isa == Isa::Avx2).then(|| self.vector_vreg());
                 return self.early(MOp::Zip(high), d, &[a, b], t);
@@ -149,7 +161,7 @@ impl Selector<'_> {
     }
 
     fn ibin(&mut self, d: Val, f: IBin, a: Val, b: Val) -> Result<(), Bug> {
-        let commutes = matches!(f, IBin::Add | IBin::Mul | IBin::And | IBin::Or);
+        let commutes = matches!(f, IBin::Add | IBin::Mul | IBin::And | IBin::Or | IBin::Xor);
         let (a, b) = if commutes && self.immediate(a).is_some() { (b, a) } else { (a, b) };
         let n = self.immediate(b);
         match (f, n) {
@@ -167,6 +179,7 @@ impl Selector<'_> {
             (IBin::Mul, None) => self.tied(MOp::IntOp(IntOp::Mul), d, &[a, b]),
             (IBin::And, None) => self.tied(MOp::IntOp(IntOp::And), d, &[a, b]),
             (IBin::Or, None) => self.tied(MOp::IntOp(IntOp::Or), d, &[a, b]),
+            (IBin::Xor, _) => self.tied(MOp::IntOp(IntOp::Xor), d, &[a, b]),
             (IBin::Min, _) => self.tied(MOp::IntOp(IntOp::Min), d, &[a, b]),
             (IBin::Max, _) => self.tied(MOp::IntOp(IntOp::Max), d, &[a, b]),
             (IBin::Div, _) => self.divide(d, true, a, b),

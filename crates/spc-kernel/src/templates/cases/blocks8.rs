@@ -1,28 +1,41 @@
 //! Random linears of 8-bit weights and activations, and the rounding of activations.
 use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
-use crate::templates::{LinearSpec, SCRATCH, blocks8, padded_tokens, place, round_tokens};
+use crate::templates::{
+    LinearSpec, SCRATCH, blocks8, padded_tokens, pick8, place, round_rows, round_tokens, row_bytes,
+};
 use spc_base::Bug;
 use spc_formats::{Layout, pack};
 use spc_ir::ScalarExpr;
 
 const TOKENS: [usize; 14] = [1, 2, 3, 4, 5, 8, 9, 11, 12, 13, 23, 24, 30, 50];
 
-/// A random linear of `i8(R)`. `None` if nothing is stored.
+const KEPT: [(usize, usize); 10] = [(1, 2), (1, 4), (2, 4), (3, 4), (2, 5), (4, 8), (3, 7), (1, 11), (1, 16), (5, 16)];
+
+/// A random linear of `i8(R)`, `i8nm(N,M)` or `i8csr`. `None` if nothing is stored.
 pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> {
-    let layout = Layout::I8 { r: [16, 32, 48][rng.below(3)] };
-    let (rows, cols) = (1 + rng.below(70), 1 + rng.below(40));
+    let kept = KEPT[rng.below(KEPT.len())];
+    let layout = match rng.below(3) {
+        0 => Layout::I8 { r: [16, 32, 48][rng.below(3)] },
+        1 => Layout::I8Nm { n: kept.0 as u32, m: kept.1 as u32 },
+        _ => Layout::I8Csr { c: [4, 8][rng.below(2)] },
+    };
+    let (rows, widest) = (1 + rng.below(70), [40, 150][rng.below(2)]);
+    let cols = 1 + rng.below(widest);
     let tokens = TOKENS[rng.below(TOKENS.len())];
     let density = [5, 30, 100][rng.below(3)];
     let acts = ["(max a0 0)", "(div 1 (add 1 (exp (neg a0))))"];
     let which = rng.below(4);
     let act = acts.get(which).map(|t| ScalarExpr::parse(t)).transpose().map_err(Bug::new)?;
     let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: act.as_ref(), lanes };
+    let regular = matches!(layout, Layout::I8Nm { .. });
     let mut w = vec![0.0f32; rows * cols];
     for row in w.chunks_mut(cols) {
         let scale = (1 + rng.below(500)) as f32 / 9000.0;
-        for v in row.iter_mut() {
-            if rng.below(100) < density {
+        // Of each group at most so many, here these, there those.
+        let turn = rng.below(kept.1);
+        for (i, v) in row.iter_mut().enumerate() {
+            if rng.below(100) < density && !(regular && (i % kept.1 + turn) % kept.1 >= kept.0) {
                 *v = (rng.below(255) as f32 - 127.0) * scale;
             }
         }
@@ -38,10 +51,12 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
     }
     let padded = padded_tokens(tokens as u64).unwrap_or(0) as usize;
     // What pads hold is read and not used.
-    let mut q = vec![0xa5u8; padded * 4 * cols.div_ceil(4)];
+    let by_row = layout.needs_integer_rows();
+    let mut q = vec![0xa5u8; if by_row { tokens * row_bytes(cols) } else { padded * 4 * cols.div_ceil(4) }];
     let integers: Vec<i32> = (0..tokens * cols).map(|_| rng.below(255) as i32 - 127).collect();
     for (i, v) in integers.iter().enumerate() {
-        q[place(i / cols, i % cols, tokens, cols)] = (v + 128) as u8;
+        let at = if by_row { i / cols * row_bytes(cols) + i % cols } else { place(i / cols, i % cols, tokens, cols) };
+        q[at] = (v + 128) as u8;
     }
     b.buffer("q", q);
     let scales: Vec<f32> =
@@ -68,7 +83,8 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
             }));
         }
     }
-    Ok(Some(b.case(blocks8(&spec)?, spec.blocks(), y, want)?))
+    let kernel = if by_row { pick8(&spec)? } else { blocks8(&spec)? };
+    Ok(Some(b.case(kernel, spec.blocks(), y, want)?))
 }
 
 /// The rounding of tokens: the scales are the result. Besides, the places and values of all integers in the buffer `q`.
@@ -88,7 +104,8 @@ pub fn rounding(rng: &mut Rng, lanes: usize) -> Result<(Case, Vec<(usize, u8)>),
     let padded = padded_tokens(tokens as u64).unwrap_or(0) as usize;
     let mut b = Binder::new();
     b.buffer("x", f32_bytes(&x));
-    b.buffer("q", vec![7u8; padded * 4 * cols.div_ceil(4)]);
+    let by_row = rng.below(2) == 0;
+    b.buffer("q", vec![7u8; if by_row { tokens * row_bytes(cols) } else { padded * 4 * cols.div_ceil(4) }]);
     let scales = b.buffer("scales", f32_bytes(&vec![-77.0; tokens]));
     b.buffer("scratch", vec![0; tokens * SCRATCH]);
     b.int("n", tokens);
@@ -96,7 +113,9 @@ pub fn rounding(rng: &mut Rng, lanes: usize) -> Result<(Case, Vec<(usize, u8)>),
     for (t, row) in x.chunks(cols).enumerate() {
         let r = crate::math::RoundedToken::of(row.iter().copied());
         want.push(Some((f64::from(r.scale), 0.0)));
-        integers.extend(row.iter().enumerate().map(|(k, v)| (place(t, k, tokens, cols), (r.integer(*v) + 128) as u8)));
+        let at = |k: usize| if by_row { t * row_bytes(cols) + k } else { place(t, k, tokens, cols) };
+        integers.extend(row.iter().enumerate().map(|(k, v)| (at(k), (r.integer(*v) + 128) as u8)));
     }
-    Ok((b.case(round_tokens(cols, lanes)?, tokens, scales, want)?, integers))
+    let kernel = if by_row { round_rows(cols, lanes)? } else { round_tokens(cols, lanes)? };
+    Ok((b.case(kernel, tokens, scales, want)?, integers))
 }

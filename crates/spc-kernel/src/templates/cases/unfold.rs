@@ -12,7 +12,7 @@ use spc_ir::DType;
 /// read from right to left. The result is exact, pads included.
 pub fn unfolded(rng: &mut Rng, lanes: usize) -> Result<Case, Bug> {
     let mut one = |list: &[usize]| list[rng.below(list.len())];
-    let (images, channels) = (one(&[1, 1, 2, 3]), one(&[1, 2, 3, 7]));
+    let (images, channels) = (one(&[1, 1, 2, 3]), one(&[1, 2, 3, 19]));
     let size = [one(&[1, 2, 5, 8, 17]), one(&[1, 3, 4, 7, 19, 60])];
     let kernel = [one(&[1, 1, 2, 3]), one(&[1, 1, 2, 3, 5])];
     let (step, gap) = ([one(&[1, 1, 2]), one(&[1, 1, 2, 3])], [one(&[1, 1, 2]), one(&[1, 1, 1, 2])]);

@@ -1,0 +1,67 @@
+//! Weights of a program that are one array of the caller's: the rules of both names act on it.
+use spc_interp::method::MethodError;
+use spc_ir::method::{Does, Rules};
+use spc_ir::{Cover, Keep, Require, Scope};
+
+type Shapes = Vec<(String, Vec<usize>)>;
+
+/// Rules and weights with one name for each pair `(other, name)` of weights that are the same array.
+///
+/// # Errors
+/// A name that is no weight, other shapes, and rules that count or group both as if they were two.
+pub(super) fn tied(
+    mut rules: Rules,
+    mut shapes: Shapes,
+    ties: &[(&str, &str)],
+) -> Result<(Rules, Shapes), MethodError> {
+    for (other, name) in ties {
+        let shape = |n: &str| {
+            let found = shapes.iter().find(|(s, _)| s == n).map(|(_, s)| s.clone());
+            found.ok_or_else(|| MethodError::Missing { weight: n.into() })
+        };
+        let (want, got) = (shape(name)?, shape(other)?);
+        if want != got || other == name {
+            let what = format!("`{other}` of the shape {got:?} as the same array as `{name}` of the shape {want:?}");
+            return Err(MethodError::NotYet { what });
+        }
+        for rule in &mut rules.list {
+            let lists = match &mut rule.does {
+                Does::Keep { require, .. } => std::slice::from_mut(require).iter_mut().collect::<Vec<_>>(),
+                Does::Penalize { over, guards, .. } => {
+                    over.iter_mut().chain(guards.iter_mut().map(|g| &mut g.1)).collect()
+                }
+            };
+            lists.into_iter().try_for_each(|r| rename(r, other, name))?;
+        }
+        shapes.retain(|(n, _)| n != other);
+    }
+    Ok((rules, shapes))
+}
+
+fn rename(r: &mut Require, other: &str, name: &str) -> Result<(), MethodError> {
+    let rule = r.name.clone();
+    r.keeps.iter_mut().try_for_each(|k| within(k, &rule, other, name))
+}
+
+/// In one sentence: the other name stands for the first, or, where both are there and are treated alike, is left out.
+fn within(k: &mut Keep, rule: &str, other: &str, name: &str) -> Result<(), MethodError> {
+    let there = |k: &Keep, n: &str| k.members.iter().any(|m| m.weight == n);
+    if there(k, other) && there(k, name) {
+        let of = |n: &str| k.members.iter().find(|m| m.weight == n);
+        let alike = |a: &spc_ir::Member, b: &spc_ir::Member| {
+            matches!(a.cover, Cover::Tile(_))
+                && (&a.cover, &a.scope, &a.floor, &a.amount) == (&b.cover, &b.scope, &b.floor, &b.amount)
+        };
+        let own = |s: Scope| matches!(s, Scope::Tile | Scope::Tensor);
+        let apart = own(k.scope) && k.floor.is_none_or(|f| own(f.scope));
+        if !(apart && of(name).zip(of(other)).is_some_and(|(a, b)| alike(a, b))) {
+            let what = format!("`{rule}` over `{name}` and `{other}` together, which are one array");
+            return Err(MethodError::NotYet { what });
+        }
+        k.members.retain(|m| m.weight != other);
+    }
+    for m in k.members.iter_mut().filter(|m| m.weight == other) {
+        m.weight = name.into();
+    }
+    Ok(())
+}

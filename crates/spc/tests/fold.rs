@@ -1,0 +1,192 @@
+//! Norms, batch-norm and constants that the compiler folds into weights: the same results in all that a plan goes through, the
+//! same zeros, and the reason where nothing is folded.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod common;
+
+use common::{Folder, session};
+use ndarray::{Array2, ArrayD};
+use spc::driver::{Compile, Explain, Options, Verify, compile_file, explain_file, verify_path};
+use spc::{Compiler, Program};
+
+const D: usize = 32;
+const F: usize = 64;
+
+/// A gated feed-forward layer after a norm, with a scaled result.
+const TEXT: &str = "
+edition 1
+use std.nn
+use std.patterns.nm
+axis B = 1..64
+model m from safetensors \"m.safetensors\" {
+  axes { D = 32, F = 64 }
+  norm: f32[D]     shift: f32[D]
+  gate: f32[F, D]  bg: f32[F]
+  up: f32[F, D]    bu: f32[F]
+  down: f32[D, F]  mu: f32[D]  var: f32[D]
+}
+fn f(x: f32[B, D]) -> y: f32[B, D] {
+  h = nn.layernorm(x, m.norm, m.shift)
+  g = nn.silu(nn.linear(h, m.gate, m.bg))
+  u = nn.linear(h, m.up, m.bu)
+  z = nn.linear(g * u, m.down)
+  y[b, d] = (z[b, d] - m.mu[d]) / sqrt(m.var[d] + 0.01) * 0.5
+}
+target one = cpu(threads: 1) { B = 1 }
+";
+
+fn numbers(seed: u64, n: usize) -> Vec<f32> {
+    let mut s = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        s ^= s << 13;
+        s ^= s >> 7;
+        s ^= s << 17;
+        (s >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..n).map(next).collect()
+}
+
+fn positive(seed: u64, n: usize) -> Vec<f32> {
+    numbers(seed, n).into_iter().map(|v| v.abs() + 0.5).collect()
+}
+
+fn folder_with(text: &str, norm: Vec<f32>) -> Folder {
+    let f = Folder::new();
+    f.text("net.sp", text);
+    let all: Vec<(&str, Vec<usize>, Vec<f32>)> = vec![
+        ("norm", vec![D], norm),
+        ("shift", vec![D], numbers(7, D)),
+        ("gate", vec![F, D], numbers(1, F * D)),
+        ("bg", vec![F], numbers(2, F)),
+        ("up", vec![F, D], numbers(3, F * D)),
+        ("bu", vec![F], numbers(4, F)),
+        ("down", vec![D, F], numbers(5, D * F)),
+        ("mu", vec![D], numbers(8, D)),
+        ("var", vec![D], positive(9, D)),
+    ];
+    let list: Vec<(&str, &[usize], &[f32])> = all.iter().map(|(n, s, v)| (*n, s.as_slice(), v.as_slice())).collect();
+    f.weights("m.safetensors", &list);
+    f
+}
+
+fn folder(requires: &str) -> Folder {
+    folder_with(&(TEXT.to_string() + requires), positive(6, D))
+}
+
+fn build(f: &Folder, c: Compiler) -> Program {
+    c.compile_file(f.path("net.sp")).unwrap().build().unwrap()
+}
+
+fn result(p: &Program, tokens: usize) -> ArrayD<f32> {
+    let x = Array2::from_shape_vec((tokens, D), numbers(9, tokens * D)).unwrap();
+    p.call("f", &[("x", &x)]).unwrap().f32("y").unwrap().to_owned()
+}
+
+fn made(p: &Program) -> Vec<String> {
+    let v: serde_json::Value = serde_json::from_str(p.plan()).unwrap();
+    let list = v["functions"][0]["structure"].as_array().cloned().unwrap_or_default();
+    list.iter().filter_map(|s| s["made"].as_str().map(Into::into)).collect()
+}
+
+fn explained(f: &Folder) -> String {
+    session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &Explain::default())).0.unwrap().text
+}
+
+#[test]
+fn a_norm_and_a_batch_norm_fold_and_what_reads_them_is_merged() {
+    for requires in ["", "require r: nm(2, 4) on m.{gate, up}\n"] {
+        let f = folder(requires);
+        let p = build(&f, Compiler::new());
+        let names = made(&p);
+        for name in [
+            "m.up*norm",
+            "m.bu+shift",
+            "m.gate*norm",
+            "m.bg+shift",
+            "m.down*var",
+            "m.down+var",
+            "m.{up*norm,gate*norm}",
+        ] {
+            assert!(names.contains(&name.to_string()), "{name}: {names:?}\n{}", explained(&f));
+        }
+        let plain = build(&f, Compiler::new().interpret(true));
+        for tokens in [1, 3, 17, 64] {
+            let (a, b) = (result(&p, tokens), result(&plain, tokens));
+            let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(most < 1e-4, "{tokens} tokens: {most}");
+        }
+        let text = explained(&f);
+        assert!(
+            text.contains("folded: m.down*var") && text.contains("fold-norm R, ") && text.contains("merge-siblings B"),
+            "{text}"
+        );
+        assert!(text.contains("less than with `m.norm`, `m.shift` computed apart"), "{text}");
+        let done = session(Options::default(), |s| verify_path(s, &f.path("net.sp"), &Verify::default())).0.unwrap();
+        assert!(done.findings.is_empty() && done.text.contains("2 linears within the bound"), "{}", done.text);
+        let one = Explain { tensor: Some("m.up".into()), ..Explain::default() };
+        let text = session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &one)).0.unwrap().text;
+        assert!(text.contains("m.{up*norm,gate*norm} [128, 32]") && !text.contains("m.down*var ["), "{text}");
+    }
+}
+
+#[test]
+fn a_norm_that_is_read_by_something_else_stays_and_says_why() {
+    let f = folder("");
+    f.edit("y[b, d] = (z[b, d]", "y[b, d] = (h[b, d] + z[b, d]");
+    let p = build(&f, Compiler::new());
+    let text = explained(&f);
+    assert!(made(&p).iter().all(|n| !n.contains("norm")), "{text}");
+    let line = text.lines().find(|l| l.starts_with("not folded: m.{norm,shift}")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("is read by a map too"), "{line}");
+}
+
+#[test]
+fn factors_of_zero_and_codes_are_not_folded() {
+    let mut norm = positive(6, D);
+    norm[3] = 0.0;
+    let f = folder_with(TEXT, norm);
+    let text = explained(&f);
+    assert!(text.contains("a factor is zero, or a product too small for f32"), "{text}");
+    let mut norm = positive(6, D);
+    norm[3] = f32::MAX;
+    let f = folder_with(TEXT, norm);
+    f.edit("target one", "quantize q: m.up to int4(per: tile(in: 16))\ntarget one");
+    let text = explained(&f);
+    assert!(text.contains("`m.up` is quantised, and its codes do not hold products"), "{text}");
+    let p = build(&f, Compiler::new());
+    assert!(made(&p).iter().all(|n| !n.contains("norm")), "{text}");
+}
+
+#[test]
+fn a_folder_and_a_plan_file_know_what_was_folded() {
+    let f = folder("require r: nm(2, 4) on m.{gate, up, down}\n");
+    let what = Compile { out: Some(f.path("out")), ..Compile::default() };
+    let text = session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &what)).0.unwrap().text;
+    assert!(text.contains("m.down*var"), "{text}");
+    let done = session(Options::default(), |s| verify_path(s, &f.path("out"), &Verify::default())).0.unwrap();
+    assert!(done.findings.is_empty() && done.text.contains("holds for 3 tensors"), "{}", done.text);
+    let (loaded, built) = (Compiler::new().load(f.path("out")).unwrap(), build(&f, Compiler::new()));
+    assert_eq!(result(&loaded, 5), result(&built, 5));
+    let again = build(&f, Compiler::new().plan_file(f.path("out/plan.json")));
+    assert_eq!((again.plan(), result(&again, 5)), (built.plan(), result(&built, 5)));
+    // A plan of another structure is not taken: the norm is now read by something else.
+    let text = std::fs::read_to_string(f.path("net.sp")).unwrap();
+    f.text("net.sp", &text.replace("y[b, d] = (z[b, d]", "y[b, d] = (h[b, d] + z[b, d]"));
+    let stale = Compiler::new().plan_file(f.path("out/plan.json"));
+    let Err(e) = stale.compile_file(f.path("net.sp")).unwrap().build() else { panic!("it should be stale") };
+    let text = e.to_string();
+    assert!(text.contains("SP0661") && text.contains("*norm"), "{text}");
+}
+
+#[test]
+fn dead_neurons_are_left_out_before_anything_is_folded() {
+    let f = folder("require r: keep 50% of slices(F) per model on m\n");
+    let p = build(&f, Compiler::new());
+    let plain = build(&f, Compiler::new().interpret(true));
+    let (a, b) = (result(&p, 5), result(&plain, 5));
+    let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+    assert!(most < 1e-4, "{most}");
+    let what = Compile { out: Some(f.path("out")), ..Compile::default() };
+    session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &what)).0.unwrap();
+    let done = session(Options::default(), |s| verify_path(s, &f.path("out"), &Verify::default())).0.unwrap();
+    assert!(done.findings.is_empty(), "{}", done.text);
+}

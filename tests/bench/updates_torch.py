@@ -1,0 +1,223 @@
+"""spc's training updates beside what a user of torch writes: eager, and torch.compile.
+
+    PYTHONPATH=crates/spc-py/python python3 tests/bench/updates_torch.py [--threads N] [--pairs N] [--only WORDS]
+
+Needs torch and numpy, and the package built with --release. All runs are one process; each pair times the two in turns, and a
+row has the median ratio of the pairs and the best decile, so that it holds beside other programs. What is timed on spc's
+side is a call from Python that does more than torch's side does, never less:
+
+* masks: `start` of a plan, which checks that weights are finite and projects them in place;
+* proxes: the second half of a step, which reads the weights in place and writes them back;
+* `step`: a whole step of spc's SGD with the prox, against torch's SGD alone (what the prox adds is the difference).
+"""
+
+import argparse
+import sys
+import time
+
+import numpy as np
+import torch
+
+import spc
+
+HEAD = """
+use std.penalties.group_l2
+axis B = 1..8
+"""
+
+
+def matrix(rows, cols):
+    return f"""{HEAD}
+model net {{ axes {{ I = {cols}, O = {rows} }} w: f32[O, I] }}
+fn f(x: f32[B, I]) -> y: f32[B, O] {{ y[b, o] = net.w[o, i] * x[b, i] }}
+"""
+
+
+def clock(f):
+    begin = time.perf_counter()
+    f()
+    return time.perf_counter() - begin
+
+
+def pairs(name, ours, theirs, count, before=lambda: None):
+    """Both are called in turns; `before` restores what ours changes and is not timed."""
+    before()
+    ours()
+    theirs()
+    ratios, mine, other = [], [], []
+    for _ in range(count):
+        before()
+        a = clock(ours)
+        b = clock(theirs)
+        ratios.append(b / a)
+        mine.append(a)
+        other.append(b)
+    r = sorted(ratios)
+    print(
+        f"| {name} | {np.median(mine) * 1e3:.2f} | {np.median(other) * 1e3:.2f} | {np.median(r):.1f} | {r[len(r) * 9 // 10]:.1f} |",
+        flush=True,
+    )
+
+
+class Half:
+    """The second half of a step around another optimiser, on torch tensors; learning rate 1e-6."""
+
+    def __init__(self, text, params, threads):
+        plan = spc.compile(text=text, threads=threads)
+        self.inner = plan._checked.update_plan({"name": "outside", "moments": 0}, 1 << 30, [])
+        self.params, self.step = params, 0
+        self.grads = {n: torch.zeros_like(p) for n, p in params.items()}
+        self.rates = dict.fromkeys(params, 1e-6)
+        self.state = self.inner.start(params)
+
+    def before(self):
+        self.inner.before(self.step, self.params, self.grads, {}, self.state)
+
+    def after(self):
+        self.inner.after(self.step, self.params, self.grads, [], self.rates, self.state)
+        self.step += 1
+
+
+class Start:
+    """The projection of a run's start."""
+
+    def __init__(self, text, params, threads):
+        plan = spc.compile(text=text, threads=threads)
+        self.inner = plan._checked.update_plan({"name": "sgd"}, 10, [])
+        self.params = params
+        self.dense = {n: p.clone() for n, p in params.items()}
+
+    def restore(self):
+        for n, p in self.params.items():
+            p.copy_(self.dense[n])
+
+    def project(self):
+        self.inner.start(self.params)
+
+
+def two_of_four(w):
+    g = w.abs().reshape(-1, 4)
+    m = torch.zeros_like(g).scatter_(1, g.topk(2, dim=1).indices, 1.0)
+    return w * m.reshape(w.shape)
+
+
+def lasso_blocks(w, t):
+    rows, cols = w.shape
+    b = w.reshape(rows // 16, 16, cols // 16, 16)
+    n = b.square().sum(dim=(1, 3), keepdim=True).sqrt()
+    return (b * (1 - t / n.clamp_min(1e-12)).clamp_min(0)).reshape(rows, cols)
+
+
+def lasso_rows(w, t):
+    n = w.norm(dim=1, keepdim=True)
+    return w * (1 - t / n.clamp_min(1e-12)).clamp_min(0)
+
+
+def lasso_neurons(up, gate, down, t):
+    n = (up.square().sum(1) + gate.square().sum(1) + down.square().sum(0)).sqrt()
+    f = (1 - t / n.clamp_min(1e-12)).clamp_min(0)
+    return up * f[:, None], gate * f[:, None], down * f[None, :]
+
+
+def global_top(w):
+    flat = w.abs().flatten()
+    least = flat.kthvalue(flat.numel() - flat.numel() // 10 + 1).values
+    return w * (w.abs() >= least)
+
+
+def minilm(threads):
+    """MiniLM's encoder matrices: six layers of four 384 x 384, 1536 x 384 and 384 x 1536."""
+    shapes = [s for _ in range(6) for s in [(384, 384)] * 4 + [(1536, 384), (384, 1536)]]
+    decl = " ".join(f"w{i}: f32[{'F' if r == 1536 else 'D'}, {'F' if c == 1536 else ('E' if r == 384 else 'D')}]" for i, (r, c) in enumerate(shapes))
+    uses = "\n".join(
+        f"fn f{i}(x: f32[B, {c}]) -> y: f32[B, {r}] {{ y[b, o] = net.w{i}[o, i] * x[b, i] }}" for i, (r, c) in enumerate(shapes)
+    )
+    text = f"""{HEAD}
+model net {{ axes {{ D = 384, E = 384, F = 1536 }} {decl} }}
+{uses}
+group row = tile(out: 1, in: all)
+penalize p: 1e-3 * group_l2() of row
+"""
+    params = {f"net.w{i}": torch.randn(s) * 0.05 for i, s in enumerate(shapes)}
+    grads = {n: torch.randn_like(p) * 1e-3 for n, p in params.items()}
+    return text, params, grads
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--threads", type=int, default=1)
+    a.add_argument("--pairs", type=int, default=31)
+    a.add_argument("--only", default="")
+    a.add_argument("--no-compile", action="store_true")
+    o = a.parse_args()
+    torch.set_num_threads(o.threads)
+    torch.manual_seed(1)
+    print(f"{o.threads} threads, torch {torch.__version__}\n")
+    print("| operator | spc ms | torch ms | median ratio | best decile |\n| --- | --- | --- | --- | --- |")
+    wanted = lambda name: o.only in name
+    compiled = (lambda f: None) if o.no_compile else torch.compile
+    with torch.no_grad():
+        if wanted("2:4 mask"):
+            w = torch.randn(4096, 4096)
+            s = Start(matrix(4096, 4096) + "require r: keep 2 of 4 of elements per tile(in: 4)\n", {"net.w": w.clone()}, o.threads)
+            pairs("2:4 mask and apply, 4096 x 4096, topk", s.project, lambda: two_of_four(w), o.pairs, s.restore)
+        if wanted("top"):
+            w = torch.randn(4096, 5632)
+            s = Start(matrix(4096, 5632) + "require r: keep 10% of elements per tensor\n", {"net.w": w.clone()}, o.threads)
+            pairs("greatest 10 % of 22 Mi, kthvalue", s.project, lambda: global_top(w), o.pairs, s.restore)
+        for name, group, theirs in [
+            ("group lasso, 16 x 16 tiles", "tile(out: 16, in: 16)", lasso_blocks),
+            ("group lasso, rows", "tile(out: 1, in: all)", lasso_rows),
+        ]:
+            if not wanted(name):
+                continue
+            w = torch.randn(4096, 4096)
+            h = Half(matrix(4096, 4096) + f"group g = {group}\npenalize p: 1 * group_l2() of g\n", {"net.w": w.clone()}, o.threads)
+            pairs(f"{name}, eager", h.after, lambda: theirs(w, 1e-6), o.pairs, h.before)
+            fast = compiled(theirs)
+            if fast is not None:
+                h.before()
+                h.after()
+                pairs(f"{name}, torch.compile", h.after, lambda: fast(w, 1e-6), o.pairs, h.before)
+        if wanted("neurons"):
+            text = f"""{HEAD}
+use std.nn
+model net {{ axes {{ D = 2048, F = 2048, O = 2048 }}  up: f32[F, D]  gate: f32[F, D]  down: f32[O, F] }}
+fn f(x: f32[B, D]) -> y: f32[B, O] {{
+  u[b, f] = net.up[f, d] * x[b, d]
+  v[b, f] = net.gate[f, d] * x[b, d]
+  h = u * v
+  y[b, o] = net.down[o, f] * h[b, f]
+}}
+group neuron = slices(F) of net
+penalize p: 1 * group_l2() of neuron
+"""
+            p = {f"net.{n}": torch.randn(2048, 2048) for n in ("up", "gate", "down")}
+            q = [v.clone() for v in p.values()]
+            h = Half(text, p, o.threads)
+            pairs("group lasso, neurons of three 2048 x 2048, eager", h.after, lambda: lasso_neurons(*q, 1e-6), o.pairs, h.before)
+            fast = compiled(lasso_neurons)
+            if fast is not None:
+                pairs("group lasso, neurons, torch.compile", h.after, lambda: fast(*q, 1e-6), o.pairs, h.before)
+        if wanted("MiniLM"):
+            text, params, grads = minilm(o.threads)
+            plan = spc.compile(text=text, threads=o.threads)
+            opt = plan.optimizer(params, "sgd", lr=1e-3, steps=1 << 30)
+            bare = spc.compile(text=text.replace("penalize", "// penalize"), threads=o.threads)
+            other = {n: p.clone() for n, p in params.items()}
+            plain = bare.optimizer(other, "sgd", lr=1e-3, steps=1 << 30)
+            mine = [torch.nn.Parameter(p.clone()) for p in params.values()]
+            for p, g in zip(mine, grads.values()):
+                p.grad = g.clone()
+            sgd = torch.optim.SGD(mine, lr=1e-3)
+            pairs("36 matrices of MiniLM: SGD with the prox, beside torch's SGD", lambda: opt.step(grads), sgd.step, o.pairs)
+            pairs("36 matrices of MiniLM: SGD with the prox, beside spc's SGD", lambda: opt.step(grads), lambda: plain.step(grads), o.pairs)
+            def eager():
+                sgd.step()
+                for p in mine:
+                    p.copy_(lasso_rows(p, 1e-6))
+            pairs("36 matrices of MiniLM: SGD with the prox, beside both in torch", lambda: opt.step(grads), eager, o.pairs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,6 +13,10 @@ def load(path):
     found = {n: np.frombuffer(raw[a:b], KINDS[head[n]["dtype"]]).reshape(head[n]["shape"]) for n, (a, b) in places.items()}
     return found | {w["weight"]: unpack(w, lambda name: found[w["prefix"] + "." + name]) for w in lists}
 
+def both(values):  # of words the two bf16 numbers; numbers are there already
+    words = values if values.dtype == "f4" else np.stack([values << np.uint32(16), values >> np.uint32(16) << np.uint32(16)], -1)
+    return np.ascontiguousarray(words).view("f4")
+
 def unpack(w, array):
     (kind, *p), rows, cols = re.findall(r"\w+", w["layout"]), w["rows"], w["cols"]
     p = [int(x) for x in p]
@@ -40,11 +44,16 @@ def unpack(w, array):
         out, at = np.zeros((blocks, 16, groups, m), "f4"), np.indices(idx.shape)
         np.add.at(out, (at[0], at[1], at[2], idx), values)
         return out.reshape(blocks * 16, groups * m)[:rows, :cols]
-    if kind in ("i8nm", "i8csr"):  # steps of four codes of sixteen rows
+    if kind in ("i8nm", "i4nm", "i8csr"):  # steps of four codes of sixteen rows
         code, block = array("codes").view("i1").reshape(-1, 1, 16, 4), -(-rows // 16)
-        if kind == "i8nm":
-            n, m, bits, unit = *p, 2 if p[1] <= 4 else 4, next(g for g in (1, 2, 4) if g * p[0] % 4 == 0)
+        if kind != "i8csr":
+            n, m, bits, unit = *p[:2], 2 if p[1] <= 4 else 4, next(g for g in (1, 2, 4) if g * p[0] % 4 == 0)
+            unit = p[2] // m if kind == "i4nm" else unit
             steps = -(-cols // (m * unit)) * unit * n // 4
+            if kind == "i4nm":  # of two steps the halves of bytes
+                both = code.view("u1").reshape(block, -1, 1, 16, 4)
+                code = np.concatenate([(both << 4).view("i1") >> 4, both.view("i1") >> 4], 2)
+                code = code.reshape(block, -1, 16, 4)[:, :steps].reshape(-1, 1, 16, 4)
             at = array("idx").view("u1").reshape(block, -1, 1, 16, 4) >> (np.arange(8 // bits, dtype="u1") * bits)[:, None, None]
             at = (at % 2 ** bits).reshape(block, -1, 16, 4)[:, :steps]
             col = (np.arange(steps)[:, None, None] * 4 + np.arange(4)) // n * m + at
@@ -55,18 +64,20 @@ def unpack(w, array):
             col = array("idx").astype(int)[:, None, None, None] + array("places").reshape(code.shape)
         row = block[:, None, None, None] * 16 + np.arange(16)[:, None]
         out = np.zeros((-(-rows // 16) * 16, cols + 64), "f4")
-        np.add.at(out, np.broadcast_arrays(row, col), code * array("scale")[row])
+        scale = array("scale")[row] if kind != "i4nm" else (array("scale").view("<f2") if p[3] == 16 else array("scale")).astype("f4")
+        if kind == "i4nm":
+            scale = scale.reshape(-(-rows // 16), -1, 16)[row // 16, col // p[2], row % 16]
+        np.add.at(out, np.broadcast_arrays(row, col), code * scale)
         return out[:rows, :cols]
     if kind in ("mma24", "vnm"):
         v, m = p or (32, 4)
         b, t = -(-rows // v) * v // 32, -(-(-(-cols // m)) // 8)
-        pair = array("values").reshape(b, t, 2, 8, 4, 2, 2)  # half, g, t, column, low
+        pair = both(array("values")).reshape(b, t, 2, 8, 4, 2, 2, 2)  # half, g, t, column, low
         code = array("meta").reshape(b, t, 8, 2, 2, 1, 1) >> (np.arange(2, dtype="u4")[:, None] * 16 + np.arange(4, dtype="u4") * 4)
         code = code.transpose(0, 1, 3, 2, 6, 4, 5)  # g, half, column, low, t as above
         out = np.zeros((b, t, 2, 8, 4, 2, 2, 4), "f4")
         for i in range(2):
-            w = np.ascontiguousarray(pair >> np.uint32(16 * i) << np.uint32(16)).view("f4")
-            np.add.at(out, (*np.indices(pair.shape), code >> np.uint32(2 * i) & np.uint32(3)), w)
+            np.add.at(out, (*np.indices(pair.shape[:-1]), code >> np.uint32(2 * i) & np.uint32(3)), pair[..., i])
         out = out.transpose(0, 2, 6, 3, 1, 5, 4, 7).reshape(b * 32, t * 32)
         if kind == "vnm":  # the columns that rows share; K is none
             chosen, idx = out, array("idx").reshape(b * 32 // v, 1, t * 32).repeat(v, 1).reshape(b * 32, t * 32)
@@ -96,8 +107,7 @@ def unpack(w, array):
     if kind == "i8":
         idx, values = idx * 4, array("codes").view("i1").reshape(len(idx), r, c) * array("scale")[row]
     elif kind in ("mma32", "mma1"):
-        word = array("values").reshape(len(idx), r // 16, 2, 8, 4, 2, 2)  # 16 rows, 16 columns, g, t, 8 columns, 8 rows
-        halves = np.stack([word << np.uint32(16), word & np.uint32(0xFFFF0000)], -1).view("f4")
+        halves = both(array("values")).reshape(len(idx), r // 16, 2, 8, 4, 2, 2, 2)  # 16 rows, 16 columns, g, t, 8 columns, 8 rows
         idx, values = idx * (32 if kind == "mma32" else 1), halves.transpose(0, 1, 6, 3, 2, 5, 4, 7).reshape(len(idx), r, c)
     else:
         values = array("values").reshape(len(idx), c, r).swapaxes(1, 2)

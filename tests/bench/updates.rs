@@ -115,7 +115,8 @@ fn main() {
             sweeps.run(n, &mut [Slot::F32(&mut view[..n])], &[1e-6], &call, &pool).unwrap();
         });
     }
-    let sweeps = Sweeps::new(vec![masked().pass("masked", lanes).unwrap(), between_pass(lanes).unwrap()], isa).unwrap();
+    let sweeps =
+        Sweeps::new(vec![masked().pass("masked", lanes).unwrap(), between_pass(lanes, false).unwrap()], isa).unwrap();
     row("greatest 10 % of 22 Mi weights, mask and apply", &mut c, most, &mut || {
         let (low, high) = bracket(&[&w], most / 10).unwrap();
         let call = [Call { pass: 1, slots: vec![0, 1] }];

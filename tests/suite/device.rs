@@ -135,24 +135,51 @@ fn wide() -> tempfile::TempDir {
 #[test]
 fn two_of_four_takes_sparse_tensor_cores() {
     let Some(nvrtc) = nvrtc() else { return };
+    for (form, layout) in [("bf16", "mma24"), ("f16", "mma24_f16")] {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "use std.nn\naxis B = 1..8\nmodel net {{ axes {{ I = 256, O = 8448 }} w: f32[O, I] = kaiming() }}\n\
+             fn f(x: f32[B, I]) -> y: f32[B, O] {{ y = nn.linear(x, net.w) }}\n\
+             require half: keep 2 of 4 of elements per tile(in: 4)\nquantize short: net.w to {form}\n\
+             target gpu = cuda(arch: \"sm_90\") {{ B = 8 }}\n"
+        );
+        std::fs::write(dir.path().join("net.sp"), text).unwrap();
+        let table = ok(spc(dir.path(), &nvrtc, "").args(["compile", "net.sp", "--target", "gpu"]));
+        let line = table.lines().find(|l| l.contains("net.w")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(words.contains(&layout) && line.contains("8.2 MiB") && line.contains("2.3 MiB"), "{table}");
+        let ptx = ok(spc(dir.path(), &nvrtc, "").args(["compile", "net.sp", "--target", "gpu", "--emit=ptx"]));
+        assert!(ptx.contains("mma.sp::ordered_metadata"), "{ptx}");
+        let log = dir.path().join("log");
+        let mut run = spc(dir.path(), &nvrtc, &format!("log={}", log.display()));
+        let said = ok(run.args(["verify", "net.sp", "--target", "gpu", "--device", "cuda", "--activations", "bf16"]));
+        assert!(said.contains("1 linears within the bound of their sums"), "{said}");
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(log.contains(&format!("net_w_{layout}_n")) && log.contains("terms_"), "{log}");
+    }
+}
+
+/// A large 2:4 layer for many tokens has kernels for warp groups, in images for `sm_90a` alone.
+#[test]
+fn many_tokens_of_a_large_layer_have_an_image_for_warp_groups() {
+    let Some(nvrtc) = nvrtc() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let text = "use std.nn\naxis B = 1..8\n\
-                model net { axes { I = 256, O = 8448 } w: f32[O, I] = kaiming() }\n\
-                fn f(x: f32[B, I]) -> y: f32[B, O] { y = nn.linear(x, net.w) }\n\
-                require half: keep 2 of 4 of elements per tile(in: 4)\nquantize short: net.w to bf16\n\
-                target gpu = cuda(arch: \"sm_90\") { B = 8 }\n";
-    std::fs::write(dir.path().join("net.sp"), text).unwrap();
-    let table = ok(spc(dir.path(), &nvrtc, "").args(["compile", "net.sp", "--target", "gpu"]));
-    let line = table.lines().find(|l| l.contains("net.w")).unwrap();
-    assert!(line.contains("mma24") && line.contains("8.2 MiB") && line.contains("2.3 MiB"), "{table}");
-    let ptx = ok(spc(dir.path(), &nvrtc, "").args(["compile", "net.sp", "--target", "gpu", "--emit=ptx"]));
-    assert!(ptx.contains("mma.sp::ordered_metadata"), "{ptx}");
-    let log = dir.path().join("log");
-    let mut run = spc(dir.path(), &nvrtc, &format!("log={}", log.display()));
-    let said = ok(run.args(["verify", "net.sp", "--target", "gpu", "--device", "cuda", "--activations", "bf16"]));
-    assert!(said.contains("1 linears within the bound of their sums"), "{said}");
-    let log = std::fs::read_to_string(log).unwrap();
-    assert!(log.contains("net_w_mma24_n") && log.contains("terms_"), "{log}");
+    for (most, there) in [(512, true), (255, false)] {
+        let text = format!(
+            "use std.nn\naxis B = 1..{most}\nmodel net {{ axes {{ I = 2048, O = 2048 }} w: f32[O, I] = kaiming() }}\n\
+             fn f(x: f32[B, I]) -> y: f32[B, O] {{ y = nn.linear(x, net.w) }}\n\
+             require half: keep 2 of 4 of elements per tile(in: 4)\nquantize short: net.w to bf16\n\
+             target gpu = cuda(arch: \"sm_90\") {{ B = {most} }}\n"
+        );
+        std::fs::write(dir.path().join("net.sp"), text).unwrap();
+        let out = most.to_string();
+        ok(spc(dir.path(), &nvrtc, "").args(["compile", "net.sp", "--target", "gpu", "-o", &out]));
+        let read = |file: &str| std::fs::read_to_string(dir.path().join(&out).join(file)).unwrap();
+        assert_eq!(dir.path().join(&out).join("sm_90a.cubin").exists(), there, "{most}");
+        assert_eq!(read("kernels.cu").contains("wgmma.mma_async.sp"), there, "{most}");
+        assert_eq!(read("manifest.json").contains("\"only\": \"sm_90a\""), there, "{most}");
+        assert!(!read("kernels.ptx").contains("wgmma"), "other images are without");
+    }
 }
 
 #[test]

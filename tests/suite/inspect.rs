@@ -172,6 +172,10 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
             "nm16(9,16)",
             "csr16",
             "mma24",
+            "mma24_f16",
+            "mma32_f16(32)",
+            "mma1_f16(64)",
+            "vnm_f16(32,8)",
             "mma32(32)",
             "mma32(64)",
             "mma1(16)",
@@ -185,6 +189,9 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
             "i8nm(2,4)",
             "i8nm(3,7)",
             "i8nm(1,16)",
+            "i4nm(2,4,32,32)",
+            "i4nm(1,4,16,32)",
+            "i4nm(4,8,64,16)",
             "i8csr(4)",
             "i8csr(8)",
             "dense_bf16(16)",
@@ -213,7 +220,7 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                 }
                 Layout::Nm { n, m } | Layout::Nm16 { n, m } => (j + i) % (m as usize) < n as usize,
                 // The first of a row gives its scale.
-                Layout::I8Nm { n, m } => j % (m as usize) < n as usize,
+                Layout::I8Nm { n, m } | Layout::I4Nm { n, m, .. } => j % (m as usize) < n as usize,
                 Layout::Mma24 => (j + i) % 4 < 2,
                 Layout::Vnm { v, m } => {
                     // Four columns of a group, of which a row has two.
@@ -244,11 +251,18 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                     .iter_mut()
                     .for_each(|v| *v = if form.narrow(*v).is_none() { (*v * 64.0).round() / 64.0 } else { *v });
             }
-            if l.needs_tensor_cores() {
+            if l.needs_tensor_cores() && *l == l.with_bf16() {
                 // What has eight bits is bf16, too.
                 values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits() & 0xffff_0000));
             }
-            if l.needs_integers() {
+            if let Layout::I4Nm { group, .. } = *l {
+                // The first of a group gives its scale.
+                let (row, group) = (cols.max(1), group as usize);
+                for part in values.chunks_mut(row).flat_map(|r| r.chunks_mut(group)) {
+                    part.iter_mut().filter(|v| **v != 0.0).for_each(|v| *v = (*v / 50.0 * 6.0).round() * 0.25);
+                    part[0] = 1.75;
+                }
+            } else if l.needs_integers() {
                 // The greatest code of a row gives its scale.
                 values.chunks_mut(cols.max(1)).for_each(|r| r[0] = 63.5);
             }
@@ -294,20 +308,25 @@ fn numpy_reads_every_layout_at_odd_sizes() {
             "csr16",
             "dense",
             "dense_bf16",
+            "i4nm",
             "i8",
             "i8csr",
             "i8nm",
             "kept4",
             "kept8",
             "mma1",
+            "mma1_f16",
             "mma24",
+            "mma24_f16",
             "mma32",
+            "mma32_f16",
             "nm",
             "nm16",
             "nm16_f16",
             "q4",
             "q8",
             "vnm",
+            "vnm_f16",
             "vx1",
             "vx1_f16"
         ]

@@ -147,6 +147,7 @@ registry! {
     CONSTANTS = "SP0640", "a file of constants cannot be used";
     PLAN_FILE = "SP0660", "a plan file cannot be used";
     PLAN_DIFFERS = "SP0661", "the plan was made for something else";
+    NOT_ROTATED = "SP0662", "no stream can be rotated";
     MEASURED = "SP0670", "a file of measured times cannot be used";
 
     DEVICE = "SP0720", "the CUDA device cannot be used";

@@ -34,7 +34,7 @@ impl Zeros {
             Layout::Csr | Layout::Csr16 => Zeros::Tiles { r: 1, c: 1, permille },
             Layout::Half { of, .. } => Zeros::fitting(of.layout(), permille),
             Layout::Groups { group, .. } => Zeros::Tiles { r: 1, c: group as usize, permille },
-            Layout::I8Nm { n, m } => Zeros::fitting(Layout::Nm { n, m }, permille),
+            Layout::I8Nm { n, m } | Layout::I4Nm { n, m, .. } => Zeros::fitting(Layout::Nm { n, m }, permille),
             Layout::I8Csr { .. } => Zeros::fitting(Layout::Csr, permille),
             Layout::I8 { r } => Zeros::Tiles { r: r as usize, c: 4, permille },
         }
@@ -84,6 +84,7 @@ impl Zeros {
 pub fn on_grid(layout: Layout, cols: usize, w: &mut [f32]) {
     let (top, group) = match layout {
         Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } => (127.0, cols),
+        Layout::I4Nm { group, .. } => (7.0, group as usize),
         Layout::Groups { bits, group, .. } => (if bits == 4 { 7.0 } else { 127.0 }, group as usize),
         _ => return,
     };

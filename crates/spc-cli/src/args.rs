@@ -362,6 +362,27 @@ pub enum Command {
         #[command(flatten)]
         bind: Bind,
     },
+    /// Write the weights with residual streams turned by an orthogonal matrix, so that fewer bits hold them.
+    ///
+    /// Gains of RMS norms move into the weights behind them, and all weights at a stream are turned, so the functions compute
+    /// what they did. Constraints are not applied.
+    Rotate {
+        file: PathBuf,
+        /// File to write: safetensors with the same names, types and shapes.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+        /// The model to turn, where the program has several.
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+        /// Which matrix: the same seed and size give the same one.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        seed: u64,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        bind: Bind,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -582,7 +603,8 @@ impl Cli {
             | Command::Bench { bind, .. }
             | Command::Export { bind, .. }
             | Command::Sweep { bind, .. }
-            | Command::Permute { bind, .. } => Some(bind),
+            | Command::Permute { bind, .. }
+            | Command::Rotate { bind, .. } => Some(bind),
         }
     }
 

@@ -11,8 +11,8 @@ use bars::Bars;
 use clap::{CommandFactory, Parser};
 use output::Output;
 use spc::driver::{
-    self, Average, Bench, Budget, Call, Compile, DiskWorld, Done, Emit, Explain, FormatFiles, Permute, Res, Session,
-    Step, Sweep, Verify, Zeros,
+    self, Average, Bench, Budget, Call, Compile, DiskWorld, Done, Emit, Explain, FormatFiles, Permute, Res, Rotate,
+    Session, Step, Sweep, Verify, Zeros,
 };
 use spc::{Isa, Optimiser};
 use std::path::Path;
@@ -145,6 +145,10 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
         Command::Permute { file, out, model, rounds, json, .. } => {
             let what = Permute { out: out.clone(), model: model.clone(), json: *json, rounds: *rounds };
             driver::permute_file(s, file, &what)
+        }
+        Command::Rotate { file, out, model, seed, json, .. } => {
+            let what = Rotate { out: out.clone(), model: model.clone(), seed: *seed, json: *json };
+            driver::rotate_file(s, file, &what)
         }
         Command::Export { file, emit, out, model, target, .. } => {
             let emit = match emit {

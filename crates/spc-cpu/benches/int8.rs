@@ -2,14 +2,14 @@
 //! ISA] [-- FILTER ..]`
 //!
 //! Each round calls the limiting loop (dot products of bytes on registers), the kernel, the limiting loop again, the same linear
-//! in `i8(32)` with nothing absent, and a loop that reads as many bytes as are stored. Printed are the median and the best decile
+//! in `i8(32)` (of 4-bit codes in `q4`) with nothing absent, and a loop that reads as many bytes as are stored. Printed are the median and the best decile
 //! of the ratios of a round. Times are those that the thread had a core.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
 use spc_formats::{Array, Layout, pack, validate};
 use spc_kernel::templates::limits::{READ_ROUND, dot_peak, dot_peak_round, read_stream};
 use spc_kernel::templates::{
-    LinearSpec, SCRATCH, blocks8, padded_tokens, pick8, place, round_rows, round_tokens, row_bytes,
+    LinearSpec, SCRATCH, blocks8, groups, padded_tokens, pick8, place, round_rows, round_tokens, row_bytes,
 };
 
 const PAIRS: usize = 60;
@@ -71,7 +71,7 @@ fn weights(layout: Layout, o: usize, k: usize, zeros: u64) -> Vec<f32> {
     let mut turn = 0;
     let mut there = |i: usize, rng: &mut Random| match layout {
         Layout::I8 { .. } => kept[(i / k / r) * across + i % k / 4],
-        Layout::I8Nm { n, m } => {
+        Layout::I8Nm { n, m } | Layout::I4Nm { n, m, .. } => {
             let at = i % k % m as usize;
             if at == 0 {
                 turn = rng.next() as usize;
@@ -82,6 +82,15 @@ fn weights(layout: Layout, o: usize, k: usize, zeros: u64) -> Vec<f32> {
     };
     let mut w: Vec<f32> =
         (0..o * k).map(|i| if there(i, &mut rng) { (rng.next() % 127) as f32 + 1.0 } else { 0.0 }).collect();
+    if let Layout::I4Nm { group, .. } | Layout::Groups { group, .. } = layout {
+        // Codes of 4 bits, a scale for each group.
+        for (g, part) in w.chunks_mut(group as usize).enumerate() {
+            let scale = (1 + g * 7 % 1000) as f32 / 1024.0;
+            part.iter_mut().filter(|v| **v != 0.0).for_each(|v| *v = (*v % 7.0 + 1.0) * scale);
+            part.iter_mut().find(|v| **v != 0.0).into_iter().for_each(|v| *v = 7.0 * scale);
+        }
+        return w;
+    }
     w.chunks_mut(k).filter_map(|row| row.iter_mut().find(|v| **v != 0.0)).for_each(|v| *v = 127.0);
     w
 }
@@ -106,7 +115,12 @@ impl Ready {
         let codes = packed.packed().array("codes").unwrap().len();
         let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
         let rows = layout.needs_integer_rows();
-        let kernel = if rows { pick8(&spec) } else { blocks8(&spec) }.unwrap();
+        let kernel = match layout {
+            Layout::Groups { .. } => groups(&spec),
+            _ if rows => pick8(&spec),
+            _ => blocks8(&spec),
+        };
+        let kernel = kernel.unwrap();
         let compiled = |_| {
             let t = now();
             compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
@@ -134,6 +148,7 @@ impl Ready {
         let mut list: Vec<(&str, u64)> = arrays.iter().map(|(n, b)| (n.as_str(), b.bytes().as_ptr() as u64)).collect();
         list.extend([
             ("q", qp),
+            ("x", x.bytes().as_ptr() as u64),
             ("s", sp),
             ("y", y.bytes_mut().as_mut_ptr() as u64),
             ("n", n as u64),
@@ -183,6 +198,10 @@ fn cells() -> Vec<(Layout, usize, usize, u64)> {
     {
         out.push((layout.parse().unwrap(), 4096, 4096, zeros));
     }
+    for (layout, zeros) in [("i4nm(2,4,32,16)", 50), ("i4nm(1,4,32,16)", 75), ("i4nm(4,8,32,16)", 50)] {
+        out.push((layout.parse().unwrap(), 4096, 4096, zeros));
+    }
+    out.extend([50, 80, 90].map(|zeros| (Layout::I8 { r: 32 }, 1024, 4096, zeros)));
     for c in [4, 8] {
         out.extend([70, 80, 90, 95].map(|zeros| (Layout::I8Csr { c }, 4096, 4096, zeros)));
         out.extend([80, 90].map(|zeros| (Layout::I8Csr { c }, 576, 1536, zeros)));
@@ -213,7 +232,11 @@ fn main() {
                 continue;
             }
             let own = Ready::new(layout, (o, k), &weights(layout, o, k, zeros), n, isa);
-            let base = Layout::I8 { r: 32 };
+            // Of the same codes.
+            let base = match layout {
+                Layout::I4Nm { group, scale, .. } => Layout::Groups { bits: 4, group, scale, kept: false },
+                _ => Layout::I8 { r: 32 },
+            };
             let dense = Ready::new(base, (o, k), &weights(base, o, k, 0), n, isa);
             let useful = 2.0 * own.codes as f64 * n as f64;
             own.call();

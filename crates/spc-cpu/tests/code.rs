@@ -95,6 +95,8 @@ fn wide_linear_kernels_keep_everything_in_registers() {
             "i8nm(2,4)",
             "i8nm(5,7)",
             "i8nm(1,16)",
+            "i4nm(2,4,32,16)",
+            "i4nm(1,4,16,32)",
             "i8csr(4)",
             "i8csr(8)",
         ]) {

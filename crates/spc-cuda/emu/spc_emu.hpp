@@ -415,6 +415,15 @@ SPC_FN float spc_bits(u32 bits) {
 }
 
 // ---- tensor cores, asynchronous copies and matrix loads
+SPC_FN void spc_halves(float (&v)[2], u32 word) {
+  for (int i = 0; i < 2; ++i) {
+    const u32 bits = word >> 16 * i & 0xffffu, exponent = bits >> 10 & 31u;
+    const float size = exponent == 31u   ? (bits & 1023u ? NAN : INFINITY)
+                       : exponent == 0u ? ldexpf((float)(bits & 1023u), -24)
+                                        : ldexpf((float)((bits & 1023u) | 1024u), (int)exponent - 25);
+    v[i] = bits & 0x8000u ? -size : size;
+  }
+}
 SPC_FN spc_w4 spc_stream4(const u32* p) { return spc_emu::load<spc_w4>(p); }
 SPC_FN u32 spc_stream(const u32* p) { return spc_emu::load<u32>(p); }
 

@@ -89,7 +89,7 @@ impl Linear<'_> {
         let groups = shape.family == Family::Wgmma;
         let few = if groups {
             format!("_n{}_wgmma", shape.grid.tokens)
-        } else if shape.family == Family::Groups || (terms.is_some() && shape.split == 1) {
+        } else if matches!(shape.family, Family::Groups | Family::Csr) || (terms.is_some() && shape.split == 1) {
             format!("_n{}", shape.grid.tokens)
         } else if terms.is_some() {
             format!("_n{}_split", shape.grid.tokens)
@@ -354,14 +354,14 @@ fn tokens(graph: &Graph, node: NodeId) -> Result<String, Bug> {
 
 /// The arrays of a layout, for the comment.
 fn arrays(layout: Layout) -> &'static str {
-    match layout {
+    match layout.with_bf16() {
         Layout::Dense { .. } => "values[ceil(O/P)][K][P]",
         Layout::Vx1 { .. } => "ptr[ceil(O/R)+1], idx[count] = column, values[count][R]",
         Layout::Bsr { .. } => "ptr[ceil(O/R)+1], idx[count] = first column, values[count][C][R]",
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
         // Refused by `Shape::new`.
         Layout::Nm16 { .. } | Layout::Csr16 | Layout::Half { .. } => "",
-        Layout::I8Nm { .. } | Layout::I8Csr { .. } => "",
+        Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => "",
         Layout::Groups { .. } => {
             "codes[units][BYTES], scale[units][P], and where only some groups are kept ptr[O+1], skip[units][P]"
         }

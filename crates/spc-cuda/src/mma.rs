@@ -48,6 +48,8 @@ struct Form {
     tiles_k: u64,
     /// Rows with their padding.
     rows: u64,
+    /// Weights are f16 numbers.
+    f16: bool,
 }
 
 /// Blocks that keep a large device busy: two for each of 132 multiprocessors.
@@ -85,6 +87,7 @@ impl Cut {
                 ("SPARSE", u32::from(form.sparse)),
                 ("LISTED", u32::from(form.listed)),
                 ("GATHER", u32::from(form.gather)),
+                ("F16", u32::from(form.f16)),
                 ("TILES_K", small(form.tiles_k)),
                 ("ROWS_STORED", small(form.rows)),
                 ("H", form.h),
@@ -125,11 +128,19 @@ pub(crate) fn shapes(layout: Layout, outputs: u64, inputs: u64, terms: u32) -> O
             if wm == 4 { cut(0, (4, 2, 1), 4, 1, stages) } else { cut(0, (wm, 2, 2), 4, 1, stages) },
         ]
     };
+    let f16 = layout != layout.with_bf16();
     let stored = |r: u32| outputs.div_ceil(u64::from(r)) * u64::from(r);
-    let plain =
-        Form { sparse: false, listed: true, gather: false, h: 2, tiles_k: inputs.div_ceil(TILE), rows: stored(32) };
+    let plain = Form {
+        sparse: false,
+        listed: true,
+        gather: false,
+        h: 2,
+        tiles_k: inputs.div_ceil(TILE),
+        rows: stored(32),
+        f16,
+    };
     let all = |cuts: &[Cut], form: Form| Some(cuts.iter().map(|c| c.shape(form, outputs, inputs, terms)).collect());
-    match layout {
+    match layout.with_bf16() {
         Layout::Mma24 => {
             let cuts = if terms == 1 { ONE_TERM } else { THREE_TERMS };
             all(&cuts, Form { sparse: true, listed: false, ..plain })
@@ -140,7 +151,8 @@ pub(crate) fn shapes(layout: Layout, outputs: u64, inputs: u64, terms: u32) -> O
         }
         Layout::Vnm { v, m } => {
             let tiles_k = inputs.div_ceil(u64::from(m)).div_ceil(8);
-            all(&gathered(v / 32), Form { sparse: true, listed: false, gather: true, h: 2, tiles_k, rows: stored(v) })
+            let rows = stored(v);
+            all(&gathered(v / 32), Form { sparse: true, listed: false, gather: true, tiles_k, rows, ..plain })
         }
         _ => None,
     }
@@ -148,7 +160,7 @@ pub(crate) fn shapes(layout: Layout, outputs: u64, inputs: u64, terms: u32) -> O
 
 /// Whether the kernels of a layout take activations turned: neighbouring tokens of a column together.
 pub(crate) fn turned(layout: Layout) -> bool {
-    matches!(layout, Layout::Mma1 { .. } | Layout::Vnm { .. })
+    matches!(layout.with_bf16(), Layout::Mma1 { .. } | Layout::Vnm { .. })
 }
 
 /// The launch that makes turned terms: 16 tokens of 64 columns a block.

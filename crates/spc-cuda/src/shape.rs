@@ -23,6 +23,7 @@ pub(crate) enum Family {
     I8,
     Groups,
     Wgmma,
+    Csr,
 }
 
 impl Family {
@@ -35,6 +36,7 @@ impl Family {
             Family::I8 => "i8",
             Family::Groups => "groups",
             Family::Wgmma => "wgmma",
+            Family::Csr => "csr",
         }
     }
 
@@ -52,6 +54,7 @@ impl Family {
             Family::I8 => &[include_str!("device/i8.cuh")],
             Family::Mma => &[TENSOR, TERMS, TILES, include_str!("device/mma.cuh")],
             Family::Wgmma => &[TENSOR, TERMS, TILES],
+            Family::Csr => &[include_str!("device/rowwise.cuh")],
         }
     }
 }
@@ -93,7 +96,12 @@ impl Shape {
             let (one, more) = (shape(1), shape(4));
             return Ok(if more.grid.tokens > 1 { vec![Shape { up_to: 1, ..one }, more] } else { vec![one] });
         }
-        Ok(vec![Shape::new(layout, outputs, inputs)?])
+        let many = Shape::new(layout, outputs, inputs)?;
+        if layout == Layout::Csr {
+            let few = |most: u32| Shape { up_to: most, ..Shape::rowwise(outputs, inputs, most) };
+            return Ok(vec![few(1), few(8), many]);
+        }
+        Ok(vec![many])
     }
 
     fn sizes(outputs: u64, inputs: u64) -> Result<(), String> {
@@ -166,6 +174,16 @@ impl Shape {
         let floats = if staged { small(tokens * row / 4) } else { 0 };
         let shape = Shape::build(Family::Groups, outputs, inputs, (small(tokens), group), blocks, constants, floats);
         Shape { parts: small(parts), ..shape }
+    }
+
+    /// Whole rows of entries for few tokens, 32 outputs a block.
+    fn rowwise(outputs: u64, inputs: u64, tokens: u32) -> Shape {
+        const ROWS: u64 = 32;
+        let (sums, x) = (u64::from(tokens) * (ROWS + 1), u64::from(tokens) * inputs);
+        let staged = sums + x <= (48 << 10) / 4;
+        let floats = u32::try_from(if staged { sums + x } else { sums }).unwrap_or(u32::MAX);
+        let constants = vec![("STAGED", u32::from(staged))];
+        Shape::build(Family::Csr, outputs, inputs, (tokens, 32), outputs.div_ceil(ROWS), constants, floats)
     }
 
     fn blocks(outputs: u64, inputs: u64, r: u32, c: u32) -> Shape {

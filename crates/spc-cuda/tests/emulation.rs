@@ -113,6 +113,8 @@ fn column_vectors_and_csr() {
             case("csr", 1, 1, Full, None, false, &[1, 2]),
             case("csr", 33, 70, Bands, Relu, true, &[65, 12]),
             case("csr", 100, 65, Random(0.1), Gelu, false, &[1, 40]),
+            case("csr", 70, 13_000, Random(0.01), Relu, true, &[1, 8, 7]),
+            case("csr", 33, 2000, Bands, None, true, &[5, 2]),
             case("csr", 9, 31, Empty, None, true, &[3, 3]),
             case("csr", 32, 96, Full, None, false, &[32, 8]),
         ],
@@ -261,6 +263,21 @@ fn blocks_that_share_columns() {
         ],
         Activations::Bf16,
     );
+}
+
+#[test]
+fn f16_numbers_on_tensor_cores() {
+    use Act::*;
+    use Pattern::*;
+    let cases = vec![
+        case("mma24_f16", 70, 300, Full, Gelu, true, &[1, 32, 200, 20]),
+        case("mma24_f16", 33, 550, Random(0.4), Relu, true, &[5, 40, 256]),
+        case("mma32_f16(64)", 130, 96, Bands, Relu, false, &[5, 65, 12]),
+        case("mma1_f16(32)", 70, 130, Random(0.02), Relu, false, &[5, 20, 66]),
+        case("vnm_f16(64,8)", 65, 130, Full, None, false, &[16, 33, 5]),
+    ];
+    run(cases.clone(), Activations::Exact);
+    run(cases, Activations::Bf16);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a module says about itself: kernels, host operators, text, manifest.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-use spc_cuda::{CudaModule, Operand, ParamKind, emit, manifest};
+use spc_cuda::{CudaModule, EmitOptions, Operand, ParamKind, emit, emit_with, manifest};
 use spc_ir::{Act, Graph, NodeId, Plan};
 
 /// Two linears with a softmax-like tail; the second linear's activation is the map %8.
@@ -134,4 +134,32 @@ fn the_manifest_holds_all_of_it() {
     assert_eq!(json["kernels"][3]["params"][0]["of"]["value"]["node"], 7);
     let text = serde_json::to_string(&json).unwrap();
     assert_eq!(text, serde_json::to_string(&manifest(&m, None).unwrap()).unwrap());
+}
+
+#[test]
+fn kernels_of_one_architecture_replace_others_there_alone() {
+    let text = "graph \"net\" {\n  sym B = 1..1000\n  %0 = input \"x\" : f32[B=?B, K=64]\n  %1 = weight \"w\" : f32[O=64, K=64]\n  %2 = \
+                linear (%0, %1) : f32[B=?B, O=64]\n  output \"y\" = %2\n}\n";
+    let graph = Graph::parse(text).unwrap();
+    let plan = Plan::all_dense(&graph, "cuda", "mma24").unwrap();
+    let small = emit(&graph, &plan).unwrap();
+    assert!(small.own_archs().is_empty() && !small.text.contains("wgmma"), "a small weight has none");
+    let options = EmitOptions { warp_groups_from: 0, ..EmitOptions::default() };
+    let m = emit_with(&graph, &plan, &options).unwrap();
+    assert_eq!(m.own_archs(), ["sm_90a"]);
+    for n in [1, 64, 65, 255, 256, 1000] {
+        let of = |arch: &str| -> Vec<String> {
+            let all = m.kernels_of(arch);
+            all.iter().filter(|k| k.family != "terms" && k.is_for(n)).map(|k| k.family.clone()).collect()
+        };
+        for arch in ["sm_80", "compute_80", "sm_90", "sm_100"] {
+            assert_eq!(of(arch), ["mma"], "{arch}, {n} tokens");
+        }
+        for arch in ["sm_90a", "compute_90a"] {
+            assert_eq!(of(arch), [if n >= 256 { "wgmma" } else { "mma" }], "{arch}, {n} tokens");
+        }
+    }
+    let json = serde_json::Value::Object(manifest(&m, None).unwrap());
+    let only: Vec<_> = json["kernels"].as_array().unwrap().iter().filter_map(|k| k["only"].as_str()).collect();
+    assert_eq!(only, ["sm_90a"]);
 }

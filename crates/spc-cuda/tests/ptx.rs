@@ -133,6 +133,9 @@ fn odd_shapes_compute_what_they_say() {
             case("mma24", 33, 549, Random(0.4), Relu, true, &[5]),
             case("mma32(32)", 70, 300, Random(0.01), Gelu, true, &[8, 40]),
             case("mma32(128)", 129, 130, Full, None, false, &[5, 70]),
+            case("mma24_f16", 33, 300, Random(0.4), Relu, true, &[5, 40, 70]),
+            case("mma32_f16(32)", 70, 300, Random(0.01), Gelu, true, &[8, 40]),
+            case("vnm_f16(64,8)", 70, 140, Full, Relu, true, &[3, 40]),
             case("mma1(16)", 40, 200, Random(0.1), Gelu, true, &[1, 20]),
             case("mma1(64)", 70, 100, Random(0.1), None, true, &[18, 40]),
             case("vnm(64,8)", 70, 140, Full, Relu, true, &[3, 17, 40]),
@@ -186,6 +189,7 @@ fn counts_stay_in_their_budgets() {
             shape("mma1(64)", &[16, 32, 64]),
             shape("vnm(64,8)", &[16, 32, 64]),
             case("mma24", 64, 2048, Full, Relu, true, &[8]),
+            shape("mma24_f16", &[8, 64]),
             case("kept4(32,16)", 64, 2048, Random(1.0), Relu, true, &[1]),
             case("q4(32,16)", 64, 2048, Full, Relu, true, &[1]),
             case("kept4(32,16)", 64, 2048, Random(1.0), Relu, true, &[4]),
@@ -195,7 +199,8 @@ fn counts_stay_in_their_budgets() {
             case("vx1(16)", 64, 64, Random(0.25), None, false, &[64]),
             case("bsr(16,16)", 64, 64, Random(0.25), None, false, &[64]),
             case("nm(2,4)", 64, 64, Full, None, false, &[64]),
-            case("csr", 64, 64, Random(0.25), None, false, &[64]),
+            case("csr", 64, 256, Random(0.25), None, false, &[1, 8, 64]),
+            case("csr", 64, 16_384, Random(0.05), None, false, &[1]),
             case("dense(16)", 64, 64, Full, None, false, &[64]),
         ],
         Activations::Bf16,
@@ -208,6 +213,10 @@ fn counts_stay_in_their_budgets() {
         let (load, store) = c.sector_ratios();
         let name = &kernel.name;
         if kernel.layout.starts_with("mma") || kernel.layout.starts_with("vnm") {
+            assert!(load <= 1.1 && store <= 1.1, "{name}: {load:.2} and {store:.2} of the bytes needed are moved");
+        }
+        // Columns and values of rows are read side by side; activations in memory are gathered.
+        if kernel.family == "csr" && kernel.inputs < 1000 {
             assert!(load <= 1.1 && store <= 1.1, "{name}: {load:.2} and {store:.2} of the bytes needed are moved");
         }
         if ["mma", "vnm", "kept", "q"].iter().any(|l| kernel.layout.starts_with(l)) {

@@ -60,8 +60,24 @@ pub fn candidates(
     let mut layouts = DEFAULT_CANDIDATES.to_vec();
     let form = Form::ALL.into_iter().find(|f| pattern.has(*f));
     let tried: Vec<Layout> = HALF_CANDIDATES.iter().chain(extra).copied().collect();
-    let halves = tried.iter().filter_map(|l| Some(Layout::Half { of: Wide::of(*l)?, form: form? }));
-    for layout in extra.iter().copied().chain(pattern.grid().into_iter().flat_map(|g| g.layouts(cols))).chain(halves) {
+    let halves = tried.iter().filter_map(|l| Some(Layout::Half { of: Wide::of(*l, form?)?, form: form? }));
+    // Where the activations are integers, groups of 4-bit codes of which some are kept.
+    let kept = extra.iter().filter_map(|l| if let Layout::I8Nm { n, m } = l { Some((*n, *m)) } else { None });
+    let kept: Vec<(u32, u32)> = kept.collect();
+    let scaled = pattern.grid().into_iter().flat_map(|g| g.layouts(cols)).filter_map(|l| match l {
+        Layout::Groups { bits: 4, group, scale, kept: false } => Some((group, scale)),
+        _ => None,
+    });
+    let scaled =
+        scaled.flat_map(|(group, scale)| kept.iter().map(move |(n, m)| Layout::I4Nm { n: *n, m: *m, group, scale }));
+    let scaled: Vec<Layout> = scaled.filter(|l| l.check().is_ok()).collect();
+    for layout in extra
+        .iter()
+        .copied()
+        .chain(pattern.grid().into_iter().flat_map(|g| g.layouts(cols)))
+        .chain(scaled)
+        .chain(halves)
+    {
         if !layouts.contains(&layout) {
             layouts.push(layout);
         }

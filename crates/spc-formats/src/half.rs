@@ -1,6 +1,9 @@
 //! Layouts whose values are stored in 16 bits: `dense_bf16(P)`, `vx1_f16(V)` and so on. All arrays are those of the layout with
 //! f32 values but `values u8[..][2]`, the lower byte first. Only weights that are bf16 (f16) numbers can be stored so, and are
 //! read as the same f32.
+//!
+//! Layouts of tensor cores hold bf16 numbers by themselves; with f16 numbers (`mma24_f16`, `mma32_f16(R)`, ..) all their arrays are
+//! the same, the halves of the words of `values` are f16.
 use crate::format::{Format, Matrix};
 use crate::{Array, ArrayKind, CostFacts, Layout, Packed, Pattern, Refusal};
 
@@ -18,6 +21,10 @@ pub enum Wide {
     Vx1 { v: u32 },
     Bsr { r: u32, c: u32 },
     Nm16 { n: u32, m: u32 },
+    Mma24,
+    Mma32 { r: u32 },
+    Mma1 { r: u32 },
+    Vnm { v: u32, m: u32 },
 }
 
 impl Wide {
@@ -28,12 +35,26 @@ impl Wide {
             Wide::Vx1 { v } => Layout::Vx1 { v },
             Wide::Bsr { r, c } => Layout::Bsr { r, c },
             Wide::Nm16 { n, m } => Layout::Nm16 { n, m },
+            Wide::Mma24 => Layout::Mma24,
+            Wide::Mma32 { r } => Layout::Mma32 { r },
+            Wide::Mma1 { r } => Layout::Mma1 { r },
+            Wide::Vnm { v, m } => Layout::Vnm { v, m },
         }
     }
 
-    /// Those of a layout, where its values may have 16 bits.
-    pub fn of(layout: Layout) -> Option<Wide> {
+    /// Whether the layout with wide values is one of tensor cores: its values are then bf16, and may be f16 instead.
+    pub fn on_tensor_cores(self) -> bool {
+        matches!(self, Wide::Mma24 | Wide::Mma32 { .. } | Wide::Mma1 { .. } | Wide::Vnm { .. })
+    }
+
+    /// Those of a layout, where its values may have 16 bits of this form.
+    pub fn of(layout: Layout, form: Form) -> Option<Wide> {
+        let f16 = form == Form::F16;
         Some(match layout {
+            Layout::Mma24 if f16 => Wide::Mma24,
+            Layout::Mma32 { r } if f16 => Wide::Mma32 { r },
+            Layout::Mma1 { r } if f16 => Wide::Mma1 { r },
+            Layout::Vnm { v, m } if f16 => Wide::Vnm { v, m },
             Layout::Dense { panel } => Wide::Dense { panel },
             Layout::Vx1 { v } => Wide::Vx1 { v },
             Layout::Bsr { r, c } => Wide::Bsr { r, c },
@@ -121,6 +142,15 @@ impl<'a> Values<'a> {
     }
 }
 
+/// The bf16 number with the bits of an f16 number: what a layout of bf16 numbers stores is then that one. Zeros are zeros in both.
+fn disguised(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+fn revealed(w: f32) -> u16 {
+    (w.to_bits() >> 16) as u16
+}
+
 pub(crate) struct Half {
     pub of: Wide,
     pub form: Form,
@@ -134,6 +164,7 @@ impl Format for Half {
                 &[("ptr", ArrayKind::U32), ("idx", ArrayKind::U32), ("values", ArrayKind::U8)]
             }
             Wide::Nm16 { .. } => &[("idx", ArrayKind::U32), ("values", ArrayKind::U8)],
+            core => core.layout().schema(),
         }
     }
 
@@ -141,11 +172,18 @@ impl Format for Half {
         if !p.has(self.form) {
             return Err(Refusal(format!("a weight is no {} number", self.form.name())));
         }
+        if self.of.on_tensor_cores() {
+            return self.of.layout().with(|f| f.stats(&p.as_if_bf16()));
+        }
         let facts = self.of.layout().with(|f| f.stats(p))?;
         Ok(CostFacts { stored_bytes: facts.stored_bytes - 2 * facts.multiplies, ..facts })
     }
 
     fn pack(&self, m: &Matrix<'_>) -> Vec<Array> {
+        if self.of.on_tensor_cores() {
+            let weights: Vec<f32> = m.weights.iter().map(|w| disguised(self.form.narrow(*w).unwrap_or(0))).collect();
+            return self.of.layout().with(|f| f.pack(&Matrix { weights: &weights, pattern: m.pattern }));
+        }
         let mut arrays = self.of.layout().with(|f| f.pack(m));
         for a in &mut arrays {
             if let Array::F32(values) = a {
@@ -158,17 +196,22 @@ impl Format for Half {
     }
 
     fn validate(&self, p: &Packed) -> Result<(), String> {
-        if !p.small("values").len().is_multiple_of(2) {
+        if !self.of.on_tensor_cores() && !p.small("values").len().is_multiple_of(2) {
             return Err("`values` ends inside a value".into());
         }
         self.of.layout().with(|f| f.validate(p))
     }
 
     fn get(&self, p: &Packed, row: usize, col: usize) -> f32 {
-        self.of.layout().with(|f| f.get(p, row, col))
+        let w = self.of.layout().with(|f| f.get(p, row, col));
+        if self.of.on_tensor_cores() { self.form.widen(revealed(w)) } else { w }
     }
 
     fn for_each(&self, p: &Packed, f: &mut dyn FnMut(usize, usize, f32)) {
+        if self.of.on_tensor_cores() {
+            let mut own = |row: usize, col: usize, w: f32| f(row, col, self.form.widen(revealed(w)));
+            return self.of.layout().with(|format| format.for_each(p, &mut own));
+        }
         self.of.layout().with(|format| format.for_each(p, f));
     }
 }

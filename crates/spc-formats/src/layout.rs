@@ -12,6 +12,7 @@ use crate::mma1::Mma1;
 use crate::mma24::Mma24;
 use crate::mma32::Mma32;
 use crate::nm::Nm;
+use crate::nm4::Nm4;
 use crate::nm8::Nm8;
 use crate::nm16::Nm16;
 use crate::pick8::Pick8;
@@ -37,6 +38,8 @@ pub enum Layout {
     I8 { r: u32 },
     /// As `Nm16` in codes of 8 bits with one scale a row, for activations of 8 bits.
     I8Nm { n: u32, m: u32 },
+    /// As `I8Nm` in codes of 4 bits with one scale of `scale` bits (16 or 32) for each `group` inputs of a row (16, 32 or 64).
+    I4Nm { n: u32, m: u32, group: u32, scale: u32 },
     /// Any pattern in codes of 8 bits with one scale a row, `c` (4 or 8) from a window of 64 inputs, for activations of 8 bits.
     I8Csr { c: u32 },
     /// 2:4 in bf16, in the fragment order of sparse tensor cores.
@@ -84,6 +87,7 @@ impl Layout {
             Layout::Nm { .. } => "nm",
             Layout::I8 { .. } => "i8",
             Layout::I8Nm { .. } => "i8nm",
+            Layout::I4Nm { .. } => "i4nm",
             Layout::I8Csr { .. } => "i8csr",
             Layout::Mma24 => "mma24",
             Layout::Mma32 { .. } => "mma32",
@@ -105,6 +109,10 @@ impl Layout {
                 (Wide::Bsr { .. }, Form::F16) => "bsr_f16",
                 (Wide::Nm16 { .. }, Form::Bf16) => "nm16_bf16",
                 (Wide::Nm16 { .. }, Form::F16) => "nm16_f16",
+                (Wide::Mma24, _) => "mma24_f16",
+                (Wide::Mma32 { .. }, _) => "mma32_f16",
+                (Wide::Mma1 { .. }, _) => "mma1_f16",
+                (Wide::Vnm { .. }, _) => "vnm_f16",
             },
         }
     }
@@ -116,24 +124,33 @@ impl Layout {
 
     /// True if the kernels of this layout read activations that are rounded to 8 bits a token.
     pub fn needs_integers(&self) -> bool {
-        matches!(self, Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. })
+        matches!(self, Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. })
     }
 
     /// True if they read them token by token, each token's integers in a row of their own.
     pub fn needs_integer_rows(&self) -> bool {
-        matches!(self, Layout::I8Nm { .. } | Layout::I8Csr { .. })
+        matches!(self, Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. })
     }
 
     /// True if only GPUs have kernels of this layout.
     pub fn needs_tensor_cores(&self) -> bool {
-        matches!(self, Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. })
+        matches!(self.with_bf16(), Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. })
+    }
+
+    /// Of a layout of tensor cores with f16 numbers the one with bf16 numbers; every other is itself.
+    #[must_use]
+    pub fn with_bf16(self) -> Layout {
+        match self {
+            Layout::Half { of, .. } if of.on_tensor_cores() => of.layout(),
+            other => other,
+        }
     }
 
     /// Whether a kernel reads and writes feature-major activations.
     pub fn feature_major(&self) -> bool {
         match self {
             Layout::Dense { .. } | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm { .. } | Layout::Csr => true,
-            Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } => false,
+            Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => false,
             Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => false,
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
         }
@@ -143,7 +160,7 @@ impl Layout {
     /// must be whole vectors of four.
     pub fn row_major(&self) -> bool {
         match self {
-            Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } => true,
+            Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => true,
             Layout::Dense { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => true,
             Layout::Vx1 { v } => v.is_multiple_of(4),
             Layout::Bsr { r, .. } => r.is_multiple_of(4),
@@ -159,7 +176,7 @@ impl Layout {
         match self {
             Layout::Nm16 { n, m } => Layout::Nm { n, m },
             Layout::Csr16 => Layout::Csr,
-            Layout::Half { of, .. } => of.layout().for_many(),
+            Layout::Half { of, .. } if !of.on_tensor_cores() => of.layout().for_many(),
             other => other,
         }
     }
@@ -182,6 +199,10 @@ impl Layout {
                 [4, 8].contains(&bits) && [16, 32, 64].contains(&group) && [16, 32].contains(&scale)
             }
             Layout::Half { of, .. } => return of.layout().check(),
+            Layout::I4Nm { n, m, group, scale } => {
+                let whole = ok(n) && m <= 16 && n <= m && group.is_multiple_of(m) && (group / m * n).is_multiple_of(4);
+                whole && [16, 32, 64].contains(&group) && [16, 32].contains(&scale)
+            }
             Layout::I8Csr { c } => [4, 8].contains(&c),
             Layout::Csr | Layout::Csr16 | Layout::Mma24 => true,
         };
@@ -198,6 +219,9 @@ impl Layout {
             Layout::Nm { n, m } => f(&Nm { n: size(n), m: size(m) }),
             Layout::I8 { r } => f(&Blocks8 { r: size(r) }),
             Layout::I8Nm { n, m } => f(&Nm8 { n: size(n), m: size(m) }),
+            Layout::I4Nm { n, m, group, scale } => {
+                f(&Nm4 { n: size(n), m: size(m), group: size(group), half: scale == 16 })
+            }
             Layout::I8Csr { c } => f(&Pick8 { codes: size(c) }),
             Layout::Mma24 => f(&Mma24),
             Layout::Mma32 { r } => f(&Mma32 { r: size(r) }),
@@ -223,6 +247,7 @@ impl fmt::Display for Layout {
             Layout::Nm { n, m } => write!(f, "nm({n},{m})"),
             Layout::I8 { r } => write!(f, "i8({r})"),
             Layout::I8Nm { n, m } => write!(f, "i8nm({n},{m})"),
+            Layout::I4Nm { n, m, group, scale } => write!(f, "i4nm({n},{m},{group},{scale})"),
             Layout::I8Csr { c } => write!(f, "i8csr({c})"),
             Layout::Mma24 => f.write_str("mma24"),
             Layout::Mma32 { r } => write!(f, "mma32({r})"),
@@ -232,10 +257,15 @@ impl fmt::Display for Layout {
             Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
             Layout::Csr16 => f.write_str("csr16"),
             Layout::Groups { group, scale, .. } => write!(f, "{}({group},{scale})", self.kind()),
-            Layout::Half { of: Wide::Dense { panel: a } | Wide::Vx1 { v: a }, .. } => write!(f, "{}({a})", self.kind()),
-            Layout::Half { of: Wide::Bsr { r: a, c: b } | Wide::Nm16 { n: a, m: b }, .. } => {
-                write!(f, "{}({a},{b})", self.kind())
-            }
+            Layout::Half { of: Wide::Mma24, .. } => f.write_str(self.kind()),
+            Layout::Half {
+                of: Wide::Dense { panel: a } | Wide::Vx1 { v: a } | Wide::Mma32 { r: a } | Wide::Mma1 { r: a },
+                ..
+            } => write!(f, "{}({a})", self.kind()),
+            Layout::Half {
+                of: Wide::Bsr { r: a, c: b } | Wide::Nm16 { n: a, m: b } | Wide::Vnm { v: a, m: b },
+                ..
+            } => write!(f, "{}({a},{b})", self.kind()),
         }
     }
 }
@@ -256,7 +286,8 @@ impl FromStr for Layout {
         if let Some((base, form)) = word.rsplit_once('_') {
             let form = Form::ALL.into_iter().find(|f| f.name() == form).ok_or_else(bad)?;
             let rest = text.strip_prefix(word).ok_or_else(bad)?;
-            let of = format!("{base}{rest}").parse().ok().and_then(Wide::of).filter(|_| !rest.is_empty());
+            let of = format!("{base}{rest}").parse().ok().and_then(|l| Wide::of(l, form));
+            let of = of.filter(|of| rest.is_empty() == (*of == Wide::Mma24));
             return of.map(|of| Layout::Half { of, form }).ok_or_else(bad);
         }
         let layout = match (word, numbers.as_slice()) {
@@ -267,6 +298,7 @@ impl FromStr for Layout {
             ("nm", [n, m]) => Layout::Nm { n: *n, m: *m },
             ("i8", [r]) => Layout::I8 { r: *r },
             ("i8nm", [n, m]) => Layout::I8Nm { n: *n, m: *m },
+            ("i4nm", [n, m, group, scale]) => Layout::I4Nm { n: *n, m: *m, group: *group, scale: *scale },
             ("i8csr", [c]) => Layout::I8Csr { c: *c },
             ("mma32", [r]) => Layout::Mma32 { r: *r },
             ("mma1", [r]) => Layout::Mma1 { r: *r },

@@ -15,6 +15,7 @@
 //! i8(R)     ptr u32[nb+1], idx u32[n] (4 inputs each), codes i8[n][R][4], start i32[nb*R], scale f32[nb*R]
 //! i8nm(N,M) idx u32[nb][W][16] (positions), codes i8[nb][S][16][4], start i32[nb*16], scale f32[nb*16]; nb = ceil(O/16)
 //! i8csr(C)  ptr u32[nb+1], idx u32[n] (first of 64 inputs), places u8[n][C/4][16][4], codes i8[n][C/4][16][4], start, scale
+//! i4nm(N,M,G,S) idx u32[nb][W][16], codes u8[nb][C][16][4] (two each), scale [nb][ceil(K/G)][16]; nb = ceil(O/16)
 //! mma24     values u32[B][T][2][32][4], meta u32[B][T][32]: 2:4 in bf16 for tensor cores; B = ceil(O/32), T = ceil(K/32)
 //! mma32(R)  ptr u32[B+1], idx u32[n], values u32[n][R/16][2][32][4]: blocks of R x 32 in bf16; B = ceil(O/R)
 //! mma1(R)   ptr u32[B+1], idx u32[n][32], values as mma32: columns of R rows, 32 gathered to a block; B = ceil(O/R)
@@ -49,6 +50,7 @@ mod mma24;
 mod mma32;
 mod nm;
 mod nm16;
+mod nm4;
 mod nm8;
 mod packed;
 mod pattern;

@@ -70,6 +70,11 @@ impl Pattern {
         self.bf16
     }
 
+    /// As the pattern of bf16 numbers at the same places.
+    pub(crate) fn as_if_bf16(&self) -> Pattern {
+        Pattern { bf16: true, ..self.clone() }
+    }
+
     /// True if every weight is a number of this form.
     pub fn has(&self, form: Form) -> bool {
         match form {

@@ -1,7 +1,7 @@
 //! 2:4 in the order of tensor cores: nothing is lost, the order is the one of the PTX ISA, damaged data is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use proptest::prelude::*;
-use spc_formats::{Array, Layout, Packed, pack, stats, validate};
+use spc_formats::{Array, Form, Layout, Packed, pack, stats, validate};
 
 fn noise(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -120,4 +120,37 @@ fn damaged_data_is_refused() {
     assert!(damage("values", &|a| a[255] = 0x3f80).contains("padding is not zero"), "row 31 of 5");
     assert_eq!("mma24".parse(), Ok(Layout::Mma24));
     assert!("mma24()".parse::<Layout>().is_err() && "mma24(2)".parse::<Layout>().is_err());
+}
+
+/// With f16 numbers the arrays are those of bf16 numbers with the same bits.
+#[test]
+fn f16_numbers_take_the_places_of_bf16_numbers() {
+    for name in ["mma24", "mma32(32)", "mma1(16)", "vnm(32,8)"] {
+        let (head, tail) = name.split_once('(').map_or((name, String::new()), |(h, t)| (h, format!("({t}")));
+        let (bf16, f16): (Layout, Layout) = (name.parse().unwrap(), format!("{head}_f16{tail}").parse().unwrap());
+        assert_eq!((f16.to_string(), f16.with_bf16()), (format!("{head}_f16{tail}"), bf16));
+        assert!(f16.needs_tensor_cores() && f16.for_many() == f16);
+        let mut r = noise(3);
+        for (rows, cols) in [(1, 1), (37, 70), (64, 64)] {
+            let f16s: Vec<u16> = (0..rows * cols)
+                .map(|i| {
+                    let there = i % cols % 8 < 4 && (i % cols + i / cols) % 4 < 2;
+                    // Subnormal, normal and infinite numbers.
+                    if there { [1, 0x3c01, 0x83ff, 0x7bff, 0x7c00, 0xb555, 0x0400][r(7) as usize] } else { 0 }
+                })
+                .collect();
+            let real: Vec<f32> = f16s.iter().map(|b| Form::F16.widen(*b)).collect();
+            let same: Vec<f32> = f16s.iter().map(|b| f32::from_bits(u32::from(*b) << 16)).collect();
+            let (a, b) = (pack(&f16, rows, cols, &real).unwrap(), pack(&bf16, rows, cols, &same).unwrap());
+            assert_eq!(a.arrays, b.arrays, "{name} {rows} x {cols}");
+            assert_eq!(validate(a).unwrap().unpack().unwrap(), real, "{name} {rows} x {cols}");
+            assert_eq!(stats(&f16, rows, cols, &real).unwrap(), stats(&bf16, rows, cols, &same).unwrap());
+        }
+        assert!(
+            pack(&f16, 1, 1, &[1.0 + 2f32.powi(-11)]).is_err() && pack(&bf16, 1, 1, &[1.0 + 2f32.powi(-10)]).is_err()
+        );
+    }
+    for no in ["mma24_bf16", "mma24_f16(1)", "mma32_f16", "mma32_bf16(32)", "mma32_f16(16)", "vnm_f16(64)"] {
+        assert!(no.parse::<Layout>().is_err(), "{no}");
+    }
 }

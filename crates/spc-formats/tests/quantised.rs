@@ -27,13 +27,15 @@ fn quantised(rows: usize, cols: usize, percent: u64, top: i64, seed: u64) -> Vec
 }
 
 /// The same with what `layout` cannot hold left out.
-fn held(layout: &Layout, cols: usize, mut w: Vec<f32>) -> Vec<f32> {
-    if let Layout::I8Nm { n, m } = layout {
-        for group in w.chunks_mut(cols.max(1)).flat_map(|row| row.chunks_mut(*m as usize)) {
-            // A whole short group is refused, as by `nm`.
-            let most = (*n as usize).min(group.len().saturating_sub(usize::from(group.len() < *n as usize)));
-            group.iter_mut().filter(|v| **v != 0.0).skip(most).for_each(|v| *v = 0.0);
-        }
+fn held(layout: &Layout, cols: usize, w: Vec<f32>) -> Vec<f32> {
+    if let Layout::I8Nm { n, m } = layout { kept_of((*n, *m), cols, w) } else { w }
+}
+
+fn kept_of((n, m): (u32, u32), cols: usize, mut w: Vec<f32>) -> Vec<f32> {
+    for group in w.chunks_mut(cols.max(1)).flat_map(|row| row.chunks_mut(m as usize)) {
+        // A whole short group is refused, as by `nm`.
+        let most = (n as usize).min(group.len().saturating_sub(usize::from(group.len() < n as usize)));
+        group.iter_mut().filter(|v| **v != 0.0).skip(most).for_each(|v| *v = 0.0);
     }
     w
 }
@@ -180,6 +182,44 @@ fn lies_about_sums_scales_and_lengths_are_refused() {
             }),
             "-128"
         );
+    }
+}
+
+#[test]
+fn kept_codes_of_four_bits_lose_nothing() {
+    let mut held = 0;
+    for text in ["i4nm(2,4,32,16)", "i4nm(1,4,16,32)", "i4nm(4,8,64,16)", "i4nm(3,4,16,16)", "i4nm(5,16,64,32)"] {
+        let layout: Layout = text.parse().unwrap();
+        assert_eq!(layout.to_string(), text);
+        let Layout::I4Nm { n, m, group, scale } = layout else { panic!() };
+        for (rows, cols) in [(1, 1), (3, 65), (18, 64), (33, 200), (7, 97)] {
+            let w = in_groups(rows, cols, (4, group as usize), scale == 16, 70, 3 + cols as u64);
+            let w = kept_of((n, m), cols, w);
+            if stats(&layout, rows, cols, &w).is_err() {
+                // By chance larger groups have a scale of more bits, or a short group is whole.
+                continue;
+            }
+            held += 1;
+            let p = round_trip(&layout, rows, cols, &w);
+            for array in 0..p.arrays.len() {
+                for at in (0..p.arrays[array].1.len()).step_by(7) {
+                    if let Ok(v) = validate(changed(&p, array, at, 1 << (at % 8))) {
+                        assert!(v.unpack().is_ok());
+                    }
+                }
+                let mut cut = p.clone();
+                match &mut cut.arrays[array].1 {
+                    Array::U8(v) => drop(v.pop()),
+                    Array::U32(v) => drop(v.pop()),
+                    Array::F32(v) => drop(v.pop()),
+                }
+                assert!(validate(cut).is_err());
+            }
+        }
+    }
+    assert!(held > 15, "{held}");
+    for text in ["i4nm(2,4,20,16)", "i4nm(2,4,32,8)", "i4nm(1,5,16,16)", "i4nm(1,8,16,16)", "i4nm(2,4,32)"] {
+        assert!(text.parse::<Layout>().is_err(), "{text}");
     }
 }
 

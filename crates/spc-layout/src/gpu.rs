@@ -147,7 +147,7 @@ impl GpuTable {
 
 /// The family of a layout's kernels; nothing for layouts that GPUs have no kernel for.
 pub fn family(layout: Layout) -> Option<Family> {
-    match layout {
+    match layout.with_bf16() {
         Layout::Dense { .. } => Some(Family::Dense),
         Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Csr => Some(Family::Blocks),
         Layout::Nm { .. } => Some(Family::Nm),
@@ -171,7 +171,7 @@ pub fn cuts(layout: Layout) -> Vec<Cut> {
         let rows = r.div_ceil(r.div_ceil(32).max(1));
         cut(0, 4 * rows * (16 / rows.max(1)).clamp(1, 8), 64, 32)
     };
-    match layout {
+    match layout.with_bf16() {
         Layout::Dense { .. } => vec![cut(0, 64, 64, 32)],
         Layout::Vx1 { v: r } | Layout::Bsr { r, .. } => vec![blocks(u64::from(r))],
         Layout::Nm { n: _, m } => {
@@ -192,6 +192,8 @@ pub fn cuts(layout: Layout) -> Vec<Cut> {
             let r = u64::from(r);
             vec![cut(16, r, 16, 128), cut(32, r, 32, 128), cut(0, r, 64, 64)]
         }
+        // Warps take whole rows of few tokens.
+        Layout::Csr => vec![cut(1, 32, 1, 32), cut(8, 32, 8, 32), blocks(1)],
         Layout::I8 { .. } => vec![cut(0, 128, 8, 16)],
         // Dealt out evenly; four blocks of threads at once on a multiprocessor count as one.
         Layout::Groups { .. } => vec![cut(1, 128, 1, 512), cut(0, 128, 4, 512)],
@@ -201,7 +203,7 @@ pub fn cuts(layout: Layout) -> Vec<Cut> {
 
 /// How many blocks of threads share the columns of a row of tiles: where there are few rows of tiles and few tokens.
 pub fn split(layout: Layout, outputs: u64, inputs: u64, cut: Cut) -> u64 {
-    let (tiles_k, listed) = match layout {
+    let (tiles_k, listed) = match layout.with_bf16() {
         Layout::Mma24 => (inputs.div_ceil(32), false),
         Layout::Vnm { m, .. } => (inputs.div_ceil(u64::from(m.max(1))).div_ceil(8), false),
         Layout::Mma32 { .. } | Layout::Mma1 { .. } => (inputs.div_ceil(32), true),
@@ -250,7 +252,10 @@ impl GpuTable {
         let busy = (blocks.saturating_mul(1000) / (waves.saturating_mul(devices))).max(1);
         let at_once = (blocks.saturating_mul(1000) / devices).clamp(1, 1000);
         let padded = u128::from(groups).saturating_mul(u128::from(c.tokens));
-        let work = u128::from(facts.multiplies).saturating_mul(padded).saturating_mul(u128::from(terms.max(1)));
+        // An f16 number is two bf16 numbers.
+        let halves = if matches!(layout, Layout::Half { .. }) { 2 } else { 1 };
+        let work =
+            u128::from(facts.multiplies).saturating_mul(padded).saturating_mul(u128::from(terms.max(1)) * halves);
         let compute = ratio(work, rate, reached).saturating_mul(1000) / busy;
 
         // Columns of a row of tiles: all, or the share that its lists have.

@@ -43,7 +43,7 @@ pub fn height(layout: Layout) -> u64 {
         Layout::Bsr { r, .. } | Layout::I8 { r } | Layout::Mma32 { r } | Layout::Mma1 { r } => u64::from(r),
         Layout::Vnm { v, .. } => u64::from(v),
         // Sixteen rows side by side; what stands at 4 in the rates of `i8` is for those that keep some of each group, at 1 for any.
-        Layout::I8Nm { .. } => 4,
+        Layout::I8Nm { .. } | Layout::I4Nm { .. } => 4,
         Layout::I8Csr { .. } => 1,
         // Sixteen rows side by side; what stands at 8 is for codes of 4 bits.
         Layout::Groups { bits, .. } => {
@@ -94,7 +94,7 @@ impl CostTable {
             (Layout::Nm { .. } | Layout::Mma24 | Layout::Vnm { .. }, _) => &self.nm,
             (Layout::Mma32 { .. } | Layout::Mma1 { .. }, _) => &self.bsr,
             (Layout::Csr, _) => &self.csr,
-            (Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. }, _) => &self.i8,
+            (Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. }, _) => &self.i8,
             (Layout::Groups { .. }, _) => &self.groups,
             (Layout::Half { of, .. }, act) => self.rates(of.layout(), act),
         }

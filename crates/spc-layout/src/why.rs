@@ -178,7 +178,9 @@ fn density_flips(
                 | Layout::Mma24
                 | Layout::Vnm { .. }
                 | Layout::Groups { kept: false, .. }
-                | Layout::Half { of: Wide::Dense { .. } | Wide::Nm16 { .. }, .. } => *facts,
+                | Layout::Half {
+                    of: Wide::Dense { .. } | Wide::Nm16 { .. } | Wide::Mma24 | Wide::Vnm { .. }, ..
+                } => *facts,
                 _ => scale(facts, permille),
             };
             let kernel = case.prices.linear(node, layout, &scaled, crate::space::act(x.act), epilogue)?;

@@ -296,6 +296,7 @@ fn kind(opcode: &str, operands: &[Operand]) -> Result<Kind, String> {
         "shf" => Kind::Funnel { right: has("r"), clamp: has("clamp") },
         "selp" => Kind::Selp(ty),
         "setp" => setp(&parts, ty)?,
+        "cvt" if parts == ["cvt", "f32", "f16"] => Kind::WidenHalf,
         "cvt" => convert(&parts)?,
         "ld" if has("local") || has("const") => return Err("the opcode is not in the subset".into()),
         "st" if has("local") => return Err("the opcode is not in the subset".into()),

@@ -196,6 +196,8 @@ pub(crate) enum Kind {
         saturate: bool,
     },
     PackBf16,
+    /// f16 to f32.
+    WidenHalf,
     Load(Space, Ty),
     Store(Space, Ty),
     /// Atomic.

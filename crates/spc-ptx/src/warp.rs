@@ -2,7 +2,7 @@
 use crate::arithmetic::{self as a, bits_of, f32_of};
 use crate::counters::{conflicts, sectors};
 use crate::machine::SHARED_BASE;
-use crate::matrix::{Lanes, multiply};
+use crate::matrix::{Lanes, Number, half, multiply};
 use crate::types::{Instruction, Kind, Operand, Shuffle, Space, Special, Ty};
 use crate::warpgroup::{Operands, Products};
 use crate::{Counters, Kernel, Launch, Memory};
@@ -207,6 +207,7 @@ impl Warp {
                 (Ty::Pred, u64::from(with.map_or(holds, |w| a::logic(w, holds, get(3) != 0))))
             }
             Kind::Convert { to, from, round, saturate } => (to, a::convert(to, from, round, saturate, get(1))),
+            Kind::WidenHalf => (Ty::F32, bits_of(half(Number::F16, get(1), 0))),
             Kind::PackBf16 => (Ty::U32, a::pack_bf16(f32_of(get(1)), f32_of(get(2)))),
             other => return Err(format!("{other:?} in one lane")),
         };

@@ -218,8 +218,8 @@ class Hooks(unittest.TestCase):
 use std.nn
 use std.updates.sr_ste
 axis B = 1..64
-model net { axes { I = 16 }  a.weight: f32[I, I]  b.weight: f32[I, I] }
-fn predict(x: f32[B, I]) -> y: f32[B, I] { y = nn.linear(nn.relu(nn.linear(x, net.a.weight)), net.b.weight) }
+model net { axes { I = 16 }  a: f32[I, I]  b: f32[I, I] }
+fn predict(x: f32[B, I]) -> y: f32[B, I] { y = nn.linear(nn.relu(nn.linear(x, net.a)), net.b) }
 require half: keep 2 of 4 of elements per tile(in: 4) on net.* via sr_ste()
 """
         x = torch.randn(64, 16, generator=torch.Generator().manual_seed(1))
@@ -227,7 +227,8 @@ require half: keep 2 of 4 of elements per tile(in: 4) on net.* via sr_ste()
         for own in (True, False):
             torch.manual_seed(2)
             net = Net()
-            plan = spc.compile(text=text, bind=net)
+            names = {"net.a": "a.weight", "net.b": "b.weight"}
+            plan = spc.compile(text=text, bind=net, names=names)
             if own:
                 opt = plan.optimizer(name="adamw", lr=0.01, steps=10)
             else:
@@ -238,7 +239,7 @@ require half: keep 2 of 4 of elements per tile(in: 4) on net.* via sr_ste()
                 ((net(x) - x) ** 2).mean().backward()
                 opt.step()
             self.assertIs(net.a.weight, net.b.weight)
-            self.assertEqual(plan.report()["density"], {"net.a.weight": 0.5, "net.b.weight": 0.5})
+            self.assertEqual(plan.report()["density"], {"net.a": 0.5, "net.b": 0.5})
             seen.append(net.a.weight.detach().clone())
             with tempfile.TemporaryDirectory() as folder:
                 path = os.path.join(folder, "w.safetensors")
@@ -248,7 +249,7 @@ require half: keep 2 of 4 of elements per tile(in: 4) on net.* via sr_ste()
         torch.testing.assert_close(seen[0], seen[1], atol=1e-5, rtol=0)
         counted = text.replace("2 of 4 of elements per tile(in: 4)", "50% of elements per model")
         with self.assertRaisesRegex(spc.Error, "one array") as e:
-            spc.compile(text=counted, bind=Net()).optimizer(lr=0.1, steps=2)
+            spc.compile(text=counted, bind=Net(), names=names).optimizer(lr=0.1, steps=2)
         self.assertEqual(e.exception.codes, ["SP0006"])
 
     def test_a_program_takes_tensors(self):

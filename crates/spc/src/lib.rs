@@ -66,6 +66,7 @@ mod plot;
 mod project;
 mod random;
 mod report;
+mod rotate;
 mod run;
 mod session;
 mod share;
@@ -109,6 +110,7 @@ pub mod driver {
     pub use crate::lock::diff_files;
     pub use crate::permute::{Permute, permute_file};
     pub use crate::plot::plot_file;
+    pub use crate::rotate::{Rotate, rotate_file};
     pub use crate::run::{Call, Done, call_file, run_file};
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::step::{Step, rule_lines, step_file};

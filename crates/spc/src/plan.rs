@@ -203,7 +203,7 @@ pub fn plan_like(
         let f = WeightFacts::of(rows, cols, values, &extra);
         let mut f = f.map_err(|r| Bug::new(format!("`{name}`: {r}")))?;
         if allowed == Allowed::Dense {
-            f.candidates.retain(|(l, _)| matches!(l, Layout::Dense { .. } | Layout::Mma32 { .. }));
+            f.candidates.retain(|(l, _)| matches!(l.with_bf16(), Layout::Dense { .. } | Layout::Mma32 { .. }));
         }
         if gpu {
             on_gpu(&mut f);

@@ -16,7 +16,7 @@ fn the_cuts_of_the_model_are_those_of_the_kernels() {
     let y = g.add(Op::Linear { bias: false, act: None }, &[x, w]).unwrap();
     g.outputs.push(("y".into(), y));
     let names = "dense(16) dense(4) vx1(1) vx1(4) vx1(16) vx1(64) bsr(4,4) bsr(16,16) csr nm(2,4) nm(8,32) mma24 mma32(32) \
-                 mma32(64) mma32(128) mma1(16) mma1(32) mma1(64) mma1(128) vnm(32,8) vnm(64,8) vnm(64,16) vnm(128,8) vnm(128,16) i8(16)";
+                 mma32(64) mma32(128) mma1(16) mma1(32) mma1(64) mma1(128) vnm(32,8) vnm(64,8) vnm(64,16) vnm(128,8) vnm(128,16) i8(16) mma24_f16 mma32_f16(64) mma1_f16(16) vnm_f16(64,8)";
     for name in names.split_whitespace() {
         let layout: Layout = name.parse().unwrap();
         for activations in [Activations::Exact, Activations::Bf16] {

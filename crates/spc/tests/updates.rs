@@ -396,6 +396,41 @@ penalize p: 0.1 * l1() of elements on net.w";
     assert_eq!(passes.len(), 3, "{passes:?}");
 }
 
+/// A step that drops and grows goes three times over the weights: the optimiser, the choice of what is dropped, and the new
+/// masks; and three times over the gradients. Nothing else is an array of floats but the moment.
+#[test]
+fn dropping_and_growing_goes_over_the_weights_three_times() {
+    for rules in ["per tensor on net.w via dropgrow(interval: 2)", "per model on net.{w, v} via recommend(interval: 3)"]
+    {
+        let rules = format!("require r: keep 25% of elements {rules}");
+        let text = program(&rules).replace("dropgrow, mdgf", "dropgrow, recommend, mdgf");
+        let plan = Compiler::new().compile_str(&text).unwrap().update_plan(SGD, 3).unwrap();
+        let passes = plan.refresh_passes().unwrap();
+        let sweeps = passes.iter().filter(|p| p.0 == "net.w").count();
+        let choices: Vec<&str> =
+            passes.iter().filter(|p| p.0.starts_with("choice in net.w")).map(|p| p.0.as_str()).collect();
+        // One choice reads weights, the other gradients. A sweep that only turns a mask round reads no floats.
+        assert_eq!(choices.len(), 2, "{passes:?}");
+        let masks_only = passes.iter().filter(|p| p.0 == "net.w" && p.1 == 2).count();
+        assert!(sweeps - masks_only == 2 && masks_only <= 2, "{passes:?}");
+    }
+}
+
+/// So many weights that choices are made from a sample: masks, moments and what comes next follow the reference.
+#[test]
+fn dropping_and_growing_among_many_weights_follows_the_reference() {
+    let text = "
+use std.updates.dropgrow
+axis B = 1..8
+model net { axes { I = 512, O = 600 } w: f32[O, I] }
+fn f(x: f32[B, I]) -> y: f32[B, O] { y[b, o] = net.w[o, i] * x[b, i] }
+require r: keep 20% of elements per tensor via dropgrow(interval: 1)";
+    for o in [SGD, Optimiser::ADAM] {
+        let d = compare_in(text, &[("net.w", 512 * 600)], o, 4, Isa::native(), 2);
+        assert_eq!(d, 0.0);
+    }
+}
+
 /// What a hard constraint, a frozen one or a moving mask leaves out has no moments, as in the reference.
 #[test]
 fn moments_of_absent_weights_are_zero() {

@@ -7,7 +7,28 @@
 // neighbouring tokens, and the matrix load turns it. A block of threads computes 16 * H * WM outputs for 8 * NT * WN tokens; WK
 // warps share a tile of outputs, each takes KT of the WK * KT tiles of columns of a step. Weights go straight to registers, one
 // step ahead; x comes through STAGES stages of shared memory. The sums of the WK warps are added in order. With SPLIT > 1, that
-// many blocks share the steps, and each writes sums of its own, y[SPLIT][N][O].
+// many blocks share the steps, and each writes sums of its own, y[SPLIT][N][O]. With F16 the weights are f16 numbers: each is the
+// sum of two bf16 numbers, which are multiplied one after the other.
+// Two f16 numbers as two bf16 numbers each, of the same sign and neither of them zero where the number is not: times an infinity
+// both are infinite. They are the upper bits and the rest, or two halves where there is no rest.
+SPC_FN u32 spc_split_half(u32& word) {
+  float v[2];
+  spc_halves(v, word);
+  u32 high[2], low[2];
+  SPC_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const u32 upper = spc_word(v[i]) & 0xffff0000u;
+    const bool whole = spc_word(v[i]) == upper;
+    high[i] = whole ? spc_word(0.5f * v[i]) : upper;
+    low[i] = whole ? high[i] : spc_word(v[i] - spc_bits(upper));
+  }
+  word = high[0] >> 16 | (high[1] & 0xffff0000u);
+  return low[0] >> 16 | (low[1] & 0xffff0000u);
+}
+SPC_FN void spc_split_halves(spc_w4& a, spc_w4& low) {
+  low = spc_w4{spc_split_half(a.x), spc_split_half(a.y), spc_split_half(a.z), spc_split_half(a.w)};
+}
+
 template <class S>
 SPC_FN void spc_mma(const u32* ptr, const u32* idx, const u32* values, const u32* meta, const float* bias, const u32* xb,
                     float* y, int n, float* smem) {
@@ -97,6 +118,11 @@ SPC_FN void spc_mma(const u32* ptr, const u32* idx, const u32* values, const u32
     const u32* const now = xs + step % S::STAGES * STAGE;
     SPC_UNROLL
     for (int j = 0; j < S::KT; ++j) {
+      spc_w4 low[PARTS];
+      if constexpr (S::F16) {
+        SPC_UNROLL
+        for (int p = 0; p < PARTS; ++p) spc_split_halves(a[j][p], low[p]);
+      }
       SPC_UNROLL
       for (int t = 0; t < S::TERMS; ++t) {
         SPC_UNROLL
@@ -111,11 +137,19 @@ SPC_FN void spc_mma(const u32* ptr, const u32* idx, const u32* values, const u32
           if constexpr (S::SPARSE) {
             spc_mma24_step<0>(acc[0][i], a[j][0], b, e[j]);
             spc_mma24_step<1>(acc[1][i], a[j][1], b, e[j]);
+            if constexpr (S::F16) {
+              spc_mma24_step<0>(acc[0][i], low[0], b, e[j]);
+              spc_mma24_step<1>(acc[1][i], low[1], b, e[j]);
+            }
           } else {
             SPC_UNROLL
             for (int h = 0; h < S::H; ++h) {
               spc_mma_step(acc[h][i], a[j][2 * h], b[0], b[1]);
               spc_mma_step(acc[h][i], a[j][2 * h + 1], b[2], b[3]);
+              if constexpr (S::F16) {
+                spc_mma_step(acc[h][i], low[2 * h], b[0], b[1]);
+                spc_mma_step(acc[h][i], low[2 * h + 1], b[2], b[3]);
+              }
             }
           }
         }

@@ -26,6 +26,13 @@ template <int N>
 SPC_FN void spc_copy_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
+// The f16 numbers of a word, the first in the low half.
+SPC_FN void spc_halves(float (&v)[2], u32 word) {
+  asm("{\n.reg .b16 %%spc_low, %%spc_high;\nmov.b32 {%%spc_low, %%spc_high}, %2;\n"
+      "cvt.f32.f16 %0, %%spc_low;\ncvt.f32.f16 %1, %%spc_high;\n}"
+      : "=f"(v[0]), "=f"(v[1])
+      : "r"(word));
+}
 // Four 8 x 8 matrices of 16-bit numbers; lane l gives the address of row l % 8 of matrix l / 8, 16 bytes.
 SPC_FN void spc_load_matrices(u32 (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

@@ -152,7 +152,13 @@ impl Linear {
                 }
             }
         }
-        if case.layout.needs_tensor_cores() {
+        if case.layout != case.layout.with_bf16() {
+            // f16 numbers, of which some are below the normal range.
+            let tiny = |w: f32| (w * 1024.0).round() * 2f32.powi(-24);
+            let small = random.below(weights.len().max(1));
+            weights.iter_mut().for_each(|w| *w = (*w * 1024.0).round() / 1024.0);
+            weights.iter_mut().skip(small).take(3).for_each(|w| *w = tiny(*w));
+        } else if case.layout.needs_tensor_cores() {
             weights.iter_mut().for_each(|w| *w = f32::from_bits(w.to_bits() & 0xffff_0000));
         }
         let bias = (0..o).map(|_| random.value()).collect();
@@ -212,7 +218,7 @@ impl Linear {
         let gamma = |n: usize| n as f64 * unit / (1.0 - n as f64 * unit);
         // Terms are products of their own, of one sign.
         let tensor = self.case.layout.needs_tensor_cores();
-        let sums = if tensor { 3 * (k + 32) } else { k };
+        let sums = if tensor { 6 * (k + 32) } else { k };
         let rounded: Vec<f32> =
             x.iter().map(|v| if tensor && activations == Activations::Bf16 { nearest(*v) } else { *v }).collect();
         for t in 0..tokens {
@@ -303,6 +309,7 @@ fn terms(x: &[f32], tokens: usize, k: usize, (count, turned): (usize, bool)) -> 
 
 /// Takes away weights that the layout cannot hold.
 fn fit(layout: Layout, o: usize, k: usize, weights: &mut [f32], random: &mut Random) {
+    let layout = layout.with_bf16();
     let layout = if layout == Layout::Mma24 { Layout::Nm { n: 2, m: 4 } } else { layout };
     match layout {
         Layout::Vnm { v, m } => {

@@ -86,7 +86,7 @@ pub fn slope_of_penalty<R: Real>(
             along(&mut w, cover, raw, at)?;
             let slope = penalty_slope(penalty, std::slice::from_ref(cover), masks, &w, m)?;
             let mut x = cover.gather(to)?;
-            x.iter_mut().zip(slope).for_each(|(x, s)| *x = *x + s);
+            x.iter_mut().zip(slope).for_each(|(x, s)| *x += s);
             cover.scatter(&x, to)
         })?;
     }

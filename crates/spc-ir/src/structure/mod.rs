@@ -5,10 +5,12 @@ mod batch_norm;
 mod fold;
 mod norm;
 mod recipe;
+mod rotate;
 mod siblings;
 
 pub use fold::{FOLD_BATCH_NORM, FOLD_CONSTANT, FOLD_NORM, Fold, Folded, Made, Pairs, folds, take, with_folds};
 pub use recipe::{Recipe, Tensor};
+pub use rotate::{Rotation, Turned, rotation};
 pub use siblings::{MERGE, Siblings, merge, part_of, siblings};
 
 use serde::{Deserialize, Serialize};

@@ -561,6 +561,7 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::I8Nm { .. }
             | Layout::I8Csr { .. }
+            | Layout::I4Nm { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }
@@ -605,6 +606,7 @@ impl Rows<'_> {
             | Layout::I8 { .. }
             | Layout::I8Nm { .. }
             | Layout::I8Csr { .. }
+            | Layout::I4Nm { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }

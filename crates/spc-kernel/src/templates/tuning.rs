@@ -52,6 +52,7 @@ impl Tuning {
             | Layout::I8 { .. }
             | Layout::I8Nm { .. }
             | Layout::I8Csr { .. }
+            | Layout::I4Nm { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
             | Layout::Groups { .. }

@@ -135,6 +135,34 @@ impl Chain {
         live
     }
 
+    /// Drops arrays that no fold or store depends on; gives the numbers of those that stay, in order.
+    pub fn drop_idle_arrays(&mut self) -> Vec<usize> {
+        let live = self.live();
+        let mut used = vec![false; self.arrays.len()];
+        let read = self.nodes.iter().zip(&live).filter_map(|(n, l)| match n {
+            Node::Array(i) if *l => Some(*i),
+            _ => None,
+        });
+        for i in read.chain(self.stores.iter().map(|s| s.0)) {
+            if let Some(u) = used.get_mut(i) {
+                *u = true;
+            }
+        }
+        let kept: Vec<usize> = (0..used.len()).filter(|i| used[*i]).collect();
+        let place = |i: usize| kept.iter().position(|k| *k == i);
+        for n in &mut self.nodes {
+            if let Node::Array(i) = n {
+                // Nothing reads the others.
+                *n = place(*i).map_or(Node::Number(0), Node::Array);
+            }
+        }
+        for (array, _) in &mut self.stores {
+            *array = place(*array).unwrap_or(*array);
+        }
+        self.arrays = kept.iter().filter_map(|i| self.arrays.get(*i)).cloned().collect();
+        kept
+    }
+
     /// The pass.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ pub use lines::{Column, Lines};
 pub use metric::{MetricWork, metric_pass};
 pub use nm::nm_pass;
 pub use root::{Line, root_of_lines};
-pub use top::{Keys, Pivot, between_pass, bracket, pivot, pivot_between};
+pub use top::{Keys, Pivot, between_pass, bracket, bracket_among, pivot, pivot_between};
 
 use crate::ir::Kernel;
 

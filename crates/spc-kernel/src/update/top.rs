@@ -29,6 +29,17 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// The float of a key; of magnitude 0 the least number.
+    pub fn float(self, key: u32) -> f32 {
+        match self {
+            Keys::Magnitude => f32::from_bits(key),
+            Keys::Value if key >> 31 == 1 => f32::from_bits(key ^ 0x8000_0000),
+            Keys::Value => f32::from_bits(!key),
+        }
+    }
+}
+
 /// Which values are chosen: those of a greater key, and those of this key up to a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pivot {
@@ -81,6 +92,26 @@ pub fn bracket(parts: &[&[f32]], k: usize) -> Option<(f32, f32)> {
     Some((if low <= f32::from_bits(1) { 0.0 } else { low }, high))
 }
 
+/// The same among the values that masks allow, however many these are.
+pub fn bracket_among(parts: &[&[f32]], among: &[&[u8]], k: usize) -> Option<(f32, f32)> {
+    let total: usize = parts.iter().map(|p| p.len()).sum();
+    if total < SAMPLED || k == 0 || k > total {
+        return None;
+    }
+    let one = |(p, a): (&&[f32], &&[u8])| -> Vec<u32> {
+        let both = p.iter().zip(*a).step_by(STRIDE);
+        both.filter(|(_, a)| **a != 0).map(|(x, _)| Keys::Magnitude.of(*x)).collect()
+    };
+    let mut sample: Vec<u32> = parts.iter().zip(among).flat_map(one).collect();
+    let place = k / STRIDE;
+    let off = (5.0 * (place as f64).sqrt()) as usize + 3;
+    let n = sample.len();
+    let mut at = |i: usize| f32::from_bits(*sample.select_nth_unstable_by(i, |a, b| b.cmp(a)).1);
+    let high = place.checked_sub(off).map_or(f32::INFINITY, |i| if i < n { at(i) } else { 0.0 });
+    let low = if place + off < n { at(place + off) } else { 0.0 };
+    Some((if low <= f32::from_bits(1) { 0.0 } else { low }, high))
+}
+
 /// The pivot of the `k` greatest magnitudes, given which values are in the [`bracket`] and how many are above it. None where it
 /// is not inside.
 pub fn pivot_between(parts: &[&[f32]], inside: &[&[u8]], above: usize, k: usize) -> Option<Pivot> {
@@ -103,22 +134,29 @@ pub fn pivot_between(parts: &[&[f32]], inside: &[&[u8]], above: usize, k: usize)
     Some(among_found(&mut found, rest))
 }
 
-/// Which magnitudes are between numbers 0 and 1. Arrays: values, flags (written). Folds: how many are above, and the greatest.
+/// Which magnitudes are between numbers 0 and 1. Arrays: values, flags (written), and, where `among`, the mask of those that
+/// count. Folds: how many are above, and the greatest of all.
 ///
 /// # Errors
 /// A bug where the kernel does not verify.
-pub fn between_pass(lanes: usize) -> Result<Pass, Bug> {
+pub fn between_pass(lanes: usize, among: bool) -> Result<Pass, Bug> {
     let mut c = Chain::default();
     let (x, flags) = (c.array(Kind::F32), c.array(Kind::Bytes));
+    let allowed = among.then(|| c.array(Kind::Bytes)).map(|a| c.node(Node::Array(a)));
     let (x, low, high) = (c.node(Node::Array(x)), c.node(Node::Number(0)), c.node(Node::Number(1)));
     let size = c.map(S::un(UnFn::Abs, S::Arg(0)), vec![x], DType::F32);
     let inside = S::bin(BinFn::And, S::bin(BinFn::Ge, S::Arg(0), S::Arg(1)), S::bin(BinFn::Le, S::Arg(0), S::Arg(2)));
-    let inside = c.map(inside, vec![size, low, high], DType::Bool);
-    let above = c.map(S::bin(BinFn::Gt, S::Arg(0), S::Arg(1)), vec![size, high], DType::Bool);
+    let mut inside = c.map(inside, vec![size, low, high], DType::Bool);
+    let mut above = c.map(S::bin(BinFn::Gt, S::Arg(0), S::Arg(1)), vec![size, high], DType::Bool);
+    if let Some(a) = allowed {
+        let both = S::bin(BinFn::And, S::Arg(0), S::Arg(1));
+        inside = c.map(both.clone(), vec![inside, a], DType::Bool);
+        above = c.map(both, vec![above, a], DType::Bool);
+    }
     c.store(flags, inside);
     c.folds.push(Fold { kind: FoldKind::Count, value: above, guard: None });
     c.folds.push(Fold { kind: FoldKind::Max, value: size, guard: None });
-    c.pass("between", lanes)
+    c.pass(if among { "between_among" } else { "between" }, lanes)
 }
 
 /// The pivot of the `rest` greatest of these.
@@ -252,6 +290,20 @@ mod tests {
                             let flags: Vec<&[u8]> = flags.iter().map(Vec::as_slice).collect();
                             let above = a.iter().chain(&b).filter(|x| x.abs() > high).count();
                             assert_eq!(pivot_between(&parts, &flags, above, k), pivot(&parts, &[], keys, k).unwrap());
+                        }
+                        if let (Keys::Magnitude, [m, q], Some((low, high))) =
+                            (keys, &among[..], bracket_among(&parts, &among, k))
+                        {
+                            let inside = |(x, m): (&f32, &u8)| u8::from(*m != 0 && x.abs() >= low && x.abs() <= high);
+                            let flags =
+                                [(&a, m), (&b, q)].map(|(p, m)| p.iter().zip(*m).map(inside).collect::<Vec<u8>>());
+                            let flags: Vec<&[u8]> = flags.iter().map(Vec::as_slice).collect();
+                            let over = |(x, m): (&f32, &u8)| *m != 0 && x.abs() > high;
+                            let above = a.iter().zip(*m).chain(b.iter().zip(*q)).filter(|p| over(*p)).count();
+                            let want = pivot(&parts, &among, keys, k).unwrap();
+                            let got = pivot_between(&parts, &flags, above, k);
+                            // Of fewer than k all are chosen, which the bracket cannot say.
+                            assert!(want.is_none() && got.is_none() || got == want, "{k} of {n}");
                         }
                         let found = pivot(&parts, &among, keys, k).unwrap();
                         assert_eq!(found.is_none(), k > all.len());

@@ -48,7 +48,7 @@ def ties_of(found):
     """Pairs of names that are one array: the later name, and the first."""
     first, ties = {}, []
     for name, value in found.items():
-        if hasattr(value, "data_ptr"):
+        if hasattr(value, "data_ptr") and value.device.type == "cpu" and not value.is_sparse:
             place = (value.data_ptr(), tuple(value.shape), tuple(value.stride()))
         elif isinstance(value, np.ndarray):
             place = (value.ctypes.data, value.shape, value.strides)

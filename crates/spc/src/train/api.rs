@@ -82,6 +82,15 @@ impl UpdatePlan {
         self.plan.passes().map_err(fail)
     }
 
+    /// The same of a step in which masks move (`refresh`). `choice in NAME` is one more read of the values that the choice is made
+    /// by and of the mask that it is made in; `count` reads a mask.
+    ///
+    /// # Errors
+    /// A bug of spc.
+    pub fn refresh_passes(&self) -> Result<Vec<(String, usize)>, Error> {
+        self.plan.refresh_passes().map_err(fail)
+    }
+
     /// Begins a run. `params` are all parameters by name, row-major; they become what the program reads in the first step.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! Bodies that look at more than one weight: their choices and counts are run apart, and the rest is joined to passes.
 use super::choice;
 use super::program::{Builder, Given, Observer, Phase};
-use super::work::{Env, FoldUse, Missing, Ref, missing};
+use super::work::{Env, FoldUse, Missing, Ref, Work, missing};
 use spc_base::Bug;
 use spc_ir::method::{Body, Compute, Fold as Folded, Input, Kind, Space, Target, ValueId};
-use spc_ir::{ScalarExpr as S, UnFn};
+use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
 use spc_kernel::update::{Fold, FoldKind, Keys, NodeId};
 use std::collections::BTreeMap;
 
@@ -13,6 +13,37 @@ pub(super) struct Hook<'h> {
     pub rule: usize,
     pub body: &'h Body,
     pub next: bool,
+}
+
+/// The greatest of some values, as a mask that passes make from a threshold.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    by: Ref,
+    among: Option<Ref>,
+    keys: Keys,
+    /// The least value, and the place up to which equal ones are chosen.
+    slots: (usize, usize),
+}
+
+impl Chosen {
+    fn mask(&self, w: &mut Work) -> NodeId {
+        let (x, least, early) = (w.get(&self.by), w.number(self.slots.0), w.before(self.slots.1));
+        let key = match self.keys {
+            // 0 counts as the smallest magnitude.
+            Keys::Magnitude => S::bin(BinFn::Max, S::un(UnFn::Abs, S::Arg(0)), S::Const(f64::from(f32::from_bits(1)))),
+            Keys::Value => S::Arg(0),
+        };
+        let equal = S::bin(BinFn::And, S::bin(BinFn::Eq, key.clone(), S::Arg(1)), S::Arg(2));
+        let mask = S::bin(BinFn::Or, S::bin(BinFn::Gt, key, S::Arg(1)), equal);
+        let mask = w.map(mask, vec![x, least, early], DType::Bool);
+        match &self.among {
+            None => mask,
+            Some(a) => {
+                let a = w.get(a);
+                w.map(S::bin(BinFn::And, S::Arg(0), S::Arg(1)), vec![mask, a], DType::Bool)
+            }
+        }
+    }
 }
 
 /// What was computed apart: of each such value what it is for each member.
@@ -36,7 +67,10 @@ impl Builder<'_> {
             map.insert(
                 *id,
                 match list.get(k) {
-                    Some(Given::Array(r)) => w.get(r),
+                    Some(Given::Array(r)) => match self.chosen.get(r) {
+                        Some(c) => c.mask(w),
+                        None => w.get(r),
+                    },
                     Some(Given::Number(n)) => w.number(*n),
                     None => return Err(Bug::new("a barrier without a member").into()),
                 },
@@ -106,10 +140,19 @@ impl Builder<'_> {
                         None => vec![None; members.len()],
                     };
                     self.flush(&members)?;
-                    let into: Vec<Ref> = members.iter().map(|t| self.new_scratch(Kind::Bool, *t)).collect();
-                    given.insert(slot, into.iter().cloned().map(Given::Array).collect());
                     by.truncate(members.len());
-                    self.phases.push(Phase::Top { keys, count, by, among, into, joint });
+                    if members.iter().any(|t| i32::try_from(self.core.tensors[*t].len).is_err()) {
+                        return missing("a choice among more than 2^31 weights");
+                    }
+                    // The mask is made in the passes that read it; meanwhile its array marks where the pivot may be.
+                    let into: Vec<Ref> = members.iter().map(|t| self.new_scratch(Kind::Bool, *t)).collect();
+                    let slots: Vec<_> = members.iter().map(|_| (self.numbers.slot(), self.numbers.slot())).collect();
+                    for (k, r) in into.iter().enumerate() {
+                        let c = Chosen { by: by[k].clone(), among: among[k].clone(), keys, slots: slots[k] };
+                        self.chosen.insert(r.clone(), c);
+                    }
+                    given.insert(slot, into.iter().cloned().map(Given::Array).collect());
+                    self.phases.push(Phase::Top { keys, count, by, among, into, slots, joint });
                 }
                 _ => {}
             }

@@ -67,7 +67,7 @@ pub struct Plan {
     programs: Mutex<BTreeMap<Situation, Arc<Compiled>>>,
     /// Arrays of a state.
     shape: Vec<(work::Ref, usize)>,
-    /// The greatest magnitude of a gradient; which weights lie in a bracket.
+    /// The greatest magnitude of a gradient; which weights lie in a bracket, of all and of those in a mask.
     check: Sweeps,
 }
 
@@ -98,7 +98,9 @@ impl Plan {
         if let (Optimiser::Outside { .. }, Some(why)) = (core.optimiser, &reason) {
             return Err(MethodError::NotYet { what: format!("an optimiser of the caller's with {why}") });
         }
-        let check = Sweeps::new(vec![magnitude(isa.lanes())?, between_pass(isa.lanes())?], isa)?;
+        let lanes = isa.lanes();
+        let tools = vec![magnitude(lanes)?, between_pass(lanes, false)?, between_pass(lanes, true)?];
+        let check = Sweeps::new(tools, isa)?;
         let shape = State::new(&core).shape();
         Ok(Plan { core, shape, isa, pool: Pool::new(threads), reason, same, programs: Mutex::default(), check })
     }
@@ -414,8 +416,19 @@ impl Plan {
 
     /// How many passes over memory, and of how many arrays, the usual step makes: for people and tests.
     pub fn passes(&self) -> Result<Vec<(String, usize)>, MethodError> {
-        let s = typical(&self.core, false, false);
-        let program = program::build(&self.core, &s).map_err(|_| Bug::new("no program of a plan"))?;
+        self.passes_of(&typical(&self.core, false, false))
+    }
+
+    /// The same of a step in which masks move.
+    pub fn refresh_passes(&self) -> Result<Vec<(String, usize)>, MethodError> {
+        let mut s = typical(&self.core, false, false);
+        s.now.iter_mut().flatten().for_each(|n| n.refresh = true);
+        s.next.iter_mut().flatten().for_each(|n| n.due.fill(false));
+        self.passes_of(&s)
+    }
+
+    fn passes_of(&self, s: &Situation) -> Result<Vec<(String, usize)>, MethodError> {
+        let program = program::build(&self.core, s).map_err(|_| Bug::new("no program of a plan"))?;
         let count = |p: &program::Phase| match p {
             program::Phase::Sweep(t, steps) => {
                 let mut refs: Vec<&work::Ref> = steps.iter().flat_map(|s| &s.refs).collect();
@@ -424,6 +437,12 @@ impl Plan {
                 let name = self.core.tensors.get(*t).map_or("groups", |t| t.name.as_str());
                 (name.to_string(), refs.len())
             }
+            program::Phase::Top { by, .. } => {
+                let names = by.iter().filter_map(|r| self.core.tensors.get(run::tensor(r)));
+                let names: Vec<&str> = names.map(|t| t.name.as_str()).collect();
+                (format!("choice in {}", names.join(", ")), by.len())
+            }
+            program::Phase::Count { .. } => ("count".to_string(), 0),
             _ => ("choice".to_string(), 0),
         };
         Ok(program.phases.iter().map(count).collect())

@@ -6,8 +6,18 @@ use spc_base::Bug;
 use spc_cpu::{Call, Pool, Slot, Sweeps};
 use spc_interp::method::MethodError;
 use spc_ir::Require;
-use spc_kernel::update::{Keys, Pivot, bracket, pivot, pivot_between};
+use spc_kernel::update::{Keys, Pivot, bracket, bracket_among, pivot, pivot_between};
 use std::cmp::Ordering;
+
+/// A choice of the greatest values.
+pub(super) struct Top<'a> {
+    pub keys: Keys,
+    pub by: &'a [Ref],
+    pub among: &'a [Option<Ref>],
+    pub into: &'a [Ref],
+    pub slots: &'a [(usize, usize)],
+    pub joint: bool,
+}
 
 impl Run<'_, '_, '_> {
     pub(super) fn choose(
@@ -127,18 +137,7 @@ impl Run<'_, '_, '_> {
             let found = self.pivot((weights, into), set, n, with)?;
             let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
             for (j, (m, part)) in set.iter().zip(&parts).enumerate() {
-                let (least, place) = match &found {
-                    None => (-1.0, 0),
-                    Some(p) if *p == Pivot::NONE => (f32::INFINITY, 0),
-                    Some(p) => {
-                        let place = match (p.cuts, j.cmp(&p.last.0)) {
-                            (false, _) | (_, Ordering::Less) => part.len(),
-                            (_, Ordering::Equal) => p.last.1 + 1,
-                            (_, Ordering::Greater) => 0,
-                        };
-                        (f32::from_bits(p.key), place)
-                    }
-                };
+                let (least, place) = bounds(found.as_ref(), Keys::Magnitude, j, part.len(), -1.0);
                 numbers[slots[*m].0] = least;
                 numbers[slots[*m].1] = f32::from_bits(i32::try_from(place).unwrap_or(i32::MAX) as u32);
             }
@@ -187,45 +186,82 @@ impl Run<'_, '_, '_> {
         Ok(())
     }
 
+    /// The pivot of the greatest magnitudes of some parts, in one pass over them: a sample tells nearly where it is, and `into`
+    /// marks what lies there. None where that fails.
+    fn sampled(
+        &mut self,
+        t: &Top<'_>,
+        set: &[usize],
+        n: usize,
+        (tools, pool): (&Sweeps, &Pool),
+    ) -> Result<Option<Pivot>, MethodError> {
+        if t.keys != Keys::Magnitude {
+            return Ok(None);
+        }
+        let masked = set.iter().all(|i| t.among[*i].is_some());
+        let values: Vec<&[f32]> = set.iter().map(|i| self.floats(&t.by[*i])).collect();
+        let masks: Vec<&[u8]> = set.iter().filter_map(|i| t.among[*i].as_ref()).map(|r| self.truths(r)).collect();
+        let found = if masked { bracket_among(&values, &masks, n) } else { bracket(&values, n) };
+        let Some((low, high)) = found else { return Ok(None) };
+        let (mut marks, mut above) = (Vec::new(), 0.0f64);
+        for i in set {
+            let Held::Bytes(mut inside) = self.take(&t.into[*i]) else {
+                return Err(Bug::new("no room for marks").into());
+            };
+            let w = self.floats(&t.by[*i]);
+            let mut slots = vec![Slot::Read(w), Slot::Bytes(&mut inside)];
+            slots.extend(t.among[*i].as_ref().map(|a| Slot::ReadBytes(self.truths(a))));
+            let call = [Call { pass: if masked { 2 } else { 1 }, slots: (0..slots.len()).collect() }];
+            let folds = tools.run(w.len(), &mut slots, &[low, high], &call, pool)?;
+            let folds = folds.first().map(Vec::as_slice).unwrap_or_default();
+            let fine = folds.iter().skip(1).step_by(2).all(|x| x.is_finite() || *x == f32::NEG_INFINITY);
+            above += if fine { folds.iter().step_by(2).map(|x| f64::from(*x)).sum::<f64>() } else { f64::INFINITY };
+            marks.push(inside);
+        }
+        let values: Vec<&[f32]> = set.iter().map(|i| self.floats(&t.by[*i])).collect();
+        let found = above
+            .is_finite()
+            .then(|| pivot_between(&values, &marks.iter().map(Vec::as_slice).collect::<Vec<_>>(), above as usize, n));
+        for (i, m) in set.iter().zip(marks) {
+            self.give(&t.into[*i], Held::Bytes(m));
+        }
+        Ok(found.flatten())
+    }
+
     pub(super) fn top(
         &mut self,
-        keys: Keys,
+        t: &Top<'_>,
         counts: &[f32],
-        by: &[Ref],
-        among: &[Option<Ref>],
-        into: &[Ref],
-        joint: bool,
+        numbers: &mut [f32],
+        with: (&Sweeps, &Pool),
     ) -> Result<(), MethodError> {
-        let mut held: Vec<Held> = into.iter().map(|r| self.take(r)).collect();
-        let result = (|| {
-            let values: Vec<&[f32]> = by.iter().map(|r| self.floats(r)).collect();
-            let allowed: Vec<&[u8]> = among.iter().flatten().map(|r| self.truths(r)).collect();
-            let sets: Vec<Vec<usize>> =
-                if joint { vec![(0..by.len()).collect()] } else { (0..by.len()).map(|i| vec![i]).collect() };
-            for set in sets {
-                let parts: Vec<&[f32]> = set.iter().map(|i| values[*i]).collect();
-                let allowed: Vec<&[u8]> = set.iter().filter_map(|i| allowed.get(*i).copied()).collect();
-                for (i, v) in set.iter().zip(&parts) {
-                    if let Some(index) = v.iter().position(|x| x.is_nan()) {
-                        let weight = self.core.tensors[tensor(&by[*i])].name.clone();
-                        return Err(MethodError::NotFinite { what: "the score".into(), weight, index });
-                    }
+        let all: Vec<usize> = (0..t.by.len()).collect();
+        let sets = if t.joint { vec![all] } else { all.into_iter().map(|i| vec![i]).collect() };
+        for set in sets {
+            let n = set.first().and_then(|i| counts.get(*i)).copied().unwrap_or(0.0);
+            let n = if n >= 1.0 { n as usize } else { 0 };
+            let mut found = self.sampled(t, &set, n, with)?;
+            let parts: Vec<&[f32]> = set.iter().map(|i| self.floats(&t.by[*i])).collect();
+            if found.is_none() {
+                let bad = |(p, index): (usize, usize)| {
+                    let weight = self.core.tensors[tensor(&t.by[set[p]])].name.clone();
+                    MethodError::NotFinite { what: "the score".into(), weight, index }
+                };
+                if t.keys == Keys::Value {
+                    let nan = |(p, v): (usize, &&[f32])| Some((p, v.iter().position(|x| x.is_nan())?));
+                    parts.iter().enumerate().find_map(nan).map_or(Ok(()), |at| Err(bad(at)))?;
                 }
-                let n = counts.get(set[0]).copied().unwrap_or(0.0);
-                let n = if n >= 1.0 { n as usize } else { 0 };
-                let found = pivot(&parts, &allowed, keys, n).map_err(|_| Bug::new("a score that is no number"))?;
-                for (j, i) in set.iter().enumerate() {
-                    if let Held::Bytes(out) = &mut held[*i] {
-                        write(out, parts[j], allowed.get(j).copied(), keys, found.as_ref(), j);
-                    }
-                }
+                let among: Vec<&[u8]> =
+                    set.iter().filter_map(|i| t.among[*i].as_ref()).map(|r| self.truths(r)).collect();
+                found = pivot(&parts, &among, t.keys, n).map_err(bad)?;
             }
-            Ok(())
-        })();
-        for (r, h) in into.iter().zip(held) {
-            self.give(r, h);
+            for (j, (i, part)) in set.iter().zip(&parts).enumerate() {
+                let (least, place) = bounds(found.as_ref(), t.keys, j, part.len(), f32::NEG_INFINITY);
+                numbers[t.slots[*i].0] = least;
+                numbers[t.slots[*i].1] = f32::from_bits(i32::try_from(place).unwrap_or(i32::MAX) as u32);
+            }
         }
-        result
+        Ok(())
     }
 
     pub(super) fn count(&mut self, masks: &[Ref], slots: &[usize], joint: bool, numbers: &mut [f32]) {
@@ -233,6 +269,23 @@ impl Run<'_, '_, '_> {
         let each: Vec<u64> = masks.iter().map(n).collect();
         for (i, s) in slots.iter().enumerate() {
             numbers[*s] = (if joint { each.iter().sum() } else { each[i] }) as f32;
+        }
+    }
+}
+
+/// The least value that is chosen in part `j`, of `len` values, and the place up to which equal ones are; `all` is below every
+/// value.
+fn bounds(pivot: Option<&Pivot>, keys: Keys, j: usize, len: usize, all: f32) -> (f32, usize) {
+    match pivot {
+        None => (all, len),
+        Some(p) if *p == Pivot::NONE => (f32::INFINITY, 0),
+        Some(p) => {
+            let place = match (p.cuts, j.cmp(&p.last.0)) {
+                (false, _) | (_, Ordering::Less) => len,
+                (_, Ordering::Equal) => p.last.1 + 1,
+                (_, Ordering::Greater) => 0,
+            };
+            (keys.float(p.key), place)
         }
     }
 }

@@ -1,4 +1,5 @@
 //! What the passes of one step are, in order, for one situation.
+use super::body::Chosen;
 use super::core::{Core, HARD};
 use super::cuts;
 use super::metric::{Means, Newton};
@@ -48,7 +49,10 @@ pub(super) enum Phase {
         count: Vec<usize>,
         by: Vec<Ref>,
         among: Vec<Option<Ref>>,
+        /// Room for marks.
         into: Vec<Ref>,
+        /// Of each tensor: the least value, and the place up to which equal ones are chosen.
+        slots: Vec<(usize, usize)>,
         joint: bool,
     },
     /// Norms of groups from sums of squares.
@@ -140,6 +144,8 @@ pub(super) struct Builder<'a> {
     pub observers: Vec<Observer>,
     pub folds: usize,
     pub same: Vec<Vec<usize>>,
+    /// Masks that passes make from a threshold, by the array that stands for them.
+    pub chosen: BTreeMap<Ref, Chosen>,
 }
 
 /// What a barrier of a body gave, tensor by tensor.
@@ -160,6 +166,7 @@ pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
         observers: Vec::new(),
         folds: 0,
         same: Vec::new(),
+        chosen: BTreeMap::new(),
     };
     if let Some(now) = &s.now {
         match s.part {
@@ -347,10 +354,9 @@ impl<'a> Builder<'a> {
     pub(super) fn step(&mut self, now: &[Now], grads: &[bool], part: Part) -> Result<(), Missing> {
         self.moved(now, grads, part)?;
         for (i, n) in now.iter().enumerate() {
-            if let (Does::Penalize { penalty, via, over, .. }, true) = (&self.core.rules.list[i].does, n.active) {
-                if let Via::Prox(metric) = via {
-                    self.prox(i, penalty, over, *metric)?;
-                }
+            let does = &self.core.rules.list[i].does;
+            if let (Does::Penalize { penalty, via: Via::Prox(metric), over, .. }, true) = (does, n.active) {
+                self.prox(i, penalty, over, *metric)?;
             }
         }
         for i in 0..now.len() {

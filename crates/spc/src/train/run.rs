@@ -2,6 +2,7 @@
 use super::choice;
 use super::core::Core;
 use super::number::Now;
+use super::pick::Top;
 use super::program::{By, Phase, Program};
 use super::state::State;
 use super::work::{FoldUse, Ref, Step};
@@ -108,9 +109,10 @@ impl Compiled {
                     let require = require.ok_or_else(|| Bug::new("a choice of everything"))?;
                     r.threshold(&require, (weights, into), sets, slots, &mut numbers, (tools, pool))?;
                 }
-                Phase::Top { keys, count, by, among, into, joint } => {
+                Phase::Top { keys, count, by, among, into, slots, joint } => {
                     let counts: Vec<f32> = count.iter().map(|n| numbers[*n]).collect();
-                    r.top(*keys, &counts, by, among, into, *joint)?;
+                    let top = Top { keys: *keys, by, among, into, slots, joint: *joint };
+                    r.top(&top, &counts, &mut numbers, (tools, pool))?;
                 }
                 Phase::Gather { parts, norms, weights, of } => r.gather(parts, norms, weights, of)?,
                 Phase::Scatter { parts, factors } => r.scatter(parts, factors)?,

@@ -198,13 +198,15 @@ impl Work {
 
     /// Ends the pass in the making.
     pub fn flush(&mut self, passes: &mut Passes, lanes: usize) -> Result<(), Missing> {
-        let chain = std::mem::take(&mut self.chain);
-        let arrays = std::mem::take(&mut self.arrays);
+        let mut chain = std::mem::take(&mut self.chain);
+        let mut arrays = std::mem::take(&mut self.arrays);
         let folds = std::mem::take(&mut self.folds);
         self.bound.clear();
         if chain.is_idle() {
             return Ok(());
         }
+        let kept = chain.drop_idle_arrays();
+        arrays = kept.into_iter().filter_map(|i| arrays.get(i)).cloned().collect();
         let pass = passes.add(chain.pass("entries", lanes)?);
         self.steps.push(Step { pass, refs: arrays, folds });
         Ok(())

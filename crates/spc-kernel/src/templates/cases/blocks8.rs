@@ -12,10 +12,13 @@ const TOKENS: [usize; 14] = [1, 2, 3, 4, 5, 8, 9, 11, 12, 13, 23, 24, 30, 50];
 
 const KEPT: [(usize, usize); 10] = [(1, 2), (1, 4), (2, 4), (3, 4), (2, 5), (4, 8), (3, 7), (1, 11), (1, 16), (5, 16)];
 
-/// A random linear of `i8(R)`, `i8nm(N,M)` or `i8csr`. `None` if nothing is stored.
+/// A random linear of `i8(R)`, `i8nm(N,M)`, `i8csr(C)` or `i4nm(N,M,G,S)`. `None` if nothing is stored.
 pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> {
     let kept = KEPT[rng.below(KEPT.len())];
-    let layout = match rng.below(3) {
+    let (group, scale_bits) = ([16, 32, 64][rng.below(3)], [16, 32][rng.below(2)]);
+    let four = Layout::I4Nm { n: kept.0 as u32, m: kept.1 as u32, group, scale: scale_bits };
+    let layout = match rng.below(4) {
+        3 if four.check().is_ok() => four,
         0 => Layout::I8 { r: [16, 32, 48][rng.below(3)] },
         1 => Layout::I8Nm { n: kept.0 as u32, m: kept.1 as u32 },
         _ => Layout::I8Csr { c: [4, 8][rng.below(2)] },
@@ -28,20 +31,24 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
     let which = rng.below(4);
     let act = acts.get(which).map(|t| ScalarExpr::parse(t)).transpose().map_err(Bug::new)?;
     let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: act.as_ref(), lanes };
-    let regular = matches!(layout, Layout::I8Nm { .. });
+    let regular = matches!(layout, Layout::I8Nm { .. } | Layout::I4Nm { .. });
+    let (top, group) = if let Layout::I4Nm { group, .. } = layout { (7, group as usize) } else { (127, cols) };
     let mut w = vec![0.0f32; rows * cols];
     for row in w.chunks_mut(cols) {
-        let scale = (1 + rng.below(500)) as f32 / 9000.0;
         // Of each group at most so many, here these, there those.
         let turn = rng.below(kept.1);
-        for (i, v) in row.iter_mut().enumerate() {
-            if rng.below(100) < density && !(regular && (i % kept.1 + turn) % kept.1 >= kept.0) {
-                *v = (rng.below(255) as f32 - 127.0) * scale;
+        for (g, part) in row.chunks_mut(group).enumerate() {
+            let scale = (1 + rng.below(500)) as f32 / if top == 7 { 1024.0 } else { 9000.0 };
+            for (i, v) in part.iter_mut().enumerate() {
+                let absent = regular && (g * group + i + turn) % kept.1 >= kept.0;
+                if rng.below(100) < density && !absent {
+                    *v = (rng.below(2 * top + 1) as f32 - top as f32) * scale;
+                }
             }
-        }
-        // The greatest code occurs, as after rounding.
-        if let Some(v) = row.iter_mut().find(|v| **v != 0.0) {
-            *v = if rng.below(2) == 0 { 127.0 } else { -127.0 } * scale;
+            // The greatest code occurs, as after rounding.
+            if let Some(v) = part.iter_mut().find(|v| **v != 0.0) {
+                *v = if rng.below(2) == 0 { top as f32 } else { -(top as f32) } * scale;
+            }
         }
     }
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
@@ -75,7 +82,7 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
             let c = if spec.bias { f64::from(bias[o]) } else { 0.0 };
             let sum = terms.sum::<f64>() + c;
             // The sum of products is exact; what follows rounds a few times, and a stored weight is a rounded product.
-            let error = 6.0 * U * (size + c.abs());
+            let error = (6.0 + cols.div_ceil(group) as f64) * U * (size + c.abs());
             want.push(Some(match which {
                 0 => (sum.max(0.0), error),
                 1 => (1.0 / (1.0 + (-sum).exp()), 0.25 * error + 8.0 * U),

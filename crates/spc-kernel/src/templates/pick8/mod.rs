@@ -1,11 +1,14 @@
-//! Linears of 8-bit weights in steps of sixteen rows by four codes (`i8nm(N,M)`, `i8csr`) and 8-bit activations, of which each
+//! Linears of 8-bit and 4-bit weights in steps of sixteen rows by four codes (`i8nm(N,M)`, `i8csr(C)`, `i4nm(N,M,G,S)`) and 8-bit activations, of which each
 //! row picks its own by a permutation of bytes; and the rounding of activations that they read.
 //!
 //! Rounded activations lie as unsigned bytes, integer plus 128, token by token: see [`row_bytes`].
+mod scaled;
+
 use super::LinearSpec;
 use super::blocks8::token_scale;
 use super::tile::{Epilogue, WIDE};
 use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use scaled::Scales;
 use spc_base::Bug;
 use spc_formats::{Layout, Steps};
 
@@ -79,7 +82,7 @@ pub fn round_rows(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
 pub fn pick8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     spec.check()?;
     let steps = match spec.layout {
-        Layout::I8Nm { n, m } => Some(Steps::of(n as usize, m as usize)),
+        Layout::I8Nm { n, m } | Layout::I4Nm { n, m, .. } => Some(Steps::of(n as usize, m as usize)),
         Layout::I8Csr { .. } => None,
         other => return Err(Bug::new(format!("{other} has no steps of four codes"))),
     };
@@ -90,17 +93,22 @@ pub fn pick8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let mut b = Builder::new(spec.name("pick8"), lanes);
     let mut array = |name: &str, there: bool| there.then(|| b.param(name, Ty::CPtr));
     let (ptr, idx, places) = (array("ptr", steps.is_none()), array("idx", true), array("places", steps.is_none()));
-    let [codes, start, scale] = ["codes", "start", "scale"].map(|n| b.param(n, Ty::CPtr));
+    let scales = match spec.layout {
+        Layout::I4Nm { group, scale, .. } => Some(Scales { group: group as usize, half: scale == 16 }),
+        _ => None,
+    };
+    let (codes, start) = (array("codes", true), array("start", scales.is_none()));
+    let scale = b.param("scale", Ty::CPtr);
     let (q, s, y) = (b.param("q", Ty::CPtr), b.param("s", Ty::CPtr), b.param("y", Ty::Ptr));
     let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    let idx = idx.unwrap_or(codes);
-    let (ptr, places) = (ptr.unwrap_or(idx), places.unwrap_or(idx));
+    // What a layout lacks is not read.
+    let [ptr, idx, places, codes, start] = [ptr, idx, places, codes, start].map(|p| p.unwrap_or(scale));
     let far = |_| Bug::new("a matrix is too large for 8-bit codes");
     let row = i32::try_from(16 * row_bytes(spec.cols)).map_err(far)? / 16;
     i32::try_from(64 * spec.rows).map_err(far)?;
     let per = if let Layout::I8Csr { c } = spec.layout { c as usize / CODES } else { 1 };
-    let p = Picked { spec, steps, per, row, ptr, idx, places, codes, start, scale, y, bias };
+    let p = Picked { spec, steps, scales, per, row, ptr, idx, places, codes, start, scale, y, bias };
 
     let (more, at_once) = (b.int(BLOCKS - 1), b.int(BLOCKS));
     let count = b.isub(hi, lo);
@@ -150,8 +158,10 @@ fn most(lanes: usize) -> usize {
 
 struct Picked<'a> {
     spec: &'a LinearSpec<'a>,
-    /// Of `i8nm`.
+    /// Of `i8nm` and `i4nm`.
     steps: Option<Steps>,
+    /// Of `i4nm`.
+    scales: Option<Scales>,
     /// Vectors of codes of a step of `i8csr`.
     per: usize,
     /// Bytes from one token to the next.
@@ -191,9 +201,10 @@ impl Picked<'_> {
             let block = b.iadd(from, i);
             let ends = b.scale(block, 4 * ROWS as i64);
             for strip in 0..ROWS / b.lanes() {
-                let sums = match self.steps {
-                    Some(steps) => self.regular(b, block, tile, strip, steps),
-                    None => self.listed(b, block, tile, strip),
+                let sums = match (self.steps, self.scales) {
+                    (Some(steps), Some(scales)) => self.scaled(b, block, tile, strip, (steps, scales)),
+                    (Some(steps), None) => self.regular(b, block, tile, strip, steps),
+                    (None, _) => self.listed(b, block, tile, strip),
                 };
                 result = result.clone().and(self.finish(b, (block, ends), (y, tile), strip, &sums));
             }
@@ -267,34 +278,41 @@ impl Picked<'_> {
             }
             let Some(word) = word else { continue };
             let w = b.load(LoadKind::VI32, Addr::at(codes, (STEP * step) as i32));
-            let shift = field as u32 * steps.bits;
-            let position = if shift > 0 { b.op(Op::Shr(word, shift as u8)) } else { word };
-            let every = u32::from_le_bytes([(1u8 << steps.bits) - 1; 4]);
-            let mask = b.vint(every as i32);
-            let position = b.ibin(IBin::And, position, mask);
-            let parts: Vec<(i32, Val)> = parts(steps, step)
-                .into_iter()
-                .map(|(input, offsets)| {
-                    let offsets = b.vint(i32::from_le_bytes(offsets));
-                    (input as i32, b.iadd(position, offsets))
-                })
-                .collect();
+            let numbers = self.numbers(b, steps, step, word);
             for (t, sum) in acc.iter_mut().enumerate() {
-                let mut picked = None;
-                for (input, numbers) in &parts {
-                    let table = b.load(LoadKind::QuadI32, Addr::at(q, input + self.row * t as i32));
-                    let here = b.bytes(table, *numbers);
-                    picked = Some(match picked {
-                        Some(others) => b.ibin(IBin::Or, others, here),
-                        None => here,
-                    });
-                }
-                if let Some(x) = picked {
-                    *sum = b.dot4(*sum, x, w);
-                }
+                let x = self.picked(b, q, &numbers, t);
+                *sum = b.dot4(*sum, x, w);
             }
         }
         acc
+    }
+
+    /// For a step whose positions are in `word`: the first inputs of its tables, and which bytes of them its codes meet.
+    fn numbers(&self, b: &mut Builder, steps: Steps, step: usize, word: Val) -> Vec<(i32, Val)> {
+        let shift = (step % steps.per_word()) as u32 * steps.bits;
+        let position = if shift > 0 { b.op(Op::Shr(word, shift as u8)) } else { word };
+        let every = u32::from_le_bytes([(1u8 << steps.bits) - 1; 4]);
+        let mask = b.vint(every as i32);
+        let position = b.ibin(IBin::And, position, mask);
+        let one = |(input, offsets): (usize, [u8; CODES])| {
+            let offsets = b.vint(i32::from_le_bytes(offsets));
+            (input as i32, b.iadd(position, offsets))
+        };
+        parts(steps, step).into_iter().map(one).collect()
+    }
+
+    /// The integers of a token that the codes of a step meet.
+    fn picked(&self, b: &mut Builder, q: Val, numbers: &[(i32, Val)], t: usize) -> Val {
+        let one = |b: &mut Builder, (input, numbers): (i32, Val)| {
+            let table = b.load(LoadKind::QuadI32, Addr::at(q, input + self.row * t as i32));
+            b.bytes(table, numbers)
+        };
+        // There is a table for each code at least.
+        let first = one(b, numbers[0]);
+        numbers[1..].iter().fold(first, |others, n| {
+            let here = one(b, *n);
+            b.ibin(IBin::Or, others, here)
+        })
     }
 
     /// Sums of `i8csr`.
@@ -387,8 +405,10 @@ impl Picked<'_> {
         let (lanes, rows) = (b.lanes(), self.spec.rows);
         let own = (4 * lanes * strip) as i32;
         let epilogue = Epilogue { act: self.spec.act };
-        let scale = b.ptr_add(self.scale, ends);
-        let scale = b.load(LoadKind::VF32, Addr::at(scale, own));
+        let scale = self.scales.is_none().then(|| {
+            let scale = b.ptr_add(self.scale, ends);
+            b.load(LoadKind::VF32, Addr::at(scale, own))
+        });
         // Outputs that exist, where the last block is not whole.
         let tail = (!rows.is_multiple_of(ROWS)).then(|| {
             let done = b.scale(block, -(ROWS as i64));
@@ -405,9 +425,14 @@ impl Picked<'_> {
         let y = b.ptr_add(y, ends);
         for (t, sum) in sums.iter().enumerate() {
             let s = b.load(LoadKind::Splat, Addr::at(tile.s, 4 * t as i32));
-            let both = b.fbin(FBin::Mul, scale, s);
-            let sum = b.op(Op::IToF(*sum));
-            let v = b.fbin(FBin::Mul, sum, both);
+            let v = match scale {
+                Some(scale) => {
+                    let both = b.fbin(FBin::Mul, scale, s);
+                    let sum = b.op(Op::IToF(*sum));
+                    b.fbin(FBin::Mul, sum, both)
+                }
+                None => b.fbin(FBin::Mul, *sum, s),
+            };
             let v = epilogue.value(b, v, bias)?;
             put(b, Addr::at(y, (4 * rows * t) as i32 + own), v, tail);
         }

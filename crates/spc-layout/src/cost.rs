@@ -278,6 +278,29 @@ mod tests {
     }
 
     #[test]
+    fn windows_cost_their_runs_and_images_what_turning_takes() {
+        let table = simple();
+        let mut net = Net::new();
+        let (x, w) = (net.x, net.windows(net.x));
+        let t = net.g.add(Op::Transpose { perm: vec![1, 0] }, &[x]).unwrap();
+        let net = net.output(w).output(t);
+        let at = |b: u64, node: NodeId, act| {
+            let model = Model::new(&net.g, &net.facts, &BTreeMap::from([("B".to_string(), b)])).unwrap();
+            let p = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
+            let value = model.values.iter().position(|v| v.node == Some(node)).unwrap();
+            (p.moved(value, act).unwrap(), p.opaque(node).unwrap(), p.convert(x).unwrap())
+        };
+        // Row-major runs of 2, feature-major runs of 20 tokens (32 with pads) or, in 100 tokens (112), of 48.
+        let run = 512 * 3;
+        for (b, padded, tokens) in [(20, 32, 20), (100, 112, 48)] {
+            let (rm, fm) = (at(b, w, Act::Rm), at(b, w, Act::Fm));
+            assert_eq!((rm.0 - rm.1, fm.0 - fm.1), (b * F / 2 * run, padded * F / tokens * run));
+        }
+        let (rm, fm) = (at(20, t, Act::Rm), at(20, t, Act::Fm));
+        assert_eq!((rm.0, fm.0), (rm.1 + rm.2, fm.1));
+    }
+
+    #[test]
     fn few_tokens_wait_for_the_weights() {
         let mut table = simple();
         table.levels = vec![crate::Level { up_to_bytes: 0, bytes_per_us: 1_000 }];

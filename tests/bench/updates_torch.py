@@ -6,9 +6,10 @@ Needs torch and numpy, and the package built with --release. All runs are one pr
 row has the median ratio of the pairs and the best decile, so that it holds beside other programs. What is timed on spc's
 side is a call from Python that does more than torch's side does, never less:
 
-* masks: `start` of a plan, which checks that weights are finite and projects them in place;
-* proxes: the second half of a step, which reads the weights in place and writes them back;
-* `step`: a whole step of spc's SGD with the prox, against torch's SGD alone (what the prox adds is the difference).
+* masks: the second half of a step with a straight-through mask: it keeps a copy of the weights, makes the mask, and writes the
+  masked weights in place;
+* proxes: the second half of a step, in place;
+* MiniLM: a whole step of spc's SGD with the prox, which looks whether gradients are finite, too.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import spc
 
 HEAD = """
 use std.penalties.group_l2
+use std.updates.sr_ste
 axis B = 1..8
 """
 
@@ -67,32 +69,16 @@ class Half:
         self.inner = plan._checked.update_plan({"name": "outside", "moments": 0}, 1 << 30, [])
         self.params, self.step = params, 0
         self.grads = {n: torch.zeros_like(p) for n, p in params.items()}
+        self.mapped = {n: torch.zeros_like(p) for n, p in params.items() if self.inner.maps_gradient(n)}
         self.rates = dict.fromkeys(params, 1e-6)
         self.state = self.inner.start(params)
 
     def before(self):
-        self.inner.before(self.step, self.params, self.grads, {}, self.state)
+        self.inner.before(self.step, self.params, self.grads, self.mapped, self.state)
 
     def after(self):
         self.inner.after(self.step, self.params, self.grads, [], self.rates, self.state)
         self.step += 1
-
-
-class Start:
-    """The projection of a run's start."""
-
-    def __init__(self, text, params, threads):
-        plan = spc.compile(text=text, threads=threads)
-        self.inner = plan._checked.update_plan({"name": "sgd"}, 10, [])
-        self.params = params
-        self.dense = {n: p.clone() for n, p in params.items()}
-
-    def restore(self):
-        for n, p in self.params.items():
-            p.copy_(self.dense[n])
-
-    def project(self):
-        self.inner.start(self.params)
 
 
 def two_of_four(w):
@@ -128,9 +114,12 @@ def global_top(w):
 def minilm(threads):
     """MiniLM's encoder matrices: six layers of four 384 x 384, 1536 x 384 and 384 x 1536."""
     shapes = [s for _ in range(6) for s in [(384, 384)] * 4 + [(1536, 384), (384, 1536)]]
-    decl = " ".join(f"w{i}: f32[{'F' if r == 1536 else 'D'}, {'F' if c == 1536 else ('E' if r == 384 else 'D')}]" for i, (r, c) in enumerate(shapes))
+    # A square matrix goes from D to E, which has the same size.
+    axes = [("F" if r == 1536 else "E", "F" if c == 1536 else "D") for r, c in shapes]
+    decl = " ".join(f"w{i}: f32[{r}, {c}]" for i, (r, c) in enumerate(axes))
     uses = "\n".join(
-        f"fn f{i}(x: f32[B, {c}]) -> y: f32[B, {r}] {{ y[b, o] = net.w{i}[o, i] * x[b, i] }}" for i, (r, c) in enumerate(shapes)
+        f"fn f{i}(x: f32[B, {c}]) -> y: f32[B, {r}] {{ y[b, o] = net.w{i}[o, i] * x[b, i] }}"
+        for i, (r, c) in enumerate(axes)
     )
     text = f"""{HEAD}
 model net {{ axes {{ D = 384, E = 384, F = 1536 }} {decl} }}
@@ -159,12 +148,14 @@ def main():
     with torch.no_grad():
         if wanted("2:4 mask"):
             w = torch.randn(4096, 4096)
-            s = Start(matrix(4096, 4096) + "require r: keep 2 of 4 of elements per tile(in: 4)\n", {"net.w": w.clone()}, o.threads)
-            pairs("2:4 mask and apply, 4096 x 4096, topk", s.project, lambda: two_of_four(w), o.pairs, s.restore)
+            rule = "require r: keep 2 of 4 of elements per tile(in: 4) via sr_ste(lambda: 0)\n"
+            h = Half(matrix(4096, 4096) + rule, {"net.w": w.clone()}, o.threads)
+            pairs("2:4 mask and apply, 4096 x 4096, topk", h.after, lambda: two_of_four(w), o.pairs, h.before)
         if wanted("top"):
             w = torch.randn(4096, 5632)
-            s = Start(matrix(4096, 5632) + "require r: keep 10% of elements per tensor\n", {"net.w": w.clone()}, o.threads)
-            pairs("greatest 10 % of 22 Mi, kthvalue", s.project, lambda: global_top(w), o.pairs, s.restore)
+            rule = "require r: keep 10% of elements per tensor via sr_ste(lambda: 0)\n"
+            h = Half(matrix(4096, 5632) + rule, {"net.w": w.clone()}, o.threads)
+            pairs("greatest 10 % of 22 Mi, kthvalue", h.after, lambda: global_top(w), o.pairs, h.before)
         for name, group, theirs in [
             ("group lasso, 16 x 16 tiles", "tile(out: 16, in: 16)", lasso_blocks),
             ("group lasso, rows", "tile(out: 1, in: all)", lasso_rows),

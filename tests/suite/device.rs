@@ -166,7 +166,7 @@ fn many_tokens_of_a_large_layer_have_an_image_for_warp_groups() {
     let dir = tempfile::tempdir().unwrap();
     for (most, there) in [(512, true), (255, false)] {
         let text = format!(
-            "use std.nn\naxis B = 1..{most}\nmodel net {{ axes {{ I = 2048, O = 2048 }} w: f32[O, I] = kaiming() }}\n\
+            "use std.nn\naxis B = 1..{most}\nmodel net {{ axes {{ I = 512, O = 8448 }} w: f32[O, I] = kaiming() }}\n\
              fn f(x: f32[B, I]) -> y: f32[B, O] {{ y = nn.linear(x, net.w) }}\n\
              require half: keep 2 of 4 of elements per tile(in: 4)\nquantize short: net.w to bf16\n\
              target gpu = cuda(arch: \"sm_90\") {{ B = {most} }}\n"
@@ -180,6 +180,33 @@ fn many_tokens_of_a_large_layer_have_an_image_for_warp_groups() {
         assert_eq!(read("manifest.json").contains("\"only\": \"sm_90a\""), there, "{most}");
         assert!(!read("kernels.ptx").contains("wgmma"), "other images are without");
     }
+}
+
+/// Gate and up are one kernel, and what reads them reads their ranges where they lie: two launches of linears, one of a map.
+/// Where a part is read by what needs it in one piece, a copy is one more launch, which is priced.
+#[test]
+fn siblings_are_one_kernel_on_the_device() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let text = "use std.nn\naxis B = 1..8\n\
+                model net { axes { I = 64, F = 96 } gate: f32[F, I] = kaiming()  bg: f32[F] = normal(std: 0.5)\n\
+                up: f32[F, I] = kaiming()  bu: f32[F] = normal(std: 0.5)  down: f32[I, F] = kaiming() }\n\
+                fn f(x: f32[B, I]) -> y: f32[B, I] {\n\
+                y = nn.linear(nn.silu(nn.linear(x, net.gate, net.bg)) * nn.linear(x, net.up, net.bu), net.down) }\n\
+                target gpu = cuda(arch: \"sm_90\") { B = 8 }\n";
+    std::fs::write(dir.path().join("net.sp"), text).unwrap();
+    let said = ok(spc(dir.path(), &nvrtc, "").args(["explain", "net.sp", "--target", "gpu"]));
+    assert!(said.contains("merged: net.{up,gate}: one kernel in ") && said.contains("merge-siblings B"), "{said}");
+    let log = dir.path().join("log");
+    let mut run = spc(dir.path(), &nvrtc, &format!("log={}", log.display()));
+    let said = ok(run.args(["verify", "net.sp", "--target", "gpu", "--device", "cuda"]));
+    assert!(said.contains("2 linears within the bound of their sums"), "{said}");
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("up_gate") && !log.contains("window_"), "{log}");
+    // The folder runs, too, and its constraints are looked at on the weights of the program.
+    ok(spc(dir.path(), &nvrtc, "").args(["compile", "net.sp", "--target", "gpu", "-o", "out"]));
+    let said = ok(spc(dir.path(), &nvrtc, "").args(["verify", "out", "--device", "cuda"]));
+    assert!(said.contains("3 random calls"), "{said}");
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn wide_linear_kernels_keep_everything_in_registers() {
                 _ if layout.needs_integers() => vec![pick8(&spec).unwrap()],
                 _ => vec![rowblock(&spec).unwrap()],
             };
-            if !text.starts_with("i8") {
+            if !layout.needs_integers() {
                 let large = LinearSpec { rows: 4092, cols: 8000, ..spec };
                 kernels.push(rowblock_tuned(&large, Tuning::of(&large, 1)).unwrap());
                 kernels.push(rowblock_tuned(&large, Tuning::of(&large, 1000)).unwrap());

@@ -5,6 +5,7 @@ use crate::linear::Linear;
 use crate::shape::{Family, THREADS};
 use crate::{CudaModule, KernelInfo, wgmma};
 use spc_base::Bug;
+use spc_ir::structure::range_in_place;
 use spc_ir::{Graph, LinearPlan, NodeId, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -159,7 +160,7 @@ impl<'a> Emitter<'a> {
 
     /// The kernel of another operator. Operators that are computed alike share one text.
     fn generic(&mut self, node: NodeId) -> Result<(), Bug> {
-        if host::computes_nothing(&self.graph.node(node)?.op) {
+        if host::computes_nothing(&self.graph.node(node)?.op) || range_in_place(self.graph, node)?.is_some() {
             return Ok(());
         }
         let mut kernel = match generic::emit(self.graph, node)? {

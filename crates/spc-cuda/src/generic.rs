@@ -3,6 +3,7 @@
 use crate::expr::typed;
 use crate::{Grid, KernelInfo, Operand, Param, ParamKind};
 use spc_base::Bug;
+use spc_ir::structure::range_in_place;
 use spc_ir::{DType, Graph, NodeId, Op, ReduceFn, ScalarExpr, Size, Type};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -19,6 +20,8 @@ struct Kernel<'a> {
     graph: &'a Graph,
     ty: &'a Type,
     operands: Vec<(NodeId, &'a Type)>,
+    /// Of operands that are ranges of a linear's features: all of its features, and the first of the range.
+    ranges: Vec<Option<(u64, u64)>>,
     /// Free axes whose sizes the text uses.
     axes: BTreeSet<u32>,
     /// The text may report an id out of range.
@@ -75,11 +78,15 @@ impl Kernel<'_> {
     fn at(&mut self, number: usize, places: &[String]) -> String {
         let sizes = self.operands[number].1.sizes();
         let mut text = String::from("0LL");
+        let last = places.len().saturating_sub(1);
         for (i, (place, size)) in places.iter().zip(sizes).enumerate() {
+            let range = self.ranges.get(number).copied().flatten().filter(|_| i == last);
+            let place = range.map_or_else(|| place.clone(), |(_, first)| format!("({place} + {first})"));
             text = if i == 0 {
                 format!("(long long){place}")
             } else {
-                format!("({text} * {} + {place})", self.size(size))
+                let size = range.map_or_else(|| self.size(size), |(all, _)| all.to_string());
+                format!("({text} * {size} + {place})")
             };
         }
         text
@@ -312,8 +319,16 @@ pub(crate) struct Emitted {
 pub(crate) fn emit(graph: &Graph, node: NodeId) -> Result<Result<Emitted, String>, Bug> {
     let n = graph.node(node)?;
     let inputs = graph.inputs(node);
-    let operands = inputs.iter().map(|i| Ok((*i, graph.ty(*i)?))).collect::<Result<Vec<_>, Bug>>()?;
-    let mut kernel = Kernel { graph, ty: &n.ty, operands, axes: BTreeSet::new(), fault: false };
+    let mut operands = inputs.iter().map(|i| Ok((*i, graph.ty(*i)?))).collect::<Result<Vec<_>, Bug>>()?;
+    let mut ranges = vec![None; operands.len()];
+    for (operand, range) in operands.iter_mut().zip(&mut ranges) {
+        if let Some((of, first)) = range_in_place(graph, operand.0)? {
+            let all = graph.ty(of)?.dims.last().and_then(|d| d.size.fixed());
+            *range = Some((all.ok_or_else(|| Bug::new("a linear without features"))?, first));
+            operand.0 = of;
+        }
+    }
+    let mut kernel = Kernel { graph, ty: &n.ty, operands, ranges, axes: BTreeSet::new(), fault: false };
     let body = match kernel.body(&n.op, node) {
         Ok(b) => b,
         Err(why) => return Ok(Err(why)),

@@ -157,12 +157,12 @@ impl Format for Pick8 {
         let list = span(p.words("ptr"), row / STEP_ROWS);
         // Steps whose windows hold the input.
         let from = list.start + idx[list.clone()].partition_point(|i| *i as usize + WINDOW <= col);
-        for i in from..list.end {
-            if idx[i] as usize > col {
+        for (i, first) in idx.iter().enumerate().take(list.end).skip(from) {
+            if *first as usize > col {
                 break;
             }
             let places_of = (0..self.codes).map(|k| i * self.step() + self.at(row % STEP_ROWS, k));
-            let here = |k: &usize| codes[*k] != 0 && idx[i] as usize + usize::from(places[*k]) == col;
+            let here = |k: &usize| codes[*k] != 0 && *first as usize + usize::from(places[*k]) == col;
             if let Some(k) = places_of.into_iter().find(here) {
                 return f32::from(signed(codes[k])) * p.floats("scale")[row];
             }

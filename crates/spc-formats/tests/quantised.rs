@@ -108,6 +108,9 @@ fn steps_of_four_are_as_documented() {
     w[70 + 64] = 127.0;
     let p = pack(&Layout::I8Csr { c: 4 }, 2, 70, &w).unwrap();
     assert_eq!((p.array("ptr"), p.array("idx")), (Some(&Array::U32(vec![0, 2])), Some(&Array::U32(vec![1, 64]))));
+    // A place past the window is refused, though the matrix has that input.
+    let far = p.arrays.iter().position(|a| a.0 == "places").unwrap();
+    assert!(validate(changed(&p, far, 0, 2 ^ 64)).is_err() && validate(changed(&p, far, 0, 2 ^ 63)).is_ok());
     let Some(Array::U8(places)) = p.array("places") else { panic!() };
     assert_eq!((&places[..8], &places[64..72]), (&[2, 0, 0, 0, 0, 4, 5, 59][..], &[5, 0, 0, 0, 0, 0, 0, 0][..]));
 }

@@ -59,6 +59,7 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
                     return Err(format!("{node} lies where it is read, row-major"));
                 }
                 has(*of, Act::Rm)?;
+                pay(prices.part(node))?;
             }
             Kind::Opaque { inputs } if value.moves == Some(Moves::Unfold) => {
                 inputs.iter().try_for_each(|i| has(*i, Act::Rm))?;

@@ -247,7 +247,7 @@ fn kernel_rule(model: &Model<'_>, layout: u32, l: In) -> &'static str {
         ("nm16", _) => "k-nm16",
         ("csr16", _) => "k-csr16",
         ("nm", _) => "k-nm",
-        ("i8", _) => "k-i8",
+        ("i8" | "i8nm" | "i8csr" | "i4nm", _) => "k-i8",
         (kind, _) if kind.ends_with("f16") => "k-half",
         ("q4" | "q8" | "kept4" | "kept8", _) => "k-groups",
         _ => "k-csr",

@@ -6,6 +6,7 @@ use crate::machine::Machine;
 use crate::model::{Model, Moves};
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
+use spc_ir::structure::read_in_place;
 use spc_ir::{Act, BinFn, Measured, NodeId, Op, ScalarExpr, UnFn};
 
 /// Prices of everything that a plan may contain, for one table and one binding of the free axes.
@@ -216,6 +217,15 @@ impl Prices<'_> {
             }
         };
         Ok(clamp(u128::from(own).saturating_add(more)))
+    }
+
+    /// A range of a linear's features, read by what reads `node`: nothing where it is read in place, else a copy. On a CPU every
+    /// reader of what may be merged reads in place.
+    pub fn part(&self, node: NodeId) -> Result<u64, Bug> {
+        if !self.machine.is_gpu() || read_in_place(self.model.graph, node)? {
+            return Ok(0);
+        }
+        Ok(clamp(self.stream(self.elements(node)?.saturating_mul(2))))
     }
 
     /// Writing a value a second time in the other layout.

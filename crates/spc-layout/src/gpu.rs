@@ -282,6 +282,8 @@ impl GpuTable {
         let memory = memory.saturating_mul(1000) / at_once;
 
         let steps = columns.div_ceil(u128::from(c.step.max(1))).div_ceil(u128::from(parts.max(1))).max(1);
+        // A warp has eight rows of entries, one after the other, and asks for the place of each first.
+        let steps = if layout == Layout::Csr && c.up_to > 0 { 8 * (steps + 1) } else { steps };
         let chain = steps.saturating_mul(u128::from(self.step_ps)).saturating_mul(waves);
 
         let mut total = compute.max(memory).max(chain).saturating_add(u128::from(self.launch_ps));

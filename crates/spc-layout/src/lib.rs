@@ -5,6 +5,7 @@
 //! is then checked and priced again by walking the graph (`audit`), and explained (`why`). Bounds are numbers of nodes,
 //! iterations and states, never time, so a plan is a function of graph, weights and cost table alone.
 
+mod alone;
 mod audit;
 mod choose;
 mod constants;
@@ -30,6 +31,7 @@ mod table;
 mod testing;
 mod why;
 
+pub use alone::Alone;
 pub use choose::{Ranked, choose, holds, ranked, tuned_sizes};
 pub use constants::Constants;
 pub use gpu::{Cut, GPUS, GpuTable, cuts, family, split};

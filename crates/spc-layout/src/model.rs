@@ -3,7 +3,7 @@ use crate::WeightFacts;
 use crate::machine::Machine;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
-use spc_ir::structure::part_of;
+use spc_ir::structure::{is_rest, part_of};
 use spc_ir::{Act, DType, Graph, NodeId, Op, Size, Type, channels_of, is_unfolded};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -244,9 +244,10 @@ impl<'a> Model<'a> {
             let kind = match op {
                 Op::Linear { .. } => {
                     let linear = m.linear(node, facts, &index)?;
-                    // What is on offer holds weights that are counted already.
+                    // What is on offer holds weights that are counted already, and so does the rest of a split.
                     let new = !folds.list.is_empty() && !old.contains(&node);
-                    if !offered.contains(&node) && !new && seen_weights.insert(linear.weight.clone()) {
+                    let counted = offered.contains(&node) || new || is_rest(&linear.weight);
+                    if !counted && seen_weights.insert(linear.weight.clone()) {
                         let dense = facts.get(&linear.weight).map_or(0, |f| f.dense_bytes());
                         m.weight_bytes = m.weight_bytes.saturating_add(dense);
                     }

@@ -250,7 +250,9 @@ pub(crate) const RULES: &[Rule] = &[
         class: Exactness::Reassociates,
         lhs: "(at rm (linear ?e ?n ?x))",
         rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
-        ways: |k, look| of_kind(k, look, "i8"),
+        ways: |k, look| {
+            ["i8", "i8nm", "i8csr", "i4nm"].into_iter().flat_map(|kind| of_kind_rm(k, look, kind)).collect()
+        },
     },
     Rule {
         name: "k-csr",

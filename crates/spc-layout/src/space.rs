@@ -266,7 +266,8 @@ pub(crate) fn price(shape: &Shape, prices: &Prices<'_>, allow: &dyn Fn(&Action) 
 pub(crate) fn cost(prices: &Prices<'_>, action: &Action) -> Result<u64, Bug> {
     let model = prices.model;
     match *action {
-        Action::Own | Action::Part { .. } | Action::Same { .. } => Ok(0),
+        Action::Own | Action::Same { .. } => Ok(0),
+        Action::Part { value, .. } => prices.part(model.node(value)?),
         Action::Linear { linear, layout, act: l, epilogue } => {
             let facts = model.as_linear(linear).and_then(|x| x.facts(layout));
             let facts = facts.ok_or_else(|| Bug::new(format!("value {linear} has no layout {layout}")))?;

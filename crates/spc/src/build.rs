@@ -8,7 +8,7 @@ use crate::lock::{self, Difference, Plans};
 use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan_like, plan_of_file, warn_unexploited};
 use crate::project::{project, requires};
 use crate::session::Session;
-use crate::structure::{absorbed, part, step_of};
+use crate::structure::{absorbed, made_bytes, original, step_of};
 use crate::weights::{Weight, WeightSet};
 use spc_base::{Bug, Diagnostic, codes};
 use spc_interp::{CheckError, Projected, verify_requires};
@@ -250,28 +250,24 @@ impl Build {
     /// The values of a weight as they are stored for the compiled program: unpacked from its first layout, or plain; zero where
     /// something was removed.
     pub fn stored_values(&self, name: &str) -> Result<Weight, Bug> {
-        let packed = self.packed.iter().find(|((w, _), _)| w == name);
-        let small = match packed {
-            Some((_, p)) => {
-                let values = p.unpack().map_err(Bug::new)?;
-                Weight::new(vec![p.rows(), p.cols()], values.into())?
-            }
-            None => match step_of(self.functions.iter().map(|f| &f.plan), name) {
-                Some(step) if self.weights.get(name).is_none() => {
-                    let made = step.made.as_deref().unwrap_or_default();
-                    if step.how.is_some() {
-                        // The same zeros in the same places.
-                        return self.stored_values(made);
-                    }
-                    let values = match self.packed.iter().find(|((w, _), _)| w == made) {
-                        Some((_, p)) => Weight::new(vec![p.rows(), p.cols()], p.unpack().map_err(Bug::new)?.into())?,
-                        None => self.weights.want(made)?.clone(),
-                    };
-                    part(step, name, &values).map_err(Bug::new)?
-                }
-                _ => self.weights.want(name)?.clone(),
-            },
+        let get = |name: &str| match self.packed.iter().find(|((w, _), _)| w == name) {
+            Some((_, p)) => Weight::new(vec![p.rows(), p.cols()], p.unpack().ok()?.into()).ok(),
+            None => self.weights.get(name).cloned(),
         };
+        let mut small = get(name);
+        if small.is_none()
+            && let Some(Restructure { how: Some(_), made: Some(made), .. }) =
+                step_of(self.functions.iter().map(|f| &f.plan), name)
+        {
+            // The same zeros in the same places.
+            return self.stored_values(made);
+        }
+        for f in &self.functions {
+            if small.is_none() {
+                small = original(&f.plan.structure, name, &get).map_err(Bug::new)?;
+            }
+        }
+        let small = small.ok_or_else(|| Bug::new(format!("`{name}` is not stored")))?;
         match self.removed.get(name) {
             Some(r) => r.whole(&small).map_err(|e| Bug::new(format!("`{name}`: {e}"))),
             None => Ok(small),
@@ -326,19 +322,13 @@ impl Build {
             }
             let mut packed: Vec<u64> =
                 self.packed.iter().filter(|((w, _), _)| w == path).map(|(_, p)| p.packed().bytes()).collect();
-            if let Some(step) = step_of(plans(), path) {
-                // Its rows' share of what it was merged into; the last has what is left.
-                let made: Vec<u64> = (self.packed.iter())
-                    .filter(|((w, _), _)| step.made.as_ref() == Some(w))
-                    .map(|(_, p)| p.packed().bytes())
-                    .collect();
-                let all = step.rows.iter().sum::<u64>().max(1);
-                let at = step.from.iter().position(|w| w == path).unwrap_or(0);
-                let before = step.rows.iter().take(at).sum::<u64>();
-                let end = before + step.rows.get(at).copied().unwrap_or(0);
-                let share = |bytes: &u64| bytes.saturating_mul(end) / all - bytes.saturating_mul(before) / all;
-                packed.extend(made.iter().map(share));
-            }
+            let sizes = |name: &str| -> Vec<u64> {
+                let mine = self.packed.iter().filter(|((w, _), _)| w == name);
+                mine.map(|(_, p)| p.packed().bytes()).collect()
+            };
+            // What was made of it, in the first function that has something.
+            let made = self.functions.iter().map(|f| made_bytes(&f.plan.structure, path, &sizes));
+            packed.extend(made.into_iter().find(|l| !l.is_empty()).unwrap_or_default());
             if packed.is_empty() || plain.contains(&t.path) {
                 let left = self.removed.get(&t.path);
                 let size = |(i, d): (usize, &spc_ir::Dim)| match left.and_then(|r| r.kept.get(i)?.as_ref()) {

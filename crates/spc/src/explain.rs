@@ -10,7 +10,7 @@ use crate::weights::WeightSet;
 use serde_json::json;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_ir::method::{Does, InMetric, Metric, Term, Via};
-use spc_ir::structure::{Restructure, joined_name};
+use spc_ir::structure::{REORDER, Recipe, Restructure, SPLIT, joined_name};
 use spc_ir::{Candidate, Op, Plan, Why};
 use spc_report::{Align, Table, bytes, percent, picoseconds};
 use spc_sema::{Module, Quantize, QuantizeTensor, StoredAs};
@@ -258,16 +258,23 @@ fn function(f: &Planned, wanted: &dyn Fn(&Plan, &Why) -> bool) -> String {
     out
 }
 
-/// Weights that became one, and those that did not, each with the reason; what has the same reason is told once.
+/// Weights that were changed and those that were not, each with the reason; what has the same reason is told once.
 fn structure(steps: &[Restructure]) -> String {
     let mut told: Vec<(String, String, usize)> = Vec::new();
-    for s in steps {
-        let text = match &s.made {
-            Some(made) if s.how.is_some() => format!("folded: {made}"),
-            None if s.rule.starts_with("fold-") => format!("not folded: {}", joined_name(&s.from)),
-            Some(_) => format!("merged: {}", joined_name(&s.from)),
-            None if s.from.len() > 1 => format!("not merged: {}", joined_name(&s.from)),
-            None => format!("not merged: {}", s.from.join(", ")),
+    // A split is told of once, not for each of its parts.
+    for s in steps.iter().filter(|s| !matches!(s.how, Some(Recipe::Split { structured: false, .. }))) {
+        let done = match s.rule.as_str() {
+            REORDER => "reordered",
+            SPLIT => "split",
+            r if r.starts_with("fold-") => "folded",
+            _ => "merged",
+        };
+        let text = match (&s.made, s.from.as_slice()) {
+            (Some(made), _) if done == "folded" => format!("folded: {made}"),
+            (Some(_), [one]) => format!("{done}: {one}"),
+            (Some(_), list) => format!("{done}: {}", joined_name(list)),
+            (None, [one]) if done != "folded" => format!("not {done}: {one}"),
+            (None, list) => format!("not {done}: {}", joined_name(list)),
         };
         match told.iter_mut().find(|(_, because, _)| *because == s.because) {
             Some((_, _, more)) => *more += 1,

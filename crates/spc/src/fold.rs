@@ -145,7 +145,8 @@ pub fn left(list: &[Fold], found: &Offered) -> Vec<Restructure> {
 
 /// The graph with the folds that a plan from a file asks for, or the first step that cannot be taken.
 pub fn apply(graph: &Graph, steps: &[Restructure]) -> Result<Result<Graph, Restructure>, Bug> {
-    let mut open: Vec<&Restructure> = steps.iter().filter(|s| s.made.is_some() && s.how.is_some()).collect();
+    let folds_of = |s: &&Restructure| s.made.is_some() && s.how.as_ref().is_some_and(Recipe::computes);
+    let mut open: Vec<&Restructure> = steps.iter().filter(folds_of).collect();
     let mut g = graph.clone();
     for _ in 0..ROUNDS {
         let Some(first) = open.first().copied() else { break };

@@ -168,8 +168,7 @@ pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target
     plan_like(s, graph, graph, weights, target, (allowed, false))
 }
 
-/// As [`plan`], with the layouts that the constraints of `hints` suggest; with `structure` in the structure that is cheapest
-/// on a CPU.
+/// As [`plan`], with the layouts that the constraints of `hints` suggest; with `structure` in the structure that is cheapest.
 pub fn plan_like(
     s: &Session<'_>,
     graph: &Graph,
@@ -214,8 +213,8 @@ pub fn plan_like(
     let options = Options { target: target.name.clone(), why: allowed == Allowed::All, ..Options::default() };
     let costs = costs(s, target)?;
     let machine = costs.machine();
-    let (graph, facts, mut plan) = if structure && target.kind == TargetKind::Cpu {
-        // What was left out of a cut graph is not known to its weights, so those are not folded.
+    let (graph, facts, mut plan) = if structure {
+        // What was left out of a cut graph is not known to its weights, so those are not changed.
         let weights = std::ptr::eq(given, hints).then_some(weights);
         structure::plan(graph, facts, &structure::Case { machine, tuned: &tuned, options: &options, weights })?
     } else {
@@ -251,7 +250,7 @@ const TENSOR: [Layout; 14] = [
 ];
 
 /// Refuses layouts that a GPU has no kernel of, and puts what is for tensor cores first.
-fn on_gpu(facts: &mut WeightFacts) {
+pub fn on_gpu(facts: &mut WeightFacts) {
     for (layout, result) in &mut facts.candidates {
         if spc_layout::family(*layout).is_none() {
             *result = Err(Refusal("GPUs have no kernel of it".into()));

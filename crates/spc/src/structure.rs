@@ -1,12 +1,15 @@
-//! Changes of structure before layouts are chosen: what folds into weights, and linears that read one value and become one,
-//! where that is cheaper.
+//! Changes of structure before layouts are chosen: what folds into weights, axes in another order, linears that read one value
+//! as one, and weights as sums of two; each where that is cheaper, in this order.
 use crate::failure::Res;
-use crate::fold;
 use crate::weights::{Weight, WeightSet};
+use crate::{fold, reorder, split};
 use spc_base::Bug;
 use spc_formats::Layout;
-use spc_ir::structure::{MERGE, Recipe, Restructure, Siblings, merge, siblings, with_folds};
-use spc_ir::{Graph, NodeId, Plan};
+use spc_ir::structure::{
+    MERGE, Move, REORDER, Recipe, Restructure, SPLIT, Siblings, Split, merge, moves_of, reordered, siblings,
+    splittable, with_folds,
+};
+use spc_ir::{Graph, NodeId, Op, Plan};
 use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, groups_with, offered, offered_with};
 use spc_report::picoseconds;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +19,15 @@ pub struct Case<'a> {
     pub machine: Machine<'a>,
     pub tuned: &'a BTreeMap<String, u64>,
     pub options: &'a Options,
-    /// Values of the weights, where folds may be offered.
+    /// Values of the weights, where folds, orders and splits may be offered.
     pub weights: Option<&'a WeightSet>,
+}
+
+impl Case<'_> {
+    /// The values of a weight of the program, or of one that these steps make; nothing where they are not at hand.
+    pub fn value(&self, name: &str, steps: &[Restructure]) -> Option<Weight> {
+        self.weights.and_then(|w| fold::value(name, steps, w).ok())
+    }
 }
 
 /// A graph in some structure, the facts about its weights, and its plan.
@@ -71,7 +81,7 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
             graph.requires.clear();
         }
         let bound = found.as_ref().is_some_and(|f| !f.exact);
-        let (graph, facts, mut plan) = merged(graph, facts, case, groups)?;
+        let (graph, facts, mut plan) = ordered(graph, facts, case, groups, &steps)?;
         if bound {
             plan.bounds.push("structure: a bound stopped the search, so nothing was folded".into());
             plan.exact = false;
@@ -87,9 +97,54 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
         steps.extend(told);
         steps.append(&mut plan.structure);
         plan.structure = steps;
+        let (graph, facts, mut plan) = split::search((graph, facts, plan), case)?;
+        with_rules(&mut plan);
         return Ok((graph, facts, plan));
     }
     Err(Bug::new("folding does not come to an end"))
+}
+
+/// Names the rules of what is made, first.
+fn with_rules(plan: &mut Plan) {
+    let mut rules: Vec<String> = Vec::new();
+    for s in plan.structure.iter().filter(|s| s.made.is_some()) {
+        if !rules.contains(&s.rule) && !plan.rules.contains(&s.rule) {
+            rules.push(s.rule.clone());
+        }
+    }
+    plan.rules.splice(0..0, rules);
+}
+
+/// The plan of a graph in which axes are in another order and siblings merged where that is cheaper. `steps` made the graph.
+fn ordered(
+    graph: Graph,
+    facts: BTreeMap<String, WeightFacts>,
+    case: &Case<'_>,
+    groups: Vec<Siblings>,
+    steps: &[Restructure],
+) -> Result<Found, Bug> {
+    let (found, told) = reorder::search(&graph, &facts, case, steps)?;
+    let Some(r) = found else {
+        let (g, f, mut p) = merged(graph, facts, case, groups)?;
+        p.structure.extend(told);
+        return Ok((g, f, p));
+    };
+    let mut other = facts.clone();
+    other.extend(r.facts);
+    let moved = reordered(&graph, &r.moves)?;
+    let mut apart = merged(graph, facts, case, groups)?;
+    let siblings = siblings(&moved)?.0;
+    let (g, f, mut p) = merged(moved, other, case, siblings)?;
+    if p.total_ps < apart.2.total_ps {
+        p.structure.splice(0..0, r.steps);
+        p.structure.extend(told);
+        p.dense_ps = apart.2.dense_ps;
+        return Ok((g, f, p));
+    }
+    let more = p.total_ps.saturating_sub(apart.2.total_ps);
+    apart.2.structure.extend(reorder::not_taken(r.steps, more));
+    apart.2.structure.extend(told);
+    Ok(apart)
 }
 
 /// The plan of a graph in which siblings are merged where that is cheaper.
@@ -172,6 +227,7 @@ pub fn told_again(before: &Plan, plan: Plan) -> Plan {
         out.rules.splice(0..0, before.rules.iter().filter(made).cloned().collect::<Vec<_>>());
         out.dense_ps = before.dense_ps;
     }
+    with_rules(&mut out);
     out
 }
 
@@ -231,25 +287,92 @@ pub fn apply(graph: &Graph, steps: &[Restructure]) -> Res<Result<Graph, Restruct
     if steps.iter().any(|s| made(&s)) {
         graph.requires.clear();
     }
-    let taken: Vec<&Restructure> = steps.iter().filter(|s| made(s) && s.how.is_none()).collect();
-    if taken.is_empty() {
-        return Ok(Ok(graph));
+    let taken: Vec<&Restructure> = steps.iter().filter(made).collect();
+    // In the order in which a search takes them.
+    let place = |s: &Restructure| match s.rule.as_str() {
+        REORDER => 1,
+        MERGE => 2,
+        SPLIT => 3,
+        _ => 0,
+    };
+    if let Some([_, late]) = taken.windows(2).find(|w| place(w[0]) > place(w[1])) {
+        return Ok(Err((*late).clone()));
     }
-    let (groups, _) = siblings(&graph)?;
+    let of = |k: usize| taken.iter().copied().filter(|s| place(s) == k).collect::<Vec<_>>();
+    // What is no fold, whatever its rule says it is.
+    if let Some(odd) = of(0).into_iter().find(|s| !s.how.as_ref().is_some_and(Recipe::computes)) {
+        return Ok(Err(odd.clone()));
+    }
+    let (orders, merges, splits) = (of(1), of(2), of(3));
+    let graph = match moves_of(&graph, &orders)? {
+        Ok(moves) if moves.is_empty() => graph,
+        Ok(moves) => reordered(&graph, &moves)?,
+        Err(i) => return Ok(Err(orders.get(i).copied().cloned().ok_or_else(|| Bug::new("a step vanished"))?)),
+    };
+    let graph = match stack(&graph, &merges)? {
+        Ok(g) => g,
+        Err(step) => return Ok(Err(step)),
+    };
+    Ok(apply_splits(&graph, &splits)?)
+}
+
+/// Merges what steps of a plan ask for.
+fn stack(graph: &Graph, taken: &[&Restructure]) -> Result<Result<Graph, Restructure>, Bug> {
+    if taken.is_empty() {
+        return Ok(Ok(graph.clone()));
+    }
+    let (groups, _) = siblings(graph)?;
     let mut list: Vec<(&Siblings, &[NodeId])> = Vec::new();
-    for step in &taken {
+    for step in taken {
         let is_bias = groups.iter().any(|g| g.biases == step.from && g.made_bias() == step.made);
         let group = groups.iter().find(|g| g.weights == step.from && Some(g.made()) == step.made);
-        let fits = group.filter(|g| step.rule == MERGE && g.rows == step.rows);
+        let fits = group.filter(|g| step.rule == MERGE && step.how.is_none() && g.rows == step.rows);
         // No linear twice.
         let free = |g: &&Siblings| !list.iter().any(|(o, _)| o.linears.iter().any(|n| g.linears.contains(n)));
         match fits.filter(free) {
             Some(g) => list.push((g, &g.linears)),
-            None if is_bias => {}
+            None if is_bias && step.how.is_none() => {}
             None => return Ok(Err((*step).clone())),
         }
     }
-    Ok(Ok(merge(&graph, &list)?))
+    Ok(Ok(merge(graph, &list)?))
+}
+
+/// Splits what steps of a plan ask for: two of each weight, the structured part first.
+fn apply_splits(graph: &Graph, steps: &[&Restructure]) -> Result<Result<Graph, Restructure>, Bug> {
+    let mut list: Vec<Split> = Vec::new();
+    for pair in steps.chunks(2) {
+        let first = pair.first().ok_or_else(|| Bug::new("an empty pair"))?;
+        let odd = Ok(Err((*first).clone()));
+        let Some(Recipe::Split { fit, .. }) = first.how else { return odd };
+        let [weight] = first.from.as_slice() else { return odd };
+        let mut node = None;
+        for (_, w) in graph.weights().into_iter().filter(|(n, _)| n == weight) {
+            for r in graph.readers(w) {
+                let reads = matches!(graph.node(r)?.op, Op::Linear { .. }) && graph.inputs(r).get(1) == Some(&w);
+                node = node.or(reads.then_some((r, w)));
+            }
+        }
+        let Some((linear, w)) = node else { return odd };
+        let again = list.iter().any(|s| s.linear == linear);
+        if again || fit.check().is_err() || splittable(graph, linear)?.is_err() {
+            return odd;
+        }
+        let rows = graph.ty(w)?.dims.first().and_then(|d| d.size.fixed()).unwrap_or(0);
+        let split = Split { linear, weight: weight.clone(), fit };
+        // All but the reasons is what it would say itself.
+        let want = split.steps(rows, [String::new(), String::new()]);
+        let said: Vec<Restructure> =
+            pair.iter().map(|s| Restructure { because: String::new(), ..(*s).clone() }).collect();
+        if want != said {
+            return odd;
+        }
+        list.push(split);
+    }
+    if list.is_empty() {
+        return Ok(Ok(graph.clone()));
+    }
+    Ok(Ok(spc_ir::structure::split(graph, &list)?))
 }
 
 /// The tensor that a step makes of others, one below the other.
@@ -270,9 +393,21 @@ pub fn stacked(step: &Restructure, weights: &dyn Fn(&str) -> Result<Weight, Bug>
     Weight::new(shape, values.into())
 }
 
-/// The part of a made tensor that is `name`.
+/// The part of a made tensor that is `name`. Of a split weight it is one of two, see [`original`].
 pub fn part(step: &Restructure, name: &str, made: &Weight) -> Result<Weight, String> {
     let odd = || format!("`{name}` is no part of what it was merged into");
+    match (&step.how, step.from.as_slice()) {
+        (None, _) => {}
+        (Some(_), [from]) if from != name => return Err(odd()),
+        (Some(Recipe::Split { .. }), [_]) => return Ok(made.clone()),
+        (Some(Recipe::Reorder { moves }), [_]) => {
+            let back = |m: &Move| Move { places: m.places.clone(), order: m.order.inverse() };
+            let moves: Vec<Move> = moves.iter().rev().map(back).collect();
+            let values = spc_ir::structure::moved(made.shape(), made.values(), &moves)?;
+            return Weight::new(made.shape().to_vec(), values.into()).map_err(|b| b.0);
+        }
+        _ => return Err(odd()),
+    }
     let (total, rest) = made.shape().split_first().ok_or_else(odd)?;
     let each = rest.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).ok_or_else(odd)?;
     let mut first = 0usize;
@@ -291,13 +426,12 @@ pub fn part(step: &Restructure, name: &str, made: &Weight) -> Result<Weight, Str
     found.ok_or_else(odd)
 }
 
-/// The step of these plans that makes what holds `name`: it stands in it, or was multiplied.
+/// The step of these plans that multiplies `name`.
 pub fn step_of<'a>(plans: impl IntoIterator<Item = &'a Plan>, name: &str) -> Option<&'a Restructure> {
     let mut all = plans.into_iter().flat_map(|p| &p.structure);
     let holds = |s: &&Restructure| match &s.how {
-        None => s.from.iter().any(|f| f == name),
         Some(Recipe::Scaled { .. }) => s.from.first().is_some_and(|f| f == name),
-        Some(_) => false,
+        _ => false,
     };
     all.find(|s| s.made.is_some() && holds(s))
 }
@@ -307,8 +441,8 @@ pub fn absorbed(plan: &Plan) -> impl Iterator<Item = &String> {
     plan.structure.iter().filter(|s| s.made.is_some()).flat_map(|s| {
         s.from.iter().take(match &s.how {
             None => s.from.len(),
-            Some(Recipe::Scaled { .. }) => 1,
-            Some(_) => 0,
+            Some(Recipe::Shift { .. }) => 0,
+            Some(_) => 1,
         })
     })
 }
@@ -324,22 +458,83 @@ pub fn with_made<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &Weight
     Ok(out)
 }
 
-/// Adds everything that the steps of these plans put together, from what they make. Products stay as they are.
+/// Two parts of a weight of which one is 0 wherever the other is not.
+fn sum(name: &str, a: &Weight, b: &Weight) -> Result<Weight, String> {
+    let one = |(a, b): (&f32, &f32)| match (*a == 0.0, *b == 0.0) {
+        (true, _) => Some(*b),
+        (_, true) => Some(*a),
+        _ => None,
+    };
+    let values: Option<Vec<f32>> = a.values().iter().zip(b.values()).map(one).collect();
+    match values {
+        Some(v) if a.shape() == b.shape() => Weight::new(a.shape().to_vec(), v.into()).map_err(|b| b.0),
+        _ => Err(format!("the parts of `{name}` overlap")),
+    }
+}
+
+/// A weight from what the steps made of it; `get` gives weights that are there. Nothing where they made nothing of it that
+/// it can be had back from: products stay as they are.
+///
+/// # Errors
+/// Where a made tensor is not there or has another shape, in words.
+pub fn original(
+    steps: &[Restructure],
+    name: &str,
+    get: &dyn Fn(&str) -> Option<Weight>,
+) -> Result<Option<Weight>, String> {
+    if let Some(w) = get(name) {
+        return Ok(Some(w));
+    }
+    let mut out: Option<Weight> = None;
+    let holds = |s: &Restructure| !s.how.as_ref().is_some_and(Recipe::computes) && s.from.iter().any(|f| f == name);
+    for (i, step) in steps.iter().enumerate().filter(|(_, s)| holds(s)) {
+        let (Some(made), Some(after)) = (&step.made, steps.get(i + 1..)) else { continue };
+        let made = original(after, made, get)?.ok_or_else(|| format!("`{made}` is missing"))?;
+        let p = part(step, name, &made)?;
+        out = Some(match (out, &step.how) {
+            (None, _) => p,
+            (Some(w), Some(Recipe::Split { .. })) => sum(name, &w, &p)?,
+            (Some(w), _) => w,
+        });
+    }
+    Ok(out)
+}
+
+/// Adds everything that the steps of these plans put together, order or split, from what they make. Products stay as they are.
 ///
 /// # Errors
 /// Where a made tensor is not there or has another shape, in words.
 pub fn restore<'a>(plans: impl IntoIterator<Item = &'a Plan>, weights: &WeightSet) -> Result<WeightSet, String> {
     let mut out = weights.clone();
-    for step in plans.into_iter().flat_map(|p| &p.structure).filter(|s| s.how.is_none()) {
-        let Some(name) = &step.made else { continue };
-        let made = weights.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
-        for from in &step.from {
-            if out.get(from).is_none() {
-                out.insert(from, part(step, from, made)?);
+    for plan in plans {
+        let kept = |s: &&Restructure| s.made.is_some() && !s.how.as_ref().is_some_and(Recipe::computes);
+        for name in plan.structure.iter().filter(kept).flat_map(|s| &s.from) {
+            if out.get(name).is_none() {
+                let found = original(&plan.structure, name, &|n| weights.get(n).cloned())?;
+                out.insert(name, found.ok_or_else(|| format!("`{name}` is missing"))?);
             }
         }
     }
     Ok(out)
+}
+
+/// Bytes that a weight takes in what the steps made of it; a merged weight's rows share those of the whole, the last has what is
+/// left.
+pub fn made_bytes(steps: &[Restructure], name: &str, packed: &dyn Fn(&str) -> Vec<u64>) -> Vec<u64> {
+    let mut out = Vec::new();
+    for (i, step) in steps.iter().enumerate() {
+        if step.how.as_ref().is_some_and(Recipe::computes) {
+            continue;
+        }
+        let (Some(made), Some(at)) = (&step.made, step.from.iter().position(|w| w == name)) else { continue };
+        let all = step.rows.iter().sum::<u64>().max(1);
+        let before = step.rows.iter().take(at).sum::<u64>();
+        let end = before + step.rows.get(at).copied().unwrap_or(0);
+        let share = |bytes: u64| bytes.saturating_mul(end) / all - bytes.saturating_mul(before) / all;
+        let after = steps.get(i + 1..).unwrap_or_default();
+        out.extend(packed(made).into_iter().chain(made_bytes(after, made, packed)).map(share));
+    }
+    out
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod zero;
 
 use crate::{Graph, NodeId};
 use axes::{Terms, Var};
+use serde::{Deserialize, Serialize};
 pub use shrink::{NoShrink, Shrunk};
 use spc_base::Bug;
 use std::collections::BTreeMap;
@@ -80,7 +81,8 @@ pub struct Refusal {
 
 /// Where an axis lies in one dimension of a weight: position i of it stands at `((i - start) / inner) % size` of the
 /// axis, for i in `start..end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Place {
     pub dim: u32,
     pub start: u64,

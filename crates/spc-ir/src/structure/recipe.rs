@@ -1,4 +1,5 @@
 //! Weights that are computed from weights of the program, once, before it runs. Computed in f64 and rounded to f32 once.
+use super::{Fit, Move, moved};
 use crate::{BinFn, ScalarExpr, UnFn};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,10 @@ pub enum Recipe {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         add: Option<String>,
     },
+    /// The elements of the one weight that fill a structure well, or all the others; zeros elsewhere.
+    Split { fit: Fit, structured: bool },
+    /// The elements of the one weight in another order.
+    Reorder { moves: Vec<Move> },
 }
 
 /// A weight as dimensions and elements, row-major.
@@ -74,6 +79,14 @@ impl Recipe {
     /// In words, where the weights do not fit the recipe or each other.
     pub fn make(&self, from: &[Tensor<'_>]) -> Result<(Vec<usize>, Vec<f32>), String> {
         let Some(((shape, w), others)) = from.split_first() else { return Err("it is made of nothing".into()) };
+        match self {
+            Recipe::Split { fit, structured } => {
+                let [_, cols] = shape else { return Err("it is no matrix".into()) };
+                return Ok((shape.to_vec(), fit.part(*cols, w, *structured)));
+            }
+            Recipe::Reorder { moves } => return Ok((shape.to_vec(), moved(shape, w, moves)?)),
+            _ => {}
+        }
         let (rows, cols) = matrix(shape).filter(|(r, c)| r * c == w.len()).ok_or("the first weight is no matrix")?;
         let vector = |text: &Option<String>, n: usize| -> Result<Option<Vec<f64>>, String> {
             let Some(text) = text else { return Ok(None) };
@@ -116,7 +129,13 @@ impl Recipe {
                 };
                 Ok((vec![rows], (0..rows).map(one).collect()))
             }
+            Recipe::Split { .. } | Recipe::Reorder { .. } => Err("it has no factors".into()),
         }
+    }
+
+    /// Whether elements are multiplied or summed, so that those of the program cannot be had back.
+    pub fn computes(&self) -> bool {
+        matches!(self, Recipe::Scaled { .. } | Recipe::Shift { .. })
     }
 
     /// Why what was made cannot stand for what it was made of, if it cannot: a number that f32 does not hold, or another

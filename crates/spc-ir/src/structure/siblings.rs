@@ -1,7 +1,7 @@
 //! Linears that read one value become one linear over their weights stacked; each of them is then a range of its features.
 //! Every sum stays what it was, so the values keep their bits as far as the kernels of the layout do (class B).
 use super::joined_name;
-use crate::{Dim, Graph, NodeId, Op, Patch, PatchRef, Size, Type};
+use crate::{Dim, Graph, NodeId, Op, Patch, PatchRef, ReduceFn, Size, Type};
 use spc_base::Bug;
 use std::collections::BTreeMap;
 
@@ -37,6 +37,30 @@ pub fn part_of(g: &Graph, node: NodeId) -> Result<Option<(NodeId, u64)>, Bug> {
     let last = *dim as usize + 1 == source.ty.rank();
     let is = matches!(source.op, Op::Linear { .. }) && last && into.len() == 1 && coeff == &[1] && inside;
     Ok(is.then_some((from, first)))
+}
+
+/// Whether all that reads `node` is an operator that can read a range of features where it lies without a view of it: on a GPU,
+/// where views are whole values.
+pub fn read_in_place(g: &Graph, node: NodeId) -> Result<bool, Bug> {
+    if g.is_output(node) {
+        return Ok(false);
+    }
+    for r in g.readers(node) {
+        match &g.node(r)?.op {
+            Op::Map { .. } | Op::Contract { .. } | Op::Broadcast { .. } | Op::Transpose { .. } | Op::Concat { .. } => {}
+            Op::Reduce { f, .. } if *f != ReduceFn::ArgMax => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// As [`part_of`], where every reader can read it so: the range is no value of its own on a GPU.
+pub fn range_in_place(g: &Graph, node: NodeId) -> Result<Option<(NodeId, u64)>, Bug> {
+    match part_of(g, node)? {
+        Some(found) if read_in_place(g, node)? => Ok(Some(found)),
+        _ => Ok(None),
+    }
 }
 
 /// Whether something that reads `node` cannot read a range of features in place, and what.

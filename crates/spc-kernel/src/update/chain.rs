@@ -153,7 +153,8 @@ impl Chain {
         for n in &mut self.nodes {
             if let Node::Array(i) = n {
                 // Nothing reads the others.
-                *n = place(*i).map_or(Node::Number(0), Node::Array);
+                let none = || Node::Map { expr: ScalarExpr::Const(0.0), args: vec![], dtype: DType::F32 };
+                *n = place(*i).map_or_else(none, Node::Array);
             }
         }
         for (array, _) in &mut self.stores {

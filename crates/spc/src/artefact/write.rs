@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use spc_base::Bug;
 use spc_formats::Array;
 use spc_io::{Safetensors, Stored, Values};
+use spc_ir::structure::Recipe;
 use spc_ir::{Graph, NodeId, Require};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,7 +53,7 @@ pub fn write(s: &Session<'_>, build: &Build, requires: &[Require], extra: Extra,
         let one = |g: &Graph| -> Res<String> {
             let plan = build.functions.iter().find(|f| f.graph.name == g.name).map(|f| &f.plan);
             let steps = plan.map(|p| p.structure.as_slice()).unwrap_or_default();
-            if steps.iter().all(|s| s.made.is_none() || s.how.is_none()) {
+            if !steps.iter().any(|s| s.made.is_some() && s.how.as_ref().is_some_and(Recipe::computes)) {
                 return Ok(g.to_string());
             }
             let folded = fold::apply(&optimise(s, g)?, steps)?;

@@ -304,7 +304,10 @@ fn layers(dense: &Version, sparse: &Version, stored: &WeightSet) -> Res<Vec<Laye
         };
         // What was merged stands beside all that it was made of.
         let apart = sparse.planned.plan.sources(&l.weight);
-        let whole = apart.iter().map(|w| of(dense, w)).sum::<Result<u64, Bug>>()?;
+        // What was split stands beside the first of its parts.
+        let again = |o: &Layer| o.weight.as_ref().is_some_and(|w| sparse.planned.plan.sources(w) == apart);
+        let beside = if out.iter().any(again) { Vec::new() } else { apart.clone() };
+        let whole = beside.iter().map(|w| of(dense, w)).sum::<Result<u64, Bug>>()?;
         let bytes = Beside { dense: whole, sparse: of(sparse, &l.weight)? };
         let why = why_dense(&sparse.planned.plan, &l.weight);
         out.push(Layer { weight: Some(l.weight.clone()), bytes, time: None, layout: l.layout.clone(), why });

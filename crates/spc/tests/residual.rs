@@ -1,0 +1,297 @@
+//! Weights as sums of two, and axes in another order, decided by the compiler: the same results in all that a plan goes
+//! through, and the program as it was where it would not pay or cannot be done.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod common;
+
+use common::{Folder, session};
+use ndarray::{Array2, ArrayD};
+use spc::driver::{Compile, Explain, Options, Verify, compile_file, explain_file, verify_path};
+use spc::{Compiler, Program};
+
+const D: usize = 256;
+const F: usize = 1024;
+
+const TEXT: &str = "
+edition 1
+use std.nn
+use std.patterns.nm
+axis B = 1..64
+model m from safetensors \"m.safetensors\" {
+  axes { D = 256, F = 1024 }
+  up: f32[F, D]    bu: f32[F]
+  down: f32[D, F]
+}
+fn f(x: f32[B, D]) -> y: f32[B, D] {
+  y = nn.linear(nn.gelu(nn.linear(x, m.up, m.bu)), m.down)
+}
+target one = cpu(threads: 1) { B = 1 }
+";
+
+/// Numbers without a pattern.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+
+    fn value(&mut self) -> f32 {
+        (self.next(1 << 24) as f32 + 1.0) / 8_388_608.0 - 1.03
+    }
+
+    fn values(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.value()).collect()
+    }
+
+    /// A matrix of 16 x 1 blocks, of which `share` in 100 stay, and of all other elements `outliers` in 1000.
+    fn blocks(&mut self, rows: usize, cols: usize, share: u64, outliers: u64) -> Vec<f32> {
+        let mut w = self.values(rows * cols);
+        for top in (0..rows).step_by(16) {
+            for j in 0..cols {
+                let keep = self.next(100) < share;
+                for i in top..(top + 16).min(rows) {
+                    if !keep && self.next(1000) >= outliers {
+                        w[i * cols + j] = 0.0;
+                    }
+                }
+            }
+        }
+        w
+    }
+
+    fn shuffled(&mut self, n: usize) -> Vec<usize> {
+        let mut out: Vec<usize> = (0..n).collect();
+        for i in (1..n).rev() {
+            out.swap(i, self.next(i as u64 + 1) as usize);
+        }
+        out
+    }
+}
+
+/// The program over axes of these sizes.
+fn folder((d, f): (usize, usize), up: &[f32], down: &[f32]) -> Folder {
+    let folder = Folder::new();
+    folder.text("net.sp", &TEXT.replace("D = 256", &format!("D = {d}")).replace("F = 1024", &format!("F = {f}")));
+    let bias = Random(4).values(f);
+    folder.weights("m.safetensors", &[("up", &[f, d], up), ("bu", &[f], &bias), ("down", &[d, f], down)]);
+    folder
+}
+
+/// Inputs of the program with outliers: its first weight has long rows.
+const LONG: usize = 2048;
+
+/// Blocks at 80 % zeros with 1 % of outliers in both weights.
+fn outliers() -> Folder {
+    let mut r = Random(1);
+    let n = 256;
+    let (up, down) = (r.blocks(n, LONG, 20, 10), r.blocks(LONG, n, 20, 10));
+    folder((LONG, n), &up, &down)
+}
+
+/// Blocks whose neurons were shuffled, in `up` by rows, in `down` by the same columns.
+fn shuffled() -> (Folder, Vec<usize>) {
+    let mut r = Random(2);
+    let (up, down) = (r.blocks(F, D, 25, 0), r.values(D * F));
+    let order = r.shuffled(F);
+    let rows: Vec<f32> = order.iter().flat_map(|i| up[i * D..(i + 1) * D].to_vec()).collect();
+    let columns: Vec<f32> = (0..D).flat_map(|i| order.iter().map(|j| down[i * F + j]).collect::<Vec<_>>()).collect();
+    (folder((D, F), &rows, &columns), order)
+}
+
+fn build(f: &Folder, c: Compiler) -> Program {
+    c.compile_file(f.path("net.sp")).unwrap().build().unwrap()
+}
+
+fn result(p: &Program, d: usize, tokens: usize) -> ArrayD<f32> {
+    let x = Array2::from_shape_vec((tokens, d), Random(9).values(tokens * d)).unwrap();
+    p.call("f", &[("x", &x)]).unwrap().f32("y").unwrap().to_owned()
+}
+
+fn plan(p: &Program) -> serde_json::Value {
+    serde_json::from_str(p.plan()).unwrap()
+}
+
+fn made(p: &Program) -> Vec<String> {
+    let list = plan(p)["functions"][0]["structure"].as_array().cloned().unwrap_or_default();
+    list.iter().filter_map(|s| s["made"].as_str().map(Into::into)).collect()
+}
+
+fn layout(p: &Program, weight: &str) -> String {
+    let list = plan(p)["functions"][0]["linears"].as_array().cloned().unwrap();
+    let found = list.iter().find(|l| l["weight"].as_str().unwrap().starts_with(weight));
+    found.unwrap()["layout"].as_str().unwrap().into()
+}
+
+fn explained(f: &Folder) -> String {
+    session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &Explain::default())).0.unwrap().text
+}
+
+/// The built program gives what the interpreter gives of the program as it is written.
+fn agrees(f: &Folder, p: &Program, d: usize) {
+    let plain = build(f, Compiler::new().interpret(true));
+    for tokens in [1, 3, 17] {
+        let (a, b) = (result(p, d, tokens), result(&plain, d, tokens));
+        let scale = b.iter().fold(1.0f32, |m, v| m.max(v.abs()));
+        let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(most <= 2e-5 * scale, "{tokens} tokens: {most} of {scale}");
+    }
+}
+
+/// A compiled folder, its plan file and verification know the structure.
+fn goes_round(f: &Folder, p: &Program, d: usize) {
+    let what = Compile { out: Some(f.path("out")), ..Compile::default() };
+    session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &what)).0.unwrap();
+    for path in ["out", "net.sp"] {
+        let done = session(Options::default(), |s| verify_path(s, &f.path(path), &Verify::default())).0.unwrap();
+        assert!(done.findings.is_empty(), "{}", done.text);
+    }
+    let loaded = Compiler::new().load(f.path("out")).unwrap();
+    assert_eq!(result(&loaded, d, 5), result(p, d, 5));
+    let again = build(f, Compiler::new().plan_file(f.path("out/plan.json")));
+    assert_eq!((again.plan(), result(&again, d, 5)), (p.plan(), result(p, d, 5)));
+}
+
+#[test]
+fn blocks_with_outliers_become_two_products() {
+    let f = outliers();
+    let p = build(&f, Compiler::new());
+    let text = explained(&f);
+    let up = ["m.up{tiles 16x1 from 8}", "m.up{beyond tiles 16x1 from 8}"];
+    assert!(up.iter().all(|n| made(&p).contains(&n.to_string())), "{:?}\n{text}", made(&p));
+    assert_eq!(layout(&p, up[0]), "vx1(16)");
+    assert!(["vx1(", "csr"].iter().any(|l| layout(&p, up[1]).starts_with(l)), "{text}");
+    assert!(text.contains("split: m.up: ") && text.contains("split-residual R"), "{text}");
+    agrees(&f, &p, LONG);
+    goes_round(&f, &p, LONG);
+    let one = Explain { tensor: Some("m.up".into()), ..Explain::default() };
+    let text = session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &one)).0.unwrap().text;
+    assert!(text.contains(&format!("{} [", up[0])) && text.contains(&format!("{} [", up[1])), "{text}");
+}
+
+#[test]
+fn shuffled_neurons_get_their_blocks_back() {
+    let (f, _) = shuffled();
+    let p = build(&f, Compiler::new());
+    let text = explained(&f);
+    assert_eq!(made(&p).len(), 3, "{text}");
+    assert_eq!(layout(&p, "m.up{order "), "vx1(16)", "{text}");
+    assert!(text.contains("reordered: m.up: alike rows are neighbours now: vx1(16) takes"), "{text}");
+    assert!(text.contains("reordered: m.bu and 1 more: carries the axis of the rows of `m.up`"), "{text}");
+    assert!(text.contains("reorder-axis R"), "{text}");
+    agrees(&f, &p, D);
+    goes_round(&f, &p, D);
+}
+
+#[test]
+fn what_would_not_pay_stays_whole_and_says_why() {
+    // Small weights: a second kernel takes longer than what it leaves out.
+    let (d, n) = (128, 256);
+    let mut r = Random(1);
+    let (up, down) = (r.blocks(n, d, 20, 10), r.blocks(d, n, 20, 10));
+    let f = folder((d, n), &up, &down);
+    let p = build(&f, Compiler::new());
+    let text = explained(&f);
+    assert!(made(&p).is_empty(), "{text}");
+    assert!(text.contains("not split: m.up: in tiles 16x1 from 8 and the rest it would take"), "{text}");
+    assert!(!text.contains("split-residual R"), "{text}");
+    // No structure, or nothing but structure: not even looked at.
+    for (share, outliers) in [(20, 0), (0, 100)] {
+        let mut r = Random(7);
+        let (up, down) = (r.blocks(F, D, share, outliers), r.blocks(D, F, share, outliers));
+        let text = explained(&folder((D, F), &up, &down));
+        assert!(!text.contains("split"), "{text}");
+    }
+}
+
+#[test]
+fn codes_stay_in_one_matrix() {
+    let f = outliers();
+    let text = std::fs::read_to_string(f.path("net.sp")).unwrap();
+    f.text("net.sp", &(text + "quantize q: m.{up, down} to int8(per: tile(out: 1, in: 32))\n"));
+    let text = explained(&f);
+    assert!(made(&build(&f, Compiler::new())).is_empty(), "{text}");
+    assert!(text.contains("not split: m.up") && text.contains("its values are codes"), "{text}");
+}
+
+#[test]
+fn an_axis_that_a_result_carries_stays_in_order_and_says_so() {
+    let (f, _) = shuffled();
+    let text = std::fs::read_to_string(f.path("net.sp")).unwrap();
+    let text = text.replace("-> y: f32[B, D] {", "-> (y: f32[B, D], h: f32[B, F]) {");
+    f.text(
+        "net.sp",
+        &text.replace("  y = nn.linear(nn.gelu(", "  h = nn.linear(x, m.up, m.bu)\n  y = nn.linear(nn.gelu("),
+    );
+    let p = build(&f, Compiler::new());
+    let text = explained(&f);
+    assert!(made(&p).is_empty(), "{text}");
+    let line =
+        "not reordered: m.up: alike rows lie apart and have to stay there: a result of the function carries the axis";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn weights_of_one_element_and_of_odd_sizes_compile() {
+    for (d, n) in [(1, 1), (3, 17), (16, 1), (1, 33)] {
+        let mut r = Random(3);
+        let (up, down) = (r.blocks(n, d, 30, 50), r.blocks(d, n, 30, 50));
+        let f = folder((d, n), &up, &down);
+        let (p, plain) = (build(&f, Compiler::new()), build(&f, Compiler::new().interpret(true)));
+        assert!(result(&p, d, 2).iter().zip(&result(&plain, d, 2)).all(|(a, b)| (a - b).abs() < 1e-4), "{d} x {n}");
+    }
+}
+
+/// A plan file that was written for something else, or changed by hand.
+fn refused(f: &Folder, plan: &str) -> String {
+    f.text("other.json", plan);
+    let c = Compiler::new().plan_file(f.path("other.json"));
+    match c.compile_file(f.path("net.sp")).unwrap().build() {
+        Ok(_) => panic!("it should be refused"),
+        Err(e) => e.to_string(),
+    }
+}
+
+#[test]
+fn plans_of_other_weights_and_edited_ones_are_coded_errors() {
+    let (f, _) = shuffled();
+    let text = build(&f, Compiler::new()).plan().to_string();
+    let order = text.lines().find(|l| l.contains("\"order\": ")).unwrap().trim().to_string();
+    for (from, to) in [
+        (order.as_str(), "\"order\": \"0-1023\""),
+        (order.as_str(), "\"order\": \"1 0\""),
+        ("\"dim\": 0", "\"dim\": 1"),
+        ("reorder-axis R", "split-residual R"),
+    ] {
+        let said = refused(&f, &text.replacen(from, to, 1));
+        assert!(said.contains("SP0660"), "{to}: {said}");
+    }
+    assert!(refused(&f, &text.replacen(&order, "\"order\": \"0 0\"", 1)).contains("names every position once"));
+    // The same program with other weights: the structure can be made, and does not fit them.
+    let mut r = Random(1);
+    let (up, down) = (r.blocks(F, D, 20, 10), r.blocks(D, F, 20, 10));
+    let said = refused(&folder((D, F), &up, &down), &text);
+    assert!(said.contains("SP0661") && said.contains("present elements"), "{said}");
+    // A program in which the axis is a result.
+    let source = std::fs::read_to_string(f.path("net.sp")).unwrap();
+    let source = source.replace("-> y: f32[B, D] {", "-> (y: f32[B, D], h: f32[B, F]) {");
+    f.text(
+        "net.sp",
+        &source.replace("  y = nn.linear(nn.gelu(", "  h = nn.linear(x, m.up, m.bu)\n  y = nn.linear(nn.gelu("),
+    );
+    let said = refused(&f, &text);
+    assert!(said.contains("SP0661") && said.contains("reorder-axis R"), "{said}");
+    // A split of a weight that is read twice now.
+    let other = outliers();
+    let text = build(&other, Compiler::new()).plan().to_string();
+    let source = std::fs::read_to_string(other.path("net.sp")).unwrap();
+    other.text(
+        "net.sp",
+        &source.replace(
+            "nn.linear(nn.gelu(nn.linear(x, m.up, m.bu)), m.down)",
+            "nn.linear(nn.gelu(nn.linear(x, m.up, m.bu) + nn.linear(x, m.up)), m.down)",
+        ),
+    );
+    let said = refused(&other, &text);
+    assert!(said.contains("SP0661"), "{said}");
+}

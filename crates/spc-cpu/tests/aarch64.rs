@@ -7,7 +7,9 @@ use spc_cpu::object::{Arch, Function, Options, kernels_object, object};
 use spc_interp::testing::{self, random_case};
 use spc_ir::{DType, passes};
 use spc_kernel::ir::random::{self, Rng};
-use spc_kernel::templates::cases::{contract, converted, gathered, linear, mapped, rounded_linear, rounding};
+use spc_kernel::templates::cases::{
+    channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, unfolded,
+};
 use spc_kernel::{Tensor, interpret, schedule};
 use std::fmt::Write;
 use std::path::Path;
@@ -36,6 +38,8 @@ fn every_template_compiles() {
         kernels.push(mapped(&mut rng, lanes).unwrap().kernel);
         kernels.push(gathered(&mut rng, lanes).unwrap().kernel);
         kernels.push(converted(&mut rng, lanes).unwrap().kernel);
+        kernels.push(unfolded(&mut rng, lanes).unwrap().kernel);
+        kernels.push(channels(&mut rng, lanes).unwrap().kernel);
         kernels.extend(rounded_linear(&mut rng, 4).unwrap().map(|c| c.kernel));
         kernels.push(rounding(&mut rng, 4).unwrap().0.kernel);
         kernels.push(random::kernel(&mut rng, lanes).unwrap());

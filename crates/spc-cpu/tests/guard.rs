@@ -5,7 +5,9 @@
 use spc_cpu::{Isa, JitModule, compile, compile_wide};
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::random::Rng;
-use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped, rounded_linear, rounding};
+use spc_kernel::templates::cases::{
+    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, unfolded,
+};
 use support::guard::Guarded;
 
 mod support;
@@ -91,6 +93,12 @@ fn gathers_stay_inside() {
 #[test]
 fn conversions_stay_inside() {
     every(35, 60, |rng, lanes, _| Some(converted(rng, lanes).unwrap()));
+}
+
+#[test]
+fn windows_and_images_stay_inside() {
+    every(36, 120, |rng, lanes, _| Some(unfolded(rng, lanes).unwrap()));
+    every(37, 60, |rng, lanes, _| Some(channels(rng, lanes).unwrap()));
 }
 
 /// The pages are what they are said to be: a child that reads one byte too far dies of it.

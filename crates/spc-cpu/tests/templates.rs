@@ -3,7 +3,9 @@
 use spc_cpu::{AlignedBuf, Pool, Split, compile};
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::random::Rng;
-use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped, rounded_linear, rounding};
+use spc_kernel::templates::cases::{
+    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, unfolded,
+};
 
 /// The result buffer after running the compiled kernel on a pool.
 fn compiled(case: &Case, pool: &Pool) -> Vec<u8> {
@@ -66,6 +68,16 @@ fn pointwise() {
     for _ in 0..300 {
         let lanes = [1, 4, 4][rng.below(3)];
         check(&mapped(&mut rng, lanes).unwrap(), &pools);
+    }
+}
+
+#[test]
+fn windows_and_images() {
+    let (mut rng, pools) = (Rng::new(15), pools());
+    for _ in 0..60 {
+        let lanes = [1, 4][rng.below(2)];
+        check(&unfolded(&mut rng, lanes).unwrap(), &pools);
+        check(&channels(&mut rng, lanes).unwrap(), &pools);
     }
 }
 

@@ -4,7 +4,9 @@
 use spc_cpu::{AlignedBuf, Isa, JitModule, Pool, Split, compile_wide};
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::random::{self, Rng};
-use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped, rounded_linear, rounding};
+use spc_kernel::templates::cases::{
+    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, unfolded,
+};
 
 /// The wide instruction sets of this machine.
 fn isas() -> Vec<Isa> {
@@ -126,6 +128,12 @@ fn conversions() {
 }
 
 #[test]
+fn windows_and_images() {
+    every(29, 60, |rng, lanes, _| Some(unfolded(rng, lanes).unwrap()));
+    every(30, 30, |rng, lanes, _| Some(channels(rng, lanes).unwrap()));
+}
+
+#[test]
 fn gathers() {
     every(24, 60, |rng, lanes, _| Some(gathered(rng, lanes).unwrap()));
 }
@@ -144,6 +152,8 @@ fn innermost_loops_do_not_touch_the_stack() {
                 Some(mapped(&mut rng, lanes).unwrap()),
                 Some(gathered(&mut rng, lanes).unwrap()),
                 Some(converted(&mut rng, lanes).unwrap()),
+                Some(unfolded(&mut rng, lanes).unwrap()),
+                Some(channels(&mut rng, lanes).unwrap()),
             ];
             for k in cases.into_iter().flatten().map(|c| c.kernel) {
                 let machine = spc_cpu::machine_code(&k, isa, true).unwrap();

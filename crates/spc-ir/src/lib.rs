@@ -24,6 +24,7 @@ mod select;
 pub mod structure;
 mod text;
 mod ty;
+mod unfold;
 mod verify;
 #[cfg(test)]
 mod verify_tests;
@@ -41,3 +42,4 @@ pub use patch::{Patch, PatchRef};
 pub use plan::{Act, Candidate, Convert, CostTableRef, LinearPlan, Measured, PLAN_FORMAT, Plan, Why};
 pub use select::Top;
 pub use ty::{DType, Dim, Size, Sym, SymId, Type};
+pub use unfold::{channels_of, is_unfolded};

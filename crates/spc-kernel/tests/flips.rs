@@ -98,8 +98,10 @@ fn damaged_weights_are_refused_or_stay_inside() {
         let g = graph(layout);
         // Two of four inputs, in the first two places of each group of four or five.
         let period = if name == "nm(3,5)" { 5 } else { 4 };
-        let value = |i: usize| if layout.needs_integers() && i % 19 > 0 { (i % 127) as f32 } else { 127.0 + i as f32 };
-        let value = |i: usize| if layout.needs_integers() && i % 19 == 0 { 127.0 } else { value(i) };
+        let value = |i: usize| {
+            if layout.needs_integers() && !i.is_multiple_of(19) { (i % 127) as f32 } else { 127.0 + i as f32 }
+        };
+        let value = |i: usize| if layout.needs_integers() && i.is_multiple_of(19) { 127.0 } else { value(i) };
         let w: Vec<f32> = (0..21 * 19).map(|i| if i % 19 % period < 2 { value(i) } else { 0.0 }).collect();
         let good: Packed = pack(&layout, 21, 19, &w).unwrap();
         for round in 0..40 {

@@ -3,7 +3,9 @@
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::parse;
 use spc_kernel::ir::random::Rng;
-use spc_kernel::templates::cases::{Case, contract, converted, gathered, linear, mapped, rounded_linear, rounding};
+use spc_kernel::templates::cases::{
+    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, unfolded,
+};
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect()
@@ -133,5 +135,15 @@ fn conversions_transpose_and_clear_the_pads() {
         let lanes = [1, 4, 8, 16][rng.below(4)];
         let case = converted(&mut rng, lanes).unwrap();
         check(&case, &mut rng);
+    }
+}
+
+#[test]
+fn windows_become_matrices_and_matrices_images() {
+    let mut rng = Rng::new(6);
+    for _ in 0..200 {
+        let lanes = [1, 4, 8, 16][rng.below(4)];
+        check(&unfolded(&mut rng, lanes).unwrap(), &mut rng);
+        check(&channels(&mut rng, lanes).unwrap(), &mut rng);
     }
 }

@@ -1,7 +1,7 @@
 //! Checks a plan and adds up its price by walking the graph, without the e-graph: what `choose` says a plan costs is
 //! compared with this.
 use crate::cost::Prices;
-use crate::model::Kind;
+use crate::model::{Kind, Moves};
 use spc_formats::Layout;
 use spc_ir::{Act, LinearPlan, NodeId, Plan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,8 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
         total = total.saturating_add(ps.map_err(|b| b.0)?);
         Ok(())
     };
-    for value in &model.values {
+    for (v, value) in model.values.iter().enumerate() {
+        let value_price = |act: Act| prices.moved(v, act);
         let Some(node) = value.node else {
             if let Kind::Root { inputs } = &value.kind {
                 inputs.iter().try_for_each(|i| has(*i, Act::Rm))?;
@@ -59,6 +60,18 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
                 }
                 has(*of, Act::Rm)?;
                 pay(prices.part(node))?;
+            }
+            Kind::Opaque { inputs } if value.moves == Some(Moves::Unfold) => {
+                inputs.iter().try_for_each(|i| has(*i, Act::Rm))?;
+                pay(value_price(own(node)))?;
+            }
+            // What is there feature-major is read so.
+            Kind::Opaque { inputs } if value.moves == Some(Moves::Channels) && own(node) == Act::Rm => {
+                let feature_major = inputs.iter().all(|i| has(*i, Act::Fm).is_ok());
+                if !feature_major {
+                    inputs.iter().try_for_each(|i| has(*i, Act::Rm))?;
+                }
+                pay(value_price(if feature_major { Act::Fm } else { Act::Rm }))?;
             }
             Kind::Opaque { inputs } | Kind::Root { inputs } => {
                 if own(node) != Act::Rm {

@@ -194,6 +194,11 @@ fn fill(plan: &mut Plan, model: &Model<'_>, prices: &Prices<'_>, p: &Shape, s: &
         match choice.action {
             Action::Own | Action::Opaque { .. } => {}
             Action::Part { .. } => drop(rules.insert("k-part")),
+            Action::Channels { .. } => drop(rules.insert("k-channels")),
+            Action::Unfold { value } => {
+                rules.insert("k-unfold");
+                plan.values.insert(model.node(value)?, Act::Fm);
+            }
             Action::Same { .. } => return Err(Bug::new("a plan without anything on offer reads what is")),
             Action::Linear { linear: v, layout, act: l, epilogue } => {
                 let made = linear(model, prices, &choice.action)?;

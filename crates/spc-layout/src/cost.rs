@@ -3,7 +3,7 @@
 //! underrated).
 use crate::kernel::Shape;
 use crate::machine::Machine;
-use crate::model::Model;
+use crate::model::{Model, Moves};
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
 use spc_ir::structure::read_in_place;
@@ -18,6 +18,12 @@ pub(crate) struct Prices<'a> {
     /// Times of kernels that were measured at the sizes of the model.
     pub measured: &'a [Measured],
 }
+
+/// Tokens of a tile of the feature-major layout.
+const TILE: u128 = 48;
+
+/// Cheap operations on single elements that take as long as what a run of a copy takes beside its elements.
+const RUN: u128 = 512;
 
 fn clamp(x: u128) -> u64 {
     u64::try_from(x).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
@@ -180,6 +186,39 @@ impl Prices<'_> {
         }))
     }
 
+    /// An operator that may also write ([`Moves::Unfold`]) or read ([`Moves::Channels`]) a feature-major matrix, when it does so
+    /// (`act` is `Fm`) or not. Others cost what [`Prices::opaque`] says.
+    ///
+    /// A kernel that copies runs takes a while for each of them, however short it is. Feature-major, runs are those of tokens
+    /// in a tile; row-major, those of the last dimension that becomes features. A transpose that finds its operand row-major
+    /// is left to its readers, which take its elements one by one: no less than turning squares takes.
+    pub fn moved(&self, value: usize, act: Act) -> Result<u64, Bug> {
+        let node = self.model.node(value)?;
+        let own = self.opaque(node)?;
+        let Some(moves) = self.model.values.get(value).and_then(|v| v.moves) else { return Ok(own) };
+        let from = self.model.graph.inputs(node);
+        let from = *from.first().ok_or_else(|| Bug::new(format!("{node} has no operand")))?;
+        let last = |n: usize| -> Result<u128, Bug> {
+            let dims = &self.model.graph.ty(from)?.dims;
+            let size = dims.len().checked_sub(n).and_then(|d| dims.get(d)?.size.bind(self.syms));
+            Ok(size.map_or(1, |n| u128::from(n.max(1))))
+        };
+        let more = match (moves, act) {
+            (Moves::Channels, Act::Fm) => 0,
+            (Moves::Channels, Act::Rm) => u128::from(self.convert(from)?),
+            (Moves::Unfold, act) => {
+                let (tokens, features) = self.tokens(node)?;
+                let run = match (act, &self.model.graph.node(node)?.op) {
+                    (Act::Fm, Op::Merge { count, .. }) => last(*count as usize + 1)?.min(TILE),
+                    _ => last(1)?,
+                };
+                let runs = self.padded(tokens, act).saturating_mul(features) / run.max(1);
+                self.machine.pointwise_ps(runs, (RUN, 0))
+            }
+        };
+        Ok(clamp(u128::from(own).saturating_add(more)))
+    }
+
     /// A range of a linear's features, read by what reads `node`: nothing where it is read in place, else a copy. On a CPU every
     /// reader of what may be merged reads in place.
     pub fn part(&self, node: NodeId) -> Result<u64, Bug> {
@@ -246,6 +285,29 @@ mod tests {
             assert_eq!(p.convert(n[1]).unwrap(), (20 + 32) * F * 4 * 1000 + 7);
             assert_eq!(p.opaque(n[0]).unwrap(), 0);
         });
+    }
+
+    #[test]
+    fn windows_cost_their_runs_and_images_what_turning_takes() {
+        let table = simple();
+        let mut net = Net::new();
+        let (x, w) = (net.x, net.windows(net.x));
+        let t = net.g.add(Op::Transpose { perm: vec![1, 0] }, &[x]).unwrap();
+        let net = net.output(w).output(t);
+        let at = |b: u64, node: NodeId, act| {
+            let model = Model::new(&net.g, &net.facts, &BTreeMap::from([("B".to_string(), b)])).unwrap();
+            let p = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
+            let value = model.values.iter().position(|v| v.node == Some(node)).unwrap();
+            (p.moved(value, act).unwrap(), p.opaque(node).unwrap(), p.convert(x).unwrap())
+        };
+        // Row-major runs of 2, feature-major runs of 20 tokens (32 with pads) or, in 100 tokens (112), of 48.
+        let run = 512 * 3;
+        for (b, padded, tokens) in [(20, 32, 20), (100, 112, 48)] {
+            let (rm, fm) = (at(b, w, Act::Rm), at(b, w, Act::Fm));
+            assert_eq!((rm.0 - rm.1, fm.0 - fm.1), (b * F / 2 * run, padded * F / tokens * run));
+        }
+        let (rm, fm) = (at(20, t, Act::Rm), at(20, t, Act::Fm));
+        assert_eq!((rm.0, fm.0), (rm.1 + rm.2, fm.1));
     }
 
     #[test]

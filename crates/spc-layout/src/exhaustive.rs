@@ -1,7 +1,7 @@
 //! The whole path against exhaustive search: every assignment of layouts, fusions and conversions to the graph itself, with
 //! no e-graph and no dynamic programming.
 use crate::cost::Prices;
-use crate::model::{Kind, Model};
+use crate::model::{Kind, Model, Moves};
 use crate::testing::{Net, Zeros, families, foldable, nets, tables, union, with_products};
 use crate::{CostTable, Options, WeightFacts, choose, offered, offered_with};
 use proptest::prelude::*;
@@ -15,6 +15,8 @@ struct Way {
     act: Act,
     price: u64,
     fused: bool,
+    /// The layout in which an operator that is no linear and not pointwise reads.
+    reads: Act,
     /// The linear on offer whose part it is.
     part: Option<usize>,
     /// Something on offer that is not used.
@@ -23,7 +25,7 @@ struct Way {
 
 impl Way {
     fn of(act: Act, price: u64) -> Way {
-        Way { act, price, fused: false, part: None, unused: false }
+        Way { act, price, fused: false, reads: Act::Rm, part: None, unused: false }
     }
 }
 
@@ -116,8 +118,13 @@ fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: b
                 }
                 Kind::Part { .. } => out.push(Way::of(Act::Rm, 0)),
                 Kind::Opaque { .. } => {
-                    let price = prices.opaque(value.node.unwrap()).unwrap();
-                    out.push(Way::of(Act::Rm, price));
+                    out.push(Way::of(Act::Rm, prices.moved(v, Act::Rm).unwrap()));
+                    let other = prices.moved(v, Act::Fm).unwrap();
+                    match value.moves {
+                        Some(Moves::Unfold) => out.push(Way::of(Act::Fm, other)),
+                        Some(Moves::Channels) => out.push(Way { reads: Act::Fm, ..Way::of(Act::Rm, other) }),
+                        None => {}
+                    }
                 }
                 Kind::Root { .. } => out.push(Way::of(Act::Rm, 0)),
             }
@@ -159,7 +166,7 @@ fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: b
                     needs.extend(scalars.iter().map(|i| (*i, Act::Rm)));
                 }
                 Kind::Opaque { inputs } | Kind::Root { inputs } => {
-                    needs.extend(inputs.iter().map(|i| (*i, Act::Rm)));
+                    needs.extend(inputs.iter().map(|i| (*i, pick[v].reads)));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The e-class analysis: what each class stands for. A class never changes its meaning; a rule that would merge two
 //! meanings is a bug and is reported as one.
 use crate::lang::{In, Nn};
-use crate::model::Model;
+use crate::model::{Model, Moves};
 use egg::{Analysis, DidMerge, Id};
 use std::sync::Arc;
 
@@ -37,6 +37,10 @@ pub(crate) struct Known {
     pub layouts: Vec<Vec<u32>>,
     /// For each value: linears that several linears, it among them, may become.
     pub merged: Vec<Vec<u32>>,
+    /// For each value: whether it is a matrix of windows, which can be written feature-major.
+    pub unfolds: Vec<bool>,
+    /// For each value: whether it puts the features of a matrix before its tokens, which can lie feature-major.
+    pub turns: Vec<bool>,
     /// For each value: those that may be read in its place, each with the rule that says so.
     pub folds: Vec<Vec<(&'static str, u32)>>,
     /// For each value: the value that it reads and the folded linear in whose place it may be fused.
@@ -59,6 +63,8 @@ impl Known {
             matrix: model.values.iter().map(|v| v.matrix && !model.machine_is_gpu).collect(),
             fuses: model.values.iter().map(|v| v.fuses.map(small)).collect(),
             layouts: (0..model.values.len()).map(|v| layouts(v).unwrap_or_default()).collect(),
+            unfolds: model.values.iter().map(|v| v.moves == Some(Moves::Unfold)).collect(),
+            turns: model.values.iter().map(|v| v.moves == Some(Moves::Channels)).collect(),
             merged: model.values.iter().map(|v| v.merged.iter().map(|m| *m as u32).collect()).collect(),
             folds: model.values.iter().map(|v| v.folds.iter().map(|(r, s)| (*r, *s as u32)).collect()).collect(),
             fuses_folded: model.values.iter().map(|v| v.fuses_folded.map(|(n, s)| (small(n), small(s)))).collect(),
@@ -123,6 +129,14 @@ pub(crate) fn meaning(node: &Nn, of: &dyn Fn(Id) -> Fact) -> Fact {
             _ => None,
         },
         Nn::KOp([n, _]) => value(Fact::Nothing, of(*n)).map(|v| Fact::Bytes(v, In::Rm)),
+        Nn::KUnfold([n, xs]) => match (of(*n), of(*xs)) {
+            (Fact::Node(n), Fact::Stored) => Some(Fact::Bytes(n, In::Fm)),
+            _ => None,
+        },
+        Nn::KChannels([n, x]) => match (of(*n), of(*x)) {
+            (Fact::Node(n), Fact::Bytes(_, In::Fm)) => Some(Fact::Bytes(n, In::Rm)),
+            _ => None,
+        },
         Nn::KPart([n, y]) => match (of(*n), of(*y)) {
             (Fact::Node(n), Fact::Bytes(_, In::Rm)) => Some(Fact::Bytes(n, In::Rm)),
             _ => None,

@@ -93,6 +93,8 @@ define_language! {
         "k.mm" = KMm([Id; 5]),        // output layout, weight layout, epilogue, the linear, input
         "k.map" = KMap([Id; 4]),      // layout, the node, operands, scalars
         "k.op" = KOp([Id; 2]),
+        "k.unfold" = KUnfold([Id; 2]), // a matrix of windows, feature-major; what it is made of
+        "k.channels" = KChannels([Id; 2]), // a transpose, and the feature-major matrix that it reads
         "k.part" = KPart([Id; 2]),    // the part, the linear that it is a range of
         "k.same" = KSame([Id; 2]),    // the value, the one that is read in its place
         "k.cvt" = KCvt([Id; 2]),      // to layout, value in the other layout

@@ -4,7 +4,7 @@ use crate::machine::Machine;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
 use spc_ir::structure::{is_rest, part_of};
-use spc_ir::{Act, DType, Graph, NodeId, Op, Size, Type};
+use spc_ir::{Act, DType, Graph, NodeId, Op, Size, Type, channels_of, is_unfolded};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear: its weight and the layouts that can hold it.
@@ -46,6 +46,15 @@ pub(crate) enum Kind {
     },
 }
 
+/// What an operator that reads and writes row-major can also do, by copying runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moves {
+    /// Write a matrix of windows feature-major.
+    Unfold,
+    /// Read a feature-major matrix and put its features before its tokens.
+    Channels,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Value {
     /// `None` for the root.
@@ -55,6 +64,8 @@ pub(crate) struct Value {
     pub matrix: bool,
     /// The linear (a value) into whose kernel this pointwise value may be fused.
     pub fuses: Option<usize>,
+    /// Only of [`Kind::Opaque`], and never on a GPU.
+    pub moves: Option<Moves>,
     /// Linears on offer (values) of which this linear may be a part instead.
     pub merged: Vec<usize>,
     /// Values that may be read in the place of this one, each with its rule.
@@ -252,7 +263,8 @@ impl<'a> Model<'a> {
             let mine = offers.iter().filter(|o| o.replaced.iter().any(|r| r.0 == node));
             let merged = mine.filter_map(|o| index.get(&o.merged).copied()).collect();
             index.insert(node, m.values.len());
-            m.values.push(Value { node: Some(node), kind, matrix, fuses, merged, folds, fuses_folded });
+            let moves = m.moves(node, &kind)?;
+            m.values.push(Value { node: Some(node), kind, matrix, fuses, moves, merged, folds, fuses_folded });
         }
         let instead: BTreeSet<NodeId> = folds.list.iter().map(|f| f.2).collect();
         let unread = |n: NodeId| graph.readers(n).is_empty() && !instead.contains(&n);
@@ -263,6 +275,7 @@ impl<'a> Model<'a> {
             kind: Kind::Root { inputs },
             matrix: false,
             fuses: None,
+            moves: None,
             merged: Vec::new(),
             folds: Vec::new(),
             fuses_folded: None,
@@ -276,6 +289,7 @@ impl<'a> Model<'a> {
         let there = |layout: &Layout| machine.has(*layout, Act::Rm) || machine.has(*layout, Act::Fm);
         let layouts = self.layouts.clone();
         for value in &mut self.values {
+            value.moves = value.moves.filter(|_| !machine.is_gpu());
             if let Kind::Linear(l) = &mut value.kind {
                 l.layouts.retain(|(i, _)| layouts.get(*i as usize).is_some_and(there));
             }
@@ -403,6 +417,17 @@ impl<'a> Model<'a> {
         }
         let ([x], &[operand]) = (inputs.as_slice(), self.graph.inputs(node).as_slice()) else { return Ok(None) };
         Ok(Some((operand, *x)))
+    }
+
+    /// Whether an operator can write or read a feature-major matrix.
+    fn moves(&self, node: NodeId, kind: &Kind) -> Result<Option<Moves>, Bug> {
+        let Kind::Opaque { inputs } = kind else { return Ok(None) };
+        if is_unfolded(self.graph, node)? {
+            return Ok(Some(Moves::Unfold));
+        }
+        let of = channels_of(self.graph, node)?;
+        let matrix = inputs.first().and_then(|x| self.values.get(*x)).is_some_and(|x| x.matrix);
+        Ok(of.filter(|_| matrix).map(|_| Moves::Channels))
     }
 
     /// Index of a layout in the table of layouts.

@@ -61,6 +61,8 @@ fn applied(net: &Net) -> BTreeSet<String> {
                 Nn::Part(_) => drop(out.insert("merge-siblings".into())),
                 Nn::KPart(_) => drop(out.insert("k-part".into())),
                 Nn::KMap(_) => drop(out.insert("k-map".into())),
+                Nn::KUnfold(_) => drop(out.insert("k-unfold".into())),
+                Nn::KChannels(_) => drop(out.insert("k-channels".into())),
                 Nn::KOp(_) => drop(out.insert("k-op".into())),
                 Nn::KCons(_) => drop(out.insert("k-cons".into())),
                 Nn::KNil => drop(out.insert("k-nil".into())),
@@ -142,6 +144,18 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         let y = n.plus(sums[0], sums[1]);
         n.output(y)
     };
+    // Dimensions of windows as features, and other dimensions as features.
+    let windows = |some: bool| {
+        let mut n = Net::new();
+        let y = if some { n.windows(n.x) } else { n.regrouped(n.x) };
+        n.output(y)
+    };
+    // Features before tokens, and tokens changed round among themselves.
+    let turned = |some: bool| {
+        let mut n = Net::new();
+        let y = if some { n.turned(n.x) } else { n.regrouped(n.x) };
+        n.output(y)
+    };
     // Two values in a row, the second a linear or something else.
     let before = |expr: &str, linear: bool| {
         let mut n = Net::new();
@@ -203,6 +217,8 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         ("k-map", relu(), broadcast()),
         // Every graph ends in an operator that reads its outputs, and lists end in nil.
         ("k-op", relu(), Net { facts: BTreeMap::new(), ..empty_list() }),
+        ("k-unfold", windows(true), windows(false)),
+        ("k-channels", turned(true), turned(false)),
         ("k-cons", relu(), empty_list()),
         ("k-nil", relu(), empty_list()),
         ("cvt-rm", relu(), scalar()),
@@ -399,6 +415,18 @@ fn physical(
             let y = physical(model, p, s, wanted(of, In::Rm), e);
             let n = e.add(Nn::V(V(value as u32)));
             e.add(Nn::KPart([n, y]))
+        }
+        Action::Unfold { value } => {
+            let Kind::Opaque { inputs } = &model.values[value].kind else { panic!() };
+            let xs = list(inputs, In::Rm, e);
+            let n = e.add(Nn::V(V(value as u32)));
+            e.add(Nn::KUnfold([n, xs]))
+        }
+        Action::Channels { value } => {
+            let Kind::Opaque { inputs } = &model.values[value].kind else { panic!() };
+            let x = physical(model, p, s, wanted(inputs[0], In::Fm), e);
+            let n = e.add(Nn::V(V(value as u32)));
+            e.add(Nn::KChannels([n, x]))
         }
         Action::Opaque { value } => {
             let (Kind::Opaque { inputs } | Kind::Root { inputs }) = &model.values[value].kind else { panic!() };

@@ -68,6 +68,16 @@ fn convertible(k: &Known, look: Look<'_>) -> Ways {
     when(k.matrix.get(v as usize) == Some(&true))
 }
 
+fn unfolds(k: &Known, look: Look<'_>) -> Ways {
+    let Fact::Node(n) = look("?n") else { return Vec::new() };
+    when(k.unfolds.get(n as usize) == Some(&true))
+}
+
+fn turns(k: &Known, look: Look<'_>) -> Ways {
+    let Fact::Node(n) = look("?n") else { return Vec::new() };
+    when(k.turns.get(n as usize) == Some(&true))
+}
+
 /// The linears on offer of which this one may be a part.
 fn mergeable(k: &Known, look: Look<'_>) -> Ways {
     let Fact::Node(n) = look("?n") else { return Vec::new() };
@@ -323,6 +333,22 @@ pub(crate) const RULES: &[Rule] = &[
         lhs: "(at rm (op ?n ?xs))",
         rhs: "(k.op ?n (at rm ?xs))",
         ways: always,
+    },
+    Rule {
+        name: "k-unfold",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at fm (op ?n ?xs))",
+        rhs: "(k.unfold ?n (at rm ?xs))",
+        ways: unfolds,
+    },
+    Rule {
+        name: "k-channels",
+        stage: Stage::Lower,
+        class: Exactness::Bitwise,
+        lhs: "(at rm (op ?n (cons ?x nil)))",
+        rhs: "(k.channels ?n (at fm ?x))",
+        ways: turns,
     },
     Rule {
         name: "k-part",

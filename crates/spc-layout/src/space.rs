@@ -30,6 +30,14 @@ pub(crate) enum Action {
     Opaque {
         value: usize,
     },
+    /// A matrix of windows, feature-major.
+    Unfold {
+        value: usize,
+    },
+    /// A transpose that reads a feature-major matrix.
+    Channels {
+        value: usize,
+    },
     /// A range of a linear's features, where they are.
     Part {
         value: usize,
@@ -206,6 +214,11 @@ fn action(space: &Space, node: &Nn) -> Result<Option<Kernel>, Bug> {
             let Some(kids) = items(space, *xs)? else { return Ok(None) };
             (Action::Opaque { value: number(n)? }, kids)
         }
+        Nn::KUnfold([n, xs]) => {
+            let Some(kids) = items(space, *xs)? else { return Ok(None) };
+            (Action::Unfold { value: number(n)? }, kids)
+        }
+        Nn::KChannels([n, x]) => (Action::Channels { value: number(n)? }, vec![bytes(x)?]),
         Nn::KPart([n, y]) => (Action::Part { value: number(n)?, of: bytes(y)?.0 }, vec![bytes(y)?]),
         Nn::KSame([n, y]) => (Action::Same { value: number(n)?, of: bytes(y)?.0 }, vec![bytes(y)?]),
         Nn::KCvt([l, x]) => (Action::Convert { value: bytes(x)?.0, to: layout(l)? }, vec![bytes(x)?]),
@@ -265,7 +278,8 @@ pub(crate) fn cost(prices: &Prices<'_>, action: &Action) -> Result<u64, Bug> {
         }
         Action::Map { value, act: l } => prices.map(model.node(value)?, act(l)),
         Action::Opaque { value } if value == model.root() => Ok(0),
-        Action::Opaque { value } => prices.opaque(model.node(value)?),
+        Action::Opaque { value } => prices.moved(value, Act::Rm),
+        Action::Unfold { value } | Action::Channels { value } => prices.moved(value, Act::Fm),
         Action::Convert { value, .. } => prices.convert(model.node(value)?),
     }
 }

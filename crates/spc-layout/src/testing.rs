@@ -90,6 +90,29 @@ impl Net {
         self.g.add(Op::Map { expr, at: vec![vec![0, 1], vec![0]] }, &[x, m]).unwrap()
     }
 
+    /// `x` read at `place + step - 1` of its features: a window of 16 places and 2 steps, as a matrix again.
+    pub fn windows(&mut self, x: NodeId) -> NodeId {
+        let into = vec![Dim::fixed("P", F / 2), Dim::fixed("S", 2)];
+        let w = self.g.add(Op::Window { dim: 1, into, coeff: vec![1, 1], offset: -1 }, &[x]).unwrap();
+        self.g.add(Op::Merge { dim: 1, count: 2 }, &[w]).unwrap()
+    }
+
+    /// The features in another order, by a transpose of parts that is no window.
+    pub fn regrouped(&mut self, x: NodeId) -> NodeId {
+        let into = vec![Dim::fixed("P", F / 2), Dim::fixed("S", 2)];
+        let s = self.g.add(Op::Split { dim: 1, into }, &[x]).unwrap();
+        let t = self.g.add(Op::Transpose { perm: vec![1, 0, 2] }, &[s]).unwrap();
+        let t = self.g.add(Op::Transpose { perm: vec![1, 0, 2] }, &[t]).unwrap();
+        self.g.add(Op::Merge { dim: 1, count: 2 }, &[t]).unwrap()
+    }
+
+    /// Features before tokens and back again.
+    pub fn turned(&mut self, x: NodeId) -> NodeId {
+        let t = self.g.add(Op::Transpose { perm: vec![1, 0] }, &[x]).unwrap();
+        let e = self.exp(t);
+        self.g.add(Op::Transpose { perm: vec![1, 0] }, &[e]).unwrap()
+    }
+
     /// A weight along the features.
     pub fn vector(&mut self) -> NodeId {
         let name = format!("v{}", self.g.weights().len());
@@ -169,7 +192,7 @@ pub(crate) fn with_layout(facts: &WeightFacts, layout: Layout) -> bool {
 /// Random graphs of up to `ops` operators; the last value and sometimes another one are outputs.
 pub(crate) fn nets(ops: usize) -> impl Strategy<Value = Net> {
     let zeros = prop_oneof![Just(Zeros::None), Just(Zeros::Vectors), Just(Zeros::TwoOfFour), Just(Zeros::Loose)];
-    let op = (0u8..10, zeros, 0usize..3, 0usize..3);
+    let op = (0u8..12, zeros, 0usize..3, 0usize..3);
     (prop::collection::vec(op, 1..=ops), any::<bool>()).prop_map(|(list, second)| {
         let mut net = Net::new();
         let mut values = vec![net.x];
@@ -181,6 +204,8 @@ pub(crate) fn nets(ops: usize) -> impl Strategy<Value = Net> {
                 5 => net.relu(a),
                 6 => net.exp(a),
                 7 | 8 => net.plus(a, b),
+                9 => net.windows(a),
+                10 => net.turned(a),
                 _ => net.centre(a),
             };
             values.push(v);

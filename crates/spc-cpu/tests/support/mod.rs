@@ -82,6 +82,19 @@ pub fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rn
     };
     for l in &linears {
         let x = g.inputs(l.node)[0];
+        // A matrix of windows may be written feature-major at once.
+        let read_by_linears = g.readers(x).iter().all(|r| linears.iter().any(|l| l.node == *r && g.inputs(*r)[0] == x));
+        if l.x == Act::Fm
+            && spc_ir::is_unfolded(g, x).unwrap()
+            && read_by_linears
+            && !g.is_output(x)
+            && rng.chance(2, 3)
+        {
+            plan.values.insert(x, Act::Fm);
+        }
+    }
+    for l in &linears {
+        let x = g.inputs(l.node)[0];
         convert(x, l.x, plan.values.get(&x).copied().unwrap_or(Act::Rm));
         let y = l.epilogue.unwrap_or(l.node);
         convert(y, Act::Rm, l.y);

@@ -5,7 +5,7 @@ use crate::extent::Extent;
 use crate::program::{Amount, Role, StepArg};
 use crate::templates::{Factor, Fold, GatherSpec, MapSpec, Operand, ReduceSpec, gather, iota, map, reduce};
 use spc_base::Bug;
-use spc_ir::{Act, DType, Dim, NodeId, ReduceFn, ScalarExpr};
+use spc_ir::{Act, DType, Dim, NodeId, ReduceFn, ScalarExpr, channels_of, is_unfolded};
 
 pub(super) fn shape_bug(node: NodeId) -> Bug {
     Bug::new(format!("{node}: positions do not fit the operands"))
@@ -219,6 +219,11 @@ impl Scheduler<'_> {
     }
 
     pub(super) fn transpose(&mut self, node: NodeId, perm: &[u32]) -> Result<Value, Bug> {
+        if let Some((from, at)) = channels_of(self.graph, node)?
+            && self.value(from)?.feature_major.is_some()
+        {
+            return self.channels(node, from, at);
+        }
         let operand = self.value(self.operand(node, 0)?)?;
         if let (None, Some(places)) = (&operand.view, &operand.places) {
             let turned = places.permuted(perm).ok_or_else(|| shape_bug(node))?;
@@ -246,6 +251,12 @@ impl Scheduler<'_> {
     }
 
     pub(super) fn merge(&mut self, node: NodeId, dim: u32, count: u32) -> Result<Value, Bug> {
+        if self.plan.values.get(&node) == Some(&Act::Fm) {
+            if !is_unfolded(self.graph, node)? {
+                return Err(Bug::new(format!("{node} cannot be feature-major")));
+            }
+            return self.unfold(node, dim as usize);
+        }
         let operand = self.operand(node, 0)?;
         let (from, to) = (dim as usize, dim as usize + count as usize);
         let merged = |v: &View| -> Option<Extent> {

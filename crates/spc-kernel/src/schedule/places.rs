@@ -7,9 +7,11 @@ use super::value::{Value, View};
 use super::{Scheduler, overflow};
 use crate::extent::Extent;
 use crate::program::{Amount, Role, StepArg};
-use crate::templates::{MapSpec, Operand, Part, Term, WindowSpec, contiguous, map, window};
+use crate::templates::{
+    MapSpec, Operand, Part, Term, UnfoldSpec, WindowSpec, channels_first, contiguous, map, unfold, window,
+};
 use spc_base::Bug;
-use spc_ir::{NodeId, ScalarExpr, Size};
+use spc_ir::{DType, NodeId, ScalarExpr, Size};
 
 /// Elements of a buffer at affine places.
 #[derive(Clone, Debug)]
@@ -110,6 +112,62 @@ impl Scheduler<'_> {
         let bound = [("x", StepArg::Buffer(p.buffer)), ("y", StepArg::Buffer(to.buffer))];
         self.step(node, kernel, Amount::exact(range), &bound)?;
         Ok(to)
+    }
+
+    /// A matrix of windows, feature-major: written as such from where the windows lie. `dim` is the first of the dimensions
+    /// that become features.
+    pub(super) fn unfold(&mut self, node: NodeId, dim: usize) -> Result<Value, Bug> {
+        let operand = self.operand(node, 0)?;
+        let value = self.value(operand)?;
+        let pending = value.places.clone().filter(|_| value.view.is_none());
+        let p = match pending {
+            Some(p) => p,
+            None => {
+                let v = self.row_major(operand)?;
+                Places { buffer: v.buffer, dims: v.dims, strides: v.strides, base: v.offset, terms: Vec::new() }
+            }
+        };
+        let dtype = self.dtype(node)?;
+        let window = WindowSpec {
+            name: "unfold_fm".into(),
+            dtype,
+            dims: p.dims,
+            strides: p.strides,
+            base: p.base,
+            terms: p.terms,
+            lanes: self.lanes,
+        };
+        let kernel = unfold(&UnfoldSpec { window, tokens: dim })?;
+        let (tokens, _) = self.matrix(node)?;
+        let to = self.fresh_feature_major(node)?;
+        let padded = Amount { per: 1, of: tokens.clone(), pad: true };
+        let bound = [
+            ("x", StepArg::Buffer(p.buffer)),
+            ("y", StepArg::Buffer(to)),
+            ("n", StepArg::Amount(Amount::exact(tokens))),
+            ("np", StepArg::Amount(padded.clone())),
+        ];
+        self.step(node, kernel, padded, &bound)?;
+        Ok(Value { feature_major: Some(to), ..Value::default() })
+    }
+
+    /// A feature-major matrix with its features at place `at` of the result.
+    pub(super) fn channels(&mut self, node: NodeId, from: NodeId, at: usize) -> Result<Value, Bug> {
+        let buffer = self.feature_major(from)?;
+        let (tokens, features) = self.matrix(from)?;
+        let dims = self.dims(node)?;
+        let inner = dims.get(at + 1..).ok_or_else(|| shape_bug(node))?;
+        let inner = Extent::product(inner).ok_or_else(overflow)?;
+        let to = self.fresh(Role::Temp, DType::F32, &dims)?;
+        let bound = [
+            ("x", StepArg::Buffer(buffer)),
+            ("y", StepArg::Buffer(to.buffer)),
+            ("n", StepArg::Amount(Amount::exact(tokens.clone()))),
+            ("np", StepArg::Amount(Amount { per: 1, of: tokens, pad: true })),
+        ];
+        let range = Amount::exact(Extent::fixed(features as u64));
+        self.step(node, channels_first(features, &inner, self.lanes)?, range, &bound)?;
+        Ok(Value::of(to))
     }
 
     /// A view of short runs as a copy that the kernel of windows makes: it counts no dimension by division.

@@ -5,6 +5,7 @@
 
 mod blocks8;
 pub mod cases;
+mod channels;
 mod choose;
 mod convert;
 pub mod expr;
@@ -21,12 +22,15 @@ mod pick8;
 mod reduce;
 mod rowblock;
 mod rowlist;
+mod runs;
 mod span;
 mod tile;
 mod tuning;
+mod unfold;
 mod window;
 
 pub use blocks8::{SCRATCH, blocks8, place, round_in_place, round_tokens};
+pub use channels::channels_first;
 pub use choose::{EMPTY, ScoreSpec, UNORDERED, argmax, countable, rank, top};
 pub use convert::{feature_blocks, part_to_feature_major, to_feature_major, to_row_major};
 pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
@@ -42,6 +46,7 @@ pub use reduce::{Factor, Fold, ReduceSpec, reduce};
 pub use rowblock::{rowblock, rowblock_tuned};
 pub use rowlist::rowlist;
 pub use tuning::Tuning;
+pub use unfold::{UnfoldSpec, unfold};
 pub use window::{Term, WindowSpec, window};
 
 use crate::ir::LoadKind;

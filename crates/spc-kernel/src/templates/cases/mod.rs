@@ -3,6 +3,7 @@
 mod blocks8;
 mod linear;
 mod nest;
+mod unfold;
 
 use crate::ir::Kernel;
 use crate::ir::interp::Arg;
@@ -11,6 +12,7 @@ use spc_base::Bug;
 pub use blocks8::{rounded_linear, rounding};
 pub use linear::{converted, linear, weights};
 pub use nest::{contract, gathered, mapped};
+pub use unfold::{channels, unfolded};
 
 /// Unit roundoff of f32.
 pub(crate) const U: f64 = 1.0 / (1 << 24) as f64;

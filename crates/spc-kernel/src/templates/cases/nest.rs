@@ -9,7 +9,7 @@ use spc_base::Bug;
 use spc_ir::{DType, ScalarExpr, SymId};
 
 /// A size as an extent: a number, or the free axis of that number.
-fn extent(rng: &mut Rng, sizes: &mut Vec<usize>, n: usize) -> Extent {
+pub(super) fn extent(rng: &mut Rng, sizes: &mut Vec<usize>, n: usize) -> Extent {
     if rng.below(3) > 0 {
         return Extent::fixed(n as u64);
     }
@@ -23,7 +23,7 @@ fn dims(rng: &mut Rng, sizes: &mut Vec<usize>, rank: usize, all: &[usize]) -> (V
     (plain, extents)
 }
 
-fn bind_sizes(b: &mut Binder, sizes: &[usize]) -> Vec<u64> {
+pub(super) fn bind_sizes(b: &mut Binder, sizes: &[usize]) -> Vec<u64> {
     for (i, n) in sizes.iter().enumerate() {
         b.int(&format!("s{i}"), *n);
     }

@@ -119,7 +119,7 @@ pub fn pick8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
         let end = b.iadd(at[0], at_once);
         let end = b.ibin(IBin::Min, end, hi);
         let blocks = b.isub(end, at[0]);
-        let most = most(lanes);
+        let most = most(lanes, p.scales.is_some());
         let (size, zero) = (b.int(most as i64), b.int(0));
         let whole = b.ibin(IBin::Div, n, size);
         let left = b.ibin(IBin::Rem, n, size);
@@ -147,11 +147,11 @@ pub fn pick8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     b.finish()
 }
 
-/// Tokens of the largest tile: their sums and what is picked stay in registers.
-fn most(lanes: usize) -> usize {
-    match lanes {
-        16 => 8,
-        8 => 4,
+/// Tokens of the largest tile: their sums, with scales of groups those of a group, too, and what is picked stay in registers.
+fn most(lanes: usize, scaled: bool) -> usize {
+    match (lanes, scaled) {
+        (16, _) => 8,
+        (8, false) => 4,
         _ => 2,
     }
 }

@@ -52,7 +52,7 @@ def weights(kind, zeros, o, k, rng):
 FORMS = {
     "f32": "",
     "int8": "quantize q: net.w to int8(per: tile(in: all), inputs: int8)",
-    "int4": "quantize q: net.w to int4(per: tile(in: 32))",
+    "int4": "quantize q: net.w to int4(per: tile(in: 32), inputs: int8)",
 }
 
 
@@ -277,7 +277,8 @@ def candidates(form, kind, w, x):
         makers["onnxruntime int8"] = lambda: onnx_static(w, x)
         makers["torch int8, dynamic"] = lambda: torch_dynamic(w, x)
     if kind != "dense":
-        full = np.where(w == 0, np.float32(0.01), w)
+        # Large enough that no rounding makes it zero again.
+        full = np.where(w == 0, np.float32(1), w)
         program = ours_conv(full, x.shape[3]) if form == "conv" else ours(full, form, t)
         makers[f"spc, no zeros ({layout(program)})"] = lambda: (None, lambda: program.f(x))
     for name, make in makers.items():

@@ -101,6 +101,9 @@ fn steps_of_four_are_as_documented() {
     let Some(Array::U32(idx)) = p.array("idx") else { panic!() };
     // Positions 0, 3, 2, 3 of the first step and 0 of the second; of the second row 2.
     assert_eq!((idx.len(), idx[0], idx[1], idx[2]), (16, 0x0302_0300, 2, 0));
+    // The last group has two inputs: there is a position 1, and none from 2 on.
+    let last = |position: u8| validate(changed(&p, 0, 0, position << 2));
+    assert!(p.arrays[0].0 == "idx" && last(1).is_ok() && last(2).is_err() && last(3).is_err());
     // The first step reaches to the input 64 of the second row, whose window begins at 1: four of its five, then the last.
     let mut w = vec![0.0f32; 2 * 70];
     (w[3], w[69]) = (127.0, 1.0);

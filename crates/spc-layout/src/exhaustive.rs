@@ -213,6 +213,14 @@ struct Tally {
     greedy_worst: u64,
 }
 
+/// The cost of greedy extraction from the same e-graph.
+fn greedy(model: &Model<'_>, table: &CostTable, options: &Options) -> u64 {
+    let space = crate::space::explore(model, options, false).unwrap();
+    let shape = crate::space::shape(model, &space).unwrap();
+    let prices = Prices { model, machine: table.into(), syms: &model.syms, measured: &[] };
+    crate::space::price(&shape, &prices, &|_| true).unwrap().and_then(|p| p.greedy()).unwrap().cost
+}
+
 fn tally(graphs: usize) -> Tally {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
@@ -230,13 +238,9 @@ fn tally(graphs: usize) -> Tally {
         let options = Options { why: false, ..Options::default() };
         let plan = choose(&net.g, &net.facts, &table, &tuned, &options).unwrap();
         out.different += usize::from(plan.total_ps != best || !plan.exact);
-        let model = Model::new(&net.g, &net.facts, &tuned).unwrap();
-        let space = crate::space::explore(&model, &options, false).unwrap();
-        let shape = crate::space::shape(&model, &space).unwrap();
-        let prices = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
-        let greedy = crate::space::price(&shape, &prices, &|_| true).unwrap().and_then(|p| p.greedy()).unwrap();
-        out.greedy_dearer += usize::from(greedy.cost > best);
-        out.greedy_worst = out.greedy_worst.max(greedy.cost.saturating_mul(1000) / best.max(1));
+        let greedy = greedy(&Model::new(&net.g, &net.facts, &tuned).unwrap(), &table, &options);
+        out.greedy_dearer += usize::from(greedy > best);
+        out.greedy_worst = out.greedy_worst.max(greedy.saturating_mul(1000) / best.max(1));
     }
     out
 }
@@ -296,13 +300,9 @@ fn tally_folds(graphs: usize) -> Folds {
         out.with_folds += usize::from(!all.list.is_empty());
         out.folded += usize::from(found.folds.iter().any(|v| !v.taken.is_empty()));
         out.merged += usize::from(found.groups.iter().any(|v| !v.replaced.is_empty()));
-        let model = all.model(&tuned);
-        let space = crate::space::explore(&model, &options, false).unwrap();
-        let shape = crate::space::shape(&model, &space).unwrap();
-        let prices = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
-        let greedy = crate::space::price(&shape, &prices, &|_| true).unwrap().and_then(|p| p.greedy()).unwrap();
-        out.greedy_dearer += usize::from(greedy.cost > best);
-        out.greedy_worst = out.greedy_worst.max(greedy.cost.saturating_mul(1000) / best.max(1));
+        let greedy = greedy(&all.model(&tuned), &table, &options);
+        out.greedy_dearer += usize::from(greedy > best);
+        out.greedy_worst = out.greedy_worst.max(greedy.saturating_mul(1000) / best.max(1));
     }
     out
 }
@@ -312,6 +312,30 @@ fn folded_plans_of_random_graphs_are_the_best_ones() {
     let t = tally_folds(200);
     assert_eq!((t.solved, t.different), (200, 0), "{t:?}");
     assert!(t.folded > 40 && t.merged > 10 && t.with_folds >= t.folded, "{t:?}");
+}
+
+/// What a pointwise operator reads of a folded linear may be a result, or read elsewhere, too: then it is no epilogue.
+#[test]
+fn a_folded_linear_that_something_else_reads_has_no_epilogue() {
+    for elsewhere in [false, true] {
+        let mut net = Net::new();
+        let y = net.linear(net.x, Zeros::Vectors);
+        let c = net.channels("(mul a0 a1)", y);
+        let r = net.relu(c);
+        let other = if elsewhere { net.exp(c) } else { c };
+        let net = net.output(r).output(other).only(&["dense(16)", "vx1(16)", "csr"]);
+        let table = CostTable::wide_x86_64_v1();
+        for b in [1, 24, 300] {
+            let tuned = BTreeMap::from([("B".to_string(), b)]);
+            let all = union(&net);
+            let options = Options { why: false, ..Options::default() };
+            let found =
+                offered_with(&all.folded, &all.list, &all.groups, &all.facts, &table, &tuned, &options).unwrap();
+            assert_eq!(all.list.len(), 1);
+            assert!(found.exact && !found.folds[0].taken.is_empty());
+            assert_eq!(Some(found.total_ps), cheapest_structured(&net, &table, b, 20_000), "{b} tokens");
+        }
+    }
 }
 
 /// `cargo test --release -p spc-layout folded_plans_of_ten_thousand -- --ignored --nocapture` prints the tally.

@@ -548,6 +548,8 @@ pub fn made_bytes(steps: &[Restructure], name: &str, packed: &dyn Fn(&str) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spc_ir::couple::Place;
+    use spc_ir::structure::Order;
     use spc_layout::CostTable;
 
     /// Two linears of one input, and their difference.
@@ -619,5 +621,30 @@ mod tests {
         assert!(part(&step, "b", &short).is_err());
         set.insert("b", Weight::new(vec![2, 3], vec![0.0; 6].into()).unwrap());
         assert!(stacked(&step, &|n| of(&set, n)).is_err());
+    }
+    #[test]
+    fn an_order_is_turned_back() {
+        // No order that is its own inverse, along rows and along a part of the columns.
+        let order = |o: &[u32]| Order::new(o.to_vec()).unwrap();
+        let place = |dim, start, end| Place { dim, start, end, inner: 1 };
+        let moves = vec![
+            Move { places: vec![place(0, 0, 3)], order: order(&[1, 2, 0]) },
+            Move { places: vec![place(1, 1, 5)], order: order(&[2, 0, 3, 1]) },
+        ];
+        let w = Weight::new(vec![3, 5], (0..15u8).map(f32::from).collect::<Vec<_>>().into()).unwrap();
+        let values = spc_ir::structure::moved(w.shape(), w.values(), &moves).unwrap();
+        let made = Weight::new(vec![3, 5], values.into()).unwrap();
+        let step = Restructure {
+            rule: REORDER.into(),
+            from: vec!["a".into()],
+            rows: vec![3],
+            made: Some("a{order}".into()),
+            because: String::new(),
+            how: Some(Recipe::Reorder { moves }),
+        };
+        assert_ne!(made.values(), w.values());
+        assert_eq!(part(&step, "a", &made).unwrap().values(), w.values());
+        let found = original(&[step], "a", &|n| (n == "a{order}").then(|| made.clone())).unwrap().unwrap();
+        assert_eq!((found.shape(), found.values()), (w.shape(), w.values()));
     }
 }

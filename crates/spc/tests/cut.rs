@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
-use common::{Folder, session};
+use common::{Folder, build, numbers, session};
 use ndarray::{Array3, ArrayD};
 use spc::driver::{Compile, Explain, Options, Verify, compile_file, explain_file, verify_path};
 use spc::{Compiler, Program};
@@ -11,17 +11,6 @@ use spc::{Compiler, Program};
 const TEXT: &str = include_str!("../../../examples/lean_encoder/net.sp");
 const D: usize = 8;
 const F: usize = 16;
-
-fn numbers(seed: u64, n: usize) -> Vec<f32> {
-    let mut s = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = |_| {
-        s ^= s << 13;
-        s ^= s >> 7;
-        s ^= s << 17;
-        (s >> 40) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..n).map(next).collect()
-}
 
 /// The example with random weights, after `change`.
 fn folder(seed: u64, change: impl Fn(&str, &mut [f32])) -> Folder {
@@ -53,10 +42,6 @@ fn folder(seed: u64, change: impl Fn(&str, &mut [f32])) -> Folder {
         all.iter().map(|(n, s, v)| (n.as_str(), s.as_slice(), v.as_slice())).collect();
     f.weights("net.safetensors", &list);
     f
-}
-
-fn build(f: &Folder, c: Compiler) -> Program {
-    c.compile_file(f.path("net.sp")).unwrap().build().unwrap()
 }
 
 fn is_cut(p: &Program) -> bool {

@@ -12,14 +12,14 @@ fn f(x: f32[B, I]) -> (y: f32[B, O], z: f32[B, I]) {
 target t = cpu(threads: 2) { B = 5 }
 ";
 
-fn numbers(rows: usize, cols: usize) -> Array2<f32> {
+fn matrix(rows: usize, cols: usize) -> Array2<f32> {
     Array2::from_shape_fn((rows, cols), |(i, j)| ((i * 31 + j * 17) % 23) as f32 - 11.0)
 }
 
 #[test]
 fn every_place_and_order_of_memory_gives_the_same_results() {
-    let program = Compiler::new().compile_str(TEXT).unwrap().bind("net.w", numbers(21, 37)).unwrap().build().unwrap();
-    let x = numbers(9, 37);
+    let program = Compiler::new().compile_str(TEXT).unwrap().bind("net.w", matrix(21, 37)).unwrap().build().unwrap();
+    let x = matrix(9, 37);
     let want = program.call("f", &[("x", &x)]).unwrap();
     // Every distance from an aligned address.
     for skip in 0..17 {
@@ -43,8 +43,8 @@ fn every_place_and_order_of_memory_gives_the_same_results() {
 
 #[test]
 fn a_result_is_taken_once_and_as_what_it_is() {
-    let program = Compiler::new().compile_str(TEXT).unwrap().bind("net.w", numbers(21, 37)).unwrap().build().unwrap();
-    let x = numbers(2, 37);
+    let program = Compiler::new().compile_str(TEXT).unwrap().bind("net.w", matrix(21, 37)).unwrap().build().unwrap();
+    let x = matrix(2, 37);
     let mut all = program.call("f", &[("x", &x)]).unwrap();
     assert!(all.take_i32("y").is_none() && all.take_bool("y").is_none() && all.take_f32("no").is_none());
     assert_eq!(all.take_f32("z").unwrap(), x.mapv(|v| v.max(0.0)).into_dyn());

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
-use common::{Folder, session};
+use common::{Folder, build, explained, made, session};
 use ndarray::{Array2, ArrayD};
 use spc::driver::{Compile, Explain, Options, Verify, compile_file, diff_files, explain_file, verify_path};
 use spc::{Compiler, Program};
@@ -99,10 +99,6 @@ fn shuffled() -> (Folder, Vec<usize>) {
     (folder((D, F), &rows, &columns), order)
 }
 
-fn build(f: &Folder, c: Compiler) -> Program {
-    c.compile_file(f.path("net.sp")).unwrap().build().unwrap()
-}
-
 fn result(p: &Program, d: usize, tokens: usize) -> ArrayD<f32> {
     let x = Array2::from_shape_vec((tokens, d), Random(9).values(tokens * d)).unwrap();
     p.call("f", &[("x", &x)]).unwrap().f32("y").unwrap().to_owned()
@@ -112,19 +108,10 @@ fn plan(p: &Program) -> serde_json::Value {
     serde_json::from_str(p.plan()).unwrap()
 }
 
-fn made(p: &Program) -> Vec<String> {
-    let list = plan(p)["functions"][0]["structure"].as_array().cloned().unwrap_or_default();
-    list.iter().filter_map(|s| s["made"].as_str().map(Into::into)).collect()
-}
-
 fn layout(p: &Program, weight: &str) -> String {
     let list = plan(p)["functions"][0]["linears"].as_array().cloned().unwrap();
     let found = list.iter().find(|l| l["weight"].as_str().unwrap().starts_with(weight));
     found.unwrap()["layout"].as_str().unwrap().into()
-}
-
-fn explained(f: &Folder) -> String {
-    session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &Explain::default())).0.unwrap().text
 }
 
 /// The built program gives what the interpreter gives of the program as it is written.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 mod common;
 
-use common::{Folder, session};
+use common::{Folder, numbers, session};
 use ndarray::{Array3, ArrayD};
 use spc::driver::{Emit, Options, export_file};
 use spc::{Compiler, Program};
@@ -12,18 +12,6 @@ use std::process::Command;
 const TEXT: &str = include_str!("../../../examples/lean_encoder/net.sp");
 const D: usize = 8;
 const F: usize = 16;
-
-/// Numbers without a pattern, in -1..1.
-fn numbers(seed: u64, n: usize) -> Vec<f32> {
-    let mut s = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = |_| {
-        s ^= s << 13;
-        s ^= s >> 7;
-        s ^= s << 17;
-        (s >> 40) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..n).map(next).collect()
-}
 
 /// The example with random weights. Their order in the file is not that of the program.
 fn folder() -> Folder {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
-use common::{Folder, session};
+use common::{Folder, build, explained, made, numbers, session};
 use ndarray::{Array2, ArrayD};
 use spc::driver::{Compile, Explain, Options, Verify, compile_file, explain_file, verify_path};
 use spc::{Compiler, Program};
@@ -31,17 +31,6 @@ fn f(x: f32[B, D]) -> y: f32[B, D] {
 target one = cpu(threads: 1) { B = 1 }
 ";
 
-fn numbers(seed: u64, n: usize) -> Vec<f32> {
-    let mut s = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = |_| {
-        s ^= s << 13;
-        s ^= s >> 7;
-        s ^= s << 17;
-        (s >> 40) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..n).map(next).collect()
-}
-
 fn folder(requires: &str) -> Folder {
     let f = Folder::new();
     f.text("net.sp", &(TEXT.to_string() + requires));
@@ -57,23 +46,9 @@ fn folder(requires: &str) -> Folder {
     f
 }
 
-fn build(f: &Folder, c: Compiler) -> Program {
-    c.compile_file(f.path("net.sp")).unwrap().build().unwrap()
-}
-
 fn result(p: &Program, tokens: usize) -> ArrayD<f32> {
     let x = Array2::from_shape_vec((tokens, D), numbers(9, tokens * D)).unwrap();
     p.call("f", &[("x", &x)]).unwrap().f32("y").unwrap().to_owned()
-}
-
-fn made(p: &Program) -> Vec<String> {
-    let v: serde_json::Value = serde_json::from_str(p.plan()).unwrap();
-    let list = v["functions"][0]["structure"].as_array().cloned().unwrap_or_default();
-    list.iter().filter_map(|s| s["made"].as_str().map(Into::into)).collect()
-}
-
-fn explained(f: &Folder) -> String {
-    session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &Explain::default())).0.unwrap().text
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::feature_major::TILE;
 use super::nest::{Sizes, contiguous, element_bytes, skip, too_large};
 use super::runs::{Line, Lines, near};
-use super::window::WindowSpec;
+use super::window::{WindowSpec, within};
 use crate::extent::Extent;
 use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LBin, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
@@ -273,21 +273,7 @@ impl Unfold<'_> {
         let (mut from, mut to, mut terms) = (zero, whole, p.terms.clone());
         if let Some(t) = self.along {
             let step = spec.terms[t].coeff[self.spec.tokens - 1];
-            // Tokens before the first whose place is 0 or more.
-            let ceil = |b: &mut Builder, v: Val| {
-                let none = b.ibin(IBin::Max, v, zero);
-                if step == 1 {
-                    return none;
-                }
-                let (more, by) = (b.int(step - 1), b.int(step));
-                let up = b.iadd(none, more);
-                b.ibin(IBin::Div, up, by)
-            };
-            let (before, left) = (b.isub(zero, p.terms[t]), b.isub(self.ends[t], p.terms[t]));
-            let (start, end) = (ceil(b, before), ceil(b, left));
-            from = b.ibin(IBin::Min, start, whole);
-            let end = b.ibin(IBin::Min, end, whole);
-            to = b.ibin(IBin::Max, end, from);
+            (from, to) = within(b, p.terms[t], self.ends[t], step, whole);
             let skipped = b.scale(from, step);
             terms[t] = b.iadd(terms[t], skipped);
         }

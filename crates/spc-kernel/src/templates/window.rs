@@ -97,6 +97,26 @@ pub fn window(spec: &WindowSpec) -> Result<(Kernel, Extent), Bug> {
     Ok((b.finish()?, range))
 }
 
+/// The positions `from..to` of `0..whole` whose places `at + step * i` lie in `0..end`; `step` is above 0.
+pub(super) fn within(b: &mut Builder, at: Val, end: Val, step: i64, whole: Val) -> (Val, Val) {
+    let zero = b.int(0);
+    // Smallest i with `at + step * i >= 0`, and with `>= end`.
+    let ceil = |b: &mut Builder, v: Val| {
+        let none = b.ibin(IBin::Max, v, zero);
+        if step == 1 {
+            return none;
+        }
+        let (more, by) = (b.int(step - 1), b.int(step));
+        let up = b.iadd(none, more);
+        b.ibin(IBin::Div, up, by)
+    };
+    let (before, left) = (b.isub(zero, at), b.isub(end, at));
+    let (start, end) = (ceil(b, before), ceil(b, left));
+    let from = b.ibin(IBin::Min, start, whole);
+    let end = b.ibin(IBin::Min, end, whole);
+    (from, b.ibin(IBin::Max, end, from))
+}
+
 struct Window<'a> {
     spec: &'a WindowSpec,
     /// Strides of the output.
@@ -184,21 +204,7 @@ impl Window<'_> {
         let whole = b.select(all, n, zero);
         let (mut from, mut to, mut terms) = (zero, whole, p.terms.clone());
         if let Some(t) = first {
-            // Smallest i with `at + step * i >= 0`, and with `>= size`.
-            let ceil = |b: &mut Builder, v: Val| {
-                let none = b.ibin(IBin::Max, v, zero);
-                if step == 1 {
-                    return none;
-                }
-                let (more, by) = (b.int(step - 1), b.int(step));
-                let up = b.iadd(none, more);
-                b.ibin(IBin::Div, up, by)
-            };
-            let (before, left) = (b.isub(zero, p.terms[t]), b.isub(self.ends[t], p.terms[t]));
-            let (start, end) = (ceil(b, before), ceil(b, left));
-            from = b.ibin(IBin::Min, start, whole);
-            let end = b.ibin(IBin::Min, end, whole);
-            to = b.ibin(IBin::Max, end, from);
+            (from, to) = within(b, p.terms[t], self.ends[t], step, whole);
             let skip = b.scale(from, step);
             terms[t] = b.iadd(terms[t], skip);
         }

@@ -1,7 +1,8 @@
 //! Programs and files in a temporary folder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code, reason = "each test file uses a part")]
-use spc::driver::{DiskWorld, Failure, Options, Session};
+use spc::driver::{DiskWorld, Explain, Failure, Options, Session, explain_file};
+use spc::{Compiler, Program};
 use spc_io::{Safetensors, Stored, Values};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,35 @@ run test { call: f(d.test.x)  report: [accuracy(d.test.label), cosine, pairs, si
 
 pub const W: [f32; 8] = [4.0, -3.0, 1.0, 0.5, -1.0, 2.0, 3.0, 4.0];
 pub const B: [f32; 2] = [0.5, -2.75];
+
+/// Numbers without a pattern, in -1..1.
+pub fn numbers(seed: u64, n: usize) -> Vec<f32> {
+    let mut s = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        s ^= s << 13;
+        s ^= s >> 7;
+        s ^= s << 17;
+        (s >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..n).map(next).collect()
+}
+
+/// `net.sp` of a folder, ready to be called.
+pub fn build(f: &Folder, c: Compiler) -> Program {
+    c.compile_file(f.path("net.sp")).unwrap().build().unwrap()
+}
+
+/// Weights that the plan of the first function makes of others.
+pub fn made(p: &Program) -> Vec<String> {
+    let v: serde_json::Value = serde_json::from_str(p.plan()).unwrap();
+    let list = v["functions"][0]["structure"].as_array().cloned().unwrap_or_default();
+    list.iter().filter_map(|s| s["made"].as_str().map(Into::into)).collect()
+}
+
+/// What `spc explain net.sp` says.
+pub fn explained(f: &Folder) -> String {
+    session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &Explain::default())).0.unwrap().text
+}
 
 impl Folder {
     /// The program above with its files: five rows of data, of which rows 3, 1 and 0 are the test split.

@@ -310,3 +310,47 @@ fn plans_with_a_split_and_with_an_order_are_told_apart() {
     }
     assert!(text.contains("as in the program"), "{text}");
 }
+
+/// Makes positions `dead` of the inner axis zero in every weight that carries it.
+fn without(f: usize, d: usize, dead: impl Fn(usize) -> bool, (up, bias, down): (&mut [f32], &mut [f32], &mut [f32])) {
+    for i in (0..f).filter(|i| dead(*i)) {
+        up[i * d..(i + 1) * d].fill(0.0);
+        bias[i] = 0.0;
+        (0..d).for_each(|r| down[r * f + i] = 0.0);
+    }
+}
+
+/// The program over weights some of whose neurons are dead.
+fn pruned((d, f): (usize, usize), mut up: Vec<f32>, mut down: Vec<f32>, dead: impl Fn(usize) -> bool) -> Folder {
+    let mut bias = Random(4).values(f);
+    without(f, d, dead, (&mut up, &mut bias, &mut down));
+    let folder = folder((d, f), &up, &down);
+    folder.weights("m.safetensors", &[("up", &[f, d], &up), ("bu", &[f], &bias), ("down", &[d, f], &down)]);
+    folder
+}
+
+#[test]
+fn what_is_left_of_dead_neurons_is_split_and_put_in_order() {
+    let is_cut = |p: &Program| p.plan().contains("\"cut-dead F\"");
+    // Every eighth sixteen of neurons is dead, the others are blocks with outliers.
+    let mut r = Random(1);
+    let n = 256;
+    let (up, down) = (r.blocks(n, LONG, 20, 10), r.blocks(LONG, n, 20, 10));
+    let f = pruned((LONG, n), up, down, |i| i / 16 % 8 == 0);
+    let p = build(&f, Compiler::new());
+    assert!(is_cut(&p), "{}", explained(&f));
+    assert!(made(&p).contains(&"m.up{tiles 16x1 from 8}".to_string()), "{:?}\n{}", made(&p), explained(&f));
+    agrees(&f, &p, LONG);
+    goes_round(&f, &p, LONG);
+    // Blocks of shuffled neurons, an eighth of which are dead.
+    let mut r = Random(2);
+    let (up, down) = (r.blocks(F, D, 25, 0), r.values(D * F));
+    let order = r.shuffled(F);
+    let rows: Vec<f32> = order.iter().flat_map(|i| up[i * D..(i + 1) * D].to_vec()).collect();
+    let f = pruned((D, F), rows, down, |i| order[i] / 16 % 8 == 3);
+    let p = build(&f, Compiler::new());
+    assert!(is_cut(&p), "{}", explained(&f));
+    assert_eq!(layout(&p, "m.up{order "), "vx1(16)", "{}", explained(&f));
+    agrees(&f, &p, D);
+    goes_round(&f, &p, D);
+}

@@ -9,6 +9,7 @@ use crate::failure::{Failure, Res};
 use crate::load::{Source, load_file};
 use crate::lock::Plans;
 use crate::object;
+use crate::rotate::offer;
 use crate::run::Done;
 use crate::session::Session;
 use crate::target::target;
@@ -81,6 +82,9 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
             Some(Err(why)) => notes += &why,
             None => {}
         }
+    }
+    if let Some(o) = offer(s, &source, path)? {
+        notes += &o.words();
     }
     let (mut objects, sizes) = object::files(s, &built, path, &what.emit, what.arch, what.embed_weights)?;
     notes += &sizes;

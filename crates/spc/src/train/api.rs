@@ -100,6 +100,15 @@ impl UpdatePlan {
         self.plan.refresh_passes().map_err(fail)
     }
 
+    /// Projects weights on every constraint of the program as it is at the end of a run, in place and without a run: one-shot
+    /// pruning. Penalties do not act. Constraints on groups take the reference projection, which is slow.
+    ///
+    /// # Errors
+    /// As [`UpdatePlan::start`]; SP0006 for a constraint that ranks by gradients. After SP0406 the weights may be partly projected.
+    pub fn project(&self, params: &mut [(&str, &mut [f32])]) -> Result<(), Error> {
+        self.plan.project(params).map_err(fail)
+    }
+
     /// Begins a run. `params` are all parameters by name, row-major; they become what the program reads in the first step.
     ///
     /// # Errors

@@ -7,7 +7,9 @@
 use spc::{Compiler, Optimiser};
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps, between};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
-use spc_kernel::update::{Chain, Column, Grid, Kind, Lines, Node, Work, bracket, group_pass, nm_pass, pivot_between};
+use spc_kernel::update::{
+    Chain, Column, Fold, FoldKind, Grid, Kind, Lines, Node, Work, bracket, group_pass, nm_pass, pivot_between,
+};
 use std::time::{Duration, Instant};
 
 const SIDE: usize = 4096;

@@ -1,7 +1,7 @@
 //! The stable face of compiled updates.
 use super::log::Log as RunLog;
 use super::state::State as UpdateState;
-use super::{Plan, Rates};
+use super::{GpuUpdates, Plan, Rates};
 use crate::api::Error;
 use crate::failure::{Failure, Res};
 use spc_base::{Bug, Diagnostic, codes};
@@ -66,6 +66,15 @@ impl UpdatePlan {
     /// Why steps run in the reference interpreter, slowly: what in the program has no compiled form. `None`: they are compiled.
     pub fn interpreted(&self) -> Option<&str> {
         self.plan.reason()
+    }
+
+    /// The steps of the run as CUDA text, with what each step launches; `spc compile --target cuda` writes the same. Rules without
+    /// a form there are named in [`GpuUpdates::left_out`].
+    ///
+    /// # Errors
+    /// SP0006 for a plan with the caller's optimiser, and for runs of more than a million steps.
+    pub fn on_gpu(&self) -> Result<GpuUpdates, Error> {
+        self.plan.on_gpu().map_err(fail)
     }
 
     /// Names and shapes of the parameters.

@@ -11,6 +11,8 @@ mod choice;
 mod core;
 mod cuts;
 mod finish;
+mod gpu;
+mod gpu_text;
 mod groups;
 mod halves;
 mod lists;
@@ -32,6 +34,7 @@ mod whole;
 mod work;
 
 pub use api::UpdatePlan;
+pub use gpu::{GpuArgument, GpuArray, GpuLaunch, GpuUpdates, LeftOut};
 pub use log::Log as RunLog;
 pub use state::State as UpdateState;
 
@@ -419,6 +422,12 @@ impl Plan {
         state.done = saved.done;
         state.reference = Some(Box::new(u));
         Ok(state)
+    }
+
+    /// The same run on a GPU.
+    pub fn on_gpu(&self) -> Result<GpuUpdates, MethodError> {
+        let shapes: Vec<_> = self.core.tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
+        GpuUpdates::new(self.core.rules.clone(), self.core.optimiser, self.core.steps, &shapes)
     }
 
     /// Shapes by name.

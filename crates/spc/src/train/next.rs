@@ -5,7 +5,7 @@ use super::core::{HARD, view};
 use super::number::Number;
 use super::program::{Builder, By, Phase};
 use super::situation::Next;
-use super::work::{Env, FoldUse, Missing, Ref};
+use super::work::{Env, FoldUse, Missing, Ref, Source};
 use spc_base::Bug;
 use spc_ir::method::{Body, Compute, Kind, Target};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
@@ -56,7 +56,8 @@ impl Builder<'_> {
                 let w = &mut self.works[*t];
                 w.flush(&mut self.passes, self.core.lanes)?;
                 let pass = nm_pass(*m, n, false, self.core.lanes)?;
-                w.push(&mut self.passes, pass, vec![dense, into.clone()], vec![FoldUse::Magnitude]);
+                let of = Source::Kept { m: *m, number: n };
+                w.push_of(&mut self.passes, pass, of, vec![dense, into.clone()], vec![FoldUse::Magnitude]);
             }
             return Ok(());
         }

@@ -7,7 +7,7 @@ use super::number::{Number, Numbers};
 use super::situation::{Now, Part, Situation};
 use super::top::{Best, Tally};
 use super::whole::{Prox, Slope};
-use super::work::{Env, Missing, Passes, Ref, Step, Work, missing};
+use super::work::{Env, Missing, Passes, Ref, Source, Step, Work, missing};
 use spc_base::Bug;
 use spc_interp::method::{Optimiser, PROBE};
 use spc_ir::method::{Body, Does, Fold as Folded, Kind, Rule, Target, Update, Via};
@@ -121,6 +121,8 @@ pub(super) struct Observer {
 
 pub(super) struct Program {
     pub passes: Vec<Pass>,
+    /// What each pass was made of.
+    pub sources: Vec<Source>,
     pub phases: Vec<Phase>,
     pub numbers: Vec<Number>,
     pub observers: Vec<Observer>,
@@ -185,6 +187,7 @@ pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
     b.flush(&all)?;
     Ok(Program {
         passes: b.passes.list,
+        sources: b.passes.sources,
         phases: b.phases,
         numbers: b.numbers.list,
         observers: b.observers,

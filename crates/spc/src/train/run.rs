@@ -39,6 +39,18 @@ pub(super) struct Run<'a, 'b, 'c> {
     lists: &'a [usize],
 }
 
+/// How many of each `m` a constraint keeps at a moment.
+pub(super) fn kept(core: &Core, i: usize, at: &Moment, m: u64) -> Result<f64, Bug> {
+    let Some(Does::Keep { require, amounts, .. }) = core.rules.list.get(i).map(|r| &r.does) else {
+        return Err(Bug::new("no such constraint"));
+    };
+    let r = constraint_at(require, amounts, at).map_err(|e| Bug::new(e.to_string()))?;
+    match r.as_ref().and_then(|r| r.keeps.last()) {
+        Some(k) => Ok(choice::count(k, 0, m)? as f64),
+        None => Ok(m as f64),
+    }
+}
+
 pub(super) fn spoiled(core: &Core, t: usize, v: &[f32]) -> MethodError {
     let index = v.iter().position(|x| !x.is_finite()).unwrap_or(0);
     MethodError::NotFinite { what: "the value".into(), weight: core.tensors[t].name.clone(), index }
@@ -58,17 +70,7 @@ impl Compiled {
         (moment, next, rates): (Moment, Moment, &[f32]),
         pool: &Pool,
     ) -> Result<Vec<Observed>, MethodError> {
-        let keep = |i: usize, later: bool, m: u64| -> Result<f64, Bug> {
-            let at = if later { &next } else { &moment };
-            let Some(Does::Keep { require, amounts, .. }) = core.rules.list.get(i).map(|r| &r.does) else {
-                return Err(Bug::new("no such constraint"));
-            };
-            let r = constraint_at(require, amounts, at).map_err(|e| Bug::new(e.to_string()))?;
-            match r.as_ref().and_then(|r| r.keeps.last()) {
-                Some(k) => Ok(choice::count(k, 0, m)? as f64),
-                None => Ok(m as f64),
-            }
-        };
+        let keep = |i: usize, later: bool, m: u64| kept(core, i, if later { &next } else { &moment }, m);
         let now = Now { moment, next, rates, keep: &keep };
         let mut numbers = Vec::new();
         let mut r = Run {

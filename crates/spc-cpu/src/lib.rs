@@ -15,6 +15,7 @@ pub mod object;
 mod pool;
 mod share;
 mod sweep;
+mod tiles;
 mod wide;
 
 pub use buffer::{ALIGN, AlignedBuf};

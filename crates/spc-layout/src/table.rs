@@ -210,6 +210,14 @@ impl CostTable {
     }
 }
 
+/// All tables that come with spc.
+#[cfg(test)]
+pub(crate) fn shipped() -> [CostTable; 6] {
+    let (clif, neon) = (CostTable::clif_x86_64_v1(), CostTable::neon_aarch64_v1());
+    let (avx2, avx512) = (CostTable::avx2_x86_64_v1(), CostTable::wide_x86_64_v1());
+    [clif, neon, avx2, avx512, CostTable::vnni_x86_64_v1(), CostTable::amx_x86_64_v1()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,12 +228,6 @@ mod tests {
         assert_eq!(table.hash(), CostTable::clif_x86_64_v1().hash());
         let other = CostTable { launch_ps: 1, ..table.clone() };
         assert_ne!(table.hash(), other.hash());
-    }
-
-    fn shipped() -> [CostTable; 6] {
-        let (clif, neon) = (CostTable::clif_x86_64_v1(), CostTable::neon_aarch64_v1());
-        let (avx2, avx512) = (CostTable::avx2_x86_64_v1(), CostTable::wide_x86_64_v1());
-        [clif, neon, avx2, avx512, CostTable::vnni_x86_64_v1(), CostTable::amx_x86_64_v1()]
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub fn calibrate(
         Isa::Avx2 => CostTable::avx2_x86_64_v1(),
         Isa::Avx512 => CostTable::wide_x86_64_v1(),
         Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
+        Isa::Avx512Amx => CostTable::amx_x86_64_v1(),
     };
     table.name = format!("{}-calibrated", isa.name());
     table.source = "measured by `spc calibrate`".into();

@@ -56,6 +56,7 @@ mod packed;
 mod pattern;
 mod pick8;
 mod stack;
+pub mod tiles8;
 mod vnm;
 mod vx1;
 

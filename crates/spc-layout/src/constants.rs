@@ -3,7 +3,7 @@ use crate::table::{CostTable, MOST_RATE, Rates};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Cost tables of one machine, by what runs them: an instruction set (`avx512vnni`, `avx512`, `avx2`, `clif`).
+/// Cost tables of one machine, by what runs them: an instruction set (`avx512amx`, `avx512vnni`, `avx512`, `avx2`, `clif`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Constants {

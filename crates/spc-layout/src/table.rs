@@ -1,5 +1,5 @@
 //! Cost tables: the constants of the roofline as plain data. Integers, so that sums do not depend on order or machine.
-use crate::shipped::{avx2, avx512, portable, vnni};
+use crate::shipped::{amx, avx2, avx512, portable, vnni};
 use serde::{Deserialize, Serialize};
 
 /// Rates of one kernel family. A kernel goes over its tokens in passes; see [`CostTable::kernel_ps`].
@@ -179,6 +179,11 @@ impl CostTable {
         vnni::table()
     }
 
+    /// The same with tiles of 8-bit integers (AMX).
+    pub fn amx_x86_64_v1() -> CostTable {
+        amx::table()
+    }
+
     /// Hash of all fields, 16 hexadecimal digits (FNV-1a, 64 bits): the version of the table.
     pub fn hash(&self) -> String {
         fnv(&format!("{self:?}"))
@@ -207,9 +212,10 @@ impl CostTable {
 
 /// All tables that come with spc.
 #[cfg(test)]
-pub(crate) fn shipped() -> [CostTable; 5] {
+pub(crate) fn shipped() -> [CostTable; 6] {
     let (clif, neon) = (CostTable::clif_x86_64_v1(), CostTable::neon_aarch64_v1());
-    [clif, neon, CostTable::avx2_x86_64_v1(), CostTable::wide_x86_64_v1(), CostTable::vnni_x86_64_v1()]
+    let (avx2, avx512) = (CostTable::avx2_x86_64_v1(), CostTable::wide_x86_64_v1());
+    [clif, neon, avx2, avx512, CostTable::vnni_x86_64_v1(), CostTable::amx_x86_64_v1()]
 }
 
 #[cfg(test)]
@@ -245,9 +251,12 @@ mod tests {
     #[test]
     fn wider_code_is_faster_where_a_pass_is_full() {
         let at = |t: &CostTable| t.dense_fm.mul_at(16, 2);
-        let [clif, neon, avx2, avx512, vnni] = shipped();
+        let [clif, neon, avx2, avx512, vnni, amx] = shipped();
         assert!(at(&clif) > at(&avx2) && at(&avx2) > at(&avx512) && at(&neon) < at(&clif));
         assert!(vnni.i8.mul_fs * 3 < avx512.i8.mul_fs);
+        // Blocks on tiles from eight tokens on.
+        let i8 = |t: &CostTable, at| t.i8.mul_at(16, at);
+        assert!(i8(&amx, 2) == i8(&vnni, 2) && i8(&amx, 3) < i8(&vnni, 3) && 2 * i8(&amx, 5) < i8(&vnni, 5));
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub fn cost_table(s: &Session<'_>) -> Res<CostTable> {
         Isa::Avx2 => CostTable::avx2_x86_64_v1(),
         Isa::Avx512 => CostTable::wide_x86_64_v1(),
         Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
+        Isa::Avx512Amx => CostTable::amx_x86_64_v1(),
     })
 }
 

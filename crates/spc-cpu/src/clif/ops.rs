@@ -17,6 +17,7 @@ impl Translator<'_, '_> {
                 let x = self.float(c.get());
                 self.splat(ty, x)
             }
+            Op::Local(_) => return Err(Bug::new("memory of a kernel's own is for the wide executor")),
             Op::VInt(c) => {
                 let x = self.b.ins().iconst(I32, i64::from(c));
                 self.splat(ty, x)

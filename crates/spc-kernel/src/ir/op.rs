@@ -266,13 +266,15 @@ pub enum Op {
     Zip(bool, Val, Val),
     /// Lane j is the float at the address plus four times lane j of a `vi32`.
     Gather(Addr, Val),
+    /// So many bytes of memory of the call's own, at a multiple of 64 and undefined at first. Outside loops only.
+    Local(u32),
 }
 
 impl Op {
     /// Operands, in order.
     pub fn uses(&self) -> Vec<Val> {
         match self {
-            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::VInt(_) | Op::Bool(_) => vec![],
+            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::VInt(_) | Op::Bool(_) | Op::Local(_) => vec![],
             Op::Shr(a, _)
             | Op::Shl(a, _)
             | Op::Wrap32(a)
@@ -328,6 +330,7 @@ impl Op {
                 _ => Ty::F32,
             },
             Op::Bool(_) | Op::ICmp(..) => Ty::Bool,
+            Op::Local(_) => Ty::Ptr,
             Op::Load(k, _) => k.result(),
             Op::Splat(a) => match ty(*a)? {
                 Ty::Bool => Ty::VBool,

@@ -9,7 +9,7 @@ use crate::ir::Kernel;
 use crate::ir::interp::Arg;
 use spc_base::Bug;
 
-pub use blocks8::{rounded_linear, rounding};
+pub use blocks8::{rounded_linear, rounding, tiled_linear};
 pub use linear::{converted, linear, weights};
 pub use nest::{contract, gathered, mapped};
 pub use unfold::{channels, unfolded};

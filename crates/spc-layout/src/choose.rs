@@ -246,6 +246,8 @@ fn kernel_rule(model: &Model<'_>, layout: u32, l: In) -> &'static str {
         ("bsr", In::Fm) => "k-bsr",
         ("nm16", _) => "k-nm16",
         ("csr16", _) => "k-csr16",
+        ("vnm16", _) => "k-vnm16",
+        ("bitmap", _) => "k-bitmap",
         ("nm", _) => "k-nm",
         ("i8" | "i8nm" | "i8csr" | "i4nm", _) => "k-i8",
         (kind, _) if kind.ends_with("f16") => "k-half",

@@ -9,6 +9,7 @@
 //! | `bool` | `i8`, 0 or 1 |
 //! | `vbool` | `i32x4`, 0 or -1 in each lane, or `i8` with one lane |
 
+mod expand;
 mod flow;
 mod memory;
 mod movable;

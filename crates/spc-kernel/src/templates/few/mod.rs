@@ -3,12 +3,15 @@
 //!
 //! `y[t][o] = act(sum over stored (o, k) of w * x[t][k] + bias[o])` for the row blocks `lo..hi` and all `n` tokens.
 //!
-//! Parameters: `values`, then `ptr` and `idx` as the layout (`vx1(V)`, `bsr(R,C)`, `nm16(N,M)`) has them, `x` `[n][K]`, `y`
+//! Parameters: `values`, then `ptr` and `idx` as the layout (`vx1(V)`, `bsr(R,C)`, `nm16(N,M)`, `bitmap`, whose masks are `mask` in place of `idx`, `vnm16(V,M)` with `pick` in
+//! place of `ptr`) has them, `x` `[n][K]`, `y`
 //! `[n][O]`, `bias` `[O]` if there is one, `n`, `lo`, `hi`. The rows of a block are whole vectors.
 //!
 //! The weights of a block are read once for a tile of tokens (at most 8). Where that leaves few sums, each is dealt to
 //! several accumulators, which are added at the end.
+mod bits;
 mod groups;
+mod shared;
 
 use super::LinearSpec;
 use super::tile::{Epilogue, WIDE, accumulators};
@@ -20,7 +23,7 @@ use spc_formats::{Fields, Layout};
 const MOST: usize = 8;
 /// Vectors of the widest strip of a block.
 const STRIP: usize = 4;
-/// Rows of a block of `nm16`.
+/// Rows of a block of `nm16` and `bitmap`.
 const ROWS: usize = 16;
 /// Bytes of weights, and of indices, that are asked for ahead of their use.
 const AHEAD: i32 = 2 << 10;
@@ -30,7 +33,8 @@ const COLUMNS: usize = 16;
 pub fn few(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     spec.check()?;
     let height = spec.block_rows();
-    if !matches!(spec.base(), Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm16 { .. }) {
+    let listed = matches!(spec.base(), Layout::Vx1 { .. } | Layout::Bsr { .. });
+    if !listed && !matches!(spec.base(), Layout::Nm16 { .. } | Layout::Bitmap | Layout::Vnm16 { .. }) {
         return Err(Bug::new(format!("{} has no kernel for few tokens", spec.layout)));
     }
     if !height.is_multiple_of(spec.lanes) {
@@ -38,8 +42,12 @@ pub fn few(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     }
     let mut b = Builder::new(spec.name("few"), spec.lanes);
     let values = b.param("values", Ty::CPtr);
-    let ptr = matches!(spec.base(), Layout::Vx1 { .. } | Layout::Bsr { .. }).then(|| b.param("ptr", Ty::CPtr));
-    let idx = b.param("idx", Ty::CPtr);
+    let ptr = match spec.base() {
+        Layout::Nm16 { .. } => None,
+        Layout::Vnm16 { .. } => Some(b.param("pick", Ty::CPtr)),
+        _ => Some(b.param("ptr", Ty::CPtr)),
+    };
+    let idx = b.param(if spec.base() == Layout::Bitmap { "mask" } else { "idx" }, Ty::CPtr);
     let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
     let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
@@ -85,7 +93,7 @@ struct Strip {
     /// First weight of the strip in the block's first entry, and the block's indices (of the strip, for `nm16`).
     values: Val,
     idx: Val,
-    /// Entries, where the layout lists them.
+    /// Entries, where the layout lists them; for `vnm16` the positions that the rows pick.
     count: Val,
     y: Val,
     bias: Option<Val>,
@@ -136,6 +144,10 @@ impl Few<'_> {
     fn outputs(&self, b: &mut Builder, block: Val, rows: usize) -> Result<(), Bug> {
         let lanes = b.lanes();
         let (values, idx, count) = self.entries(b, block);
+        let shared = match self.spec.base() {
+            Layout::Vnm16 { m, .. } => Some(self.spec.cols.div_ceil(m as usize)),
+            _ => None,
+        };
         let skip = b.scale(block, 4 * self.height as i64);
         let y = b.ptr_add(self.y, skip);
         let bias = self.bias.map(|p| b.ptr_add(p, skip));
@@ -145,9 +157,17 @@ impl Few<'_> {
             let outputs = (rows - done).min(self.strip(lanes) * lanes);
             let bytes = 4 * done as i32;
             let strip = Strip {
-                values: b.ptr_off(values, (self.spec.values().1 * done) as i32),
+                values: match shared {
+                    Some(groups) => b.ptr_off(values, (128 * groups * (done / ROWS) + 4 * (done % ROWS)) as i32),
+                    None => b.ptr_off(values, (self.spec.values().1 * done) as i32),
+                },
                 idx: if by_row { b.ptr_off(idx, bytes) } else { idx },
-                count,
+                count: match shared {
+                    Some(groups) => {
+                        b.ptr_off(count, (32 * groups.div_ceil(4) * (done / ROWS) + 2 * (done % ROWS)) as i32)
+                    }
+                    None => count,
+                },
                 y: b.ptr_off(y, bytes),
                 bias: bias.map(|p| b.ptr_off(p, bytes)),
                 vectors: outputs.div_ceil(lanes),
@@ -163,6 +183,9 @@ impl Few<'_> {
     fn strip(&self, lanes: usize) -> usize {
         match self.spec.base() {
             Layout::Nm16 { .. } => 1,
+            Layout::Bitmap => ROWS / lanes,
+            // Whole blocks, or parts of one.
+            Layout::Vnm16 { .. } => if lanes >= WIDE { STRIP * lanes / ROWS } else { 1 },
             _ if lanes >= WIDE => STRIP,
             _ => 2,
         }
@@ -178,14 +201,26 @@ impl Few<'_> {
             let (v, i) = (b.scale(block, (size * ROWS * groups * n) as i64), b.scale(block, (4 * ROWS * words) as i64));
             return (b.ptr_add(self.values, v), b.ptr_add(self.idx, i), block);
         }
+        if let Layout::Vnm16 { m, .. } = self.spec.base() {
+            // A panel has its columns, and of each of its blocks the positions and values.
+            let groups = self.spec.cols.div_ceil(m as usize);
+            let (windows, blocks) = (groups.div_ceil(4), self.height / ROWS);
+            let first = b.scale(block, blocks as i64);
+            let (v, i) = (b.scale(first, (128 * groups) as i64), b.scale(block, (32 * windows) as i64));
+            let picks = b.scale(first, (32 * windows) as i64);
+            return (b.ptr_add(self.values, v), b.ptr_add(self.idx, i), b.ptr_add(self.ptr, picks));
+        }
+        let bitmap = self.spec.base() == Layout::Bitmap;
         let per = match self.spec.base() {
+            Layout::Bitmap => 1,
             Layout::Bsr { r, c } => (r * c) as i64,
             _ => self.height as i64,
         };
         let at = Addr::indexed(self.ptr, block, 4);
         let (from, to) = (b.load(LoadKind::U32, at), b.load(LoadKind::U32, at.plus(4)));
         let count = b.isub(to, from);
-        let (v, i) = (b.scale(from, self.spec.values().1 as i64 * per), b.scale(from, 4));
+        let v = b.scale(from, self.spec.values().1 as i64 * per);
+        let i = if bitmap { b.scale(block, 2 * self.spec.cols as i64) } else { b.scale(from, 4) };
         (b.ptr_add(self.values, v), b.ptr_add(self.idx, i), count)
     }
 
@@ -194,6 +229,7 @@ impl Few<'_> {
         let most = match self.spec.base() {
             // Beside each sum, the inputs of its group are held.
             Layout::Nm16 { .. } if b.lanes() < ROWS => MOST / 2,
+            Layout::Vnm16 { .. } if b.lanes() < ROWS => 2,
             _ => (accumulators(b.lanes()) / strip.vectors).clamp(1, MOST),
         };
         let most = 1 << most.ilog2();
@@ -223,6 +259,8 @@ impl Few<'_> {
         let sums = Sums::of(tokens, strip.vectors, b.lanes());
         let acc = match self.spec.base() {
             Layout::Nm16 { n, m } => self.groups(b, strip, sums, x, x_row, (n as usize, m as usize)),
+            Layout::Bitmap => self.bits(b, strip, sums, x, x_row),
+            Layout::Vnm16 { m, .. } => self.shared(b, strip, sums, x, x_row, m as usize),
             Layout::Bsr { c, .. } => self.listed(b, strip, sums, x, x_row, c as usize),
             _ => self.listed(b, strip, sums, x, x_row, 1),
         };

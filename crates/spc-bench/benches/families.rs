@@ -18,9 +18,10 @@ fn grouped(n: u64) -> String {
 
 fn shown(r: &Rates) -> String {
     let list = |l: &[u64]| l.iter().map(|n| grouped(*n)).collect::<Vec<_>>().join(", ");
-    let rows = r.slower_permille.iter().map(|row| {
-        format!("        [{}],\n", list(&row.iter().map(|n| u64::from(*n)).collect::<Vec<_>>()))
-    });
+    let rows = r
+        .slower_permille
+        .iter()
+        .map(|row| format!("        [{}],\n", list(&row.iter().map(|n| u64::from(*n)).collect::<Vec<_>>())));
     let rows: String = rows.collect();
     let numbers = [r.mul_fs, r.unit_ps, r.block_ps, r.overlap_permille, r.read_permille].map(grouped);
     let [mul, unit, block, overlap, read] = numbers;
@@ -68,7 +69,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ];
         let rates = rates.iter().find(|(n, _)| *n == name).map_or(String::new(), |(_, r)| shown(r));
         let (isa, seconds) = (isa.name(), start.elapsed().as_secs());
-        println!("// {isa}, {name}: {} samples, median error {:.1} %, after {seconds} s\n{rates}", e.samples, 100.0 * e.error);
+        println!(
+            "// {isa}, {name}: {} samples, median error {:.1} %, after {seconds} s\n{rates}",
+            e.samples,
+            100.0 * e.error
+        );
     }
     Ok(())
 }

@@ -6,9 +6,9 @@
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
 use spc_formats::{Array, Layout, pack, validate};
-use spc_kernel::templates::limits::{READ_ROUND, read_stream};
 use spc_kernel::templates::LinearSpec;
 use spc_kernel::templates::cases::token_major;
+use spc_kernel::templates::limits::{READ_ROUND, read_stream};
 use std::time::Instant;
 
 const ROUNDS: usize = 60;

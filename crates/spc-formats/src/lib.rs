@@ -23,7 +23,7 @@
 //! csr       ptr u32[O+1], idx u32[nnz], values f32[nnz]
 //! nm16(N,M) idx u32[nb][W][16] (positions in 2 or 4 bits), values f32[nb][G][N][16]; nb = ceil(O/16)
 //! csr16     ptr u32[O+1], idx u8[n][2] (column), values f32[n]; rows padded to multiples of 16
-//! vnm16(V,M) idx u8[P][T][16][2] (columns), pick u8[nb][T][16][2], values f32[nb][G][2][16]: as vnm, in f32; T = ceil(ceil(K/M)/4)
+//! vnm16(V,M) idx u8[P][T][16][2] (columns), pick u8[nb][T][16][2], values f32[nb][G][2][16]: as vnm, in f32; nb = P V/16, T = ceil(G/4)
 //! bitmap    ptr u32[nb+1], mask u8[nb][K][2] (a bit a row), values f32[n+16]; nb = ceil(O/16)
 //! dense_bf16(P), dense_f16(P), vx1_.., bsr_.., nm16_..: as above with values u8[..][2], a 16-bit number each
 //! q4(G,S)   codes u8[O][U][B], scale [O][U*P], levels f32[16]: groups of G codes, P of them in a unit of B bytes

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! idx u8[P][T][16][2] (columns), pick u8[nb][T][16][2], values f32[nb][G][2][16]
-//! P = ceil(O/V), nb = ceil(O/16), G = ceil(K/M), T = ceil(G/4); V a multiple of 16
+//! P = ceil(O/V), nb = P V/16, G = ceil(K/M), T = ceil(G/4); V a multiple of 16
 //! ```
 //!
 //! A window is four groups: 16 columns in `idx`, four a group, ascending among those that are chosen. A lane of `pick` is 16 bits
@@ -41,6 +41,11 @@ fn half(bytes: &[u8], at: usize) -> u16 {
 }
 
 impl Vnm16 {
+    /// Blocks of whole panels.
+    fn blocks(&self, rows: usize) -> usize {
+        rows.div_ceil(self.v) * (self.v / ROWS)
+    }
+
     fn groups(&self, cols: usize) -> usize {
         cols.div_ceil(self.m)
     }
@@ -118,17 +123,21 @@ impl Format for Vnm16 {
                         return Err(Refusal(format!("row {row}, group {g} keeps {kept} of {}", self.m)));
                     }
                     if kept == 1 && last - first == 1 {
-                        return Err(Refusal(format!("row {row}, group {g} keeps its one column, so that padding has no place")));
+                        return Err(Refusal(format!(
+                            "row {row}, group {g} keeps its one column, so that padding has no place"
+                        )));
                     }
                 }
             }
         }
         let (windows, groups) = (self.windows(p.cols()) as u64, self.groups(p.cols()) as u64);
-        let blocks = p.rows().div_ceil(ROWS) as u64;
+        let blocks = self.blocks(p.rows()) as u64;
         let times = |a: u64, b: u64| a.checked_mul(b).ok_or_else(too_large);
         let multiplies = times(times(blocks, groups)?, (KEPT * ROWS) as u64)?;
         let (picks, columns) = (times(times(blocks, windows)?, 2 * ROWS as u64)?, times(windows, panels as u64)?);
-        let bytes = times(multiplies, 4)?.checked_add(picks).and_then(|b| b.checked_add(columns.checked_mul(2 * COLUMNS as u64)?));
+        let bytes = times(multiplies, 4)?
+            .checked_add(picks)
+            .and_then(|b| b.checked_add(columns.checked_mul(2 * COLUMNS as u64)?));
         Ok(CostFacts {
             present: p.present(),
             stored_bytes: bytes.ok_or_else(too_large)?,
@@ -141,7 +150,7 @@ impl Format for Vnm16 {
 
     fn pack(&self, m: &Matrix<'_>) -> Vec<Array> {
         let (rows, cols) = (m.rows(), m.cols());
-        let (blocks, groups, windows) = (rows.div_ceil(ROWS), self.groups(cols), self.windows(cols));
+        let (blocks, groups, windows) = (self.blocks(rows), self.groups(cols), self.windows(cols));
         let mut picks = vec![0u16; blocks * windows * ROWS];
         let mut values = vec![0.0; blocks * groups * KEPT * ROWS];
         let (mut idx, mut union) = (Vec::new(), Vec::new());
@@ -173,7 +182,7 @@ impl Format for Vnm16 {
             return Err(format!("{} columns do not fit 16 bits", p.cols));
         }
         let (groups, windows) = (self.groups(p.cols), self.windows(p.cols));
-        let (panels, blocks) = (p.rows.div_ceil(self.v), p.rows.div_ceil(ROWS));
+        let (panels, blocks) = (p.rows.div_ceil(self.v), self.blocks(p.rows));
         let (idx, picks, values) = (p.small("idx"), p.small("pick"), p.floats("values"));
         length("idx", idx.len(), &[panels, windows, COLUMNS, 2])?;
         length("pick", picks.len(), &[blocks, windows, ROWS, 2])?;

@@ -46,7 +46,7 @@ impl Translator<'_, '_> {
         Ok(self.cast(F32X4, x))
     }
 
-    fn bytes_of(&mut self, bytes: [u8; 16]) -> Value {
+    pub(super) fn bytes_of(&mut self, bytes: [u8; 16]) -> Value {
         let constant = self.b.func.dfg.constants.insert(ConstantData::from(&bytes[..]));
         self.b.ins().vconst(I8X16, constant)
     }

@@ -15,7 +15,7 @@ mod shared;
 
 use super::LinearSpec;
 use super::tile::{Epilogue, WIDE, accumulators};
-use crate::ir::{Addr, Builder, Cmp, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::{Fields, Layout};
 
@@ -27,7 +27,7 @@ const STRIP: usize = 4;
 const ROWS: usize = 16;
 /// Bytes of weights, and of indices, that are asked for ahead of their use.
 const AHEAD: i32 = 2 << 10;
-/// Columns of a block that are written out.
+/// Columns of a block that are written out in wide code, four times those in portable code.
 const COLUMNS: usize = 16;
 
 pub fn few(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
@@ -53,24 +53,13 @@ pub fn few(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let f = Few { spec, height, values, ptr: ptr.unwrap_or(values), idx, x, y, bias, n };
 
-    let (full, left) = (spec.rows / height, spec.rows % height);
-    let full_end = b.int(full as i64);
-    let whole = b.ibin(IBin::Min, hi, full_end);
-    let count = b.isub(whole, lo);
+    let count = b.isub(hi, lo);
     let mut result = Ok(());
     b.repeat(count, &[], |b, i, _| {
         let block = b.iadd(lo, i);
-        result = f.outputs(b, block, height);
+        result = f.outputs(b, block);
         Vec::new()
     });
-    if left > 0 {
-        // `hi` is at most one more than the number of full blocks.
-        let partial = b.isub(hi, full_end);
-        b.repeat(partial, &[], |b, _, _| {
-            result = result.clone().and(f.outputs(b, full_end, left));
-            Vec::new()
-        });
-    }
     result?;
     b.finish()
 }
@@ -98,8 +87,8 @@ struct Strip {
     y: Val,
     bias: Option<Val>,
     vectors: usize,
-    /// Outputs of the last vector, where it is not full.
-    tail: Option<usize>,
+    /// Outputs from the strip's first on, which may be more than it has; nothing where all strips are whole.
+    left: Option<Val>,
 }
 
 /// Sums of a tile: `sets` accumulators for each of `tokens * vectors`.
@@ -140,43 +129,70 @@ impl Sums {
 }
 
 impl Few<'_> {
-    /// The first `rows` outputs of a block, for all tokens, strip by strip.
-    fn outputs(&self, b: &mut Builder, block: Val, rows: usize) -> Result<(), Bug> {
-        let lanes = b.lanes();
+    /// All outputs of a block, for all tokens. The code of a strip is there once, which compiles sooner, and counts the outputs that
+    /// exist as it runs.
+    fn outputs(&self, b: &mut Builder, block: Val) -> Result<(), Bug> {
+        let (lanes, spec) = (b.lanes(), self.spec);
         let (values, idx, count) = self.entries(b, block);
-        let shared = match self.spec.base() {
-            Layout::Vnm16 { m, .. } => Some(self.spec.cols.div_ceil(m as usize)),
-            _ => None,
-        };
+        let most = self.strip(lanes);
+        let vectors = (1..=most).rev().find(|n| (self.height / lanes).is_multiple_of(*n)).unwrap_or(1);
+        let width = vectors * lanes;
         let skip = b.scale(block, 4 * self.height as i64);
         let y = b.ptr_add(self.y, skip);
         let bias = self.bias.map(|p| b.ptr_add(p, skip));
-        let by_row = matches!(self.spec.base(), Layout::Nm16 { .. });
-        let mut done = 0;
-        while done < rows {
-            let outputs = (rows - done).min(self.strip(lanes) * lanes);
-            let bytes = 4 * done as i32;
-            let strip = Strip {
-                values: match shared {
-                    Some(groups) => b.ptr_off(values, (128 * groups * (done / ROWS) + 4 * (done % ROWS)) as i32),
-                    None => b.ptr_off(values, (self.spec.values().1 * done) as i32),
-                },
-                idx: if by_row { b.ptr_off(idx, bytes) } else { idx },
-                count: match shared {
-                    Some(groups) => {
-                        b.ptr_off(count, (32 * groups.div_ceil(4) * (done / ROWS) + 2 * (done % ROWS)) as i32)
-                    }
-                    None => count,
-                },
-                y: b.ptr_off(y, bytes),
-                bias: bias.map(|p| b.ptr_off(p, bytes)),
-                vectors: outputs.div_ceil(lanes),
-                tail: Some(outputs % lanes).filter(|n| *n > 0),
-            };
-            self.tokens(b, strip)?;
-            done += outputs;
+        let mut strips = b.int((self.height / width) as i64);
+        let mut left = None;
+        if !spec.rows.is_multiple_of(self.height) {
+            let (rows, done) = (b.int(spec.rows as i64), b.scale(block, self.height as i64));
+            let here = b.isub(rows, done);
+            let more = b.int(width as i64 - 1);
+            let there = b.iadd(here, more);
+            let size = b.int(width as i64);
+            let there = b.ibin(IBin::Div, there, size);
+            strips = b.ibin(IBin::Min, strips, there);
+            left = Some(here).filter(|_| !spec.rows.is_multiple_of(width));
         }
-        Ok(())
+        let mut result = Ok(());
+        b.repeat(strips, &[], |b, i, _| {
+            let done = b.scale(i, width as i64);
+            let bytes = b.scale(done, 4);
+            // Of blocks of sixteen rows their number and the row within.
+            let (sixteen, low) = (b.op(Op::Shr(done, 4)), b.int(ROWS as i64 - 1));
+            let within = b.ibin(IBin::And, done, low);
+            let part = |b: &mut Builder, p: Val, of_block: usize, of_row: usize| {
+                let (far, near) = (b.scale(sixteen, of_block as i64), b.scale(within, of_row as i64));
+                let p = b.ptr_add(p, far);
+                b.ptr_add(p, near)
+            };
+            let mut strip = Strip {
+                values,
+                idx,
+                count,
+                y: b.ptr_add(y, bytes),
+                bias: bias.map(|p| b.ptr_add(p, bytes)),
+                vectors,
+                left: left.map(|n| b.isub(n, done)),
+            };
+            match spec.base() {
+                Layout::Vnm16 { m, .. } => {
+                    let groups = spec.cols.div_ceil(m as usize);
+                    strip.values = part(b, values, 128 * groups, 4);
+                    strip.count = part(b, count, 32 * groups.div_ceil(4), 2);
+                }
+                // One strip has all rows.
+                Layout::Bitmap => {}
+                base => {
+                    let skip = b.scale(done, spec.values().1 as i64);
+                    strip.values = b.ptr_add(values, skip);
+                    if matches!(base, Layout::Nm16 { .. }) {
+                        strip.idx = b.ptr_add(idx, bytes);
+                    }
+                }
+            }
+            result = self.tokens(b, strip);
+            Vec::new()
+        });
+        result
     }
 
     /// Vectors of the widest strip.
@@ -185,7 +201,8 @@ impl Few<'_> {
             Layout::Nm16 { .. } => 1,
             Layout::Bitmap => ROWS / lanes,
             // Whole blocks, or parts of one.
-            Layout::Vnm16 { .. } => if lanes >= WIDE { STRIP * lanes / ROWS } else { 1 },
+            Layout::Vnm16 { .. } if lanes >= WIDE => STRIP * lanes / ROWS,
+            Layout::Vnm16 { .. } => 1,
             _ if lanes >= WIDE => STRIP,
             _ => 2,
         }
@@ -228,8 +245,11 @@ impl Few<'_> {
     fn tokens(&self, b: &mut Builder, strip: Strip) -> Result<(), Bug> {
         let most = match self.spec.base() {
             // Beside each sum, the inputs of its group are held.
-            Layout::Nm16 { .. } if b.lanes() < ROWS => MOST / 2,
-            Layout::Vnm16 { .. } if b.lanes() < ROWS => 2,
+            Layout::Nm16 { .. } if b.lanes() >= WIDE => MOST / 2,
+            Layout::Vnm16 { .. } if b.lanes() == ROWS => MOST / 2,
+            Layout::Nm16 { .. } | Layout::Vnm16 { .. } => 2,
+            // Code for scalars keeps all sixteen rows already.
+            Layout::Bitmap if b.lanes() < 4 => 1,
             _ => (accumulators(b.lanes()) / strip.vectors).clamp(1, MOST),
         };
         let most = 1 << most.ilog2();
@@ -242,11 +262,23 @@ impl Few<'_> {
             vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
         });
         let mask = b.int(most as i64 - 1);
+        let mut state = r;
         let left = b.ibin(IBin::And, self.n, mask);
-        for tokens in 1..most {
-            let here = b.int(tokens as i64);
-            let here = b.icmp(Cmp::Eq, left, here);
-            b.when(here, |b| result = result.clone().and(self.tile(b, strip, r[0], r[1], tokens)));
+        // What is left by its binary digits; in portable code one by one.
+        let mut tokens = if b.lanes() >= WIDE { most / 2 } else { most.min(2) / 2 };
+        while tokens > 0 {
+            let mut here = left;
+            if b.lanes() >= WIDE {
+                let (digit, one) = (b.op(Op::Shr(left, tokens.trailing_zeros() as u8)), b.int(1));
+                here = b.ibin(IBin::And, digit, one);
+            }
+            let (xs, ys) = ((4 * tokens * self.spec.cols) as i64, (4 * tokens * self.spec.rows) as i64);
+            state = b.repeat(here, &state, |b, _, s| {
+                result = result.clone().and(self.tile(b, strip, s[0], s[1], tokens));
+                let (xs, ys) = (b.int(xs), b.int(ys));
+                vec![b.ptr_add(s[0], xs), b.ptr_add(s[1], ys)]
+            });
+            tokens /= 2;
         }
         result
     }
@@ -266,10 +298,12 @@ impl Few<'_> {
         };
         let epilogue = Epilogue { act: self.spec.act };
         let lane_bytes = 4 * b.lanes() as i32;
-        let tail = strip.tail.map(|n| b.int(n as i64));
         for j in 0..strip.vectors {
             let at = lane_bytes * j as i32;
-            let short = tail.filter(|_| j + 1 == strip.vectors);
+            let short = strip.left.map(|n| {
+                let before = b.int((b.lanes() * j) as i64);
+                if j > 0 { b.isub(n, before) } else { n }
+            });
             let c = strip.bias.map(|p| match short {
                 Some(n) => b.load_tail(Addr::at(p, at), n),
                 None => b.load(LoadKind::VF32, Addr::at(p, at)),
@@ -284,7 +318,37 @@ impl Few<'_> {
             }
         }
         let stride = b.int(i64::from(y_row));
-        epilogue.pass(b, y, stride, tokens, strip.vectors, strip.tail)
+        match strip.left {
+            Some(n) if epilogue.deferred() => self.deferred(b, y, stride, tokens, (strip.vectors, n)),
+            Some(_) => Ok(()),
+            None => epilogue.pass(b, y, stride, tokens, strip.vectors, None),
+        }
+    }
+
+    /// An activation that calls functions, of what is stored: of each token `left` outputs, at most `vectors` vectors.
+    fn deferred(
+        &self,
+        b: &mut Builder,
+        y: Val,
+        stride: Val,
+        tokens: usize,
+        (vectors, left): (usize, Val),
+    ) -> Result<(), Bug> {
+        let epilogue = Epilogue { act: self.spec.act };
+        let (tokens, vectors, lanes) = (b.int(tokens as i64), b.int(vectors as i64), b.lanes() as i64);
+        let mut result = Ok(());
+        b.repeat(tokens, &[y], |b, _, s| {
+            b.repeat(vectors, &[], |b, j, _| {
+                let done = b.scale(j, lanes);
+                let n = b.isub(left, done);
+                let at = Addr::indexed(s[0], done, 4);
+                let v = b.load_tail(at, n);
+                result = epilogue.activated(b, v).map(|v| b.store_tail(at, v, n));
+                Vec::new()
+            });
+            vec![b.ptr_add(s[0], stride)]
+        });
+        result
     }
 
     /// Asks for the lines of `bytes` bytes at a distance behind `p`.
@@ -298,6 +362,7 @@ impl Few<'_> {
     fn listed(&self, b: &mut Builder, strip: Strip, sums: Sums, x: Val, x_row: i32, width: usize) -> Vec<Val> {
         let (kind, size) = self.spec.values();
         let column = (size * self.height) as i32;
+        let columns = if b.lanes() >= WIDE { COLUMNS } else { COLUMNS / 4 };
         let entry_bytes = column * width as i32;
         // Column `c` of an entry whose weights begin `at` bytes behind `values` and whose activations are at `from`.
         let step = |b: &mut Builder, acc: &mut [Val], set: usize, values: Val, at: i32, from: Addr| {
@@ -315,7 +380,7 @@ impl Few<'_> {
             let k = b.load(LoadKind::U32, Addr::at(idx, 4 * u as i32));
             let from = Addr::indexed(x, k, 4);
             let at = entry_bytes * u as i32;
-            if width <= COLUMNS {
+            if width <= columns {
                 for c in 0..width {
                     step(b, acc, u * width + c, values, at + column * c as i32, from.plus(4 * c as i32));
                 }
@@ -333,7 +398,7 @@ impl Few<'_> {
             acc.copy_from_slice(&out[2..]);
         };
         // Entries of one round.
-        let by = if width > COLUMNS { 1 } else { (sums.sets / width).max(1).next_power_of_two() };
+        let by = if width > columns { 1 } else { (sums.sets / width).max(1).next_power_of_two() };
         let zero = b.vfloat(0.0);
         let mut state = vec![zero; 2 + sums.sets * sums.size()];
         (state[0], state[1]) = (strip.values, strip.idx);

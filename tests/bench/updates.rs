@@ -5,11 +5,9 @@
 //! decile of the pairs. One thread. `-- avx2` or `-- clif` chooses the instruction set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc::{Compiler, Optimiser};
-use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
+use spc_cpu::{Call, Isa, Pool, Slot, Sweeps, between};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
-use spc_kernel::update::{
-    Chain, Column, Grid, Kind, Lines, Node, Work, between_pass, bracket, group_pass, nm_pass, pivot_between,
-};
+use spc_kernel::update::{Chain, Column, Grid, Kind, Lines, Node, Work, bracket, group_pass, nm_pass, pivot_between};
 use std::time::{Duration, Instant};
 
 const SIDE: usize = 4096;
@@ -38,13 +36,27 @@ struct Copy {
 
 /// Times an operator in turns with the copy of `n` floats.
 fn row(name: &str, c: &mut Copy, n: usize, f: &mut dyn FnMut()) {
-    f();
+    changed(name, c, n, &mut (), &mut |()| (), &mut |()| f());
+}
+
+/// The same of an operator that changes what it gets; `restore` is not timed.
+fn changed<T>(
+    name: &str,
+    c: &mut Copy,
+    n: usize,
+    on: &mut T,
+    restore: &mut dyn FnMut(&mut T),
+    f: &mut dyn FnMut(&mut T),
+) {
+    restore(on);
+    f(on);
     let mut pairs: Vec<(f64, f64)> = Vec::new();
     let begin = Instant::now();
     while pairs.len() < 5 || (pairs.len() < PAIRS && begin.elapsed() < Duration::from_secs(4)) {
         let (to, from) = (&mut c.to[..n], &c.from[..n]);
         let copy = time(&mut || to.copy_from_slice(std::hint::black_box(from))).as_secs_f64();
-        pairs.push((copy, time(f).as_secs_f64()));
+        restore(on);
+        pairs.push((copy, time(&mut || f(on)).as_secs_f64()));
     }
     let median = |mut v: Vec<f64>| {
         v.sort_unstable_by(f64::total_cmp);
@@ -65,18 +77,35 @@ fn lasso() -> (Chain, usize) {
     (c, y)
 }
 
-/// The mask of a threshold, and the weights under it.
-fn masked() -> Chain {
+/// Weights under a mask.
+fn cut() -> Chain {
     let mut c = Chain::default();
-    let (w, m, v) = (c.array(Kind::F32), c.array(Kind::Bytes), c.array(Kind::F32));
+    let (w, m) = (c.array(Kind::F32), c.array(Kind::Bytes));
+    let (x, mask) = (c.node(Node::Array(w)), c.node(Node::Array(m)));
+    let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![mask, x], DType::F32);
+    c.store(w, x);
+    c
+}
+
+/// The mask of a threshold, and the weights under it; or these in place.
+fn masked(apart: bool) -> Chain {
+    let mut c = Chain::default();
+    let w = c.array(Kind::F32);
+    let apart = apart.then(|| (c.array(Kind::Bytes), c.array(Kind::F32)));
+    let place = w;
     let (w, least, early) = (c.node(Node::Array(w)), c.node(Node::Number(0)), c.node(Node::Before(1)));
     let size = S::un(UnFn::Abs, S::Arg(0));
     let equal = S::bin(BinFn::And, S::bin(BinFn::Eq, size.clone(), S::Arg(1)), S::Arg(2));
     let mask = S::bin(BinFn::Or, S::bin(BinFn::Gt, size, S::Arg(1)), equal);
     let mask = c.map(mask, vec![w, least, early], DType::Bool);
     let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![mask, w], DType::F32);
-    c.store(m, mask);
-    c.store(v, x);
+    match apart {
+        Some((m, v)) => {
+            c.store(m, mask);
+            c.store(v, x);
+        }
+        None => c.store(place, x),
+    }
     c
 }
 
@@ -101,6 +130,16 @@ fn main() {
             sweeps.run(n, &mut slots, &[k as f32], &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
         });
     }
+    let cut = cut().pass("cut", lanes).unwrap();
+    for (k, m) in [(2usize, 4usize), (8, 32)] {
+        let sweeps = Sweeps::new(vec![nm_pass(m, 0, false, lanes).unwrap(), cut.clone()], isa).unwrap();
+        let name = format!("{k}:{m} in place, 4096 x 4096");
+        changed(&name, &mut c, n, &mut view, &mut |v| v[..n].copy_from_slice(&w[..n]), &mut |v| {
+            let mut slots = [Slot::F32(&mut v[..n]), Slot::RoomBytes];
+            let calls = [0, 1].map(|pass| Call { pass, slots: vec![0, 1] });
+            sweeps.run(n, &mut slots, &[k as f32], &calls, &pool).unwrap();
+        });
+    }
     let (chain, y) = lasso();
     let grids = [
         ("group lasso, 16 x 16 tiles", Grid { rows: 16, cols: SIDE, tile: 16 }),
@@ -115,18 +154,25 @@ fn main() {
             sweeps.run(n, &mut [Slot::F32(&mut view[..n])], &[1e-6], &call, &pool).unwrap();
         });
     }
-    let sweeps =
-        Sweeps::new(vec![masked().pass("masked", lanes).unwrap(), between_pass(lanes, false).unwrap()], isa).unwrap();
+    let sweeps = Sweeps::new(vec![masked(true).pass("masked", lanes).unwrap()], isa).unwrap();
+    let threshold = |w: &[f32]| {
+        let b = between(&[w], &[None], bracket(&[w], &[None], most / 10).unwrap(), &pool);
+        let p = pivot_between(&b.found, b.above, most / 10).unwrap();
+        [f32::from_bits(p.key), f32::from_bits(p.last.1 as u32 + 1)]
+    };
     row("greatest 10 % of 22 Mi weights, mask and apply", &mut c, most, &mut || {
-        let (low, high) = bracket(&[&w], most / 10).unwrap();
-        let call = [Call { pass: 1, slots: vec![0, 1] }];
-        let folds =
-            sweeps.run(most, &mut [Slot::Read(&w), Slot::Bytes(&mut mask)], &[low, high], &call, &pool).unwrap();
-        let above: f64 = folds[0].iter().step_by(2).map(|x| f64::from(*x)).sum();
-        let p = pivot_between(&[&w], &[&mask], above as usize, most / 10).unwrap();
-        let numbers = [f32::from_bits(p.key), f32::from_bits(p.last.1 as u32 + 1)];
+        let numbers = threshold(&w);
         let mut slots = [Slot::Read(&w), Slot::Bytes(&mut mask), Slot::F32(&mut view)];
         sweeps.run(most, &mut slots, &numbers, &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
+    });
+    row("its threshold alone", &mut c, most, &mut || {
+        std::hint::black_box(threshold(&w));
+    });
+    let sweeps = Sweeps::new(vec![masked(false).pass("cut", lanes).unwrap()], isa).unwrap();
+    let name = "greatest 10 % of 22 Mi weights, in place";
+    changed(name, &mut c, most, &mut view, &mut |v| v.copy_from_slice(&w), &mut |v| {
+        let numbers = threshold(v);
+        sweeps.run(most, &mut [Slot::F32(v)], &numbers, &[Call { pass: 0, slots: vec![0] }], &pool).unwrap();
     });
     coupled(isa, &mut c);
     envelope(isa, &mut c);

@@ -424,3 +424,46 @@ fn whole_models_run_on_the_device() {
         exec::check(&g, &weights, &inputs, &typed.collect(), &path);
     }
 }
+
+/// A token-id matrix as a npy file.
+fn npy(file: &Path, descr: &str, shape: [usize; 2], data: &[u8]) {
+    let mut head =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}, {}), }}", shape[0], shape[1]);
+    while !(head.len() + 11).is_multiple_of(64) {
+        head.push(' ');
+    }
+    head.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((head.len() as u16).to_le_bytes());
+    bytes.extend(head.as_bytes());
+    bytes.extend(data);
+    std::fs::write(file, bytes).unwrap();
+}
+
+/// Needs what `examples/minilm/get.sh` downloads; without it nothing is tested, and it is said.
+#[test]
+#[ignore = "minutes: MiniLM in an interpreter of PTX"]
+fn minilm_runs_on_the_device() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/minilm/minilm.sp");
+    if !program.with_file_name("model.safetensors").is_file() {
+        eprintln!("NO MODEL IN examples/minilm: IT IS NOT TESTED ON THE DEVICE");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let ids: Vec<u8> = [101i32, 1037, 4937, 102, 101, 2158, 102, 0].iter().flat_map(|i| i.to_le_bytes()).collect();
+    npy(&dir.path().join("ids.npy"), "<i4", [2, 4], &ids);
+    npy(&dir.path().join("real.npy"), "|b1", [2, 4], &[1, 1, 1, 1, 1, 1, 1, 0]);
+    let call = |device: &str| {
+        let out = dir.path().join(format!("{device}.npy"));
+        let mut c = spc(dir.path(), &nvrtc, "");
+        c.arg("run").arg(&program).args(["--fn", "embed", "--in", "ids=ids.npy", "--in", "real=real.npy"]);
+        ok(c.arg("--out").arg(format!("sentence={}", out.display())).args(["--device", device]));
+        let bytes = std::fs::read(out).unwrap();
+        bytes[bytes.len() - 2 * 384 * 4..].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let (gpu, cpu): (Vec<f32>, Vec<f32>) = (call("cuda"), call("cpu"));
+    let worst = gpu.iter().zip(&cpu).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    // Unit vectors; f32 products in another order.
+    assert!(worst <= 1e-5, "{worst}");
+}

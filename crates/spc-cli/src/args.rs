@@ -73,6 +73,12 @@ pub enum Command {
         embed_weights: bool,
         #[command(flatten)]
         on: OnIsa,
+        /// Length of the training run whose steps are compiled for a GPU; the program's own if left out, else 1000.
+        #[arg(long = "of", value_name = "N")]
+        steps: Option<u64>,
+        /// Its optimiser, where an update has no step of its own; sgd if left out.
+        #[arg(long, value_enum, value_name = "NAME")]
+        optimizer: Option<OptimizerName>,
         /// Fail where no CUDA images can be built, instead of writing the text alone with a warning.
         #[arg(long)]
         require_images: bool,

@@ -63,13 +63,15 @@ impl Linear<'_> {
     pub(crate) fn info(&self, graph: &Graph, shape: &Shape, from: u64) -> Result<KernelInfo, Bug> {
         let mut params = Vec::new();
         let mut add = |name: &str, kind, of| params.push(Param { name: name.into(), kind, of });
-        for (name, kind) in self.layout.schema() {
+        for &(name, kind) in self.layout.schema() {
             let kind = match kind {
                 ArrayKind::F32 => ParamKind::F32In,
                 ArrayKind::U32 => ParamKind::U32In,
                 ArrayKind::U8 => ParamKind::U8In,
             };
-            add(name, kind, Operand::Packed);
+            // What says where rows begin is the same in both orders.
+            let dealt = shape.is_dealt() && name != "ptr";
+            add(name, kind, if dealt { Operand::Dealt } else { Operand::Packed });
         }
         if self.bias.is_some() && shape.parts == 0 {
             add("bias", ParamKind::F32In, Operand::Bias);

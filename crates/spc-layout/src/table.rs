@@ -214,6 +214,13 @@ impl CostTable {
     }
 }
 
+/// All tables that come with spc.
+#[cfg(test)]
+pub(crate) fn shipped() -> [CostTable; 5] {
+    let (clif, neon) = (CostTable::clif_x86_64_v1(), CostTable::neon_aarch64_v1());
+    [clif, neon, CostTable::avx2_x86_64_v1(), CostTable::wide_x86_64_v1(), CostTable::vnni_x86_64_v1()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,11 +231,6 @@ mod tests {
         assert_eq!(table.hash(), CostTable::clif_x86_64_v1().hash());
         let other = CostTable { launch_ps: 1, ..table.clone() };
         assert_ne!(table.hash(), other.hash());
-    }
-
-    fn shipped() -> [CostTable; 5] {
-        let (clif, neon) = (CostTable::clif_x86_64_v1(), CostTable::neon_aarch64_v1());
-        [clif, neon, CostTable::avx2_x86_64_v1(), CostTable::wide_x86_64_v1(), CostTable::vnni_x86_64_v1()]
     }
 
     #[test]

@@ -466,8 +466,7 @@ fn whole_models_run_on_the_device() {
 
 /// A token-id matrix as a npy file.
 fn npy(file: &Path, descr: &str, shape: [usize; 2], data: &[u8]) {
-    let mut head =
-        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}, {}), }}", shape[0], shape[1]);
+    let mut head = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}, {}), }}", shape[0], shape[1]);
     while !(head.len() + 11).is_multiple_of(64) {
         head.push(' ');
     }

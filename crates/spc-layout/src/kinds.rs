@@ -13,7 +13,7 @@ use spc_ir::{Act, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds that [`number`] counts.
-const KINDS: usize = 17;
+const KINDS: usize = 19;
 
 /// Does not compile with a kind of layout that it does not name: give that one a number, raise [`KINDS`], and put one of it into
 /// [`samples`].
@@ -36,6 +36,8 @@ fn number(layout: Layout) -> usize {
         Layout::Csr16 => 14,
         Layout::Groups { .. } => 15,
         Layout::Half { .. } => 16,
+        Layout::Vnm16 { .. } => 17,
+        Layout::Bitmap => 18,
     }
 }
 
@@ -62,6 +64,8 @@ fn samples() -> Vec<Layout> {
         Layout::I8Csr { c: 4 },
         Layout::Csr,
         Layout::Csr16,
+        Layout::Vnm16 { v: 64, m: 8 },
+        Layout::Bitmap,
     ];
     half.chain(wide).chain(groups).chain(others).collect()
 }
@@ -73,7 +77,7 @@ fn on_gpus(layout: Layout) -> bool {
         Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => true,
         Layout::I8 { .. } | Layout::Groups { .. } => true,
         Layout::I8Nm { .. } | Layout::I4Nm { .. } | Layout::I8Csr { .. } => false,
-        Layout::Nm16 { .. } | Layout::Csr16 => false,
+        Layout::Nm16 { .. } | Layout::Csr16 | Layout::Vnm16 { .. } | Layout::Bitmap => false,
         Layout::Half { of, .. } => of.on_tensor_cores(),
     }
 }

@@ -155,7 +155,7 @@ fn run(path: &str, text: &str) {
     let (g, weights, plan) = planned(path, text);
     // Convolutions in every kind of layout that holds their weights, whatever the chooser likes.
     if path.contains("conv") {
-        let layouts = [Layout::Vx1 { v: 4 }, Layout::Bsr { r: 2, c: 3 }, Layout::Csr, Layout::Csr16];
+        let layouts = [Layout::Vx1 { v: 4 }, Layout::Bsr { r: 2, c: 3 }, Layout::Csr, Layout::Csr16, Layout::Bitmap];
         for (seed, layout) in (7..).zip(layouts) {
             let plan = plans::forced(&g, &weights, layout, true);
             assert!(plan.linears.iter().any(|l| l.layout == layout.to_string()), "{path}: {layout} holds no weight");

@@ -17,6 +17,7 @@ mod pool;
 mod share;
 mod stream;
 mod sweep;
+mod tiles;
 mod wide;
 
 pub use buffer::{ALIGN, AlignedBuf};

@@ -61,8 +61,8 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     }
     if let Some(file) = &what.report {
         let title = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        let lanes = (t.kind == spc_sema::TargetKind::Cpu).then(|| s.cpu(1).isa.lanes());
-        let page = crate::report::page(&title, &built, crate::constants::costs(s, &t)?.machine(), lanes)?;
+        let code = (t.kind == spc_sema::TargetKind::Cpu).then(|| s.cpu(1).isa.target());
+        let page = crate::report::page(&title, &built, crate::constants::costs(s, &t)?.machine(), code)?;
         s.world.write(file, page.as_bytes())?;
         return Ok(format!("wrote {}\n", file.display()).into());
     }

@@ -209,6 +209,45 @@ fn siblings_are_one_kernel_on_the_device() {
     assert!(said.contains("3 random calls"), "{said}");
 }
 
+/// Blocks whose rows were shuffled: the axis has another order on the device, where nothing moves it.
+#[test]
+fn an_axis_in_another_order_runs_on_the_device() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (i, f) = (256usize, 1024usize);
+    let text = "use std.nn\naxis B = 1..8\n\
+                model net from safetensors \"net.safetensors\" { axes { I = 256, F = 1024 } up: f32[F, I]  down: f32[I, F] }\n\
+                fn f(x: f32[B, I]) -> y: f32[B, I] { y = nn.linear(nn.relu(nn.linear(x, net.up)), net.down) }\n\
+                target gpu = cuda(arch: \"sm_90\") { B = 1 }\n";
+    std::fs::write(dir.path().join("net.sp"), text).unwrap();
+    let mut rng = support::Rng(7);
+    let blocks: Vec<bool> = (0..f / 16 * i).map(|_| rng.float() > 0.5).collect();
+    // Row r lies where the blocks have row 5 r.
+    let kept = |r: usize, k: usize| blocks[r * 5 % f / 16 * i + k];
+    let up: Vec<u8> = (0..f * i)
+        .flat_map(|at| {
+            let v = rng.float();
+            if kept(at / i, at % i) { v } else { 0.0 }.to_le_bytes()
+        })
+        .collect();
+    let down: Vec<u8> = (0..f * i).flat_map(|_| rng.float().to_le_bytes()).collect();
+    let view = |shape: [usize; 2], bytes| {
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).unwrap()
+    };
+    let file = safetensors::tensor::serialize([("up", view([f, i], &up)), ("down", view([i, f], &down))], None);
+    std::fs::write(dir.path().join("net.safetensors"), file.unwrap()).unwrap();
+    let said = ok(spc(dir.path(), &nvrtc, "").args(["explain", "net.sp", "--target", "gpu"]));
+    assert!(
+        said.contains("reordered: net.up: alike rows are neighbours now") && said.contains("reorder-axis R"),
+        "{said}"
+    );
+    let said = ok(spc(dir.path(), &nvrtc, "").args(["verify", "net.sp", "--target", "gpu", "--device", "cuda"]));
+    assert!(said.contains("2 linears within the bound of their sums"), "{said}");
+    ok(spc(dir.path(), &nvrtc, "").args(["compile", "net.sp", "--target", "gpu", "-o", "out"]));
+    let said = ok(spc(dir.path(), &nvrtc, "").args(["verify", "out", "--device", "cuda"]));
+    assert!(said.contains("3 random calls"), "{said}");
+}
+
 #[test]
 fn bf16_weights_take_the_tensor_cores() {
     let Some(nvrtc) = nvrtc() else { return };
@@ -427,8 +466,7 @@ fn whole_models_run_on_the_device() {
 
 /// A token-id matrix as a npy file.
 fn npy(file: &Path, descr: &str, shape: [usize; 2], data: &[u8]) {
-    let mut head =
-        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}, {}), }}", shape[0], shape[1]);
+    let mut head = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}, {}), }}", shape[0], shape[1]);
     while !(head.len() + 11).is_multiple_of(64) {
         head.push(' ');
     }

@@ -79,7 +79,7 @@ impl Isa {
 #[cfg(all(target_arch = "x86_64", unix))]
 fn has_avx2() -> bool {
     use std::arch::is_x86_feature_detected as has;
-    has!("avx2") && has!("fma") && has!("f16c") && has!("bmi1") && has!("bmi2")
+    has!("avx2") && has!("fma") && has!("f16c") && has!("bmi1") && has!("bmi2") && has!("popcnt")
 }
 
 #[cfg(all(target_arch = "x86_64", unix))]

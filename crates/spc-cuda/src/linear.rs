@@ -362,7 +362,7 @@ fn arrays(layout: Layout) -> &'static str {
         Layout::Bsr { .. } => "ptr[ceil(O/R)+1], idx[count] = first column, values[count][C][R]",
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
         // Refused by `Shape::new`.
-        Layout::Nm16 { .. } | Layout::Csr16 | Layout::Half { .. } => "",
+        Layout::Nm16 { .. } | Layout::Csr16 | Layout::Vnm16 { .. } | Layout::Bitmap | Layout::Half { .. } => "",
         Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => "",
         Layout::Groups { .. } => {
             "codes[units][BYTES], scale[units][P], and where only some groups are kept ptr[O+1], skip[units][P]"

@@ -242,6 +242,8 @@ pub(crate) fn cpu_rules(layout: Layout) -> [Option<&'static str>; 2] {
         Layout::Csr => [None, Some("k-csr")],
         Layout::Nm16 { .. } => [Some("k-nm16"), None],
         Layout::Csr16 => [Some("k-csr16"), None],
+        Layout::Vnm16 { .. } => [Some("k-vnm16"), None],
+        Layout::Bitmap => [Some("k-bitmap"), None],
         Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => [Some("k-i8"), None],
         Layout::Groups { .. } => [Some("k-groups"), None],
         Layout::Half { of, .. } if of.on_tensor_cores() => [None, None],

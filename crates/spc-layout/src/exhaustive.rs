@@ -328,6 +328,21 @@ fn folded_plans_of_random_graphs_with_windows_are_the_best_ones() {
     assert!(t.folded > 25 && t.with_windows > 60 && t.moved > 10, "{t:?}");
 }
 
+/// Weights are read from the memory that holds all of them: as many bytes, whatever of the program is folded.
+#[test]
+fn a_matrix_with_factors_counts_among_the_weights() {
+    let mut net = Net::new();
+    let y = net.product(net.x, Zeros::Vectors, "(mul a0 0.5)");
+    let y = net.linear(y, Zeros::None);
+    let net = net.output(y);
+    let (tuned, all) = (BTreeMap::new(), union(&net));
+    let nodes: BTreeSet<NodeId> = all.list.iter().flat_map(|f| f.replaced.iter().map(|r| r.0)).collect();
+    let taken = take(&all.folded, &all.list, &nodes).unwrap();
+    assert_eq!(nodes.len(), 1);
+    let bytes = |g| Model::new(g, &all.facts, &tuned).unwrap().weight_bytes;
+    assert_eq!((bytes(&net.g), bytes(&taken), all.model(&tuned).weight_bytes), (8192, 8192, 8192));
+}
+
 /// What a pointwise operator reads of a folded linear may be a result, or read elsewhere, too: then it is no epilogue.
 #[test]
 fn a_folded_linear_that_something_else_reads_has_no_epilogue() {

@@ -13,7 +13,7 @@ use spc_ir::{Act, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds that [`number`] counts.
-const KINDS: usize = 17;
+const KINDS: usize = 19;
 
 /// Does not compile with a kind of layout that it does not name: give that one a number, raise [`KINDS`], and put one of it into
 /// [`samples`].
@@ -36,6 +36,8 @@ fn number(layout: Layout) -> usize {
         Layout::Csr16 => 14,
         Layout::Groups { .. } => 15,
         Layout::Half { .. } => 16,
+        Layout::Vnm16 { .. } => 17,
+        Layout::Bitmap => 18,
     }
 }
 
@@ -62,8 +64,22 @@ fn samples() -> Vec<Layout> {
         Layout::I8Csr { c: 4 },
         Layout::Csr,
         Layout::Csr16,
+        Layout::Vnm16 { v: 64, m: 8 },
+        Layout::Bitmap,
     ];
     half.chain(wide).chain(groups).chain(others).collect()
+}
+
+/// Whether GPUs have a kernel of a layout. Does not compile with a kind that it does not name.
+fn on_gpus(layout: Layout) -> bool {
+    match layout {
+        Layout::Dense { .. } | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm { .. } | Layout::Csr => true,
+        Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => true,
+        Layout::I8 { .. } | Layout::Groups { .. } => true,
+        Layout::I8Nm { .. } | Layout::I4Nm { .. } | Layout::I8Csr { .. } => false,
+        Layout::Nm16 { .. } | Layout::Csr16 | Layout::Vnm16 { .. } | Layout::Bitmap => false,
+        Layout::Half { of, .. } => of.on_tensor_cores(),
+    }
 }
 
 const FACTS: CostFacts =
@@ -131,8 +147,7 @@ fn every_layout_with_a_gpu_kernel_has_a_rule_a_cut_and_a_price() {
         for layout in samples() {
             let has = family(layout).is_some();
             assert_eq!(kernels(layout, (&table).into()).contains(&(layout, false)), has, "{layout} on {name}");
-            // What only tensor cores can read has nowhere else to go.
-            assert!(has || !layout.needs_tensor_cores(), "{layout}: `family` of gpu.rs does not know it");
+            assert_eq!(has, on_gpus(layout), "{layout}: `family` of gpu.rs and `on_gpus` here do not agree");
             let ps = |tokens| {
                 let shape = Shape { tokens, inputs: F, outputs: F, resident: 1 << 30 };
                 table.kernel_ps(layout, &FACTS, shape)

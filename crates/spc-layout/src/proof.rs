@@ -221,6 +221,8 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         ("k-bsr-rm", linear(Zeros::Vectors), unused(Zeros::Vectors, &["bsr"])),
         ("k-nm16", linear(Zeros::TwoOfFour), unused(Zeros::TwoOfFour, &["nm16"])),
         ("k-csr16", linear(Zeros::Loose), unused(Zeros::Loose, &["csr16"])),
+        ("k-vnm16", linear(Zeros::Shared), linear(Zeros::Loose)),
+        ("k-bitmap", linear(Zeros::Loose), unused(Zeros::Loose, &["bitmap"])),
         ("k-i8", rounded(true), rounded(false)),
         ("k-half", rounded(false), unused(Zeros::None, &["dense_f16", "vx1_f16", "bsr_f16", "nm16_f16"])),
         ("k-groups", rounded(false), unused(Zeros::None, &["q4", "q8", "kept4", "kept8"])),

@@ -115,7 +115,12 @@ pub struct CostTable {
     pub lists_rm: Rates,
     pub nm16: Rates,
     pub csr16: Rates,
+    pub vnm16: Rates,
+    pub bitmap: Rates,
     pub i8: Rates,
+    /// Codes of which some of each group are kept, by rows: `i4nm` at four, `i8nm` at sixteen; and any, `i8csr` by its codes.
+    pub i8nm: Rates,
+    pub i8csr: Rates,
     /// Codes with a scale for each group: loads and units are vectors of 16 codes.
     pub groups: Rates,
     /// Memory levels, smallest first; the last one holds what exceeds it, too.
@@ -168,8 +173,12 @@ impl CostTable {
             lists_rm: half(base.lists_rm),
             nm16: half(base.nm16),
             csr16: half(base.csr16),
+            vnm16: half(base.vnm16),
+            bitmap: half(base.bitmap),
             groups: half(base.groups),
             i8: half(base.i8),
+            i8nm: half(base.i8nm),
+            i8csr: half(base.i8csr),
             ..base
         }
     }

@@ -18,6 +18,8 @@ pub(crate) enum Zeros {
     Vectors,
     TwoOfFour,
     Loose,
+    /// Two of the first four of each eight columns.
+    Shared,
 }
 
 pub(crate) fn matrix(zeros: Zeros, rows: usize, cols: usize) -> Vec<f32> {
@@ -27,6 +29,7 @@ pub(crate) fn matrix(zeros: Zeros, rows: usize, cols: usize) -> Vec<f32> {
             Zeros::None => true,
             Zeros::Vectors => (row / 16 * 7 + col * 5) % 4 == 0,
             Zeros::TwoOfFour => (col + row) % 4 < 2,
+            Zeros::Shared => col % 8 < 4 && (col + row) % 4 < 2,
             Zeros::Loose => {
                 let h = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                 ((h ^ (h >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40).is_multiple_of(4)
@@ -56,7 +59,10 @@ impl Net {
     pub fn weight(&mut self, zeros: Zeros) -> NodeId {
         let name = format!("w{}", self.facts.len());
         let n = F as usize;
-        self.facts.insert(name.clone(), WeightFacts::of(n, n, &matrix(zeros, n, n), &[]).unwrap());
+        // What no weight has by itself, as a constraint would suggest it.
+        let shared = [spc_formats::Layout::Vnm16 { v: 16, m: 8 }];
+        let extra: &[_] = if zeros == Zeros::Shared { &shared } else { &[] };
+        self.facts.insert(name.clone(), WeightFacts::of(n, n, &matrix(zeros, n, n), extra).unwrap());
         let ty = Type::new(DType::F32, vec![Dim::fixed("O", F), Dim::fixed("F", F)]);
         self.g.add(Op::Weight { name, ty }, &[]).unwrap()
     }

@@ -54,6 +54,13 @@ fn suggested(graph: &Graph, weight: &str, rounded: bool) -> Vec<Layout> {
         for m in k.members.iter().filter(|m| m.weight == weight && m.shape.len() == 2) {
             let layout = m.group().and_then(|group| layout_of(k, group, &m.scope));
             out.extend(layout);
+            if let (Some(Layout::Vx1 { v }), Amount::OutOf { n: 4, m: of }, [_, across]) =
+                (layout, k.amount, &m.scope[..])
+                && *across == of
+                && let Ok(of) = u32::try_from(of)
+            {
+                out.insert(Layout::Vnm16 { v, m: of });
+            }
             if let Some(Layout::Nm { n, m }) = layout {
                 out.insert(Layout::Nm16 { n, m });
                 if rounded {

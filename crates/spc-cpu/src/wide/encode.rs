@@ -144,6 +144,8 @@ impl Emitter<'_> {
             MOp::IntOp(f) => self.int_op(f, r[0], r[2]),
             MOp::ImmOp(f) => self.imm_op(f, r[0]),
             MOp::MulImm(n) => self.put(Instruction::with3(Imul_r64_rm64_imm32, gp(r[0]), gp(r[1]), n)),
+            MOp::Ones => self.put(Instruction::with2(Popcnt_r64_rm64, gp(r[0]), gp(r[1]))),
+            MOp::Expand => self.expand(r),
             MOp::Wrap32 => self.put(Instruction::with2(Movsxd_r64_rm32, gp(r[0]), gp32(r[1]))),
             MOp::Divide(quotient) => self.divide(quotient, r[2]),
             MOp::SetInt(c) => {
@@ -288,7 +290,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn int(&mut self, d: usize, c: i64) {
+    pub(super) fn int(&mut self, d: usize, c: i64) {
         self.put(if let Ok(c) = u32::try_from(c) {
             Instruction::with2(Code::Mov_r32_imm32, gp32(d), c)
         } else if let Ok(c) = i32::try_from(c) {

@@ -149,6 +149,10 @@ pub(super) enum MOp {
     FloatOfInt,
     /// Operands vector, numbers of lanes.
     Permute,
+    /// The number of bits that are one.
+    Ones,
+    /// Operands vector, mask; with AVX2 two temporary integers and a vector.
+    Expand,
     /// Operands vector, numbers of bytes within 16.
     Bytes,
     /// Operands numbers of bytes, vector. With VNNI the vector may be in memory; without, two temporary vectors, and early.

@@ -37,7 +37,7 @@ const CHECKED: (usize, usize) = (200, 530);
 const TIMED: (usize, usize) = (14_336, 4096);
 
 /// What is packed, and the share of blocks or groups that is kept.
-const CASES: [(&str, f64); 7] = [
+const CASES: [(&str, f64); 8] = [
     ("mma24", 0.5),
     ("mma32(128)", 1.0),
     ("mma32(64)", 0.25),
@@ -45,6 +45,20 @@ const CASES: [(&str, f64); 7] = [
     ("mma1(64)", 0.25),
     ("vnm(64,8)", 0.25),
     ("kept4(32,16)", 0.5),
+    ("csr", 0.05),
+];
+
+/// Layouts that are checked and not timed: with those above there is one of every family of kernels.
+const ALSO_CHECKED: [(&str, f64); 9] = [
+    ("dense(16)", 1.0),
+    ("vx1(16)", 0.25),
+    ("bsr(16,16)", 0.25),
+    ("nm(2,4)", 0.5),
+    ("q4(32,16)", 1.0),
+    ("kept8(32,16)", 0.5),
+    ("i8(16)", 0.25),
+    ("mma24_f16", 0.5),
+    ("vnm_f16(64,8)", 0.25),
 ];
 
 fn cases() -> impl Iterator<Item = (&'static str, f64)> {
@@ -134,10 +148,12 @@ fn read(folder: &Path, name: &str) -> Vec<Image> {
     found
 }
 
-fn build(folder: &Path, sizes: (usize, usize), copies: usize) -> Res<()> {
+fn build(folder: &Path, sizes: (usize, usize), copies: usize, also: &[(&str, f64)]) -> Res<()> {
     std::fs::create_dir_all(folder)?;
-    for (layout, _) in CASES {
-        for activations in [Activations::Bf16, Activations::Exact] {
+    for (layout, _) in CASES.iter().chain(also) {
+        // Times are those of rounded activations.
+        let both = [Activations::Bf16, Activations::Exact];
+        for activations in both.into_iter().take(if copies > 1 { 1 } else { 2 }) {
             let (_, m) = module(layout, sizes.0, sizes.1, copies, activations)?;
             write(folder, &name(layout, sizes.0, sizes.1, activations), &m.text, &m.own_archs())?;
         }
@@ -218,7 +234,8 @@ fn order(at: (&Arc<Device>, &Path), case: (&str, f64), sizes: (usize, usize), to
 }
 
 fn check(at: (&Arc<Device>, &Path), sizes: (usize, usize), tokens: &[usize]) -> Res<bool> {
-    Ok(all(cases().map(|case| went_well(case.0, compare(at, case, sizes, tokens)))))
+    let also = ALSO_CHECKED.into_iter().filter(|_| std::env::var_os("SPC_GPU_ONLY").is_none());
+    Ok(all(cases().chain(also).map(|case| went_well(case.0, compare(at, case, sizes, tokens)))))
 }
 
 fn compare(at: (&Arc<Device>, &Path), case: (&str, f64), sizes: (usize, usize), tokens: &[usize]) -> Res<bool> {
@@ -306,8 +323,8 @@ fn done() -> Res<()> {
         _ => Ok(default),
     };
     if what == "build" {
-        build(folder, pair(4, CHECKED)?, 1)?;
-        build(folder, pair(2, TIMED)?, COPIES)?;
+        build(folder, pair(4, CHECKED)?, 1, &ALSO_CHECKED)?;
+        build(folder, pair(2, TIMED)?, COPIES, &[])?;
         let text = updates::module(updates::SIZE)?.text;
         return write(folder, "updates", &text, &[]);
     }

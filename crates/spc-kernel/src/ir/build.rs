@@ -225,6 +225,11 @@ impl Builder {
         self.op(Op::Permute(a, i))
     }
 
+    /// The first lanes of `a`, spread over the lanes whose bits of `mask` are one.
+    pub fn expand(&mut self, a: Val, mask: Val) -> Val {
+        self.op(Op::Expand(a, mask))
+    }
+
     pub fn bytes(&mut self, a: Val, i: Val) -> Val {
         self.op(Op::Bytes(a, i))
     }

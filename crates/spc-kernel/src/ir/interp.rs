@@ -545,6 +545,12 @@ impl Interp<'_> {
                 let (x, at, lanes) = (self.vector(a)?, self.lanes(i)?, self.kernel.lanes);
                 Value::VF(std::array::from_fn(|j| x[at[j] as u32 as usize % lanes]))
             }
+            Op::Ones(a) => Value::I(i64::from(self.int(a)?.count_ones())),
+            Op::Expand(a, m) => {
+                let (x, mask, mut next) = (self.vector(a)?, self.int(m)?, 0..MAX_LANES);
+                let mut lane = |j: usize| if mask >> j & 1 == 1 { next.next().map_or(0.0, |i| x[i]) } else { 0.0 };
+                Value::VF(std::array::from_fn(&mut lane))
+            }
             Op::Bytes(a, i) => {
                 let (x, at) = (bytes(self.lanes(a)?, self.kernel.lanes), bytes(self.lanes(i)?, MAX_LANES));
                 let pick = |j: usize| if at[j] & 0x80 == 0 { x[j / 16 * 16 + usize::from(at[j] & 15)] } else { 0 };

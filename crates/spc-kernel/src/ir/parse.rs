@@ -342,6 +342,7 @@ impl<'a> Parser<'a> {
 fn unary(word: &str, a: Val) -> Option<Op> {
     Some(match word {
         "wrap32" => Op::Wrap32(a),
+        "ones" => Op::Ones(a),
         "splat" => Op::Splat(a),
         "not" => Op::Not(a),
         "itof" => Op::IToF(a),
@@ -358,6 +359,7 @@ fn unary(word: &str, a: Val) -> Option<Op> {
 fn binary(word: &str, a: Val, b: Val) -> Option<Op> {
     match word {
         "ptr_add" => return Some(Op::PtrAdd(a, b)),
+        "expand" => return Some(Op::Expand(a, b)),
         "permute" => return Some(Op::Permute(a, b)),
         "bytes" => return Some(Op::Bytes(a, b)),
         "permute_bytes" => return Some(Op::PermuteBytes(a, b)),

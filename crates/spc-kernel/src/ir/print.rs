@@ -66,6 +66,8 @@ impl fmt::Display for Op {
             Op::ToBits(a) => write!(f, "to_bits {a}"),
             Op::FromBits(a) => write!(f, "from_bits {a}"),
             Op::Permute(a, i) => write!(f, "permute {a}, {i}"),
+            Op::Ones(a) => write!(f, "ones {a}"),
+            Op::Expand(a, m) => write!(f, "expand {a}, {m}"),
             Op::Bytes(a, i) => write!(f, "bytes {a}, {i}"),
             Op::PermuteBytes(a, i) => write!(f, "permute_bytes {a}, {i}"),
             Op::Zip(high, a, b) => write!(f, "{} {a}, {b}", if *high { "zip_high" } else { "zip_low" }),

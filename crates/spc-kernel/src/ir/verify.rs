@@ -183,7 +183,7 @@ impl Verifier<'_> {
                     return Err(format!("shift by {n}"));
                 }
             }
-            Op::Wrap32(a) => {
+            Op::Wrap32(a) | Op::Ones(a) => {
                 self.want(*a, &[Ty::I64])?;
             }
             Op::Swap(a, k) => {
@@ -215,6 +215,10 @@ impl Verifier<'_> {
             Op::Permute(a, i) => {
                 self.want(*a, &[Ty::VF32])?;
                 self.want(*i, &[Ty::VI32])?;
+            }
+            Op::Expand(a, m) => {
+                self.want(*a, &[Ty::VF32])?;
+                self.want(*m, &[Ty::I64])?;
             }
             Op::Bytes(a, i) | Op::PermuteBytes(a, i) => {
                 self.want(*a, &[Ty::VI32])?;

@@ -92,9 +92,10 @@ impl LinearSpec<'_> {
     pub fn block_rows(&self) -> usize {
         match self.base() {
             Layout::Dense { panel } => panel as usize,
-            Layout::Vx1 { v } => v as usize,
+            Layout::Vx1 { v } | Layout::Vnm16 { v, .. } => v as usize,
             Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
-            Layout::Nm16 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => 16,
+            Layout::Nm16 { .. } | Layout::Bitmap => 16,
+            Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => 16,
             Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => 1,
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => 1,
         }

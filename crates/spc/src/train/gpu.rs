@@ -95,9 +95,8 @@ fn reason(p: &Program) -> Option<String> {
     let of_phase = |p: &Phase| match p {
         Phase::Sweep(..) => None,
         Phase::Choose { .. } => Some("a choice that is no N of M of neighbours"),
-        Phase::Threshold { .. } | Phase::Top { .. } | Phase::Count { .. } | Phase::Best(_) | Phase::Tally(_) => {
-            Some("an amount over whole tensors")
-        }
+        Phase::Threshold { .. } | Phase::Top { .. } | Phase::Count { .. } => Some("an amount over whole tensors"),
+        Phase::Best(_) | Phase::Tally(_) => Some("an amount of groups"),
         Phase::Gather { .. } | Phase::Scatter { .. } | Phase::Folded { .. } | Phase::Root { .. } => {
             Some("a penalty of groups that tensors share, or that looks at all groups together")
         }

@@ -88,6 +88,19 @@ impl Selector<'_> {
                 self.set(d, Place::Reg(r));
             }
             Op::FromBits(a) => return self.simple(MOp::FloatOfInt, d, &[a]),
+            Op::Ones(a) => return self.simple(MOp::Ones, d, &[a]),
+            Op::Expand(a, m) => {
+                let uses = [self.operand(a)?, self.operand(m)?];
+                let r = self.define(d);
+                let temps = if self.isa == Isa::Avx2 {
+                    vec![self.int_vreg(), self.int_vreg(), self.vector_vreg()]
+                } else {
+                    Vec::new()
+                };
+                let temps = temps.into_iter().map(Operand::reg_temp);
+                let operands: Vec<Operand> = std::iter::once(Operand::reg_def(r)).chain(uses).chain(temps).collect();
+                self.code.emit(MOp::Expand, &operands, None);
+            }
             Op::Permute(a, i) => return self.simple(MOp::Permute, d, &[a, i]),
             Op::Bytes(a, i) => return self.simple(MOp::Bytes, d, &[a, i]),
             Op::PermuteBytes(a, i) if self.isa.has_vnni() => {

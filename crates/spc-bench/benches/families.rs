@@ -1,9 +1,9 @@
 //! Rates of single families of kernels, fitted to what this machine takes, in the form of the shipped tables:
 //! `cargo bench -p spc-bench --bench families -- avx512vnni bitmap vnm16`. Levels of memory and all else are those of the shipped
 //! table. Without names: all families. `quick` measures two small shapes only.
-use spc_bench::{family, family_names};
+use spc_bench::{family, family_names, shipped};
 use spc_cpu::Isa;
-use spc_layout::{CostTable, Rates};
+use spc_layout::Rates;
 use std::error::Error;
 use std::time::Instant;
 
@@ -41,12 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut names = named.iter().filter(|n| Isa::ALL.into_iter().all(|i| i.name() != **n)).peekable();
         names.peek().is_none() || names.any(|n| name.split([' ', ',']).any(|word| word == *n))
     };
-    let mut table = match isa {
-        Isa::Clif => CostTable::clif_x86_64_v1(),
-        Isa::Avx2 => CostTable::avx2_x86_64_v1(),
-        Isa::Avx512 => CostTable::wide_x86_64_v1(),
-        Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
-    };
+    let mut table = shipped(isa);
     let start = Instant::now();
     for name in family_names().filter(|n| wanted(n)) {
         let e = family(&mut table, name, isa, quick, &|| start.elapsed())?;

@@ -80,6 +80,17 @@ pub struct Explained {
     pub error: f64,
 }
 
+/// The constants that come with spc for code of this instruction set on x86-64.
+pub fn shipped(isa: Isa) -> CostTable {
+    match isa {
+        Isa::Clif => CostTable::clif_x86_64_v1(),
+        Isa::Avx2 => CostTable::avx2_x86_64_v1(),
+        Isa::Avx512 => CostTable::wide_x86_64_v1(),
+        Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
+        Isa::Avx512Amx => CostTable::amx_x86_64_v1(),
+    }
+}
+
 /// Measures a machine: a table for `isa`, and how well it explains what was measured. `heard` is told how far it is. `quick`
 /// measures two small shapes only: enough to see that it works, not to trust its choices on large layers.
 pub fn calibrate(
@@ -92,13 +103,7 @@ pub fn calibrate(
     heard(0, total);
     let machine = Machine::measure(isa, 1, now, &|_, _| {})?;
     let per_us = |gb: f64| ((gb * 1000.0).round() as u64).clamp(1, 1_000_000_000);
-    let mut table = match isa {
-        Isa::Clif => CostTable::clif_x86_64_v1(),
-        Isa::Avx2 => CostTable::avx2_x86_64_v1(),
-        Isa::Avx512 => CostTable::wide_x86_64_v1(),
-        Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
-        Isa::Avx512Amx => CostTable::amx_x86_64_v1(),
-    };
+    let mut table = shipped(isa);
     table.name = format!("{}-calibrated", isa.name());
     table.source = "measured by `spc calibrate`".into();
     table.pass_fm = 48;

@@ -99,7 +99,7 @@ mod tests {
                     }
                 }
             }
-            let want: Vec<f32> = (0..rows * cols).map(|i| p.get(i / cols, i % cols)).collect();
+            let want: Vec<f32> = (0..rows * cols).map(|i| p.get(i / cols, i % cols).unwrap()).collect();
             assert_eq!(found, want);
         }
     }

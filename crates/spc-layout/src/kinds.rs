@@ -77,7 +77,7 @@ fn on_gpus(layout: Layout) -> bool {
         Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => true,
         Layout::I8 { .. } | Layout::Groups { .. } => true,
         Layout::I8Nm { .. } | Layout::I4Nm { .. } | Layout::I8Csr { .. } => false,
-        Layout::Nm16 { .. } | Layout::Csr16 => false,
+        Layout::Nm16 { .. } | Layout::Csr16 | Layout::Vnm16 { .. } | Layout::Bitmap => false,
         Layout::Half { of, .. } => of.on_tensor_cores(),
     }
 }

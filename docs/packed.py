@@ -44,6 +44,20 @@ def unpack(w, array):
         out, at = np.zeros((blocks, 16, groups, m), "f4"), np.indices(idx.shape)
         np.add.at(out, (at[0], at[1], at[2], idx), values)
         return out.reshape(blocks * 16, groups * m)[:rows, :cols]
+    if kind == "bitmap":  # a bit for each of sixteen rows, column by column
+        bits = array("mask").view("<u2").reshape(-(-rows // 16), cols, 1) >> np.arange(16, dtype="u2") & np.uint16(1)
+        out = np.zeros(bits.shape, "f4")
+        out[bits > 0] = array("values")[:-16]
+        return out.swapaxes(1, 2).reshape(len(out) * 16, cols)[:rows]
+    if kind == "vnm16":
+        (v, m), blocks, groups, windows = p, -(-rows // p[0]) * p[0] // 16, -(-cols // p[1]), -(-(-(-cols // p[1])) // 4)
+        at = array("pick").view("<u2").reshape(blocks, windows, 1, 16) >> (np.arange(8, dtype="u2") * np.uint16(2))[:, None] & np.uint16(3)
+        at = at.reshape(blocks, windows * 4, 2, 16)[:, :groups].astype(int)
+        columns = array("idx").view("<u2").reshape(-1, windows * 4, 4)[:, :groups].repeat(v // 16, 0)
+        block, group, _, lane = np.indices(at.shape)
+        out = np.zeros((blocks * 16, max(cols, 1)), "f4")
+        np.add.at(out, (block * 16 + lane, columns[block, group, at]), array("values").reshape(at.shape))
+        return out[:rows, :cols]
     if kind in ("i8nm", "i4nm", "i8csr"):  # steps of four codes of sixteen rows
         code, block = array("codes").view("i1").reshape(-1, 1, 16, 4), -(-rows // 16)
         if kind != "i8csr":

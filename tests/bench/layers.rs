@@ -101,7 +101,7 @@ fn main() {
             let predicted = chosen.why[0].candidates.iter().find(|c| c.layout == *name).and_then(|c| c.kernel_ps);
             let layout: Layout = name.parse().unwrap();
             let packed = One(validate(pack(&layout, o, k, &w).unwrap()).unwrap());
-            let e = Executor::new(schedule(&g, &plan, isa.lanes()).unwrap(), &packed, 1, isa).unwrap();
+            let e = Executor::new(schedule(&g, &plan, isa.target()).unwrap(), &packed, 1, isa).unwrap();
             let x: Vec<f32> = (0..n * k).map(|_| random()).collect();
             let (mut kernel, mut conversions) = (Vec::new(), Vec::new());
             for _ in 0..25 {

@@ -2,13 +2,13 @@
 //!
 //! Every row is timed in turns with a copy of as many floats (`copy_from_slice`, 64 MiB to 64 MiB for the 4096 x 4096 rows), so
 //! that the ratio holds on a machine that others use, too: share = time of the copy / time of the operator, median and best
-//! decile of the pairs. One thread. `-- avx2` or `-- clif` chooses the instruction set.
+//! decile of the pairs. One thread. `-- avx2` or `-- clif` chooses the instruction set; `-- linear` times wgsef from 10^5 to 10^8.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc::{Compiler, Optimiser};
-use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
+use spc_cpu::{Call, Isa, Pool, Slot, Sweeps, between};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
 use spc_kernel::update::{
-    Chain, Column, Grid, Kind, Lines, Node, Work, between_pass, bracket, group_pass, nm_pass, pivot_between,
+    Chain, Column, Fold, FoldKind, Grid, Kind, Lines, Node, Work, bracket, group_pass, nm_pass, pivot_between,
 };
 use std::time::{Duration, Instant};
 
@@ -38,13 +38,27 @@ struct Copy {
 
 /// Times an operator in turns with the copy of `n` floats.
 fn row(name: &str, c: &mut Copy, n: usize, f: &mut dyn FnMut()) {
-    f();
+    changed(name, c, n, &mut (), &mut |()| (), &mut |()| f());
+}
+
+/// The same of an operator that changes what it gets; `restore` is not timed.
+fn changed<T>(
+    name: &str,
+    c: &mut Copy,
+    n: usize,
+    on: &mut T,
+    restore: &mut dyn FnMut(&mut T),
+    f: &mut dyn FnMut(&mut T),
+) {
+    restore(on);
+    f(on);
     let mut pairs: Vec<(f64, f64)> = Vec::new();
     let begin = Instant::now();
     while pairs.len() < 5 || (pairs.len() < PAIRS && begin.elapsed() < Duration::from_secs(4)) {
         let (to, from) = (&mut c.to[..n], &c.from[..n]);
         let copy = time(&mut || to.copy_from_slice(std::hint::black_box(from))).as_secs_f64();
-        pairs.push((copy, time(f).as_secs_f64()));
+        restore(on);
+        pairs.push((copy, time(&mut || f(on)).as_secs_f64()));
     }
     let median = |mut v: Vec<f64>| {
         v.sort_unstable_by(f64::total_cmp);
@@ -65,23 +79,43 @@ fn lasso() -> (Chain, usize) {
     (c, y)
 }
 
-/// The mask of a threshold, and the weights under it.
-fn masked() -> Chain {
+/// Weights under a mask.
+fn cut() -> Chain {
     let mut c = Chain::default();
-    let (w, m, v) = (c.array(Kind::F32), c.array(Kind::Bytes), c.array(Kind::F32));
+    let (w, m) = (c.array(Kind::F32), c.array(Kind::Bytes));
+    let (x, mask) = (c.node(Node::Array(w)), c.node(Node::Array(m)));
+    let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![mask, x], DType::F32);
+    c.store(w, x);
+    c
+}
+
+/// The mask of a threshold, and the weights under it; or these in place.
+fn masked(apart: bool) -> Chain {
+    let mut c = Chain::default();
+    let w = c.array(Kind::F32);
+    let apart = apart.then(|| (c.array(Kind::Bytes), c.array(Kind::F32)));
+    let place = w;
     let (w, least, early) = (c.node(Node::Array(w)), c.node(Node::Number(0)), c.node(Node::Before(1)));
     let size = S::un(UnFn::Abs, S::Arg(0));
     let equal = S::bin(BinFn::And, S::bin(BinFn::Eq, size.clone(), S::Arg(1)), S::Arg(2));
     let mask = S::bin(BinFn::Or, S::bin(BinFn::Gt, size, S::Arg(1)), equal);
     let mask = c.map(mask, vec![w, least, early], DType::Bool);
     let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![mask, w], DType::F32);
-    c.store(m, mask);
-    c.store(v, x);
+    match apart {
+        Some((m, v)) => {
+            c.store(m, mask);
+            c.store(v, x);
+        }
+        None => c.store(place, x),
+    }
     c
 }
 
 fn main() {
     let isa = std::env::args().find_map(|a| Isa::from_name(&a)).unwrap_or(Isa::native());
+    if std::env::args().any(|a| a == "linear") {
+        return linear(isa);
+    }
     let lanes = isa.lanes();
     let pool = Pool::new(1);
     let most = 22 << 20;
@@ -94,11 +128,22 @@ fn main() {
     );
     let (mut mask, mut view) = (vec![0u8; most], vec![1f32; most]);
     let w = c.from.clone();
+    limits(isa, &mut c, n);
     for (k, m) in [(2usize, 4usize), (1, 8), (4, 16), (8, 32)] {
         let sweeps = Sweeps::new(vec![nm_pass(m, 0, true, lanes).unwrap()], isa).unwrap();
         row(&format!("{k}:{m} mask and apply, 4096 x 4096"), &mut c, n, &mut || {
             let mut slots = [Slot::Read(&w[..n]), Slot::Bytes(&mut mask[..n]), Slot::F32(&mut view[..n])];
             sweeps.run(n, &mut slots, &[k as f32], &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
+        });
+    }
+    let cut = cut().pass("cut", lanes).unwrap();
+    for (k, m) in [(2usize, 4usize), (8, 32)] {
+        let sweeps = Sweeps::new(vec![nm_pass(m, 0, false, lanes).unwrap(), cut.clone()], isa).unwrap();
+        let name = format!("{k}:{m} in place, 4096 x 4096");
+        changed(&name, &mut c, n, &mut view, &mut |v| v[..n].copy_from_slice(&w[..n]), &mut |v| {
+            let mut slots = [Slot::F32(&mut v[..n]), Slot::RoomBytes];
+            let calls = [0, 1].map(|pass| Call { pass, slots: vec![0, 1] });
+            sweeps.run(n, &mut slots, &[k as f32], &calls, &pool).unwrap();
         });
     }
     let (chain, y) = lasso();
@@ -115,18 +160,25 @@ fn main() {
             sweeps.run(n, &mut [Slot::F32(&mut view[..n])], &[1e-6], &call, &pool).unwrap();
         });
     }
-    let sweeps =
-        Sweeps::new(vec![masked().pass("masked", lanes).unwrap(), between_pass(lanes, false).unwrap()], isa).unwrap();
+    let sweeps = Sweeps::new(vec![masked(true).pass("masked", lanes).unwrap()], isa).unwrap();
+    let threshold = |w: &[f32]| {
+        let b = between(&[w], &[None], bracket(&[w], &[None], most / 10).unwrap(), &pool);
+        let p = pivot_between(&b.found, b.above, most / 10).unwrap();
+        [f32::from_bits(p.key), f32::from_bits(p.last.1 as u32 + 1)]
+    };
     row("greatest 10 % of 22 Mi weights, mask and apply", &mut c, most, &mut || {
-        let (low, high) = bracket(&[&w], most / 10).unwrap();
-        let call = [Call { pass: 1, slots: vec![0, 1] }];
-        let folds =
-            sweeps.run(most, &mut [Slot::Read(&w), Slot::Bytes(&mut mask)], &[low, high], &call, &pool).unwrap();
-        let above: f64 = folds[0].iter().step_by(2).map(|x| f64::from(*x)).sum();
-        let p = pivot_between(&[&w], &[&mask], above as usize, most / 10).unwrap();
-        let numbers = [f32::from_bits(p.key), f32::from_bits(p.last.1 as u32 + 1)];
+        let numbers = threshold(&w);
         let mut slots = [Slot::Read(&w), Slot::Bytes(&mut mask), Slot::F32(&mut view)];
         sweeps.run(most, &mut slots, &numbers, &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
+    });
+    row("its threshold alone", &mut c, most, &mut || {
+        std::hint::black_box(threshold(&w));
+    });
+    let sweeps = Sweeps::new(vec![masked(false).pass("cut", lanes).unwrap()], isa).unwrap();
+    let name = "greatest 10 % of 22 Mi weights, in place";
+    changed(name, &mut c, most, &mut view, &mut |v| v.copy_from_slice(&w), &mut |v| {
+        let numbers = threshold(v);
+        sweeps.run(most, &mut [Slot::F32(v)], &numbers, &[Call { pass: 0, slots: vec![0] }], &pool).unwrap();
     });
     coupled(isa, &mut c);
     envelope(isa, &mut c);
@@ -139,6 +191,30 @@ fn main() {
         ("a whole step: l1, AdamW", "penalize p: 1e-4 * l1() of elements", Optimiser::ADAM),
     ] {
         step(name, rules, optimiser, isa, &mut c);
+    }
+}
+
+/// What a pass costs that does nothing else: reading once, and reading and writing in place.
+fn limits(isa: Isa, c: &mut Copy, n: usize) {
+    let mut read = Chain::default();
+    read.array(Kind::F32);
+    let value = read.node(Node::Array(0));
+    read.folds.push(Fold { kind: FoldKind::Max, value, guard: None });
+    let mut scale = Chain::default();
+    scale.array(Kind::F32);
+    let (x, f) = (scale.node(Node::Array(0)), scale.node(Node::Number(0)));
+    let y = scale.map(S::bin(BinFn::Mul, S::Arg(0), S::Arg(1)), vec![x, f], DType::F32);
+    scale.store(0, y);
+    let passes = [&read, &scale].map(|p| p.pass("limit", isa.lanes()).unwrap());
+    let sweeps = Sweeps::new(passes.to_vec(), isa).unwrap();
+    let mut v = c.from[..n].to_vec();
+    let pool = Pool::new(1);
+    for (pass, name) in ["limit: reading, 4096 x 4096", "limit: scaling in place, 4096 x 4096"].into_iter().enumerate()
+    {
+        row(name, c, n, &mut || {
+            let call = [Call { pass, slots: vec![0] }];
+            sweeps.run(n, &mut [Slot::F32(&mut v)], &[0.999], &call, &pool).unwrap();
+        });
     }
 }
 
@@ -173,41 +249,95 @@ fn coupled(isa: Isa, c: &mut Copy) {
     });
 }
 
-/// The prox of wgsef over groups of 16, and its root search alone.
-fn envelope(isa: Isa, c: &mut Copy) {
-    let pool = Pool::new(1);
-    for groups in [100_000usize, 1_000_000] {
-        let n = 16 * groups;
+/// The prox of wgsef over groups of 16.
+struct Envelope {
+    sweeps: Sweeps,
+    pool: Pool,
+    w: Vec<f32>,
+    side: Vec<f32>,
+    slopes: Vec<f32>,
+}
+
+const TAU: f64 = 1e-3;
+
+/// The root over groups of these norms, of which half are kept.
+fn root(slopes: &[f32]) -> f64 {
+    let number = Column::Number;
+    let of = [number(1.0), Column::Array(slopes), number(-TAU), number(0.0), number(1.0)];
+    Lines { n: slopes.len(), of }.root(slopes.len() as f64 / 2.0, 0.0, f64::INFINITY).unwrap()
+}
+
+impl Envelope {
+    fn new(isa: Isa, w: &[f32]) -> Envelope {
         let g = Grid { rows: 1, cols: 16, tile: 16 };
-        let (squares, scale) = (group_pass(g, Work::Squares, isa.lanes()), group_pass(g, Work::Scale, isa.lanes()));
-        let sweeps = Sweeps::new(vec![squares.unwrap(), scale.unwrap()], isa).unwrap();
-        let mut w = c.from[..n].to_vec();
-        let (mut side, mut slopes) = (vec![0f32; groups], vec![0f32; groups]);
-        let (keep, tau) = (groups as f64 / 2.0, 1e-3f64);
-        let mut root = Duration::ZERO;
-        let mut rounds = 0u32;
-        row(&format!("wgsef, {groups} groups of 16"), c, n, &mut || {
-            let call = [Call { pass: 0, slots: vec![0, 1] }];
-            sweeps.run(n, &mut [Slot::F32(&mut w), Slot::F32(&mut side)], &[], &call, &pool).unwrap();
-            side.iter_mut().for_each(|x| *x = x.sqrt());
-            let start = Instant::now();
-            slopes.iter_mut().zip(&side).for_each(|(s, x)| *s = *x * (tau as f32).sqrt());
-            let number = Column::Number;
-            let of = [number(1.0), Column::Array(&slopes), number(-tau), number(0.0), number(1.0)];
-            let t = Lines { n: groups, of }.root(keep, 0.0, f64::INFINITY).unwrap();
-            root += start.elapsed();
-            rounds += 1;
-            side.iter_mut().for_each(|x| {
-                let u = (f64::from(*x) * tau.sqrt() * t - tau).clamp(0.0, 1.0);
-                *x = (u / (u + tau)) as f32;
-            });
-            let call = [Call { pass: 1, slots: vec![0, 1] }];
-            sweeps.run(n, &mut [Slot::F32(&mut w), Slot::Read(&side)], &[], &call, &pool).unwrap();
+        let pass = |w| group_pass(g, w, isa.lanes()).unwrap();
+        let sweeps = Sweeps::new(vec![pass(Work::Squares), pass(Work::Scale)], isa).unwrap();
+        let groups = w.len() / 16;
+        Envelope { sweeps, pool: Pool::new(1), w: w.to_vec(), side: vec![0.0; groups], slopes: vec![0.0; groups] }
+    }
+
+    /// Gives the time of the root search.
+    fn prox(&mut self) -> Duration {
+        let n = self.w.len();
+        let call = [Call { pass: 0, slots: vec![0, 1] }];
+        let mut slots = [Slot::F32(&mut self.w), Slot::F32(&mut self.side)];
+        self.sweeps.run(n, &mut slots, &[], &call, &self.pool).unwrap();
+        self.side.iter_mut().for_each(|x| *x = x.sqrt());
+        let by = (TAU as f32).sqrt();
+        self.slopes.iter_mut().zip(&self.side).for_each(|(s, x)| *s = *x * by);
+        let start = Instant::now();
+        let t = root(&self.slopes);
+        let took = start.elapsed();
+        self.side.iter_mut().zip(&self.slopes).for_each(|(x, s)| {
+            let u = (f64::from(*s) * t - TAU).clamp(0.0, 1.0);
+            *x = (u / (u + TAU)) as f32;
         });
-        println!(
-            "| its root search | {:.1} ns a group | | | |",
-            root.as_nanos() as f64 / f64::from(rounds) / groups as f64
-        );
+        let call = [Call { pass: 1, slots: vec![0, 1] }];
+        self.sweeps.run(n, &mut [Slot::F32(&mut self.w), Slot::Read(&self.side)], &[], &call, &self.pool).unwrap();
+        took
+    }
+}
+
+fn envelope(isa: Isa, c: &mut Copy) {
+    for groups in [100_000usize, 1_000_000] {
+        let mut e = Envelope::new(isa, &c.from[..16 * groups]);
+        let (mut root, mut rounds) = (Duration::ZERO, 0u32);
+        row(&format!("wgsef, {groups} groups of 16"), c, 16 * groups, &mut || {
+            root += e.prox();
+            rounds += 1;
+        });
+        let each = root.as_nanos() as f64 / f64::from(rounds) / groups as f64;
+        println!("| its root search | {each:.1} ns a group | | | |");
+    }
+}
+
+/// Time against size, from 10^5 to 10^8: of the root over so many groups, and of the whole prox of so many weights. `-- linear`.
+fn linear(isa: Isa) {
+    let median = |f: &mut dyn FnMut() -> Duration| {
+        f();
+        let mut t: Vec<f64> = (0..5).map(|_| f().as_secs_f64()).collect();
+        t.sort_unstable_by(f64::total_cmp);
+        t[2]
+    };
+    for (name, whole) in [("root over n groups", false), ("wgsef of n weights in groups of 16", true)] {
+        println!("\n| {name} | ns each |\n| --- | --- |");
+        let mut points: Vec<(f64, f64)> = Vec::new();
+        for n in [100_000usize, 1_000_000, 10_000_000, 100_000_000] {
+            let v = floats(n);
+            let t = if whole {
+                let mut e = Envelope::new(isa, &v);
+                median(&mut || time(&mut || _ = e.prox()))
+            } else {
+                let slopes: Vec<f32> = v.into_iter().map(|x| x.abs() * 0.1).collect();
+                median(&mut || time(&mut || _ = std::hint::black_box(root(&slopes))))
+            };
+            println!("| {n} | {:.2} |", t * 1e9 / n as f64);
+            points.push(((n as f64).ln(), t.ln()));
+        }
+        let mean = |f: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(f).sum::<f64>() / points.len() as f64;
+        let (x, y) = (mean(&|p| p.0), mean(&|p| p.1));
+        let slope = mean(&|p| (p.0 - x) * (p.1 - y)) / mean(&|p| (p.0 - x) * (p.0 - x));
+        println!("\nslope of a line through the logarithms: {slope:.2}");
     }
 }
 

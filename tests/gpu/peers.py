@@ -1,7 +1,9 @@
 """Times of the same products in PyTorch, over four copies of each weight in turn: dense bf16 (cuBLAS), 2:4 through
 to_sparse_semi_structured in a CUDA graph and as written, int4 through _weight_int4pack_mm, blocks of 64 x 64 through the Triton
 kernel of BSR tensors; and a copy. `peers.py TOKENS O K S` takes other numbers of tokens (1,16,..), sizes of the weight, and of
-what is copied."""
+what is copied. SPC_PEERS=dense,sparse,eager,int4,bsr,copy are some of the peers, in processes of their own where one may leave the
+device unusable. A peer that this PyTorch does not have, or that fails, is named with the reason."""
+import os
 import sys
 
 import torch
@@ -67,8 +69,23 @@ def int4(w, group=32):
     return packed, scales, group
 
 
-def main(tokens, outputs, inputs, size):
+KINDS = ["dense", "sparse", "eager", "int4", "bsr", "copy"]
+
+
+def main(kinds, tokens, outputs, inputs, size):
     torch.manual_seed(1)
+    if kinds != ["copy"]:
+        products(kinds, tokens, outputs, inputs)
+    if "copy" in kinds:
+        report("copy f32, graph", size, lambda: graphed(copies(size)), "rows")
+
+
+def copies(size):
+    pairs = [(torch.randn(size, size, device="cuda"), torch.empty(size, size, device="cuda")) for _ in range(COPIES)]
+    return lambda: [to.copy_(of) for of, to in pairs]
+
+
+def products(kinds, tokens, outputs, inputs):
     dense = [torch.randn(outputs, inputs, device="cuda", dtype=torch.bfloat16) for _ in range(COPIES)]
     made = {}
 
@@ -92,19 +109,37 @@ def main(tokens, outputs, inputs, size):
             turned = x.t().contiguous()
             return lambda ws=weights("bsr", lambda w: blocks(w, 64, 0.25)): [bsr_dense_mm(w, turned) for w in ws]
 
-        report("dense bf16, graph", n, lambda: graphed(lambda: [F.linear(x, w) for w in dense]))
-        report("2:4, graph", n, lambda: graphed(lambda ws=sparse(): [F.linear(x, w) for w in ws]))
-        report("2:4, eager", n, lambda: lambda ws=sparse(): [F.linear(x, w) for w in ws])
-        if n <= 64:
+        if "dense" in kinds:
+            report("dense bf16, graph", n, lambda: graphed(lambda: [F.linear(x, w) for w in dense]))
+        if "sparse" in kinds:
+            report("2:4, graph", n, lambda: graphed(lambda ws=sparse(): [F.linear(x, w) for w in ws]))
+        if "eager" in kinds:
+            report("2:4, eager", n, lambda: lambda ws=sparse(): [F.linear(x, w) for w in ws])
+        if "int4" in kinds and n <= 64:
             report("int4, graph", n, lambda: graphed(all_int4()))
-        else:
+        if "bsr" in kinds and n > 64:
             report("BSR 64, graph", n, lambda: graphed(all_blocks()))
-    made.clear()
-    pairs = [(torch.randn(size, size, device="cuda"), torch.empty(size, size, device="cuda")) for _ in range(COPIES)]
-    report("copy f32, graph", size, lambda: graphed(lambda: [to.copy_(of) for of, to in pairs]), "rows")
+
+
+def arguments(given):
+    """Kinds, numbers of tokens, and three sizes; what is not given is the usual."""
+    usual = ["1,16,64,1024,8192", "14336", "4096", "8192"]
+    if len(given) > len(usual):
+        raise ValueError("too many arguments")
+    given = given + usual[len(given):]
+    kinds = [k for k in os.environ.get("SPC_PEERS", "").split(",") if k] or KINDS
+    if any(k not in KINDS for k in kinds):
+        raise ValueError(f"peers are {', '.join(KINDS)}")
+    tokens, sizes = [int(n) for n in given[0].split(",")], [int(n) for n in given[1:]]
+    if min(tokens + sizes) < 1:
+        raise ValueError("sizes are at least 1")
+    return kinds, tokens, *sizes
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:] + ["1,16,64,1024,8192", "14336", "4096", "8192"][len(sys.argv) - 1 :]
+    try:
+        chosen = arguments(sys.argv[1:])
+    except ValueError as e:
+        sys.exit(f"peers.py [TOKENS [O [K [S]]]]: {e}")
     with torch.inference_mode():
-        main([int(n) for n in given[0].split(",")], *map(int, given[1:4]))
+        main(*chosen)

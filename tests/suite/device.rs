@@ -209,6 +209,45 @@ fn siblings_are_one_kernel_on_the_device() {
     assert!(said.contains("3 random calls"), "{said}");
 }
 
+/// Blocks whose rows were shuffled: the axis has another order on the device, where nothing moves it.
+#[test]
+fn an_axis_in_another_order_runs_on_the_device() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (i, f) = (256usize, 1024usize);
+    let text = "use std.nn\naxis B = 1..8\n\
+                model net from safetensors \"net.safetensors\" { axes { I = 256, F = 1024 } up: f32[F, I]  down: f32[I, F] }\n\
+                fn f(x: f32[B, I]) -> y: f32[B, I] { y = nn.linear(nn.relu(nn.linear(x, net.up)), net.down) }\n\
+                target gpu = cuda(arch: \"sm_90\") { B = 1 }\n";
+    std::fs::write(dir.path().join("net.sp"), text).unwrap();
+    let mut rng = support::Rng(7);
+    let blocks: Vec<bool> = (0..f / 16 * i).map(|_| rng.float() > 0.5).collect();
+    // Row r lies where the blocks have row 5 r.
+    let kept = |r: usize, k: usize| blocks[r * 5 % f / 16 * i + k];
+    let up: Vec<u8> = (0..f * i)
+        .flat_map(|at| {
+            let v = rng.float();
+            if kept(at / i, at % i) { v } else { 0.0 }.to_le_bytes()
+        })
+        .collect();
+    let down: Vec<u8> = (0..f * i).flat_map(|_| rng.float().to_le_bytes()).collect();
+    let view = |shape: [usize; 2], bytes| {
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).unwrap()
+    };
+    let file = safetensors::tensor::serialize([("up", view([f, i], &up)), ("down", view([i, f], &down))], None);
+    std::fs::write(dir.path().join("net.safetensors"), file.unwrap()).unwrap();
+    let said = ok(spc(dir.path(), &nvrtc, "").args(["explain", "net.sp", "--target", "gpu"]));
+    assert!(
+        said.contains("reordered: net.up: alike rows are neighbours now") && said.contains("reorder-axis R"),
+        "{said}"
+    );
+    let said = ok(spc(dir.path(), &nvrtc, "").args(["verify", "net.sp", "--target", "gpu", "--device", "cuda"]));
+    assert!(said.contains("2 linears within the bound of their sums"), "{said}");
+    ok(spc(dir.path(), &nvrtc, "").args(["compile", "net.sp", "--target", "gpu", "-o", "out"]));
+    let said = ok(spc(dir.path(), &nvrtc, "").args(["verify", "out", "--device", "cuda"]));
+    assert!(said.contains("3 random calls"), "{said}");
+}
+
 #[test]
 fn bf16_weights_take_the_tensor_cores() {
     let Some(nvrtc) = nvrtc() else { return };
@@ -423,4 +462,46 @@ fn whole_models_run_on_the_device() {
         let typed = g.outputs.iter().zip(&results).map(|((n, o), b)| (n.clone(), tensor(g.ty(*o).unwrap().dtype, b)));
         exec::check(&g, &weights, &inputs, &typed.collect(), &path);
     }
+}
+
+/// A token-id matrix as a npy file.
+fn npy(file: &Path, descr: &str, shape: [usize; 2], data: &[u8]) {
+    let mut head = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}, {}), }}", shape[0], shape[1]);
+    while !(head.len() + 11).is_multiple_of(64) {
+        head.push(' ');
+    }
+    head.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((head.len() as u16).to_le_bytes());
+    bytes.extend(head.as_bytes());
+    bytes.extend(data);
+    std::fs::write(file, bytes).unwrap();
+}
+
+/// Needs what `examples/minilm/get.sh` downloads; without it nothing is tested, and it is said.
+#[test]
+#[ignore = "minutes: MiniLM in an interpreter of PTX"]
+fn minilm_runs_on_the_device() {
+    let Some(nvrtc) = nvrtc() else { return };
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/minilm/minilm.sp");
+    if !program.with_file_name("model.safetensors").is_file() {
+        eprintln!("NO MODEL IN examples/minilm: IT IS NOT TESTED ON THE DEVICE");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let ids: Vec<u8> = [101i32, 1037, 4937, 102, 101, 2158, 102, 0].iter().flat_map(|i| i.to_le_bytes()).collect();
+    npy(&dir.path().join("ids.npy"), "<i4", [2, 4], &ids);
+    npy(&dir.path().join("real.npy"), "|b1", [2, 4], &[1, 1, 1, 1, 1, 1, 1, 0]);
+    let call = |device: &str| {
+        let out = dir.path().join(format!("{device}.npy"));
+        let mut c = spc(dir.path(), &nvrtc, "");
+        c.arg("run").arg(&program).args(["--fn", "embed", "--in", "ids=ids.npy", "--in", "real=real.npy"]);
+        ok(c.arg("--out").arg(format!("sentence={}", out.display())).args(["--device", device]));
+        let bytes = std::fs::read(out).unwrap();
+        bytes[bytes.len() - 2 * 384 * 4..].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let (gpu, cpu): (Vec<f32>, Vec<f32>) = (call("cuda"), call("cpu"));
+    let worst = gpu.iter().zip(&cpu).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    // Unit vectors; f32 products in another order.
+    assert!(worst <= 1e-5, "{worst}");
 }

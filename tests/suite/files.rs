@@ -122,7 +122,19 @@ fn cuda(path: &str, text: &str) -> String {
     section(&mut out, "kernels.cu", &module.text);
     let manifest = spc_cuda::manifest(&module, None).unwrap();
     section(&mut out, "manifest", &serde_json::to_string_pretty(&manifest).unwrap());
+    if text.contains(" via ") || text.contains("penalize ") {
+        steps(&mut out, text);
+    }
     out
+}
+
+/// The kernels of a run of ten steps, without what all texts begin with.
+fn steps(out: &mut String, text: &str) {
+    let plan = spc::Compiler::new().compile_str(text).unwrap().update_plan(spc::Optimiser::SGD, 10).unwrap();
+    let u = plan.on_gpu().unwrap();
+    let first = u.module.text.find("\n// kernel ").unwrap();
+    section(out, "training-steps/kernels.cu", &u.module.text[first..]);
+    section(out, "training", &serde_json::to_string_pretty(&u.manifest().unwrap()).unwrap());
 }
 
 /// Buffers and calls of the program, and the CLIF of each kernel.
@@ -143,7 +155,7 @@ fn run(path: &str, text: &str) {
     let (g, weights, plan) = planned(path, text);
     // Convolutions in every kind of layout that holds their weights, whatever the chooser likes.
     if path.contains("conv") {
-        let layouts = [Layout::Vx1 { v: 4 }, Layout::Bsr { r: 2, c: 3 }, Layout::Csr, Layout::Csr16];
+        let layouts = [Layout::Vx1 { v: 4 }, Layout::Bsr { r: 2, c: 3 }, Layout::Csr, Layout::Csr16, Layout::Bitmap];
         for (seed, layout) in (7..).zip(layouts) {
             let plan = plans::forced(&g, &weights, layout, true);
             assert!(plan.linears.iter().any(|l| l.layout == layout.to_string()), "{path}: {layout} holds no weight");

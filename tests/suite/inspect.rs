@@ -174,6 +174,9 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
             "nm16(4,8)",
             "nm16(9,16)",
             "csr16",
+            "bitmap",
+            "vnm16(16,8)",
+            "vnm16(32,5)",
             "mma24",
             "mma24_f16",
             "mma32_f16(32)",
@@ -225,7 +228,7 @@ fn every_layout(path: &Path) -> BTreeMap<String, (usize, usize, Vec<f32>)> {
                 // The first of a row gives its scale.
                 Layout::I8Nm { n, m } | Layout::I4Nm { n, m, .. } => j % (m as usize) < n as usize,
                 Layout::Mma24 => (j + i) % 4 < 2,
-                Layout::Vnm { v, m } => {
+                Layout::Vnm { v, m } | Layout::Vnm16 { v, m } => {
                     // Four columns of a group, of which a row has two.
                     let (place, first) = (j % m as usize, i / v as usize % 2);
                     (first..first + 4).contains(&place) && (place + i) % 4 < 2
@@ -305,6 +308,7 @@ fn numpy_reads_every_layout_at_odd_sizes() {
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
         [
+            "bitmap",
             "bsr",
             "bsr_bf16",
             "csr",
@@ -329,6 +333,7 @@ fn numpy_reads_every_layout_at_odd_sizes() {
             "q4",
             "q8",
             "vnm",
+            "vnm16",
             "vnm_f16",
             "vx1",
             "vx1_f16"

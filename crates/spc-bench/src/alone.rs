@@ -154,7 +154,7 @@ impl Alone {
         threads: usize,
         isa: Isa,
     ) -> Result<Alone, Bug> {
-        let executor = Executor::new(schedule(g, plan, isa.lanes())?, &One(packed), threads, isa)?;
+        let executor = Executor::new(schedule(g, plan, isa.target())?, &One(packed), threads, isa)?;
         let program = executor.program();
         let named = |k: usize| program.kernels().get(k).map_or("", |k| k.name.as_str());
         let converts = program.steps().iter().map(|s| {

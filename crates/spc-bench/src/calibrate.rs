@@ -19,8 +19,11 @@ const SHAPES: [(usize, usize); 7] =
 const TOKENS_FM: [usize; 6] = [1, 16, 32, 48, 64, 144];
 const TOKENS_RM: [usize; 8] = [1, 2, 3, 4, 8, 16, 32, 144];
 
-/// Shares of present elements in turn.
-const PERMILLE: [u64; 3] = [100, 250, 500];
+/// Shares of present elements in turn: of layouts with tiles; of lists of single ones, among them what a split leaves over; of
+/// bits, which are for more.
+const PERMILLE: &[u64] = &[100, 250, 500];
+const LISTS: &[u64] = &[100, 15, 250, 5, 500];
+const BITS: &[u64] = &[500, 250, 750, 100];
 
 /// The kernels of one family.
 struct Kind {
@@ -28,46 +31,45 @@ struct Kind {
     family: Family,
     act: Act,
     layouts: &'static [&'static str],
+    permille: &'static [u64],
 }
 
-const KINDS: [Kind; 11] = [
-    Kind {
-        name: "dense, token-major",
-        family: |t| &mut t.dense_rm,
-        act: Act::Rm,
-        layouts: &["dense(16)", "dense(8)", "dense(4)"],
-    },
-    Kind { name: "dense", family: |t| &mut t.dense_fm, act: Act::Fm, layouts: &["dense(16)", "dense(8)", "dense(4)"] },
-    Kind {
-        name: "vx1",
-        family: |t| &mut t.vx1,
-        act: Act::Fm,
-        layouts: &["vx1(1)", "vx1(2)", "vx1(4)", "vx1(8)", "vx1(16)"],
-    },
-    Kind {
-        name: "bsr",
-        family: |t| &mut t.bsr,
-        act: Act::Fm,
-        layouts: &["bsr(2,2)", "bsr(4,4)", "bsr(8,8)", "bsr(16,4)"],
-    },
-    Kind { name: "nm", family: |t| &mut t.nm, act: Act::Fm, layouts: &["nm(1,4)", "nm(2,4)", "nm(4,8)"] },
-    Kind { name: "csr", family: |t| &mut t.csr, act: Act::Fm, layouts: &["csr"] },
-    Kind {
-        name: "vx1 and bsr, token-major",
-        family: |t| &mut t.lists_rm,
-        act: Act::Rm,
-        layouts: &["vx1(4)", "vx1(8)", "vx1(16)", "bsr(4,4)", "bsr(8,8)", "bsr(16,4)"],
-    },
-    Kind { name: "nm16", family: |t| &mut t.nm16, act: Act::Rm, layouts: &["nm16(1,4)", "nm16(2,4)", "nm16(4,8)"] },
-    Kind { name: "csr16", family: |t| &mut t.csr16, act: Act::Rm, layouts: &["csr16"] },
-    Kind { name: "i8", family: |t| &mut t.i8, act: Act::Rm, layouts: &["i8(16)", "i8(32)"] },
-    Kind {
-        name: "groups",
-        family: |t| &mut t.groups,
-        act: Act::Rm,
-        layouts: &["q4(32,16)", "q8(32,16)", "kept4(16,16)", "kept8(32,16)"],
-    },
+const fn kind(name: &'static str, family: Family, act: Act, layouts: &'static [&'static str]) -> Kind {
+    Kind { name, family, act, layouts, permille: PERMILLE }
+}
+
+const KINDS: [Kind; 15] = [
+    kind("dense, token-major", |t| &mut t.dense_rm, Act::Rm, &["dense(16)", "dense(8)", "dense(4)"]),
+    kind("dense", |t| &mut t.dense_fm, Act::Fm, &["dense(16)", "dense(8)", "dense(4)"]),
+    kind("vx1", |t| &mut t.vx1, Act::Fm, &["vx1(1)", "vx1(2)", "vx1(4)", "vx1(8)", "vx1(16)"]),
+    kind("bsr", |t| &mut t.bsr, Act::Fm, &["bsr(2,2)", "bsr(4,4)", "bsr(8,8)", "bsr(16,4)"]),
+    kind("nm", |t| &mut t.nm, Act::Fm, &["nm(1,4)", "nm(2,4)", "nm(4,8)"]),
+    Kind { permille: LISTS, ..kind("csr", |t| &mut t.csr, Act::Fm, &["csr"]) },
+    kind(
+        "vx1 and bsr, token-major",
+        |t| &mut t.lists_rm,
+        Act::Rm,
+        &["vx1(4)", "vx1(8)", "vx1(16)", "bsr(4,4)", "bsr(8,8)", "bsr(16,4)"],
+    ),
+    kind("nm16", |t| &mut t.nm16, Act::Rm, &["nm16(1,4)", "nm16(2,4)", "nm16(4,8)"]),
+    Kind { permille: LISTS, ..kind("csr16", |t| &mut t.csr16, Act::Rm, &["csr16"]) },
+    kind("vnm16", |t| &mut t.vnm16, Act::Rm, &["vnm16(64,8)", "vnm16(32,16)", "vnm16(128,32)"]),
+    Kind { permille: BITS, ..kind("bitmap", |t| &mut t.bitmap, Act::Rm, &["bitmap"]) },
+    kind("i8", |t| &mut t.i8, Act::Rm, &["i8(16)", "i8(32)"]),
+    kind(
+        "i8nm and i4nm",
+        |t| &mut t.i8nm,
+        Act::Rm,
+        &["i8nm(1,4)", "i8nm(2,4)", "i8nm(4,8)", "i4nm(2,4,32,16)", "i4nm(2,4,64,16)"],
+    ),
+    kind("i8csr", |t| &mut t.i8csr, Act::Rm, &["i8csr(4)", "i8csr(8)"]),
+    kind("groups", |t| &mut t.groups, Act::Rm, &["q4(32,16)", "q8(32,16)", "kept4(16,16)", "kept8(32,16)"]),
 ];
+
+/// The names of all families.
+pub fn family_names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|k| k.name)
+}
 
 /// How well one family is explained.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +80,17 @@ pub struct Explained {
     pub error: f64,
 }
 
+/// The constants that come with spc for code of this instruction set on x86-64.
+pub fn shipped(isa: Isa) -> CostTable {
+    match isa {
+        Isa::Clif => CostTable::clif_x86_64_v1(),
+        Isa::Avx2 => CostTable::avx2_x86_64_v1(),
+        Isa::Avx512 => CostTable::wide_x86_64_v1(),
+        Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
+        Isa::Avx512Amx => CostTable::amx_x86_64_v1(),
+    }
+}
+
 /// Measures a machine: a table for `isa`, and how well it explains what was measured. `heard` is told how far it is. `quick`
 /// measures two small shapes only: enough to see that it works, not to trust its choices on large layers.
 pub fn calibrate(
@@ -86,17 +99,11 @@ pub fn calibrate(
     now: Clock<'_>,
     heard: &dyn Fn(u64, u64),
 ) -> Result<(CostTable, Vec<Explained>), Bug> {
-    let shapes = if quick { &SHAPES[..2] } else { &SHAPES[..] };
-    let total = (KINDS.len() * shapes.len()) as u64 + 2;
+    let total = (KINDS.len() * shapes(quick).len()) as u64 + 2;
     heard(0, total);
     let machine = Machine::measure(isa, 1, now, &|_, _| {})?;
     let per_us = |gb: f64| ((gb * 1000.0).round() as u64).clamp(1, 1_000_000_000);
-    let mut table = match isa {
-        Isa::Clif => CostTable::clif_x86_64_v1(),
-        Isa::Avx2 => CostTable::avx2_x86_64_v1(),
-        Isa::Avx512 => CostTable::wide_x86_64_v1(),
-        Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
-    };
+    let mut table = shipped(isa);
     table.name = format!("{}-calibrated", isa.name());
     table.source = "measured by `spc calibrate`".into();
     table.pass_fm = 48;
@@ -123,23 +130,11 @@ pub fn calibrate(
     elements(&mut table, isa, now)?;
     let (mut explained, mut converting, mut done) = (Vec::new(), Vec::new(), 2u64);
     for kind in &KINDS {
-        let mut list: Vec<Sample> = Vec::new();
-        for &(o, k) in shapes {
+        let (e, list) = one_family(&mut table, kind, isa, quick, now, &mut || {
             heard(done, total);
             done += 1;
-            for (i, name) in kind.layouts.iter().enumerate() {
-                let layout: Layout = name.parse().map_err(|r| Bug::new(format!("{name}: {r}")))?;
-                let tokens = if kind.act == Act::Rm { &TOKENS_RM[..] } else { &TOKENS_FM };
-                for (j, n) in tokens.iter().enumerate() {
-                    let permille = PERMILLE[(i + j + o / 256) % PERMILLE.len()];
-                    let mut w = Zeros::fitting(layout, permille).matrix(o, k, (o * k + j) as u64);
-                    on_grid(layout, k, &mut w);
-                    list.extend(samples((o, k, *n), &w, &[Case { layout, act: kind.act }], isa, now)?);
-                }
-            }
-        }
-        let error = fit(&mut table, kind.family, &list);
-        explained.push(Explained { family: kind.name, samples: list.len(), error });
+        })?;
+        explained.push(e);
         for s in list.iter().filter(|s| s.act == Act::Fm && s.shape.tokens >= 16) {
             let moved = s.shape.tokens + table.padded(s.shape.tokens, Act::Fm);
             let bytes = 4 * moved * (s.shape.inputs + s.shape.outputs);
@@ -149,6 +144,42 @@ pub fn calibrate(
     table.convert_bytes_per_us = (median(&converting) as u64).clamp(1, 1_000_000_000);
     heard(total, total);
     Ok((table, explained))
+}
+
+fn shapes(quick: bool) -> &'static [(usize, usize)] {
+    if quick { &SHAPES[..2] } else { &SHAPES }
+}
+
+/// Measures one family and sets its rates in a table, whose levels of memory it takes as they are.
+pub fn family(table: &mut CostTable, name: &str, isa: Isa, quick: bool, now: Clock<'_>) -> Result<Explained, Bug> {
+    let kind = KINDS.iter().find(|k| k.name == name).ok_or_else(|| Bug::new(format!("no family is `{name}`")))?;
+    Ok(one_family(table, kind, isa, quick, now, &mut || {})?.0)
+}
+
+fn one_family(
+    table: &mut CostTable,
+    kind: &Kind,
+    isa: Isa,
+    quick: bool,
+    now: Clock<'_>,
+    next: &mut dyn FnMut(),
+) -> Result<(Explained, Vec<Sample>), Bug> {
+    let mut list: Vec<Sample> = Vec::new();
+    for &(o, k) in shapes(quick) {
+        next();
+        for (i, name) in kind.layouts.iter().enumerate() {
+            let layout: Layout = name.parse().map_err(|r| Bug::new(format!("{name}: {r}")))?;
+            let tokens = if kind.act == Act::Rm { &TOKENS_RM[..] } else { &TOKENS_FM };
+            for (j, n) in tokens.iter().enumerate() {
+                let permille = kind.permille[(i + j + o / 256) % kind.permille.len()];
+                let mut w = Zeros::fitting(layout, permille).matrix(o, k, (o * k + j) as u64);
+                on_grid(layout, k, &mut w);
+                list.extend(samples((o, k, *n), &w, &[Case { layout, act: kind.act }], isa, now)?);
+            }
+        }
+    }
+    let error = fit(table, kind.family, &list);
+    Ok((Explained { family: kind.name, samples: list.len(), error }, list))
 }
 
 /// Starting a kernel, and pointwise work on one element.

@@ -2,11 +2,11 @@
 use crate::alone::Alone;
 use crate::pairs::{Budget, Clock};
 use crate::stats::{median, rank_correlation};
-use crate::suite::{Case, Sample, Zeros, kernels, paired};
+use crate::suite::{Case, Sample, Zeros, kernels, on_grid, paired};
 use serde::Serialize;
 use spc_base::Bug;
 use spc_cpu::Isa;
-use spc_formats::{DEFAULT_CANDIDATES, Layout};
+use spc_formats::{DEFAULT_CANDIDATES, Layout, QUANTIZED_CANDIDATES};
 use spc_ir::Act;
 use spc_layout::CostTable;
 
@@ -18,14 +18,19 @@ const MODELS: [(&str, &[(usize, usize)]); 2] = [
 
 const TOKENS: [usize; 4] = [1, 8, 16, 128];
 
-/// What was pruned.
-const PATTERNS: [(&str, Zeros); 6] = [
-    ("16 x 1, 75 % zeros", Zeros::Tiles { r: 16, c: 1, permille: 250 }),
-    ("8 x 1, 50 % zeros", Zeros::Tiles { r: 8, c: 1, permille: 500 }),
-    ("4 x 4, 80 % zeros", Zeros::Tiles { r: 4, c: 4, permille: 200 }),
-    ("2 of 4", Zeros::Groups { n: 2, m: 4 }),
-    ("single, 90 % zeros", Zeros::Tiles { r: 1, c: 1, permille: 100 }),
-    ("none", Zeros::Tiles { r: 1, c: 1, permille: 1000 }),
+/// What was pruned, and whether weights and activations have 8 bits.
+const PATTERNS: [(&str, Zeros, bool); 11] = [
+    ("16 x 1, 75 % zeros", Zeros::Tiles { r: 16, c: 1, permille: 250 }, false),
+    ("8 x 1, 50 % zeros", Zeros::Tiles { r: 8, c: 1, permille: 500 }, false),
+    ("4 x 4, 80 % zeros", Zeros::Tiles { r: 4, c: 4, permille: 200 }, false),
+    ("2 of 4", Zeros::Groups { n: 2, m: 4 }, false),
+    ("single, 90 % zeros", Zeros::Tiles { r: 1, c: 1, permille: 100 }, false),
+    ("none", Zeros::Tiles { r: 1, c: 1, permille: 1000 }, false),
+    ("single, 50 % zeros", Zeros::Tiles { r: 1, c: 1, permille: 500 }, false),
+    ("single, 98.5 % zeros", Zeros::Tiles { r: 1, c: 1, permille: 15 }, false),
+    ("2 of 4 that rows share of 16", Zeros::Shared { m: 16 }, false),
+    ("2 of 4, 8 bits", Zeros::Groups { n: 2, m: 4 }, true),
+    ("single, 80 % zeros, 8 bits", Zeros::Tiles { r: 1, c: 1, permille: 200 }, true),
 ];
 
 /// One matrix at one number of tokens: every layout that holds it, predicted and measured.
@@ -121,8 +126,16 @@ pub fn check_model(table: &CostTable, isa: Isa, now: Clock<'_>, heard: &dyn Fn(u
     let cases: Vec<Case> = of(Act::Fm, Layout::feature_major).chain(of(Act::Rm, Layout::row_major)).collect();
     let mut out = Vec::new();
     for (model, (rows, cols)) in shapes {
-        for (i, (pattern, zeros)) in PATTERNS.iter().enumerate() {
-            let w = zeros.matrix(rows, cols, (rows + cols + i) as u64);
+        for (i, (pattern, zeros, rounded)) in PATTERNS.iter().enumerate() {
+            let mut w = zeros.matrix(rows, cols, (rows + cols + i) as u64);
+            let mut cases = cases.clone();
+            if *rounded {
+                on_grid(Layout::I8 { r: 16 }, cols, &mut w);
+                cases.extend(QUANTIZED_CANDIDATES.iter().map(|l| Case { layout: *l, act: Act::Rm }));
+            }
+            if let Zeros::Shared { m } = *zeros {
+                cases.extend([16, 64].map(|v| Case { layout: Layout::Vnm16 { v, m: m as u32 }, act: Act::Rm }));
+            }
             for tokens in TOKENS {
                 heard(out.len() as u64, total);
                 let (list, alone): (Vec<Sample>, Vec<Alone>) =

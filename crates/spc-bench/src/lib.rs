@@ -16,7 +16,7 @@ pub mod stats;
 mod suite;
 
 pub use alone::{Alone, Layer, random, repeats};
-pub use calibrate::{Explained, calibrate};
+pub use calibrate::{Explained, calibrate, family, family_names, shipped};
 pub use cell::{Cell, Entrants, Side, Work, measure};
 pub use check_model::{Checked, Summary, check_model, summary};
 pub use pairs::{Budget, Clock, Contestant, rounds};

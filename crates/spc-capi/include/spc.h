@@ -71,7 +71,7 @@ typedef struct spc_array {
 /* Settings; zeros stand for what spc chooses itself. */
 typedef struct spc_options {
   size_t threads;    /* that kernels run on */
-  const char *isa;   /* "clif", "avx2", "avx512", "avx512vnni": instruction set of the kernels */
+  const char *isa;   /* "clif", "avx2", "avx512", "avx512vnni", "avx512amx": instruction set of the kernels */
   const char *base;  /* folder that relative paths of the text start from */
   int32_t interpret; /* not 0: the reference interpreter instead of compiled code */
 } spc_options;

@@ -1,33 +1,24 @@
 //! Steps in two halves around an optimiser of the caller's, and logs of runs.
 use crate::error::{Status, answer, refuse};
-use crate::train::{Arrays, SpcObserver, SpcState, SpcUpdates, plan_of, state_of, tell};
-use crate::{SpcArray, hand_out, text, wanted};
+use crate::handle::{Handle, Held, free, hand_out, of, of_mut, wanted};
+use crate::train::{Arrays, SpcObserver, SpcState, SpcUpdates, tell};
+use crate::{SpcArray, text};
 use spc::RunLog;
 use std::ffi::{CString, c_char, c_void};
 
-const LOG: u64 = u64::from_le_bytes(*b"spc log\0");
-
 /// What lines of a run are compared with, and the last of them.
-pub struct SpcLog {
-    tag: u64,
+pub struct Log {
     inner: RunLog,
     line: CString,
 }
 
-/// # Safety
-///
-/// `log` is null or came from [`spc_log`], and is used by this thread alone.
-unsafe fn log_of<'a>(log: *mut SpcLog) -> Result<&'a mut SpcLog, crate::error::Refusal> {
-    if !log.is_aligned() {
-        return refuse(Status::Handle, "not the log of a run");
-    }
-    // SAFETY: null gives nothing, the rest is promised.
-    match unsafe { log.as_mut() } {
-        None => refuse(Status::Null, "the log is a null pointer"),
-        Some(l) if l.tag != LOG => refuse(Status::Handle, "not the log of a run"),
-        Some(l) => Ok(l),
-    }
+impl Held for Log {
+    const TAG: u64 = u64::from_le_bytes(*b"spc log\0");
+    const NAME: &'static str = "the log of a run";
 }
+
+/// What lines of a run are compared with, and the last of them.
+pub type SpcLog = Handle<Log>;
 
 /// # Safety
 ///
@@ -35,8 +26,8 @@ unsafe fn log_of<'a>(log: *mut SpcLog) -> Result<&'a mut SpcLog, crate::error::R
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn spc_maps_gradient(plan: *const SpcUpdates, name: *const c_char) -> i32 {
     // SAFETY: promised by the caller.
-    match unsafe { (plan_of(plan), text(name)) } {
-        (Ok(p), Ok(name)) => i32::from(p.inner.maps_gradient(name)),
+    match unsafe { (of(plan), text(name)) } {
+        (Ok(p), Ok(name)) => i32::from(p.plan.maps_gradient(name)),
         _ => 0,
     }
 }
@@ -58,14 +49,14 @@ pub unsafe extern "C" fn spc_before(
 ) -> i32 {
     answer(|| {
         // SAFETY: promised by the caller.
-        let (p, s) = unsafe { (plan_of(plan)?, state_of(state)?) };
+        let (p, s) = unsafe { (of(plan)?, of_mut(state)?) };
         let changed = [(params, param_count), (mapped, mapped_count)];
         // SAFETY: promised by the caller.
         let arrays = unsafe { Arrays::new(p, &changed, (grads, grad_count))? };
         // SAFETY: promised by the caller.
         let (mut changed, grads) = unsafe { arrays.slices() };
         let (params, mapped) = changed.split_at_mut(param_count);
-        Ok(p.inner.before(step, params, &grads, mapped, &mut s.inner)?)
+        Ok(p.plan.before(step, params, &grads, mapped, &mut s.state)?)
     })
 }
 
@@ -90,7 +81,7 @@ pub unsafe extern "C" fn spc_after(
 ) -> i32 {
     answer(|| {
         // SAFETY: promised by the caller.
-        let (p, s) = unsafe { (plan_of(plan)?, state_of(state)?) };
+        let (p, s) = unsafe { (of(plan)?, of_mut(state)?) };
         let changed = [(params, param_count), (moments, moment_count)];
         // SAFETY: promised by the caller.
         let arrays = unsafe { Arrays::new(p, &changed, (grads, grad_count))? };
@@ -105,7 +96,7 @@ pub unsafe extern "C" fn spc_after(
                 None => given.push((name, vec![v])),
             }
         }
-        let seen = p.inner.after(step, &mut changed, &grads, &mut given, rate, &mut s.inner)?;
+        let seen = p.plan.after(step, &mut changed, &grads, &mut given, rate, &mut s.state)?;
         // SAFETY: promised by the caller.
         unsafe { tell(s, seen, observer, context) };
         Ok(())
@@ -125,14 +116,14 @@ pub unsafe extern "C" fn spc_log(
     answer(|| {
         wanted(log)?;
         // SAFETY: promised by the caller.
-        let p = unsafe { plan_of(plan)? };
+        let p = unsafe { of(plan)? };
         // SAFETY: promised by the caller.
         let arrays = unsafe { Arrays::new(p, &[], (params, count))? };
         // SAFETY: promised by the caller.
         let (_, params) = unsafe { arrays.slices() };
-        let inner = p.inner.log(&params)?;
+        let inner = p.plan.log(&params)?;
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcLog { tag: LOG, inner, line: CString::default() }, log) };
+        unsafe { hand_out(Log { inner, line: CString::default() }, log) };
         Ok(())
     })
 }
@@ -155,12 +146,12 @@ pub unsafe extern "C" fn spc_log_line(
             return refuse(Status::Null, "there is no place for the line");
         }
         // SAFETY: promised by the caller.
-        let (p, l, s) = unsafe { (plan_of(plan)?, log_of(log)?, state_of(state)?) };
+        let (p, l, s) = unsafe { (of(plan)?, of_mut(log)?, of_mut(state)?) };
         // SAFETY: promised by the caller.
         let arrays = unsafe { Arrays::new(p, &[], (params, count))? };
         // SAFETY: promised by the caller.
         let (_, params) = unsafe { arrays.slices() };
-        let text = p.inner.log_line(&mut l.inner, &params, &s.inner, &s.seen)?;
+        let text = p.plan.log_line(&mut l.inner, &params, &s.state, &s.seen)?;
         l.line = CString::new(text.replace('\0', "")).unwrap_or_default();
         // SAFETY: not null and aligned, the rest is promised.
         unsafe { *line = l.line.as_ptr() };
@@ -173,12 +164,6 @@ pub unsafe extern "C" fn spc_log_line(
 /// `log` is null or came from [`spc_log`] and was not freed before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn spc_free_log(log: *mut SpcLog) {
-    let _ = answer(|| {
-        // SAFETY: promised by the caller.
-        if unsafe { log_of(log) }.is_ok() {
-            // SAFETY: it came from a box.
-            unsafe { Box::from_raw(log) }.tag = 0;
-        }
-        Ok(())
-    });
+    // SAFETY: promised by the caller.
+    unsafe { free(log) };
 }

@@ -7,6 +7,7 @@
 mod array;
 mod error;
 mod halves;
+mod handle;
 mod train;
 
 use array::{Described, Given, describe, given, write};
@@ -14,6 +15,8 @@ pub use array::{SpcArray, Type};
 use error::{Refusal, answer, refuse};
 pub use error::{Status, spc_last_error};
 pub use halves::{SpcLog, spc_after, spc_before, spc_free_log, spc_log, spc_log_line, spc_maps_gradient};
+pub use handle::Handle;
+use handle::{Held, free, hand_out, of, of_mut, wanted};
 use spc::{Checked, Compiler, Input, Isa, Program};
 use std::ffi::{CStr, c_char};
 pub use train::{
@@ -31,22 +34,25 @@ pub struct SpcOptions {
     pub interpret: i32,
 }
 
-const CHECKED: u64 = u64::from_le_bytes(*b"spc chk\0");
-const PROGRAM: u64 = u64::from_le_bytes(*b"spc prg\0");
-
 /// A program that is being given its weights; nothing after it was built.
 #[derive(Debug)]
-pub struct SpcChecked {
-    tag: u64,
-    inner: Option<Checked>,
+pub struct Binding(Option<Checked>);
+
+impl Held for Binding {
+    const TAG: u64 = u64::from_le_bytes(*b"spc chk\0");
+    const NAME: &'static str = "a program that was checked";
 }
 
-/// A program that can be called.
-#[derive(Debug)]
-pub struct SpcProgram {
-    tag: u64,
-    inner: Program,
+impl Held for Program {
+    const TAG: u64 = u64::from_le_bytes(*b"spc prg\0");
+    const NAME: &'static str = "a program that was built";
 }
+
+/// A program that is being given its weights.
+pub type SpcChecked = Handle<Binding>;
+
+/// A program that can be called.
+pub type SpcProgram = Handle<Program>;
 
 /// Version of the interface.
 #[unsafe(no_mangle)]
@@ -96,18 +102,6 @@ unsafe fn compiler(options: *const SpcOptions) -> Result<Compiler, Refusal> {
 
 /// # Safety
 ///
-/// `to` is null or leads to a pointer that may be written.
-unsafe fn hand_out<T>(value: T, to: *mut *mut T) {
-    // SAFETY: not null, as the callers have checked, and promised by theirs.
-    unsafe { *to = Box::into_raw(Box::new(value)) };
-}
-
-fn wanted<T>(to: *mut *mut T) -> Result<(), Refusal> {
-    if to.is_null() { refuse(Status::Null, "there is no place for the result") } else { Ok(()) }
-}
-
-/// # Safety
-///
 /// `source` leads to `bytes` bytes, `options` is null or whole, `checked` leads to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn spc_compile(
@@ -132,7 +126,7 @@ pub unsafe extern "C" fn spc_compile(
         // SAFETY: promised by the caller.
         let inner = unsafe { compiler(options)? }.compile_str(source)?;
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcChecked { tag: CHECKED, inner: Some(inner) }, checked) };
+        unsafe { hand_out(Binding(Some(inner)), checked) };
         Ok(())
     })
 }
@@ -151,24 +145,9 @@ pub unsafe extern "C" fn spc_compile_file(
         // SAFETY: promised by the caller.
         let inner = unsafe { compiler(options)?.compile_file(text(path)?)? };
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcChecked { tag: CHECKED, inner: Some(inner) }, checked) };
+        unsafe { hand_out(Binding(Some(inner)), checked) };
         Ok(())
     })
-}
-
-/// # Safety
-///
-/// `checked` is null or came from [`spc_compile`] and is used by this thread alone.
-unsafe fn checked_mut<'a>(checked: *mut SpcChecked) -> Result<&'a mut SpcChecked, Refusal> {
-    if !checked.is_aligned() {
-        return refuse(Status::Handle, "not a program that was checked");
-    }
-    // SAFETY: null gives nothing, the rest is promised.
-    match unsafe { checked.as_mut() } {
-        None => refuse(Status::Null, "the program is a null pointer"),
-        Some(c) if c.tag != CHECKED => refuse(Status::Handle, "not a program that was checked"),
-        Some(c) => Ok(c),
-    }
 }
 
 const BUILT: &str = "the program was built already";
@@ -180,8 +159,8 @@ const BUILT: &str = "the program was built already";
 pub unsafe extern "C" fn spc_bind(checked: *mut SpcChecked, weight: *const SpcArray) -> i32 {
     answer(|| {
         // SAFETY: promised by the caller.
-        let (c, a) = unsafe { (checked_mut(checked)?, given(weight)?) };
-        let Some(c) = c.inner.as_mut() else { return refuse(Status::Handle, BUILT) };
+        let (c, a) = unsafe { (of_mut(checked)?, given(weight)?) };
+        let Some(c) = c.0.as_mut() else { return refuse(Status::Handle, BUILT) };
         match a {
             Given { name, values: array::Values::F32(v) } => Ok(c.set(name, v)?),
             Given { name, .. } => refuse(Status::Input, format!("the values of `{name}` are not floats")),
@@ -197,11 +176,11 @@ pub unsafe extern "C" fn spc_build(checked: *mut SpcChecked, program: *mut *mut 
     answer(|| {
         wanted(program)?;
         // SAFETY: promised by the caller.
-        let c = unsafe { checked_mut(checked)? };
-        let Some(c) = c.inner.take() else { return refuse(Status::Handle, BUILT) };
+        let c = unsafe { of_mut(checked)? };
+        let Some(c) = c.0.take() else { return refuse(Status::Handle, BUILT) };
         let inner = c.build()?;
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcProgram { tag: PROGRAM, inner }, program) };
+        unsafe { hand_out(inner, program) };
         Ok(())
     })
 }
@@ -220,7 +199,7 @@ pub unsafe extern "C" fn spc_load(
         // SAFETY: promised by the caller.
         let inner = unsafe { compiler(options)?.load(text(folder)?)? };
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcProgram { tag: PROGRAM, inner }, program) };
+        unsafe { hand_out(inner, program) };
         Ok(())
     })
 }
@@ -254,16 +233,8 @@ pub unsafe extern "C" fn spc_call(
     output_count: usize,
 ) -> i32 {
     answer(|| {
-        if !program.is_aligned() {
-            return refuse(Status::Handle, "not a program that was built");
-        }
-        // SAFETY: null gives nothing; the rest is promised by the caller.
-        let (p, name) = unsafe { (program.as_ref(), text(function)?) };
-        let p = match p {
-            None => return refuse(Status::Null, "the program is a null pointer"),
-            Some(p) if p.tag != PROGRAM => return refuse(Status::Handle, "not a program that was built"),
-            Some(p) => p,
-        };
+        // SAFETY: promised by the caller.
+        let (p, name) = unsafe { (of(program)?, text(function)?) };
         // SAFETY: promised by the caller.
         let (inputs, outputs) = unsafe { (list(inputs, input_count)?, list(outputs, output_count)?) };
         let mut values = Vec::with_capacity(inputs.len());
@@ -277,7 +248,7 @@ pub unsafe extern "C" fn spc_call(
             places.push(unsafe { describe(a)? });
         }
         let named: Vec<(&str, &dyn Input)> = values.iter().map(|g| (g.name, g.values.input())).collect();
-        let results = p.inner.call(name, &named)?;
+        let results = p.call(name, &named)?;
         // An output may be an input: nothing looks at those any more.
         drop(named);
         drop(values);
@@ -297,16 +268,8 @@ pub unsafe extern "C" fn spc_call(
 /// `checked` is null or came from [`spc_compile`] and was not freed before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn spc_free_checked(checked: *mut SpcChecked) {
-    let _ = answer(|| {
-        if !checked.is_null() {
-            // SAFETY: promised by the caller.
-            let c = unsafe { checked_mut(checked)? };
-            c.tag = 0;
-            // SAFETY: it came from a box.
-            drop(unsafe { Box::from_raw(checked) });
-        }
-        Ok(())
-    });
+    // SAFETY: promised by the caller.
+    unsafe { free(checked) };
 }
 
 /// # Safety
@@ -314,14 +277,6 @@ pub unsafe extern "C" fn spc_free_checked(checked: *mut SpcChecked) {
 /// `program` is null or came from [`spc_build`] or [`spc_load`], was not freed before, and no call is running.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn spc_free_program(program: *mut SpcProgram) {
-    let _ = answer(|| {
-        // SAFETY: null gives nothing; the rest is promised by the caller.
-        let mine = program.is_aligned() && unsafe { program.as_ref() }.is_some_and(|p| p.tag == PROGRAM);
-        if mine {
-            // SAFETY: it came from a box.
-            let mut p = unsafe { Box::from_raw(program) };
-            p.tag = 0;
-        }
-        Ok(())
-    });
+    // SAFETY: promised by the caller.
+    unsafe { free(program) };
 }

@@ -1,12 +1,10 @@
 //! Training runs: parameters of the caller are changed in place.
 use crate::array::{Described, Type, describe};
 use crate::error::{Refusal, Status, answer, refuse};
-use crate::{BUILT, SpcArray, SpcChecked, checked_mut, hand_out, list, text, wanted};
+use crate::handle::{Handle, Held, free, hand_out, of, of_mut, wanted};
+use crate::{BUILT, SpcArray, SpcChecked, list, text};
 use spc::{Observed, Optimiser, UpdatePlan, UpdateState};
 use std::ffi::{CString, c_char, c_void};
-
-const PLAN: u64 = u64::from_le_bytes(*b"spc upd\0");
-const STATE: u64 = u64::from_le_bytes(*b"spc sta\0");
 
 /// Settings of an optimiser.
 #[repr(C)]
@@ -31,21 +29,35 @@ pub enum Kind {
 }
 
 /// What a program asks of its weights during training.
-pub struct SpcUpdates {
-    tag: u64,
-    pub(crate) inner: UpdatePlan,
+pub struct Updates {
+    pub(crate) plan: UpdatePlan,
     shapes: Vec<(String, Vec<usize>)>,
     /// Why steps are interpreted.
     reason: Option<CString>,
 }
 
+impl Held for Updates {
+    const TAG: u64 = u64::from_le_bytes(*b"spc upd\0");
+    const NAME: &'static str = "a plan of updates";
+}
+
 /// The memory of a run.
-pub struct SpcState {
-    tag: u64,
-    pub(crate) inner: UpdateState,
+pub struct Run {
+    pub(crate) state: UpdateState,
     /// What observers saw in the last step.
     pub(crate) seen: Vec<Observed>,
 }
+
+impl Held for Run {
+    const TAG: u64 = u64::from_le_bytes(*b"spc sta\0");
+    const NAME: &'static str = "the state of a run";
+}
+
+/// What a program asks of its weights during training.
+pub type SpcUpdates = Handle<Updates>;
+
+/// The memory of a run.
+pub type SpcState = Handle<Run>;
 
 /// Gets what observers saw: context, rule, name, value.
 pub type SpcObserver = Option<unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, f64)>;
@@ -74,36 +86,6 @@ fn optimiser(o: &SpcOptimizer) -> Result<Optimiser, Refusal> {
 
 /// # Safety
 ///
-/// `plan` is null or came from [`spc_updates`].
-pub(crate) unsafe fn plan_of<'a>(plan: *const SpcUpdates) -> Result<&'a SpcUpdates, Refusal> {
-    if !plan.is_aligned() {
-        return refuse(Status::Handle, "not a plan of updates");
-    }
-    // SAFETY: null gives nothing, the rest is promised.
-    match unsafe { plan.as_ref() } {
-        None => refuse(Status::Null, "the plan is a null pointer"),
-        Some(p) if p.tag != PLAN => refuse(Status::Handle, "not a plan of updates"),
-        Some(p) => Ok(p),
-    }
-}
-
-/// # Safety
-///
-/// `state` is null or came from [`spc_start`] or [`spc_load_state`], and is used by this thread alone.
-pub(crate) unsafe fn state_of<'a>(state: *mut SpcState) -> Result<&'a mut SpcState, Refusal> {
-    if !state.is_aligned() {
-        return refuse(Status::Handle, "not the state of a run");
-    }
-    // SAFETY: null gives nothing, the rest is promised.
-    match unsafe { state.as_mut() } {
-        None => refuse(Status::Null, "the state is a null pointer"),
-        Some(s) if s.tag != STATE => refuse(Status::Handle, "not the state of a run"),
-        Some(s) => Ok(s),
-    }
-}
-
-/// # Safety
-///
 /// `checked` came from [`spc_compile`](crate::spc_compile), `optimizer` leads to settings, `plan` to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn spc_updates(
@@ -118,14 +100,14 @@ pub unsafe extern "C" fn spc_updates(
             return refuse(Status::Alignment, "the optimiser is not aligned");
         }
         // SAFETY: promised by the caller.
-        let (c, o) = unsafe { (checked_mut(checked)?, optimizer.as_ref()) };
+        let (c, o) = unsafe { (of_mut(checked)?, optimizer.as_ref()) };
         let Some(o) = o else { return refuse(Status::Null, "the optimiser is a null pointer") };
-        let Some(c) = c.inner.as_ref() else { return refuse(Status::Handle, BUILT) };
-        let inner = c.update_plan(optimiser(o)?, steps)?;
-        let shapes = inner.shapes().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
-        let reason = inner.interpreted().map(|r| CString::new(r.replace('\0', "")).unwrap_or_default());
+        let Some(c) = c.0.as_ref() else { return refuse(Status::Handle, BUILT) };
+        let made = c.update_plan(optimiser(o)?, steps)?;
+        let shapes = made.shapes().map(|(n, s)| (n.to_string(), s.to_vec())).collect();
+        let reason = made.interpreted().map(|r| CString::new(r.replace('\0', "")).unwrap_or_default());
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcUpdates { tag: PLAN, inner, shapes, reason }, plan) };
+        unsafe { hand_out(Updates { plan: made, shapes, reason }, plan) };
         Ok(())
     })
 }
@@ -136,7 +118,7 @@ pub unsafe extern "C" fn spc_updates(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn spc_updates_interpreted(plan: *const SpcUpdates) -> *const c_char {
     // SAFETY: promised by the caller.
-    let reason = unsafe { plan_of(plan) }.ok().and_then(|p| p.reason.as_ref());
+    let reason = unsafe { of(plan) }.ok().and_then(|p| p.reason.as_ref());
     reason.map_or(std::ptr::null(), |r| r.as_ptr())
 }
 
@@ -151,7 +133,7 @@ impl<'a> Arrays<'a> {
     ///
     /// The lists have as many arrays, which are as they say.
     pub(crate) unsafe fn new(
-        plan: &SpcUpdates,
+        plan: &Updates,
         changed: &[(*const SpcArray, usize)],
         read: (*const SpcArray, usize),
     ) -> Result<Arrays<'a>, Refusal> {
@@ -217,14 +199,14 @@ pub unsafe extern "C" fn spc_start(
     answer(|| {
         wanted(state)?;
         // SAFETY: promised by the caller.
-        let p = unsafe { plan_of(plan)? };
+        let p = unsafe { of(plan)? };
         // SAFETY: promised by the caller.
         let arrays = unsafe { Arrays::new(p, &[(params, count)], (std::ptr::null(), 0))? };
         // SAFETY: promised by the caller.
         let (mut params, _) = unsafe { arrays.slices() };
-        let inner = p.inner.start(&mut params)?;
+        let inner = p.plan.start(&mut params)?;
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcState { tag: STATE, inner, seen: Vec::new() }, state) };
+        unsafe { hand_out(Run { state: inner, seen: Vec::new() }, state) };
         Ok(())
     })
 }
@@ -234,7 +216,7 @@ pub unsafe extern "C" fn spc_start(
 /// # Safety
 ///
 /// `observer` may be called with `context`.
-pub(crate) unsafe fn tell(s: &mut SpcState, seen: Vec<Observed>, observer: SpcObserver, context: *mut c_void) {
+pub(crate) unsafe fn tell(s: &mut Run, seen: Vec<Observed>, observer: SpcObserver, context: *mut c_void) {
     s.seen = seen;
     let Some(f) = observer else { return };
     for o in &s.seen {
@@ -264,12 +246,12 @@ pub unsafe extern "C" fn spc_update(
 ) -> i32 {
     answer(|| {
         // SAFETY: promised by the caller.
-        let (p, s) = unsafe { (plan_of(plan)?, state_of(state)?) };
+        let (p, s) = unsafe { (of(plan)?, of_mut(state)?) };
         // SAFETY: promised by the caller.
         let arrays = unsafe { Arrays::new(p, &[(params, param_count)], (grads, grad_count))? };
         // SAFETY: promised by the caller.
         let (mut params, grads) = unsafe { arrays.slices() };
-        let seen = p.inner.update(step, &mut params, &grads, rate, &mut s.inner)?;
+        let seen = p.plan.update(step, &mut params, &grads, rate, &mut s.state)?;
         // SAFETY: promised by the caller.
         unsafe { tell(s, seen, observer, context) };
         Ok(())
@@ -283,8 +265,8 @@ pub unsafe extern "C" fn spc_update(
 pub unsafe extern "C" fn spc_save_state(plan: *const SpcUpdates, state: *mut SpcState, path: *const c_char) -> i32 {
     answer(|| {
         // SAFETY: promised by the caller.
-        let (p, s, path) = unsafe { (plan_of(plan)?, state_of(state)?, text(path)?) };
-        let bytes = p.inner.save(&s.inner)?;
+        let (p, s, path) = unsafe { (of(plan)?, of_mut(state)?, text(path)?) };
+        let bytes = p.plan.save(&s.state)?;
         // The whole file or nothing.
         let part = format!("{path}.part");
         let done = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
@@ -304,10 +286,10 @@ pub unsafe extern "C" fn spc_load_state(
     answer(|| {
         wanted(state)?;
         // SAFETY: promised by the caller.
-        let (p, path) = unsafe { (plan_of(plan)?, text(path)?) };
-        let inner = p.inner.load(path)?;
+        let (p, path) = unsafe { (of(plan)?, text(path)?) };
+        let inner = p.plan.load(path)?;
         // SAFETY: checked and promised.
-        unsafe { hand_out(SpcState { tag: STATE, inner, seen: Vec::new() }, state) };
+        unsafe { hand_out(Run { state: inner, seen: Vec::new() }, state) };
         Ok(())
     })
 }
@@ -317,14 +299,8 @@ pub unsafe extern "C" fn spc_load_state(
 /// `plan` is null or came from [`spc_updates`] and was not freed before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn spc_free_updates(plan: *mut SpcUpdates) {
-    let _ = answer(|| {
-        // SAFETY: promised by the caller.
-        if unsafe { plan_of(plan) }.is_ok() {
-            // SAFETY: it came from a box.
-            unsafe { Box::from_raw(plan) }.tag = 0;
-        }
-        Ok(())
-    });
+    // SAFETY: promised by the caller.
+    unsafe { free(plan) };
 }
 
 /// # Safety
@@ -332,12 +308,6 @@ pub unsafe extern "C" fn spc_free_updates(plan: *mut SpcUpdates) {
 /// `state` is null or came from [`spc_start`] or [`spc_load_state`] and was not freed before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn spc_free_state(state: *mut SpcState) {
-    let _ = answer(|| {
-        // SAFETY: promised by the caller.
-        if unsafe { state_of(state) }.is_ok() {
-            // SAFETY: it came from a box.
-            unsafe { Box::from_raw(state) }.tag = 0;
-        }
-        Ok(())
-    });
+    // SAFETY: promised by the caller.
+    unsafe { free(state) };
 }

@@ -73,6 +73,12 @@ pub enum Command {
         embed_weights: bool,
         #[command(flatten)]
         on: OnIsa,
+        /// Length of the training run whose steps are compiled for a GPU; the program's own if left out, else 1000.
+        #[arg(long = "of", value_name = "N")]
+        steps: Option<u64>,
+        /// Its optimiser, where an update has no step of its own; sgd if left out.
+        #[arg(long, value_enum, value_name = "NAME")]
+        optimizer: Option<OptimizerName>,
         /// Fail where no CUDA images can be built, instead of writing the text alone with a warning.
         #[arg(long)]
         require_images: bool,
@@ -498,7 +504,7 @@ fn activations(text: &str) -> Result<Activations, String> {
 
 #[derive(Args, Debug)]
 pub struct OnIsa {
-    /// Instruction set of CPU kernels: native (the widest of this machine), avx512vnni, avx512, avx2 or clif.
+    /// Instruction set of CPU kernels: native (the widest of this machine), avx512amx, avx512vnni, avx512, avx2 or clif.
     #[arg(long, value_parser = isa, default_value = "native", value_name = "NAME")]
     pub isa: Isa,
 }
@@ -507,7 +513,7 @@ fn isa(text: &str) -> Result<Isa, String> {
     if text == "native" {
         return Ok(Isa::native());
     }
-    let isa = Isa::from_name(text).ok_or("expected native, avx512vnni, avx512, avx2 or clif")?;
+    let isa = Isa::from_name(text).ok_or("expected native, avx512amx, avx512vnni, avx512, avx2 or clif")?;
     if isa.is_available() { Ok(isa) } else { Err("this machine does not have it".into()) }
 }
 

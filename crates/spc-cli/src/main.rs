@@ -12,7 +12,7 @@ use clap::{CommandFactory, Parser};
 use output::Output;
 use spc::driver::{
     self, Average, Bench, Budget, Call, Compile, DiskWorld, Done, Emit, Explain, FormatFiles, Permute, Res, Rotate,
-    Session, Step, Sweep, Verify, Zeros,
+    Session, Step, Sweep, Training, Verify, Zeros,
 };
 use spc::{Isa, Optimiser};
 use std::path::Path;
@@ -65,10 +65,15 @@ fn run(s: &mut Session<'_>, command: &Command) -> Res<Done> {
     match command {
         Command::Check { file, emit, fix: true, dry_run, .. } => driver::fix_file(s, file, emit, *dry_run),
         Command::Check { file, emit, .. } => driver::check(s, file, emit).map(Done::from),
-        Command::Compile { file, target, out, emit, functions, arch, embed_weights, .. } => {
+        Command::Compile { file, target, out, emit, functions, arch, embed_weights, steps, optimizer, .. } => {
             let (target, out) = (target.target.clone(), out.clone());
             let (emit, functions) = (emit.clone(), functions.clone());
-            let what = Compile { target, out, emit, functions, arch: *arch, embed_weights: *embed_weights };
+            let optimiser = optimizer.map(|o| match o {
+                OptimizerName::Sgd => Optimiser::SGD,
+                OptimizerName::Adamw => Optimiser::ADAM,
+            });
+            let training = Training { optimiser, steps: *steps };
+            let what = Compile { target, out, emit, functions, arch: *arch, embed_weights: *embed_weights, training };
             driver::compile_file(s, file, &what)
         }
         Command::Run { path, name, function, inputs, outputs, dense, target, json, .. } => {

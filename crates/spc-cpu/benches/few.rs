@@ -1,13 +1,14 @@
 //! Linears of one to eight tokens against dense ones and against plain reading, in one run. `cargo bench -p spc-cpu --bench few
-//! [-- ISA --o=OUTPUTS --cols=INPUTS]`
+//! [-- ISA --o=OUTPUTS --cols=INPUTS]`; with `same`, one matrix in several layouts: `few -- same --gib=1 --n=1 free 50`
 //!
 //! Each of 60 rounds calls the dense kernel of the same number of tokens, the sparse one, and a loop that reads as many bytes
 //! as the sparse one has stored; the ratios of a round are what is printed (median and best decile).
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
 use spc_formats::{Array, Layout, pack, validate};
+use spc_kernel::templates::LinearSpec;
+use spc_kernel::templates::cases::token_major;
 use spc_kernel::templates::limits::{READ_ROUND, read_stream};
-use spc_kernel::templates::{LinearSpec, few, panel, rowlist};
 use std::time::Instant;
 
 const ROUNDS: usize = 60;
@@ -37,13 +38,7 @@ impl Ready {
     fn new(layout: Layout, (o, k): (usize, usize), w: &[f32], tokens: usize, isa: Isa) -> Ready {
         let packed = validate(pack(&layout, o, k, w).unwrap()).unwrap();
         let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes: isa.lanes() };
-        let spec = LinearSpec { lanes: spec.panel_lanes(), ..spec };
-        let kernel = match layout {
-            Layout::Dense { .. } => panel(&spec),
-            Layout::Csr16 => rowlist(&spec),
-            _ => few(&spec),
-        };
-        let kernel = kernel.unwrap();
+        let kernel = token_major(&spec).unwrap();
         let buffer = |a: &Array| match a {
             Array::F32(a) => AlignedBuf::from_f32(a),
             Array::U32(a) => AlignedBuf::from_bytes(&a.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<_>>()),
@@ -108,11 +103,86 @@ fn weights(layout: Layout, (o, k): (usize, usize), permille: u64) -> Vec<f32> {
     w
 }
 
+/// One matrix in several layouts, which are called in turns. With `--gib`, so many copies that they do not stay in any cache.
+fn same(args: &[String], isa: Isa, shape: (usize, usize)) {
+    let option = |name: &str| -> Option<usize> { args.iter().find_map(|a| a.strip_prefix(name)?.parse().ok()) };
+    let kinds: [(&str, u64, &[&str]); 9] = [
+        ("free 40 %", 600, &["csr16", "bitmap"]),
+        ("free 50 %", 500, &["csr16", "bitmap"]),
+        ("free 60 %", 400, &["csr16", "bitmap"]),
+        ("free 75 %", 250, &["csr16", "bitmap"]),
+        ("free 90 %", 100, &["csr16", "bitmap"]),
+        ("shared 8", 250, &["csr16", "nm16(2,8)", "vx1(64)", "vnm16(64,8)"]),
+        ("shared 16", 125, &["csr16", "nm16(2,16)", "vx1(64)", "vnm16(64,16)"]),
+        ("shared 32", 63, &["csr16", "vx1(64)", "vnm16(64,32)"]),
+        ("shared 64", 31, &["csr16", "vx1(64)", "vnm16(64,64)"]),
+    ];
+    let filters: Vec<&String> = args.iter().filter(|a| a.starts_with("free") || a.starts_with("shared")).collect();
+    println!("| zeros, tokens | layout | MiB | us | dense / it, median | best decile | first / it, median |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for (name, permille, layouts) in kinds {
+        if !filters.is_empty() && !filters.iter().any(|f| name.starts_with(f.as_str())) {
+            continue;
+        }
+        let mut w = weights(Layout::Csr, shape, permille);
+        if let Some(m) = name.strip_prefix("shared ").map(|m| m.parse::<usize>().unwrap()) {
+            w = vec![0.0; shape.0 * shape.1];
+            for (i, v) in w.iter_mut().enumerate() {
+                let (row, col) = (i / shape.1, i % shape.1);
+                // Four columns of each group, others in each 64 rows; of those each row has two.
+                let place = (col % m + m - (row / 64 * 7 + col / m * 5) % m) % m;
+                if place == row % 4 || place == (row + 1) % 4 {
+                    *v = 1.0 + (i % 8) as f32;
+                }
+            }
+        }
+        for tokens in option("--n=").map_or(vec![1, 2, 4, 8, 16], |n| vec![n]) {
+            let names = std::iter::once(&"dense(16)").chain(layouts);
+            let copies: Vec<(&str, Vec<Ready>)> = names
+                .map(|text| {
+                    let one = || {
+                        let w = if *text == "dense(16)" { &vec![1.5; w.len()] } else { &w };
+                        Ready::new(text.parse().unwrap(), shape, w, tokens, isa)
+                    };
+                    let first = one();
+                    let wanted = option("--gib=").map_or(1, |g| (g << 30).div_ceil(first.bytes()));
+                    (*text, std::iter::once(first).chain((1..wanted).map(|_| one())).collect())
+                })
+                .collect();
+            let mut times: Vec<Vec<f64>> = vec![Vec::new(); copies.len()];
+            for round in 0..ROUNDS {
+                for ((_, list), times) in copies.iter().zip(&mut times) {
+                    // Of one copy the second call in a row: the nearest there is.
+                    if list.len() == 1 {
+                        list[0].call();
+                    }
+                    times.push(seconds(|| list[round % list.len()].call()));
+                }
+            }
+            for (i, (text, list)) in copies.iter().enumerate() {
+                let over = |j: usize| times[j].iter().zip(&times[i]).map(|(a, b)| a / b).collect::<Vec<f64>>();
+                let (dense, first) = (over(0), over(1.min(times.len() - 1)));
+                println!(
+                    "| {name}, {tokens} | {text} | {:.1} | {:.0} | {:.2} | {:.2} | {:.2} |",
+                    list[0].bytes() as f64 / (1 << 20) as f64,
+                    1e6 * quantile(&times[i], 0.5),
+                    quantile(&dense, 0.5),
+                    quantile(&dense, 0.9),
+                    quantile(&first, 0.5),
+                );
+            }
+        }
+    }
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let isa = args.iter().find_map(|a| Isa::from_name(a)).unwrap_or(Isa::native());
     let option = |name: &str| -> Option<usize> { args.iter().find_map(|a| a.strip_prefix(name)?.parse().ok()) };
     let shape = (option("--o=").unwrap_or(4096), option("--cols=").unwrap_or(4096));
+    if args.iter().any(|a| a == "same") {
+        return same(&args, isa, shape);
+    }
     let lanes = isa.lanes();
     let read = compile_wide(&[read_stream(lanes).unwrap()], isa, false).unwrap();
     let (source, mut sink) = (AlignedBuf::zeroed(4 * shape.0 * shape.1 + READ_ROUND), AlignedBuf::zeroed(4 * lanes));

@@ -9,7 +9,8 @@ use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
 use spc_formats::{Array, Layout, pack, validate};
 use spc_kernel::templates::limits::{READ_ROUND, dot_peak, dot_peak_round, read_stream};
 use spc_kernel::templates::{
-    LinearSpec, SCRATCH, blocks8, groups, padded_tokens, pick8, place, round_rows, round_tokens, row_bytes,
+    LinearSpec, ORDER, SCRATCH, blocks8, groups, padded_tokens, pick8, place, round_rows, round_tokens, round_tokens16,
+    row_bytes, tile_place, tiles_pay, tiles8,
 };
 
 const PAIRS: usize = 60;
@@ -115,8 +116,10 @@ impl Ready {
         let codes = packed.packed().array("codes").unwrap().len();
         let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
         let rows = layout.needs_integer_rows();
+        let tiles = isa.target().tiles && tiles_pay(&layout, n as u64);
         let kernel = match layout {
             Layout::Groups { .. } => groups(&spec),
+            _ if tiles => tiles8(&spec),
             _ if rows => pick8(&spec),
             _ => blocks8(&spec),
         };
@@ -128,7 +131,12 @@ impl Ready {
         };
         let compile_us = quantile(&(0..9).map(compiled).collect::<Vec<f64>>(), 0.1);
         let module = compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
-        let convert = if rows { round_rows(k, lanes) } else { round_tokens(k, lanes) }.unwrap();
+        let convert = match () {
+            () if rows => round_rows(k, lanes),
+            () if tiles => round_tokens16(k, lanes),
+            () => round_tokens(k, lanes),
+        };
+        let convert = convert.unwrap();
         let rounding = compile_wide(std::slice::from_ref(&convert), isa, false).unwrap();
         let mut rng = Random(77);
         let np = padded_tokens(n as u64).unwrap() as usize;
@@ -136,14 +144,19 @@ impl Ready {
         let x = AlignedBuf::from_f32(&x);
         let mut q = AlignedBuf::zeroed(if rows { n * row_bytes(k) } else { np * k.div_ceil(4) * 4 });
         for i in 0..n * k {
-            let at = if rows { i / k * row_bytes(k) + i % k } else { place(i / k, i % k, n, k) };
+            let at = match () {
+                () if rows => i / k * row_bytes(k) + i % k,
+                () if tiles => tile_place(i / k, i % k, k),
+                () => place(i / k, i % k, n, k),
+            };
             q.bytes_mut()[at] = (rng.next() % 255) as u8 + 1;
         }
         let mut scales = AlignedBuf::from_f32(&vec![0.01; np]);
         let mut scratch = AlignedBuf::zeroed(np * SCRATCH);
         let mut y = AlignedBuf::zeroed(4 * np * o);
+        let arranged = |n: &str, a: &Array| if tiles { packed.arranged(n, ORDER).unwrap() } else { a.clone() };
         let arrays: Vec<(String, AlignedBuf)> =
-            packed.packed().arrays.iter().map(|(n, a)| (n.to_string(), buffer(a))).collect();
+            packed.packed().arrays.iter().map(|(n, a)| (n.to_string(), buffer(&arranged(n, a)))).collect();
         let (qp, sp) = (q.bytes_mut().as_mut_ptr() as u64, scales.bytes_mut().as_mut_ptr() as u64);
         let mut list: Vec<(&str, u64)> = arrays.iter().map(|(n, b)| (n.as_str(), b.bytes().as_ptr() as u64)).collect();
         list.extend([

@@ -9,7 +9,8 @@
 use spc_cpu::{AlignedBuf, Isa, Limits, Pool, Split, clif_text, compile, compile_wide, machine_code, supported};
 use spc_formats::{Array, Layout, pack, validate};
 use spc_kernel::ir::Kernel;
-use spc_kernel::templates::{LinearSpec, Tuning, few, padded_tokens, panel, rowblock_tuned, rowlist};
+use spc_kernel::templates::cases::{LAYOUTS, every};
+use spc_kernel::templates::{LinearSpec, Tuning, padded_tokens, rowblock_tuned};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -133,28 +134,11 @@ fn two_threads() {
 }
 
 fn kernels(lanes: usize) -> Vec<(String, Kernel)> {
-    let mut all = Vec::new();
-    let names =
-        ["dense(16)", "vx1(4)", "vx1(8)", "vx1(16)", "vx1(1)", "bsr(16,16)", "nm(2,4)", "csr", "nm16(2,4)", "csr16"];
-    for name in names {
+    let of = |name: &&str| {
         let layout: Layout = name.parse().unwrap();
-        let spec = LinearSpec { layout, rows: 1000, cols: 1000, bias: true, act: None, lanes };
-        for n in [16u64, 128] {
-            if layout.feature_major() {
-                all.push((format!("{name}, {n}"), rowblock_tuned(&spec, Tuning::of(&spec, n)).unwrap()));
-            }
-        }
-        if layout.row_major() {
-            let spec = LinearSpec { lanes: spec.panel_lanes(), ..spec };
-            let kernel = match layout {
-                Layout::Dense { .. } => panel(&spec),
-                Layout::Csr16 => rowlist(&spec),
-                _ => few(&spec),
-            };
-            all.push((format!("{name}, by token"), kernel.unwrap()));
-        }
-    }
-    all
+        every(&LinearSpec { layout, rows: 1000, cols: 1000, bias: true, act: None, lanes }).unwrap()
+    };
+    LAYOUTS.iter().flat_map(of).collect()
 }
 
 fn compile_times() {

@@ -14,10 +14,12 @@ pub enum Isa {
     Avx512,
     /// The same with VNNI and VBMI, the dot product of bytes and their permutation.
     Avx512Vnni,
+    /// The same with tiles of 8-bit integers, AMX-TILE and AMX-INT8, which the operating system must permit.
+    Avx512Amx,
 }
 
 impl Isa {
-    pub const ALL: [Isa; 4] = [Isa::Clif, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni];
+    pub const ALL: [Isa; 5] = [Isa::Clif, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Avx512Amx];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -25,6 +27,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Avx512Vnni => "avx512vnni",
+            Isa::Avx512Amx => "avx512amx",
         }
     }
 
@@ -37,13 +40,23 @@ impl Isa {
         match self {
             Isa::Clif => 4,
             Isa::Avx2 => 8,
-            Isa::Avx512 | Isa::Avx512Vnni => 16,
+            Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx => 16,
         }
     }
 
     /// True for 512-bit code.
     pub fn is_512(self) -> bool {
-        matches!(self, Isa::Avx512 | Isa::Avx512Vnni)
+        matches!(self, Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx)
+    }
+
+    /// True for code with VNNI and VBMI.
+    pub fn has_vnni(self) -> bool {
+        matches!(self, Isa::Avx512Vnni | Isa::Avx512Amx)
+    }
+
+    /// What kernels for it may be made of.
+    pub fn target(self) -> spc_kernel::Target {
+        spc_kernel::Target { lanes: self.lanes(), tiles: self == Isa::Avx512Amx }
     }
 
     /// True if this machine can run it.
@@ -53,6 +66,7 @@ impl Isa {
             Isa::Avx2 => has_avx2(),
             Isa::Avx512 => has_avx2() && has_avx512(),
             Isa::Avx512Vnni => has_avx2() && has_avx512() && has_vnni(),
+            Isa::Avx512Amx => has_avx2() && has_avx512() && has_vnni() && crate::tiles::permitted(),
         }
     }
 
@@ -65,7 +79,7 @@ impl Isa {
 #[cfg(all(target_arch = "x86_64", unix))]
 fn has_avx2() -> bool {
     use std::arch::is_x86_feature_detected as has;
-    has!("avx2") && has!("fma") && has!("f16c") && has!("bmi1") && has!("bmi2")
+    has!("avx2") && has!("fma") && has!("f16c") && has!("bmi1") && has!("bmi2") && has!("popcnt")
 }
 
 #[cfg(all(target_arch = "x86_64", unix))]

@@ -82,6 +82,10 @@ struct Defined {
 }
 
 fn define_all(module: &mut JITModule, kernels: &[Kernel], wide: Isa, check: bool) -> Result<Vec<Defined>, Bug> {
+    if kernels.iter().any(Kernel::uses_tiles) {
+        // Asked for before the first of them runs. Whether the machine has them the caller knows, as for all instruction sets.
+        crate::tiles::permitted();
+    }
     let fail = |e: String| Bug::new(format!("jit: {e}"));
     let target = Target::of(module.isa());
     let config = target.config;

@@ -5,6 +5,7 @@
 
 mod buffer;
 mod clif;
+mod collect;
 mod exec;
 mod host;
 mod jit;
@@ -14,11 +15,14 @@ mod math;
 pub mod object;
 mod pool;
 mod share;
+mod stream;
 mod sweep;
+mod tiles;
 mod wide;
 
 pub use buffer::{ALIGN, AlignedBuf};
 pub use clif::clif_text;
+pub use collect::{Between, between};
 pub use exec::Executor;
 pub use host::{Features, Isa};
 pub use jit::{JitModule, Split, assembly, compile, compile_for, compile_wide};

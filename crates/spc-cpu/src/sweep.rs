@@ -3,6 +3,7 @@
 use crate::host::Isa;
 use crate::jit::{JitModule, compile_wide};
 use crate::share::Threads;
+use crate::stream::{self, MOST, Rooms, SMALL, STREAM};
 use spc_base::Bug;
 use spc_kernel::update::{IOTA, Kind, Pass};
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +24,10 @@ pub enum Slot<'a> {
     Read(&'a [f32]),
     Bytes(&'a mut [u8]),
     ReadBytes(&'a [u8]),
+    /// Room for what a pass writes and later ones of the same sweep read; nobody has it afterwards.
+    Room,
+    /// The same for bytes.
+    RoomBytes,
 }
 
 impl Slot<'_> {
@@ -32,15 +37,20 @@ impl Slot<'_> {
             Slot::Read(v) => v.len(),
             Slot::Bytes(v) => v.len(),
             Slot::ReadBytes(v) => v.len(),
+            Slot::Room | Slot::RoomBytes => usize::MAX,
         }
     }
 
     fn is_bytes(&self) -> bool {
-        matches!(self, Slot::Bytes(_) | Slot::ReadBytes(_))
+        matches!(self, Slot::Bytes(_) | Slot::ReadBytes(_) | Slot::RoomBytes)
     }
 
     fn is_writable(&self) -> bool {
-        matches!(self, Slot::F32(_) | Slot::Bytes(_))
+        matches!(self, Slot::F32(_) | Slot::Bytes(_)) || self.is_room()
+    }
+
+    fn is_room(&self) -> bool {
+        matches!(self, Slot::Room | Slot::RoomBytes)
     }
 
     fn address(&mut self) -> u64 {
@@ -49,8 +59,20 @@ impl Slot<'_> {
             Slot::Read(v) => v.as_ptr() as u64,
             Slot::Bytes(v) => v.as_mut_ptr() as u64,
             Slot::ReadBytes(v) => v.as_ptr() as u64,
+            Slot::Room | Slot::RoomBytes => 0,
         }
     }
+}
+
+/// A slot that a block is written to in room of its own.
+struct Staged {
+    slot: usize,
+    /// Bytes of an entry.
+    width: usize,
+    /// Where it begins in the room of a block.
+    offset: usize,
+    /// The array that gets it, if one does.
+    to: Option<u64>,
 }
 
 /// One pass of a sweep: its number and, for each of its arrays, the slot.
@@ -94,7 +116,25 @@ impl Sweeps {
         if n == 0 {
             return Ok(vec![Vec::new(); calls.len()]);
         }
-        let block = step.saturating_mul((BLOCK / step).max(1));
+        let whole = |size: usize| step.saturating_mul((size / step).max(1));
+        // Where arrays are large, those that are only written pass the cache by, in smaller blocks.
+        let small = whole(SMALL);
+        let large = n >= STREAM && small <= MOST / 4;
+        let staged = self.staged(slots, calls, large);
+        let block = if staged.is_empty() || !large { whole(BLOCK) } else { small };
+        if let Some(i) = (0..slots.len()).find(|i| slots[*i].is_room() && !staged.contains(i)) {
+            return Err(Bug::new(format!("slot {i} is room that is read before it is written")));
+        }
+        let mut bytes = 0;
+        let staged: Vec<Staged> = (staged.into_iter())
+            .map(|slot| {
+                let s = &mut slots[slot];
+                let (width, offset) = (if s.is_bytes() { 1 } else { 4 }, bytes);
+                bytes += block.saturating_mul(width).next_multiple_of(64);
+                Staged { slot, width, offset, to: (!s.is_room()).then(|| s.address()) }
+            })
+            .collect();
+        let rooms = Rooms::new(bytes);
         let blocks = n.div_ceil(block);
         let addresses: Vec<u64> = slots.iter_mut().map(Slot::address).collect();
         let mut words: Vec<f32> = (0..IOTA).map(|i| i as f32).collect();
@@ -103,15 +143,33 @@ impl Sweeps {
         let mut folds: Vec<Vec<f32>> = per.iter().map(|f| vec![0.0; f * (blocks + 1)]).collect();
         let out: Vec<u64> = folds.iter_mut().map(|f| f.as_mut_ptr() as u64).collect();
         let failed = Mutex::new(None);
-        threads.run(blocks, &|b| {
-            let (from, to) = (b * block, n.min((b + 1) * block));
-            for (k, c) in calls.iter().enumerate() {
-                let at = out[k] + 4 * (b * per[k]) as u64;
-                let last = (b + 1 == blocks).then(|| out[k] + 4 * (blocks * per[k]) as u64);
-                if let Err(e) = self.call(c, (from, to, n), &addresses, &words, at, last) {
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+        // A thread takes several small blocks at once.
+        let several = (BLOCK / block).max(1);
+        threads.run(blocks.div_ceil(several), &|task| {
+            let mut room = rooms.take();
+            let first = room.address();
+            let (mut addresses, mut args) = (addresses.clone(), Vec::new());
+            for b in task * several..blocks.min((task + 1) * several) {
+                let (from, to) = (b * block, n.min((b + 1) * block));
+                for s in &staged {
+                    // Entry `from` of the array is the first of the room.
+                    addresses[s.slot] = (first + s.offset as u64).wrapping_sub((s.width * from) as u64);
+                }
+                for (k, c) in calls.iter().enumerate() {
+                    let at = out[k] + 4 * (b * per[k]) as u64;
+                    let last = (b + 1 == blocks).then(|| out[k] + 4 * (blocks * per[k]) as u64);
+                    if let Err(e) = self.call(c, (from, to, n), &addresses, (&words, &mut args), at, last) {
+                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                    }
+                }
+                for (s, array) in staged.iter().filter_map(|s| Some((s, s.to?))) {
+                    let (from_room, at) = (first as usize + s.offset, array as usize + s.width * from);
+                    // SAFETY: the room has `block` entries, written just now; the array has `n`, borrowed mutably, and
+                    // blocks are disjoint.
+                    unsafe { stream::copy(from_room as *const u8, at as *mut u8, s.width * (to - from)) };
                 }
             }
+            stream::done();
         });
         if let Some(e) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(e);
@@ -125,6 +183,20 @@ impl Sweeps {
             *f = written.collect();
         }
         Ok(folds)
+    }
+
+    /// Slots that are written before anything reads them: those of rooms, and of arrays where these are `large`.
+    fn staged(&self, slots: &[Slot<'_>], calls: &[Call], large: bool) -> Vec<usize> {
+        let only_written = |slot: &usize| {
+            let mut uses = calls.iter().flat_map(|c| c.slots.iter().zip(&self.passes[c.pass].arrays));
+            uses.find(|(s, _)| *s == slot).is_some_and(|(_, a)| a.written && !a.read)
+        };
+        let side = |slot: &usize| {
+            let mut uses = calls.iter().flat_map(|c| c.slots.iter().zip(&self.passes[c.pass].arrays));
+            uses.any(|(s, a)| s == slot && matches!(a.kind, Kind::Side(_)))
+        };
+        let wanted = |slot: &usize| slots[*slot].is_room() || (large && slots[*slot].is_writable());
+        (0..slots.len()).filter(|s| wanted(s) && only_written(s) && !side(s)).collect()
     }
 
     fn check(&self, n: usize, slots: &[Slot<'_>], numbers: usize, c: &Call) -> Result<&Pass, Bug> {
@@ -159,19 +231,20 @@ impl Sweeps {
         c: &Call,
         (from, to, n): (usize, usize, usize),
         addresses: &[u64],
-        numbers: &[f32],
+        (numbers, args): (&[f32], &mut Vec<u64>),
         folds: u64,
         last: Option<u64>,
     ) -> Result<(), Bug> {
         let p = &self.passes[c.pass];
         let (lo, hi) = (from / p.unit, to / p.unit);
         let tail = [numbers.as_ptr() as u64, folds, lo as u64, hi as u64, n as u64];
-        let args: Vec<u64> = c.slots.iter().map(|s| addresses[*s]).chain(tail).collect();
+        args.clear();
+        args.extend(c.slots.iter().map(|s| addresses[*s]).chain(tail));
         if hi > lo {
-            // SAFETY: `check` saw that every array has an entry for each weight, or its side numbers for each unit, and that
-            // those written are borrowed mutably; the kernels of passes stay inside such arrays (their tests run them in
+            // SAFETY: `check` saw that every array has an entry for each weight, or its side numbers for each unit, and a room
+            // one for each weight of the block; that those written are borrowed mutably; the kernels of passes stay inside such arrays (their tests run them in
             // the interpreter, which checks); blocks are disjoint; `folds` has room for each block and the rest.
-            unsafe { self.module.call(c.pass, &args)? };
+            unsafe { self.module.call(c.pass, args)? };
         }
         let rest = to - hi * p.unit;
         let (Some(last), true) = (last, rest > 0) else { return Ok(()) };
@@ -183,13 +256,21 @@ impl Sweeps {
             if a.kind == Kind::Bytes {
                 let mut v = vec![0u8; p.unit];
                 // SAFETY: the entries from `done` on are `rest`, inside the array, which no other thread touches there.
-                unsafe { std::ptr::copy_nonoverlapping((addresses[*s] as *const u8).add(done), v.as_mut_ptr(), rest) };
+                unsafe {
+                    std::ptr::copy_nonoverlapping((addresses[*s] as *const u8).wrapping_add(done), v.as_mut_ptr(), rest)
+                };
                 args.push(v.as_mut_ptr() as u64);
                 bytes.push(v);
             } else {
                 let mut v = vec![0f32; p.unit];
                 // SAFETY: as above; side arrays belong to passes that are never cut.
-                unsafe { std::ptr::copy_nonoverlapping((addresses[*s] as *const f32).add(done), v.as_mut_ptr(), rest) };
+                unsafe {
+                    std::ptr::copy_nonoverlapping(
+                        (addresses[*s] as *const f32).wrapping_add(done),
+                        v.as_mut_ptr(),
+                        rest,
+                    )
+                };
                 args.push(v.as_mut_ptr() as u64);
                 floats.push(v);
             }
@@ -202,10 +283,14 @@ impl Sweeps {
             // SAFETY: as for the copies above, back to arrays that are borrowed mutably.
             if a.kind == Kind::Bytes {
                 if let (Some(v), true) = (bytes.next(), a.written) {
-                    unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), (addresses[*s] as *mut u8).add(done), rest) };
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(v.as_ptr(), (addresses[*s] as *mut u8).wrapping_add(done), rest)
+                    };
                 }
             } else if let (Some(v), true) = (floats.next(), a.written) {
-                unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), (addresses[*s] as *mut f32).add(done), rest) };
+                unsafe {
+                    std::ptr::copy_nonoverlapping(v.as_ptr(), (addresses[*s] as *mut f32).wrapping_add(done), rest)
+                };
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 use spc_cpu::{Isa, assembly, clif_text, machine_code};
 use spc_formats::Layout;
 use spc_kernel::ir::parse;
+use spc_kernel::templates::cases::{self, LAYOUTS, every};
 use spc_kernel::templates::{LinearSpec, Tuning, blocks8, few, groups, panel, pick8, rowblock, rowblock_tuned};
 
 #[test]
@@ -121,6 +122,10 @@ fn wide_linear_kernels_keep_everything_in_registers() {
                 for layout in ["vx1_bf16(32)", "bsr_f16(16,4)", "nm16_bf16(2,4)"].map(|l| l.parse().unwrap()) {
                     kernels.push(few(&LinearSpec { layout, ..spec }).unwrap());
                 }
+                let few_tokens = ["nm16(2,4)", "nm16(4,8)", "bitmap", "vnm16(16,5)", "vnm16(32,16)", "vnm16(64,8)"];
+                for layout in few_tokens.map(|l| l.parse().unwrap()) {
+                    kernels.push(few(&LinearSpec { layout, ..spec }).unwrap());
+                }
                 for text in ["q4(32,16)", "kept4(16,16)", "kept4(64,32)", "q8(16,32)", "kept8(32,16)"] {
                     kernels.push(groups(&LinearSpec { layout: text.parse().unwrap(), cols: 1100, ..spec }).unwrap());
                 }
@@ -134,4 +139,56 @@ fn wide_linear_kernels_keep_everything_in_registers() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Instructions of Cranelift that a function may have.
+const MOST: usize = 2000;
+
+fn instructions(k: &spc_kernel::ir::Kernel) -> usize {
+    clif_text(k).unwrap().lines().filter(|l| l.starts_with("    ")).count()
+}
+
+/// Compile time grows with the length of a function: none of a linear is longer, whatever its layout and epilogue, but for blocks
+/// of 8-bit codes, whose tiles of 16 tokens are written out: those are bounded here.
+#[test]
+fn no_portable_linear_is_long() {
+    let relu = spc_ir::ScalarExpr::parse("(max a0 0)").unwrap();
+    let mut long = Vec::new();
+    for name in LAYOUTS {
+        for (cols, act) in [(1000, None), (1003, Some(&relu))] {
+            let layout: Layout = name.parse().unwrap();
+            let spec = LinearSpec { layout, rows: 1004, cols, bias: true, act, lanes: 4 };
+            for (name, k) in every(&spec).unwrap() {
+                let n = instructions(&k);
+                if n > if name.starts_with("i8(") { 9 * MOST } else { MOST } {
+                    long.push(format!("{name}, {cols} inputs: {n}"));
+                }
+            }
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+/// The other templates, with random shapes and expressions.
+#[test]
+fn no_other_portable_function_is_long() {
+    let mut rng = spc_kernel::ir::random::Rng::new(17);
+    let mut longest = (0, String::new());
+    for _ in 0..150 {
+        let rng = &mut rng;
+        let some = [
+            cases::mapped(rng, 4),
+            cases::contract(rng, 4),
+            cases::gathered(rng, 4),
+            cases::unfolded(rng, 4),
+            cases::channels(rng, 4),
+            cases::converted(rng, 4),
+            cases::rounding(rng, 4).map(|(case, _)| case),
+        ];
+        for case in some {
+            let kernel = case.unwrap().kernel;
+            longest = longest.max((instructions(&kernel), kernel.name));
+        }
+    }
+    assert!(longest.0 <= MOST, "{longest:?}");
 }

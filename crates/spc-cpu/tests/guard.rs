@@ -6,7 +6,7 @@ use spc_cpu::{Isa, JitModule, compile, compile_wide};
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::random::Rng;
 use spc_kernel::templates::cases::{
-    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, unfolded,
+    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, tiled_linear, unfolded,
 };
 use support::guard::Guarded;
 
@@ -72,6 +72,14 @@ fn linears_stay_inside() {
 #[test]
 fn linears_of_integers_stay_inside() {
     every(36, 60, |rng, lanes, _| rounded_linear(rng, lanes.max(4)).unwrap());
+    if Isa::Avx512Amx.is_available() {
+        let mut rng = Rng::new(38);
+        for _ in 0..30 {
+            if let Some(case) = tiled_linear(&mut rng, true).unwrap() {
+                check(&case, Isa::Avx512Amx);
+            }
+        }
+    }
     every(37, 30, |rng, lanes, _| Some(rounding(rng, lanes.max(4)).unwrap().0));
 }
 

@@ -162,7 +162,7 @@ fn objects_agree_with_the_interpreter() {
             }
         }
         // The best one that the machine has.
-        let best = Isa::ALL.iter().position(|i| *i == Isa::native()).unwrap();
+        let best = Arch::X86_64.variants().iter().rposition(|i| i.is_available()).unwrap();
         assert_eq!(call(&lib, "t_isa", &[u64::from(u32::MAX)]) as u32, best as u32);
     }
 }
@@ -186,7 +186,7 @@ fn skewed(layout: &str, rows: usize, cols: usize, tokens: usize) -> (Program, Ve
         plan.converts.push(spc_ir::Convert { node, to, predicted_ps: 0 });
     }
     let programs: Vec<(Isa, Program)> =
-        Isa::ALL.iter().map(|i| (*i, schedule(&g, &plan, i.lanes()).unwrap())).collect();
+        Arch::X86_64.variants().iter().map(|i| (*i, schedule(&g, &plan, i.lanes()).unwrap())).collect();
     let weight = |i: usize| if i / cols < rows / 8 || i.is_multiple_of(97) { (i % 11) as f32 - 5.0 } else { 0.0 };
     (programs[0].1.clone(), programs, (0..rows * cols).map(weight).collect())
 }
@@ -448,7 +448,7 @@ fn the_level_decides_which_program_runs() {
         let plan = spc_ir::Plan::all_dense(&g, "cpu", "dense(4)").unwrap();
         (isa, schedule(&g, &plan, isa.lanes()).unwrap())
     };
-    let programs: Vec<_> = Isa::ALL.iter().enumerate().map(|(place, isa)| adds(place, *isa)).collect();
+    let programs: Vec<_> = Arch::X86_64.variants().iter().enumerate().map(|(place, isa)| adds(place, *isa)).collect();
     let first = programs[0].1.clone();
     let f = Function { name: "f".into(), programs };
     let options = Options { prefix: "t".into(), arch: Arch::X86_64, embed_weights: true, check: true };
@@ -464,9 +464,9 @@ fn the_level_decides_which_program_runs() {
         Tensor::read(DType::F32, y.bytes())
     };
     let level = |n: usize| Tensor::F32(vec![n as f32; 5]);
-    let best = Isa::ALL.iter().position(|i| *i == Isa::native()).unwrap();
+    let best = Arch::X86_64.variants().iter().rposition(|i| i.is_available()).unwrap();
     assert_eq!(ran(), level(best), "without a limit");
-    for limit in (0..Isa::ALL.len() + 2).rev() {
+    for limit in (0..Arch::X86_64.variants().len() + 2).rev() {
         call(&lib, "t_isa", &[limit as u64]);
         assert_eq!(ran(), level(limit.min(best)), "limit {limit}");
     }

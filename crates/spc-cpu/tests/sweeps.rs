@@ -194,6 +194,13 @@ fn tiles_have_their_norms_at_every_scale() {
         (1, 4096, 4096, 3),
         (101, 84, 1, 2),
         (66, 36, 4, 2),
+        // Runs of whole vectors, in all numbers of them.
+        (1, 4, 4, 11),
+        (1, 8, 8, 50),
+        (1, 16, 16, 37),
+        (1, 24, 24, 19),
+        (1, 32, 32, 21),
+        (1, 64, 64, 35),
     ];
     for isa in isas() {
         for (rows, cols, tile, strips) in shapes.into_iter().chain(more) {
@@ -205,7 +212,7 @@ fn tiles_have_their_norms_at_every_scale() {
             let prox = group_pass(g, Work::Prox(&chain, y), isa.lanes()).unwrap();
             let squares = group_pass(g, Work::Squares, isa.lanes()).unwrap();
             let scale = group_pass(g, Work::Scale, isa.lanes()).unwrap();
-            let sweeps = Sweeps::new(vec![prox.clone(), squares, scale], isa).unwrap();
+            let sweeps = Sweeps::new(vec![prox.clone(), squares.clone(), scale.clone()], isa).unwrap();
             let n = rows * cols * strips;
             for size in [1.0f32, 1e-25, 1e25] {
                 let w: Vec<f32> = r.floats(n).iter().map(|x| x * size).collect();
@@ -243,11 +250,19 @@ fn tiles_have_their_norms_at_every_scale() {
                         let x = f64::from(side[s * entries + g.entry(t, isa.lanes())]).sqrt();
                         assert!((x - norm).abs() <= 1e-5 * norm, "{g:?} {isa:?}: {x} {norm}");
                     }
+                    if n < 3000 {
+                        let (out, _) = interpreted(&squares, n, &[bytes(&w), vec![0; 4 * side.len()]], &[]);
+                        assert_eq!(out[1], bytes(&side), "{g:?} {isa:?}");
+                    }
                     side.iter_mut().for_each(|x| *x = if *x > 1.0 { 0.5 } else { 0.0 });
                     let call = [Call { pass: 2, slots: vec![0, 1] }];
                     sweeps.run(n, &mut [Slot::F32(&mut got), Slot::Read(&side)], &[], &call, &pool).unwrap();
                     for (i, x) in got.iter().enumerate().filter(|(i, _)| (norms[group(*i)] - 1.0).abs() > 1e-5) {
                         assert_eq!(*x, if norms[group(i)] > 1.0 { w[i] * 0.5 } else { 0.0 });
+                    }
+                    if n < 3000 {
+                        let (out, _) = interpreted(&scale, n, &[bytes(&w), bytes(&side)], &[]);
+                        assert_eq!(out[0], bytes(&got), "{g:?} {isa:?}");
                     }
                 }
             }
@@ -271,4 +286,58 @@ fn slots_that_do_not_fit_are_refused() {
     assert!(sweeps.run(7, &mut slots, &numbers, &call(vec![0, 0, 2]), &pool).is_err(), "no bytes");
     assert!(sweeps.run(7, &mut slots, &[], &call(vec![0, 1, 2]), &pool).is_err(), "no number");
     assert!(sweeps.run(7, &mut slots, &numbers, &call(vec![0, 1]), &pool).is_err(), "too few");
+}
+
+/// Arrays that are only written pass the cache by where they are large: the same bits as in pieces that are not, at any address, with any
+/// number of threads, and nothing beside them.
+#[test]
+fn large_arrays_are_written_as_small_ones_are() {
+    let (n, piece) = ((1 << 22) + 52, 1 << 16);
+    let mut r = Rng(4);
+    let some = r.floats(1 << 18);
+    let w: Vec<f32> = (0..n).map(|i| some[(i + i / 977) % some.len()]).collect();
+    let isa = Isa::native();
+    let sweeps = Sweeps::new(vec![nm_pass(4, 0, true, isa.lanes()).unwrap()], isa).unwrap();
+    let call = [Call { pass: 0, slots: vec![0, 1, 2] }];
+    let (mut mask, mut view) = (vec![9u8; n], vec![9f32; n]);
+    for at in (0..n).step_by(piece) {
+        let to = n.min(at + piece);
+        let mut slots = [Slot::Read(&w[at..to]), Slot::Bytes(&mut mask[at..to]), Slot::F32(&mut view[at..to])];
+        sweeps.run(to - at, &mut slots, &[2.0], &call, &Pool::new(1)).unwrap();
+    }
+    for (threads, shift) in [(1, 0), (3, 1)] {
+        let (mut m, mut v) = (vec![7u8; n + 2], vec![7f32; n + 2]);
+        let mut slots = [Slot::Read(&w), Slot::Bytes(&mut m[shift..n + shift]), Slot::F32(&mut v[shift..n + shift])];
+        let folds = sweeps.run(n, &mut slots, &[2.0], &call, &Pool::new(threads)).unwrap();
+        assert!(folds[0].iter().all(|x| x.is_finite()));
+        assert!(m[shift..n + shift] == mask[..] && v[shift..n + shift] == view[..], "{threads}");
+        assert!(m[..shift].iter().chain(&m[n + shift..]).all(|x| *x == 7));
+        assert!(v[..shift].iter().chain(&v[n + shift..]).all(|x| *x == 7.0));
+    }
+}
+
+/// Room is for what one pass writes and a later one reads.
+#[test]
+fn a_mask_in_room_is_read_by_the_next_pass() {
+    let mut r = Rng(5);
+    for isa in isas() {
+        let mut c = Chain::default();
+        let (w, m) = (c.array(Kind::F32), c.array(Kind::Bytes));
+        let (x, mask) = (c.node(Node::Array(w)), c.node(Node::Array(m)));
+        let y = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![mask, x], DType::F32);
+        c.store(w, y);
+        let passes = vec![nm_pass(8, 0, false, isa.lanes()).unwrap(), c.pass("cut", isa.lanes()).unwrap()];
+        let sweeps = Sweeps::new(passes, isa).unwrap();
+        for n in [8usize, 800, 100_008] {
+            let w = r.floats(n);
+            let mut got = w.clone();
+            let calls = [0, 1].map(|pass| Call { pass, slots: vec![0, 1] });
+            sweeps.run(n, &mut [Slot::F32(&mut got), Slot::RoomBytes], &[3.0], &calls, &Pool::new(2)).unwrap();
+            let want: Vec<f32> = w.iter().zip(chosen(&w, 3, 8)).map(|(x, m)| if m == 1 { *x } else { 0.0 }).collect();
+            assert_eq!(bytes(&got), bytes(&want), "{n} {isa:?}");
+            let second = [Call { pass: 1, slots: vec![0, 1] }];
+            let e = sweeps.run(n, &mut [Slot::F32(&mut got), Slot::RoomBytes], &[3.0], &second, &Pool::new(2));
+            assert!(e.unwrap_err().to_string().contains("read before it is written"));
+        }
+    }
 }

@@ -5,12 +5,12 @@ use spc_cpu::{AlignedBuf, Isa, JitModule, Pool, Split, compile_wide};
 use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::random::{self, Rng};
 use spc_kernel::templates::cases::{
-    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, unfolded,
+    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, tiled_linear, unfolded,
 };
 
 /// The wide instruction sets of this machine.
 fn isas() -> Vec<Isa> {
-    let wide = [Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni];
+    let wide = [Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Avx512Amx];
     for isa in wide.iter().filter(|i| !i.is_available()) {
         eprintln!("skipped: this machine has no {}", isa.name());
     }
@@ -100,6 +100,101 @@ fn linears() {
 #[test]
 fn linears_of_integers() {
     every(25, 60, |rng, lanes, _| rounded_linear(rng, lanes).unwrap());
+}
+
+/// Where tiles are. Says so where they are not.
+fn with_tiles() -> bool {
+    let there = Isa::Avx512Amx.is_available();
+    if !there {
+        eprintln!("skipped: this machine has no {}, or its system does not permit it", Isa::Avx512Amx.name());
+    }
+    there
+}
+
+#[test]
+fn linears_on_tiles() {
+    if with_tiles() {
+        let pools: Vec<Pool> = [1, 3].into_iter().map(Pool::new).collect();
+        let mut rng = Rng::new(27);
+        for _ in 0..50 {
+            if let Some(case) = tiled_linear(&mut rng, true).unwrap() {
+                check(&case, Isa::Avx512Amx, &pools);
+            }
+        }
+    }
+}
+
+/// All eight tiles, extremes among their bytes, a loop of products and own memory of several pages, in threads that each come to
+/// tiles for the first time and after a kernel without them.
+#[test]
+fn products_of_extremes_on_tiles_of_any_thread() {
+    let text = "kernel products lanes 16 (a: cptr, b: cptr, y: ptr, n: i64) {
+      v4: ptr = local 20000
+      v5: ptr = local 1024
+      tile_zero 0
+      tile_load 1, [v0 + 8192]
+      tile_load 2, [v1 + 4096]
+      tile_zero 3
+      tile_load 4, [v0]
+      tile_load 5, [v0 + 1024]
+      loop v6 < v3 (v7: cptr = v0 -> v8, v9: cptr = v1 -> v10) {
+        tile_load 6, [v7 + 2048]
+        tile_load 7, [v9]
+        tile_dot 0, 6, 7
+        tile_dot 1, 4, 7
+        tile_dot 2, 7, 6
+        tile_dot 3, 5, 7
+        v11: cptr = ptr_off v7, 1024
+        v12: cptr = ptr_off v9, 1024
+      } yield (v11, v12)
+      tile_store 1, [v4 + 18000]
+      tile_store 3, [v5]
+      tile_store 0, [v2]
+      tile_load 0, [v4 + 18000]
+      tile_store 0, [v2 + 1024]
+      tile_store 2, [v2 + 2048]
+      tile_load 6, [v5]
+      tile_store 6, [v2 + 3072]
+    }";
+    let kernel = spc_kernel::ir::parse(text).unwrap();
+    assert!(spc_cpu::supported(&kernel, Isa::Avx512Vnni).is_err());
+    spc_cpu::machine_code(&kernel, Isa::Avx512Amx, true).unwrap();
+    if !with_tiles() {
+        return;
+    }
+    let mut rng = Rng::new(28);
+    let mut bytes = |n: usize| -> Vec<u8> {
+        let extreme = [0x80, 0x7f, 0xff, 0, 1];
+        (0..n).map(|_| if rng.below(2) == 0 { extreme[rng.below(5)] } else { rng.below(256) as u8 }).collect()
+    };
+    let (a, b) = (bytes(9 << 10), bytes(6 << 10));
+    let plain =
+        spc_kernel::ir::parse("kernel nothing lanes 16 (y: ptr) {\n  v1: vf32 = vfloat 1.0\n  store.vf32 [v0], v1\n}")
+            .unwrap();
+    let module = compile_wide(&[kernel.clone(), plain], Isa::Avx512Amx, true).unwrap();
+    assert_eq!(module.isa(0), Some(Isa::Avx512Amx));
+    for n in [0i64, 1, 3, 5] {
+        let args = [Arg::buffer(0), Arg::buffer(1), Arg::buffer(2), Arg::Int(n)];
+        let mut want = [a.clone(), b.clone(), vec![0; 4096]];
+        run(&kernel, &args, &mut want).unwrap();
+        std::thread::scope(|s| {
+            for _ in 0..3 {
+                s.spawn(|| {
+                    for _ in 0..2 {
+                        let (mut y, mut other) = (vec![0u8; 4096], [0f32; 16]);
+                        let words = [a.as_ptr() as u64, b.as_ptr() as u64, y.as_mut_ptr() as u64, n as u64];
+                        // SAFETY: the interpreter has run the first kernel inside these buffers; the other one writes 16 floats.
+                        unsafe {
+                            module.call(1, &[other.as_mut_ptr() as u64]).unwrap();
+                            module.call(0, &words).unwrap();
+                        }
+                        assert!(y == want[2], "{n} rounds");
+                        assert_eq!(other, [1.0; 16]);
+                    }
+                });
+            }
+        });
+    }
 }
 
 #[test]

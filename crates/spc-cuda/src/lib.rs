@@ -11,6 +11,7 @@
 //! dimensions. The activation layouts of a plan (`Act`, conversions) describe feature-major buffers of the CPU kernels and
 //! have no part here: the kernels turn their tiles in shared memory themselves. All buffers start at multiples of 16 bytes.
 
+mod deal;
 mod emit;
 mod expr;
 mod generic;
@@ -27,13 +28,16 @@ mod shape;
 mod training;
 mod wgmma;
 
+pub use deal::dealt;
 pub use emit::{Activations, EmitOptions, emit, emit_with};
 pub use grid::Grid;
 pub use host::HostOp;
 pub use lines::without_lines;
 pub use manifest::manifest;
 pub use module::{CudaModule, KernelInfo, Operand, Param, ParamKind};
-pub use training::{Update, UpdateKernel, UpdateModule, UpdateParam, threshold_state, updates};
+pub use training::{
+    PassChain, PassTiles, PassValue, Update, UpdateKernel, UpdateModule, UpdateParam, threshold_state, updates,
+};
 
 /// The header that stands in for the device when the text is compiled with `-DSPC_EMU`.
 pub const EMU_HEADER: &str = include_str!("../emu/spc_emu.hpp");

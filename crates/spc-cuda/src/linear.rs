@@ -63,13 +63,15 @@ impl Linear<'_> {
     pub(crate) fn info(&self, graph: &Graph, shape: &Shape, from: u64) -> Result<KernelInfo, Bug> {
         let mut params = Vec::new();
         let mut add = |name: &str, kind, of| params.push(Param { name: name.into(), kind, of });
-        for (name, kind) in self.layout.schema() {
+        for &(name, kind) in self.layout.schema() {
             let kind = match kind {
                 ArrayKind::F32 => ParamKind::F32In,
                 ArrayKind::U32 => ParamKind::U32In,
                 ArrayKind::U8 => ParamKind::U8In,
             };
-            add(name, kind, Operand::Packed);
+            // What says where rows begin is the same in both orders.
+            let dealt = shape.is_dealt() && name != "ptr";
+            add(name, kind, if dealt { Operand::Dealt } else { Operand::Packed });
         }
         if self.bias.is_some() && shape.parts == 0 {
             add("bias", ParamKind::F32In, Operand::Bias);
@@ -360,7 +362,7 @@ fn arrays(layout: Layout) -> &'static str {
         Layout::Bsr { .. } => "ptr[ceil(O/R)+1], idx[count] = first column, values[count][C][R]",
         Layout::Nm { .. } => "idx[O][ceil(K/M)][NN] = position in the group, values[O][ceil(K/M)][NN]",
         // Refused by `Shape::new`.
-        Layout::Nm16 { .. } | Layout::Csr16 | Layout::Half { .. } => "",
+        Layout::Nm16 { .. } | Layout::Csr16 | Layout::Vnm16 { .. } | Layout::Bitmap | Layout::Half { .. } => "",
         Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => "",
         Layout::Groups { .. } => {
             "codes[units][BYTES], scale[units][P], and where only some groups are kept ptr[O+1], skip[units][P]"

@@ -134,6 +134,8 @@ impl Param {
 pub enum Operand {
     /// An array of the packed weight, by the name of the parameter.
     Packed,
+    /// As `Packed`, the entries of each row in the order of [`crate::dealt`]. Any order gives the same result, up to rounding.
+    Dealt,
     Bias,
     X,
     Y,

@@ -104,6 +104,11 @@ impl Shape {
         Ok(vec![many])
     }
 
+    /// Whether its kernel gathers activations from shared memory, entry by entry.
+    pub(crate) fn is_dealt(&self) -> bool {
+        self.family == Family::Csr && self.constants.contains(&("STAGED", 1))
+    }
+
     fn sizes(outputs: u64, inputs: u64) -> Result<(), String> {
         // Row and column numbers are `int`, and may run past the last by less than a block.
         const LIMIT: u64 = i32::MAX as u64 - 4096;

@@ -2,9 +2,14 @@
 //! all weights. The text is over the same prelude as that of programs, and runs in the same emulator.
 use crate::expr::typed;
 use crate::{Grid, ParamKind};
+use serde::Serialize;
 use spc_ir::{DType, ScalarExpr};
 use std::collections::BTreeSet;
 use std::fmt::Write;
+
+mod passes;
+
+pub use passes::{PassChain, PassTiles, PassValue};
 
 const THREADS: u32 = crate::shape::THREADS;
 /// Entries of a block of the histogram, as the template has them.
@@ -26,10 +31,17 @@ pub enum Update {
     /// The mask of the greatest magnitudes of all: kernels NAME_histogram and NAME_select, run for the digits 0 to 5, then
     /// NAME_mask. See [`threshold_state`].
     Greatest { name: String },
+    /// Values of every entry, stored in place.
+    Chain { name: String, chain: PassChain },
+    /// The mask of so many of every `m` neighbours as number `number` of the step says; `m` a power of two from 2 to 32. A weight
+    /// that is 0 counts as the smallest there is. `fault` is left where a weight is not finite.
+    Kept { name: String, m: u32, number: u32, fault: u32 },
+    /// Another norm for each tile: value `result` of `to`, whose array 0 is the norm. `fault` is left where a norm is not finite.
+    Resize { name: String, tiles: PassTiles, to: PassChain, result: usize, fault: u32 },
 }
 
 /// A parameter of a kernel of an update.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UpdateParam {
     pub name: String,
     pub kind: ParamKind,
@@ -38,7 +50,7 @@ pub struct UpdateParam {
 }
 
 /// A kernel of an update. Its last parameters are numbers; the grid is a formula of N, of which `counts` says what it counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UpdateKernel {
     pub name: String,
     pub params: Vec<UpdateParam>,
@@ -76,6 +88,10 @@ pub fn updates(list: &[Update]) -> Result<UpdateModule, String> {
     text += "\n";
     // The words of tensor cores are the only type that packing needs.
     text += include_str!("device/train.cuh");
+    if list.iter().any(|u| matches!(u, Update::Kept { .. } | Update::Resize { .. })) {
+        text += "\n";
+        text += include_str!("device/passes.cuh");
+    }
     text += &out.bodies;
     Ok(UpdateModule { text, kernels: out.kernels })
 }
@@ -100,6 +116,10 @@ fn param(name: &str, kind: ParamKind) -> UpdateParam {
     UpdateParam { name: name.into(), kind, in_place: false }
 }
 
+fn whole(n: u32) -> Grid {
+    Grid { tokens: n, tiles: 1 }
+}
+
 fn both(name: &str) -> UpdateParam {
     UpdateParam { name: name.into(), kind: ParamKind::U32Out, in_place: true }
 }
@@ -107,8 +127,10 @@ fn both(name: &str) -> UpdateParam {
 impl Emitter {
     fn update(&mut self, u: &Update) -> Result<(), String> {
         use ParamKind::{F32In, F32Out, I32, U8Out, U32Out};
-        let whole = |n: u32| Grid { tokens: n, tiles: 1 };
         match u {
+            Update::Chain { name, chain } => self.chain(name, chain),
+            Update::Kept { name, m, number, fault } => self.kept(name, *m, *number, *fault),
+            Update::Resize { name, tiles, to, result, fault } => self.resize(name, *tiles, to, *result, *fault),
             Update::Elements { name, arrays, numbers, results } => self.elements(name, arrays, *numbers, results),
             Update::Nm { name, n, m } => {
                 if !m.is_power_of_two() || *m > 32 || n > m {

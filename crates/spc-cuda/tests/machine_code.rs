@@ -7,7 +7,8 @@ mod support;
 
 use cases::{Act, Case, Linear, Pattern, graph};
 use spc_cuda::nvrtc::images;
-use spc_cuda::{Activations, CudaModule, EmitOptions, emit_with};
+use spc_cuda::{Activations, CudaModule, EmitOptions, PassChain, PassTiles, PassValue, Update, emit_with, updates};
+use spc_ir::{DType, ScalarExpr};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,7 +71,7 @@ fn nothing_is_spilled_and_tensor_cores_are_used() {
             return;
         };
         for arch in ["sm_80", "sm_90"] {
-            let code = machine_code(&ptxas, &nvdisasm, &built.images[0].bytes, arch, &module);
+            let code = machine_code(&ptxas, &nvdisasm, &built.images[0].bytes, arch, kernels(&module));
             for (word, what) in [
                 ("HMMA.SP.16832.F32.BF16", "mma.sp"),
                 ("HMMA.16816.F32.BF16", "mma"),
@@ -95,14 +96,94 @@ fn warp_groups_multiply_sparse_matrices_without_spills() {
         let Some(built) = images(&module.text, &["compute_90a"]).unwrap() else { return };
         let own = CudaModule { kernels: module.kernels_of("sm_90a"), ..module };
         assert!(own.kernels.iter().any(|k| k.family == "wgmma"));
-        let code = machine_code(&ptxas, &nvdisasm, &built.images[0].bytes, "sm_90a", &own);
+        let code = machine_code(&ptxas, &nvdisasm, &built.images[0].bytes, "sm_90a", kernels(&own));
         let tokens = if activations == Activations::Bf16 { 256 } else { 128 };
         assert!(code.contains(&format!("HGMMA.SP.64x{tokens}x32.F32.BF16")), "no wgmma.sp");
     }
 }
 
+/// The text that the snapshots of `tests/cuda` show: norms, attention, embeddings and the other operators of a model are in it.
+fn golden() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cuda/snapshots");
+    let mut out = Vec::new();
+    for f in std::fs::read_dir(folder).unwrap() {
+        let path = f.unwrap().path();
+        let shown = std::fs::read_to_string(&path).unwrap();
+        let text = shown.split("\n// ---- kernels.cu\n").nth(1).and_then(|t| t.split("\n// ---- manifest\n").next());
+        out.push((path.file_name().unwrap().to_string_lossy().into_owned(), text.unwrap().to_string()));
+    }
+    assert!(out.len() >= 9);
+    out
+}
+
+/// One of each kind of update, in the sizes that take most registers.
+fn all_updates() -> String {
+    let f32s = |n: usize| vec![DType::F32; n];
+    let map = |text: &str, args: &[usize], dtype| PassValue::Map {
+        expr: ScalarExpr::parse(text).unwrap(),
+        args: args.to_vec(),
+        dtype,
+    };
+    let name = |n: &str| n.to_string();
+    let tiles = |rows, cols, tile| PassTiles { rows, cols, tile };
+    let to = || PassChain {
+        arrays: f32s(1),
+        values: vec![PassValue::Array(0), PassValue::Number(3), map("(max (sub a0 a1) 0)", &[0, 1], DType::F32)],
+        stores: vec![],
+    };
+    let resize = |n: &str, t| Update::Resize { name: name(n), tiles: t, to: to(), result: 2, fault: 1 };
+    let adam = PassChain {
+        arrays: vec![DType::F32, DType::F32, DType::F32, DType::F32, DType::Bool],
+        values: vec![
+            PassValue::Array(0),
+            PassValue::Array(1),
+            PassValue::Array(2),
+            PassValue::Array(3),
+            PassValue::Array(4),
+            PassValue::Number(0),
+            map("(add (mul 0.9 a0) (mul 0.1 a1))", &[2, 1], DType::F32),
+            map("(add (mul 0.999 a0) (mul 0.001 (mul a1 a1)))", &[3, 1], DType::F32),
+            map("(sub a0 (mul a1 (div a2 (add (sqrt a3) 1e-8))))", &[0, 5, 6, 7], DType::F32),
+            map("(select a0 a1 0)", &[4, 8], DType::F32),
+            map("(gt (abs a0) 1)", &[8], DType::Bool),
+        ],
+        stores: vec![(0, 9), (2, 6), (3, 7), (4, 10)],
+    };
+    let mut list = vec![
+        Update::Chain { name: name("adam"), chain: adam },
+        resize("narrow", tiles(16, 8192, 16)),
+        resize("wide", tiles(16, 8192, 64)),
+        resize("rows", tiles(1, 8192, 8192)),
+        Update::Nm { name: name("half"), n: 2, m: 4 },
+        Update::Nm { name: name("wide_groups"), n: 8, m: 32 },
+        Update::Pack24 { name: name("pack"), outputs: 8192, inputs: 8192 },
+        Update::GroupNorm { name: name("tiles"), outputs: 8192, inputs: 8192, rows: 16, cols: 16 },
+        Update::GroupNorm { name: name("lines"), outputs: 8192, inputs: 8192, rows: 1, cols: 8192 },
+        Update::Greatest { name: name("top") },
+    ];
+    list.extend([2, 4, 8, 16, 32].map(|m| Update::Kept { name: format!("kept{m}"), m, number: 1, fault: 1 }));
+    updates(&list).unwrap().text
+}
+
+#[test]
+fn operators_and_updates_are_not_spilled() {
+    let (Some(ptxas), Some(nvdisasm)) = (tool("ptxas"), tool("nvdisasm")) else { return };
+    for (name, text) in golden().into_iter().chain([("updates".to_string(), all_updates())]) {
+        let Some(built) = images(&text, &["compute_80"]).unwrap() else { return };
+        let kernels = text.matches("\nextern \"C\" __global__ ").count();
+        assert!(kernels > 0, "{name}");
+        for arch in ["sm_80", "sm_90"] {
+            machine_code(&ptxas, &nvdisasm, &built.images[0].bytes, arch, kernels);
+        }
+    }
+}
+
+fn kernels(module: &CudaModule) -> usize {
+    module.kernels.iter().map(|k| k.name.as_str()).collect::<BTreeSet<_>>().len()
+}
+
 /// What ptxas makes of PTX, as text: every kernel without a spill, and no product waits for the one before.
-fn machine_code(ptxas: &Path, nvdisasm: &Path, ptx: &[u8], arch: &str, module: &CudaModule) -> String {
+fn machine_code(ptxas: &Path, nvdisasm: &Path, ptx: &[u8], arch: &str, kernels: usize) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (file, cubin) = (folder.path().join("k.ptx"), folder.path().join("k.cubin"));
     std::fs::write(&file, ptx).unwrap();
@@ -119,8 +200,7 @@ fn machine_code(ptxas: &Path, nvdisasm: &Path, ptx: &[u8], arch: &str, module: &
             assert!(clean, "{arch} {kernel}: {line}");
         }
     }
-    let names: BTreeSet<&str> = module.kernels.iter().map(|k| k.name.as_str()).collect();
-    assert_eq!(seen, names.len(), "{said}");
+    assert_eq!(seen, kernels, "{said}");
     let code = Command::new(nvdisasm).arg(&cubin).output().unwrap();
     let code = String::from_utf8_lossy(&code.stdout).into_owned();
     assert!(!code.contains(" STL") && !code.contains(" LDL"), "{arch}: local memory");

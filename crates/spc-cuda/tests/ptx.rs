@@ -7,7 +7,8 @@ mod support;
 
 use cases::{Act, Case, Linear, Pattern, Random, graph};
 use spc_cuda::nvrtc::{NOT_FOUND_HELP, images};
-use spc_cuda::{Activations, CudaModule, EmitOptions, KernelInfo, emit_with};
+use spc_cuda::{Activations, CudaModule, EmitOptions, KernelInfo, dealt, emit_with};
+use spc_formats::Array;
 use spc_ptx::{Counters, Launch, Memory, Module, Schedule, launch};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -171,6 +172,47 @@ fn warp_groups_compute_what_they_say() {
     }
 }
 
+/// Passes over shared memory beyond one for each step of 32 entries: as the entries lie, and the least that any order needs.
+fn passes(l: &Linear, dealt_out: bool) -> (u64, u64) {
+    let [Array::U32(idx), _] = dealt(&l.packed).unwrap() else { panic!("columns are words") };
+    let (Some(Array::U32(ptr)), Some(Array::U32(sorted))) = (l.packed.array("ptr"), l.packed.array("idx")) else {
+        panic!("columns are words")
+    };
+    let (mut passes, mut least) = (0, 0);
+    for row in ptr.windows(2) {
+        let own = &(if dealt_out { &idx } else { sorted })[row[0] as usize..row[1] as usize];
+        let fullest = |of: &[u32]| (0..32).map(|b| of.iter().filter(|c| **c % 32 == b).count()).max().unwrap() as u64;
+        let steps = own.len().div_ceil(32) as u64;
+        passes += own.chunks(32).map(fullest).sum::<u64>() - steps;
+        least += fullest(own).max(steps) - steps;
+    }
+    (passes, least)
+}
+
+#[test]
+fn gathers_of_rows_meet_in_banks_as_little_as_they_can() {
+    use Pattern::*;
+    let cases: Vec<Case> =
+        [(256, Random(0.25)), (1024, Random(0.1)), (1024, Every(3)), (700, Every(7)), (1024, Every(32))]
+            .into_iter()
+            .map(|(k, pattern)| case("csr", 40, k, pattern, Act::None, false, &[1, 8]))
+            .collect();
+    let linears: Vec<Linear> = cases.iter().cloned().zip(1..).map(|(c, seed)| Linear::new(c, seed)).collect();
+    let Some(counted) = check(cases, Activations::Exact) else { return };
+    for ((kernel, tokens, c), l) in counted.iter().zip(linears.iter().flat_map(|l| [l, l])) {
+        let ((passes, least), (sorted, _)) = (self::passes(l, true), self::passes(l, false));
+        // Each token is a gather of its own from the same places.
+        assert_eq!(c.bank_conflicts, *tokens as u64 * passes, "{}", kernel.name);
+        match l.case.pattern {
+            Every(32) => assert_eq!(passes, least, "all in one bank"),
+            Every(_) => assert_eq!(passes, 0, "all banks in turn"),
+            _ => {
+                assert!(passes * 100 <= least * 120 && passes * 4 < sorted * 3, "{passes} of {least}, {sorted} sorted")
+            }
+        }
+    }
+}
+
 /// Instructions of each kernel on one shape, as committed. Set `SPC_BUDGETS=write` to write what is counted now.
 const BUDGETS: &str = include_str!("budgets.txt");
 
@@ -200,6 +242,7 @@ fn counts_stay_in_their_budgets() {
             case("bsr(16,16)", 64, 64, Random(0.25), None, false, &[64]),
             case("nm(2,4)", 64, 64, Full, None, false, &[64]),
             case("csr", 64, 256, Random(0.25), None, false, &[1, 8, 64]),
+            case("csr", 64, 1024, Every(3), None, false, &[1, 8]),
             case("csr", 64, 16_384, Random(0.05), None, false, &[1]),
             case("dense(16)", 64, 64, Full, None, false, &[64]),
         ],

@@ -5,7 +5,7 @@
 //! that row block by row block, so that a kernel which keeps the activations of a column block in cache reads its weights
 //! in order. The arrays keep the form of the layout, with a segment in the place of a row block.
 use crate::format::{span, to_u32};
-use crate::{Array, Layout, Validated};
+use crate::{Array, Layout, Validated, tiles8};
 
 /// Columns of a block, and row blocks of a group. Both are at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,10 +43,13 @@ impl Blocking {
 
 impl Validated {
     /// The array `name` with its entries in the order of `blocking`. Arrays of layouts without lists of columns are as they
-    /// are. `None` for a name that the layout lacks.
+    /// are; those of `i8(R)` are in [tiles](crate::tiles8), whatever the blocking. `None` for a name that the layout lacks.
     pub fn arranged(&self, name: &str, blocking: Blocking) -> Option<Array> {
         let p = self.packed();
         let array = p.array(name)?;
+        if let Layout::I8 { r } = p.layout {
+            return tiles8::arranged(p, r as usize, name);
+        }
         if !matches!(p.layout, Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Csr) {
             return Some(array.clone());
         }

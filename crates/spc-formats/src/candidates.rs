@@ -21,6 +21,7 @@ pub const DEFAULT_CANDIDATES: &[Layout] = &[
     Layout::Nm16 { n: 2, m: 4 },
     Layout::Nm16 { n: 4, m: 8 },
     Layout::Csr16,
+    Layout::Bitmap,
 ];
 
 /// To be tried with values of 16 bits for a matrix of such numbers.

@@ -1,5 +1,6 @@
 //! The names of the storage layouts and their text form.
 use crate::Refusal;
+use crate::bitmap::Bitmap;
 use crate::blocks8::Blocks8;
 use crate::bsr::Bsr;
 use crate::csr::Csr;
@@ -17,11 +18,12 @@ use crate::nm8::Nm8;
 use crate::nm16::Nm16;
 use crate::pick8::Pick8;
 use crate::vnm::Vnm;
+use crate::vnm16::Vnm16;
 use crate::vx1::Vx1;
 use std::fmt;
 use std::str::FromStr;
 
-/// A storage layout with its parameters. Text form: `dense(16)`, `vx1(8)`, `bsr(4,4)`, `nm(2,4)`, `csr`, `nm16(2,4)`, `csr16`,
+/// A storage layout with its parameters. Text form: `dense(16)`, `vx1(8)`, `bsr(4,4)`, `nm(2,4)`, `csr`, `nm16(2,4)`, `csr16`, `bitmap`,
 /// `q4(32,16)`; the two
 /// round trip. `dense` alone reads as `dense(16)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,12 +52,16 @@ pub enum Layout {
     Mma1 { r: u32 },
     /// `v` rows share 4 of each `m` columns, of which each keeps 2, in bf16 and the order of `Mma24`.
     Vnm { v: u32, m: u32 },
+    /// `v` rows share 4 of each `m` columns, of which each keeps 2, in f32, sixteen rows side by side. For few tokens.
+    Vnm16 { v: u32, m: u32 },
     /// One list of columns for each row.
     Csr,
     /// As `Nm`, with `m` up to 16: sixteen rows side by side, positions in 2 or 4 bits. For few tokens.
     Nm16 { n: u32, m: u32 },
     /// As `Csr`, with columns in 16 bits and rows of whole vectors. For few tokens.
     Csr16,
+    /// One bit for every weight, sixteen rows side by side, and the present ones alone. For few tokens.
+    Bitmap,
     /// Codes of `bits` (4 or 8) with one scale of `scale` bits (16 or 32) for each `group` inputs of a row (16, 32 or 64): of all
     /// groups, or of those `kept`, that hold a weight.
     Groups { bits: u32, group: u32, scale: u32, kept: bool },
@@ -93,9 +99,11 @@ impl Layout {
             Layout::Mma32 { .. } => "mma32",
             Layout::Mma1 { .. } => "mma1",
             Layout::Vnm { .. } => "vnm",
+            Layout::Vnm16 { .. } => "vnm16",
             Layout::Csr => "csr",
             Layout::Nm16 { .. } => "nm16",
             Layout::Csr16 => "csr16",
+            Layout::Bitmap => "bitmap",
             Layout::Groups { bits: 4, kept: false, .. } => "q4",
             Layout::Groups { kept: false, .. } => "q8",
             Layout::Groups { bits: 4, kept: true, .. } => "kept4",
@@ -151,7 +159,8 @@ impl Layout {
         match self {
             Layout::Dense { .. } | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Nm { .. } | Layout::Csr => true,
             Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => false,
-            Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => false,
+            Layout::Nm16 { .. } | Layout::Vnm16 { .. } | Layout::Csr16 | Layout::Bitmap => false,
+            Layout::Groups { .. } | Layout::Half { .. } => false,
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => false,
         }
     }
@@ -161,7 +170,8 @@ impl Layout {
     pub fn row_major(&self) -> bool {
         match self {
             Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => true,
-            Layout::Dense { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Groups { .. } => true,
+            Layout::Dense { .. } | Layout::Nm16 { .. } | Layout::Csr16 | Layout::Bitmap => true,
+            Layout::Vnm16 { .. } | Layout::Groups { .. } => true,
             Layout::Vx1 { v } => v.is_multiple_of(4),
             Layout::Bsr { r, .. } => r.is_multiple_of(4),
             Layout::Nm { .. } | Layout::Csr => false,
@@ -175,14 +185,14 @@ impl Layout {
     pub fn for_many(self) -> Layout {
         match self {
             Layout::Nm16 { n, m } => Layout::Nm { n, m },
-            Layout::Csr16 => Layout::Csr,
+            Layout::Csr16 | Layout::Bitmap | Layout::Vnm16 { .. } => Layout::Csr,
             Layout::Half { of, .. } if !of.on_tensor_cores() => of.layout().for_many(),
             other => other,
         }
     }
 
-    /// Whether the parameters are usable: each in `1..=256`, `n <= m`, `m` of `nm16` and `i8nm` at most 16, and `r` of `i8` a
-    /// multiple of 16.
+    /// Whether the parameters are usable: each in `1..=256`, `n <= m`, `m` of `nm16` and `i8nm` at most 16, `r` of `i8` and `v` of
+    /// `vnm16` multiples of 16.
     pub fn check(&self) -> Result<(), Refusal> {
         let ok = |x: u32| (1..=MAX_PARAMETER).contains(&x);
         let fine = match *self {
@@ -195,6 +205,7 @@ impl Layout {
             Layout::Mma32 { r } => [32, 64, 128].contains(&r),
             Layout::Mma1 { r } => [16, 32, 64, 128].contains(&r),
             Layout::Vnm { v, m } => [32, 64, 128].contains(&v) && (5..=MAX_PARAMETER).contains(&m),
+            Layout::Vnm16 { v, m } => ok(v) && v.is_multiple_of(16) && (5..=MAX_PARAMETER).contains(&m),
             Layout::Groups { bits, group, scale, .. } => {
                 [4, 8].contains(&bits) && [16, 32, 64].contains(&group) && [16, 32].contains(&scale)
             }
@@ -204,7 +215,7 @@ impl Layout {
                 whole && [16, 32, 64].contains(&group) && [16, 32].contains(&scale)
             }
             Layout::I8Csr { c } => [4, 8].contains(&c),
-            Layout::Csr | Layout::Csr16 | Layout::Mma24 => true,
+            Layout::Csr | Layout::Csr16 | Layout::Bitmap | Layout::Mma24 => true,
         };
         if fine { Ok(()) } else { Err(Refusal(format!("{self} has a parameter out of range"))) }
     }
@@ -227,9 +238,11 @@ impl Layout {
             Layout::Mma32 { r } => f(&Mma32 { r: size(r) }),
             Layout::Mma1 { r } => f(&Mma1 { r: size(r) }),
             Layout::Vnm { v, m } => f(&Vnm { v: size(v), m: size(m) }),
+            Layout::Vnm16 { v, m } => f(&Vnm16 { v: size(v), m: size(m) }),
             Layout::Csr => f(&Csr),
             Layout::Nm16 { n, m } => f(&Nm16 { n: size(n), m: size(m) }),
             Layout::Csr16 => f(&Csr16),
+            Layout::Bitmap => f(&Bitmap),
             Layout::Groups { bits, group, scale, kept } => {
                 f(&Groups { bits, group: size(group), half: scale == 16, kept })
             }
@@ -253,9 +266,11 @@ impl fmt::Display for Layout {
             Layout::Mma32 { r } => write!(f, "mma32({r})"),
             Layout::Mma1 { r } => write!(f, "mma1({r})"),
             Layout::Vnm { v, m } => write!(f, "vnm({v},{m})"),
+            Layout::Vnm16 { v, m } => write!(f, "vnm16({v},{m})"),
             Layout::Csr => f.write_str("csr"),
             Layout::Nm16 { n, m } => write!(f, "nm16({n},{m})"),
             Layout::Csr16 => f.write_str("csr16"),
+            Layout::Bitmap => f.write_str("bitmap"),
             Layout::Groups { group, scale, .. } => write!(f, "{}({group},{scale})", self.kind()),
             Layout::Half { of: Wide::Mma24, .. } => f.write_str(self.kind()),
             Layout::Half {
@@ -302,6 +317,7 @@ impl FromStr for Layout {
             ("i8csr", [c]) => Layout::I8Csr { c: *c },
             ("mma32", [r]) => Layout::Mma32 { r: *r },
             ("mma1", [r]) => Layout::Mma1 { r: *r },
+            ("vnm16", [v, m]) => Layout::Vnm16 { v: *v, m: *m },
             ("vnm", [v, m]) => Layout::Vnm { v: *v, m: *m },
             ("mma24", []) if !text.contains('(') => Layout::Mma24,
             ("nm16", [n, m]) => Layout::Nm16 { n: *n, m: *m },
@@ -313,6 +329,7 @@ impl FromStr for Layout {
             },
             ("csr", []) if !text.contains('(') => Layout::Csr,
             ("csr16", []) if !text.contains('(') => Layout::Csr16,
+            ("bitmap", []) if !text.contains('(') => Layout::Bitmap,
             _ => return Err(bad()),
         };
         layout.check()?;

@@ -23,6 +23,8 @@
 //! csr       ptr u32[O+1], idx u32[nnz], values f32[nnz]
 //! nm16(N,M) idx u32[nb][W][16] (positions in 2 or 4 bits), values f32[nb][G][N][16]; nb = ceil(O/16)
 //! csr16     ptr u32[O+1], idx u8[n][2] (column), values f32[n]; rows padded to multiples of 16
+//! vnm16(V,M) idx u8[P][T][16][2] (columns), pick u8[nb][T][16][2], values f32[nb][G][2][16]: as vnm, in f32; nb = P V/16, T = ceil(G/4)
+//! bitmap    ptr u32[nb+1], mask u8[nb][K][2] (a bit a row), values f32[n+16]; nb = ceil(O/16)
 //! dense_bf16(P), dense_f16(P), vx1_.., bsr_.., nm16_..: as above with values u8[..][2], a 16-bit number each
 //! q4(G,S)   codes u8[O][U][B], scale [O][U*P], levels f32[16]: groups of G codes, P of them in a unit of B bytes
 //! kept4(G,S) ptr u32[O+1], skip u8[n*P], codes u8[n][B], scale [n*P], levels f32[16]; q8, kept8 without levels
@@ -31,6 +33,7 @@
 //! [`Packed`] is raw data and may come from an untrusted file; [`validate`] turns it into [`Validated`], the only form
 //! with which a kernel may be fed. Nothing here panics or overflows on any input.
 
+mod bitmap;
 mod blocking;
 mod blocks8;
 mod bsr;
@@ -56,7 +59,9 @@ mod packed;
 mod pattern;
 mod pick8;
 mod stack;
+pub mod tiles8;
 mod vnm;
+mod vnm16;
 mod vx1;
 
 pub use blocking::Blocking;

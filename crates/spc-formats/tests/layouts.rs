@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use spc_formats::{Array, DEFAULT_CANDIDATES, Layout, Packed, Pattern, Refusal, candidates, pack, stats, validate};
 
 /// How many [`layouts`] gives.
-const LAYOUTS: usize = DEFAULT_CANDIDATES.len() + 16;
+const LAYOUTS: usize = DEFAULT_CANDIDATES.len() + 19;
 
 /// The defaults and some odd ones.
 fn layouts() -> Vec<Layout> {
@@ -25,6 +25,9 @@ fn layouts() -> Vec<Layout> {
         Layout::Nm16 { n: 1, m: 1 },
         Layout::Nm16 { n: 3, m: 4 },
         Layout::Nm16 { n: 11, m: 16 },
+        Layout::Vnm16 { v: 16, m: 8 },
+        Layout::Vnm16 { v: 32, m: 5 },
+        Layout::Vnm16 { v: 48, m: 256 },
     ];
     DEFAULT_CANDIDATES.iter().copied().chain(odd).collect()
 }
@@ -83,6 +86,19 @@ fn fitting(layout: &Layout, rows: usize, cols: usize, percent: u64, seed: u64) -
         // Padding needs a place.
         w.chunks_mut(cols).filter(|row| row.iter().all(|x| *x != 0.0)).for_each(|row| row[cols / 2] = 0.0);
     }
+    if let Layout::Vnm16 { v, m } = *layout {
+        for panel in w.chunks_mut((v as usize * cols).max(1)) {
+            for first in (0..cols).step_by(m as usize) {
+                let width = (m as usize).min(cols - first) as u64;
+                let chosen: Vec<usize> = (0..4).map(|_| first + noise.below(width) as usize).collect();
+                for row in panel.chunks_mut(cols) {
+                    let two = [0, 1].map(|_| chosen[noise.below(4) as usize]);
+                    let kept = |c: usize| width > 1 && two.contains(&c);
+                    (first..first + width as usize).filter(|c| !kept(*c)).for_each(|c| row[c] = 0.0);
+                }
+            }
+        }
+    }
     if let Layout::Nm { n, m } | Layout::Nm16 { n, m } = *layout {
         for row in w.chunks_mut(cols.max(1)) {
             for group in row.chunks_mut(m as usize) {
@@ -115,7 +131,10 @@ fn round_trip(layout: &Layout, rows: usize, cols: usize, w: &[f32]) -> Result<Pa
     let facts = facts.expect("stats accept what pack accepts");
     let values = packed.array("values").unwrap().len() as u64;
     assert_eq!(facts.stored_bytes, packed.bytes(), "{layout} {rows} x {cols}");
-    assert_eq!(facts.multiplies, values, "{layout} {rows} x {cols}");
+    // A bitmap multiplies by every bit, and zeros stand behind its values.
+    let bitmap = (facts.present + 16, (rows.div_ceil(16) * cols * 16) as u64);
+    let stored = if *layout == Layout::Bitmap { bitmap } else { (values, values) };
+    assert_eq!((values, facts.multiplies), stored, "{layout} {rows} x {cols}");
     assert_eq!(facts.present, w.iter().filter(|x| **x != 0.0).count() as u64);
     assert!(facts.activation_loads <= facts.multiplies);
     let checked = validate(packed.clone()).unwrap_or_else(|e| panic!("{layout} {rows} x {cols}: {e}"));
@@ -168,7 +187,8 @@ fn empty_rows_full_rows_and_empty_matrices() {
         let mut w = vec![0.0f32; 20 * 16];
         w[3 * 16..4 * 16].fill(1.5);
         w[19 * 16 + 15] = -2.0;
-        let full_row_fits = !matches!(layout, Layout::Nm { n, m } | Layout::Nm16 { n, m } if n < m);
+        let full_row_fits = !matches!(layout, Layout::Nm { n, m } | Layout::Nm16 { n, m } if n < m)
+            && !matches!(layout, Layout::Vnm16 { .. });
         // 16 columns are a multiple of every block width but 5; row 3 is full, so both last blocks are needed there.
         let whole = !matches!(layout, Layout::Bsr { c: 5, .. });
         assert_eq!(round_trip(&layout, 20, 16, &w).is_ok(), full_row_fits && whole, "{layout}");
@@ -309,8 +329,11 @@ fn every_corruption_is_refused() {
         // Whole in every shape: 30 columns carry blocks and groups of 1, 2, 3, 5; 16-wide ones get 48.
         let cols = if matches!(layout, Layout::Bsr { c: 5, .. }) { 30 } else { 48 };
         let mut w = vec![0.0f32; 20 * cols];
-        let per_group = if let Layout::Nm { n, .. } | Layout::Nm16 { n, .. } = layout { n as usize } else { 16 };
-        let group = if let Layout::Nm { m, .. } | Layout::Nm16 { m, .. } = layout { m as usize } else { 16 };
+        let (per_group, group) = match layout {
+            Layout::Nm { n, m } | Layout::Nm16 { n, m } => (n as usize, m as usize),
+            Layout::Vnm16 { m, .. } => (2, m as usize),
+            _ => (16, 16),
+        };
         for row in w.chunks_mut(cols) {
             for g in row.chunks_mut(group) {
                 let keep = per_group.min(g.len()).max(1);
@@ -333,6 +356,10 @@ fn every_corruption_is_refused() {
             // Any word of positions may be right, and the second byte of a column is most often zero already: see below.
             let fields = matches!(layout, Layout::Nm16 { .. }) && what.starts_with("idx");
             if (fields && !what.contains(' ')) || (layout == Layout::Csr16 && what == "position twice") {
+                continue;
+            }
+            // Nor is any mask wrong by itself, and the first bytes of shared columns and picks are alike: see below.
+            if what.starts_with("position") && matches!(layout, Layout::Bitmap | Layout::Vnm16 { .. }) {
                 continue;
             }
             if fields && ["idx at the end", "idx huge", "idx twice"].contains(&what.as_str()) {
@@ -403,6 +430,56 @@ fn positions_and_columns_for_few_tokens_are_checked() {
 }
 
 #[test]
+fn masks_and_shared_columns_are_checked() {
+    let change = |layout: &str, w: &[f32], f: &dyn Fn(&mut Packed)| {
+        let mut p = pack(&layout.parse().unwrap(), w.len() / 6, 6, w).unwrap();
+        f(&mut p);
+        validate(p).map(|_| ()).unwrap_err()
+    };
+    let mut w = vec![0.0f32; 17 * 6];
+    (w[1], w[2], w[6 * 3 + 2], w[6 * 16 + 4]) = (1.0, 2.0, 3.0, 4.0);
+    let bits = |f: &dyn Fn(&mut Packed)| change("bitmap", &w, f);
+    let packed = pack(&Layout::Bitmap, 17, 6, &w).unwrap();
+    assert_eq!(packed.array("ptr"), Some(&Array::U32(vec![0, 3, 4])));
+    assert_eq!(packed.array("mask").map(Array::len), Some(24));
+    assert_eq!(bits(&|p| set_u8(p, 1, 2, 3)), "row block 0: 4 bits for 3 values");
+    assert_eq!(bits(&|p| set_u8(p, 1, 4, 8)), "row block 0: 2 bits for 3 values");
+    assert_eq!(bits(&|p| set_u8(p, 1, 12 + 9, 1)), "row block 1: a row past the last has a weight");
+    assert_eq!(bits(&|p| set_u32(p, 0, 1, 4)), "row block 0: 3 bits for 4 values");
+    assert_eq!(bits(&|p| set_f32(p, 2, 3, -0.0)), "value 3 is zero");
+    assert_eq!(bits(&|p| set_f32(p, 2, 4, -0.0)), "the end is not zero");
+    let short = |p: &mut Packed| p.arrays[2].1 = Array::F32(vec![0.0; 15]);
+    assert_eq!(bits(&short), "`values` is shorter than the zeros at its end");
+
+    // Groups of five and one column; rows 0 and 3 keep columns 1 and 2, so 0 and 3 are chosen with them.
+    w[6 * 16 + 4] = 0.0;
+    let shared = |f: &dyn Fn(&mut Packed)| change("vnm16(16,5)", &w, f);
+    let packed = pack(&"vnm16(16,5)".parse().unwrap(), 17, 6, &w).unwrap();
+    let Some(Array::U8(idx)) = packed.array("idx") else { panic!() };
+    assert_eq!(idx[..16], [0, 0, 1, 0, 2, 0, 3, 0, 5, 0, 5, 0, 5, 0, 5, 0]);
+    assert_eq!(shared(&|p| set_u8(p, 0, 2, 0)), "row block 0: column 0 cannot stand at place 1 of group 0");
+    assert_eq!(shared(&|p| set_u8(p, 0, 6, 5)), "row block 0: column 5 cannot stand at place 3 of group 0");
+    assert_eq!(shared(&|p| set_u8(p, 0, 7, 1)), "row block 0: column 259 cannot stand at place 3 of group 0");
+    assert_eq!(shared(&|p| set_u8(p, 0, 10, 4)), "row block 0: column 4 cannot stand at place 1 of group 1");
+    assert_eq!(shared(&|p| set_u8(p, 0, 16, 1)), "row block 0: column 1 cannot stand at place 0 of group 2");
+    // Row 0 picks places 1 and 2.
+    assert_eq!(shared(&|p| set_u8(p, 1, 0, 0b0101)), "row 0, group 0: positions do not ascend");
+    assert_eq!(shared(&|p| set_u8(p, 1, 0, 0b1_1001)), "row 0, group 1: a position is out of range");
+    assert_eq!(shared(&|p| set_u8(p, 1, 1, 1)), "a bit that no position needs is not zero");
+    assert_eq!(shared(&|p| set_u8(p, 1, 6, 0b1010)), "row 3, group 0: padding takes the place of a weight");
+    assert_eq!(shared(&|p| set_f32(p, 2, 0, 0.0)), "row 0, group 0: padding stands before a weight");
+    assert_eq!(shared(&|p| set_f32(p, 2, 64 + 1, 1.0)), "a padding row is not zero");
+    assert_eq!(shared(&|p| set_u8(p, 1, 32 + 2, 1)), "a padding row is not zero");
+    w[5] = 1.0;
+    let refused = |layout: &str, w: &[f32]| stats(&layout.parse().unwrap(), 17, 6, w).unwrap_err().0;
+    assert_eq!(refused("vnm16(16,5)", &w), "row 0, group 1 keeps its one column, so that padding has no place");
+    (w[0], w[6 * 2 + 3]) = (1.0, 1.0);
+    assert_eq!(refused("vnm16(16,6)", &w), "rows 0..16, group 0 use 5 of 6 columns");
+    w[6 * 2 + 3] = 0.0;
+    assert_eq!(refused("vnm16(16,6)", &w), "row 0, group 0 keeps 4 of 6");
+}
+
+#[test]
 fn a_foreign_file_cannot_ask_for_endless_work() {
     // Without columns, rows cost nothing and hold nothing.
     let nothing = |layout, arrays| validate(Packed { layout, rows: u32::MAX as usize, cols: 0, arrays });
@@ -426,7 +503,7 @@ fn candidates_keep_their_order_and_take_declared_layouts() {
     let ok: Vec<&str> = list.iter().zip(&names).filter(|((_, r), _)| r.is_ok()).map(|(_, n)| n.as_str()).collect();
     let dense = ["dense(16)", "dense(8)", "dense(4)"];
     let tiles = ["vx1(4)", "vx1(8)", "vx1(16)", "bsr(4,4)", "bsr(8,8)", "bsr(16,16)", "bsr(16,4)"];
-    let fine = ["nm(2,4)", "nm(4,8)", "csr", "nm16(2,4)", "nm16(4,8)", "csr16"];
+    let fine = ["nm(2,4)", "nm(4,8)", "csr", "nm16(2,4)", "nm16(4,8)", "csr16", "bitmap"];
     assert_eq!(ok, dense.into_iter().chain(tiles).chain(fine).collect::<Vec<_>>());
     assert!(candidates(3, 3, &[1.0], &[]).is_err());
 }
@@ -449,6 +526,8 @@ fn facts_of_a_known_matrix() {
     assert_eq!((of("nm16(2,4)").multiplies, of("nm16(2,4)").stored_bytes), (2048, 2048 * 4 + 2048 / 4));
     assert_eq!(of("nm16(2,4)").activation_loads, 4 * 16);
     assert_eq!(of("csr16").stored_bytes, 2048 * 6 + 65 * 4);
+    // A bit for every weight; sixteen values at the end and a pointer for each sixteen rows.
+    assert_eq!((of("bitmap").multiplies, of("bitmap").stored_bytes), (4096, 2048 * 4 + 4096 / 8 + 16 * 4 + 5 * 4));
 }
 
 proptest! {

@@ -5,7 +5,9 @@ use ndarray::ArrayD;
 use proptest::prelude::*;
 use spc_interp::testing::Rng;
 use spc_interp::{Value, run};
-use spc_ir::structure::{FOLD_BATCH_NORM, FOLD_CONSTANT, FOLD_NORM, Fold, Recipe, folds, take, with_folds};
+use spc_ir::structure::{
+    FOLD_BATCH_NORM, FOLD_CONSTANT, FOLD_NORM, Fold, Recipe, folds, scaled_weights, take, with_folds,
+};
 use spc_ir::{Graph, NodeId, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -253,8 +255,98 @@ fn a_product_that_something_else_reads_is_not_scaled() {
     assert!(folds(&Graph::parse(&tokens).unwrap()).unwrap().0.is_empty());
 }
 
+/// A product with a matrix of `sizes` (outputs first) times what `expr` says of it, of weights along its rows (`r`, `a1`) and columns
+/// (`c`, `a2`) and of a scalar (`s`, `a3`); `x first` or the matrix first; the outputs as one axis or as two.
+fn product(expr: &str, x_first: bool, heads: bool) -> Graph {
+    let mut t = String::from("graph \"f\" {\n  sym B = 1..8\n  %0 = input \"x\" : f32[B=?B, K=5]\n");
+    t += "  %1 = weight \"w\" : f32[O=6, K=5]\n  %2 = weight \"r\" : f32[O=6]\n  %3 = weight \"c\" : f32[K=5]\n";
+    t += "  %4 = weight \"s\" : f32[]\n";
+    t += &format!("  %5 = map {expr} at [0 1] [0] [1] [] (%1, %2, %3, %4) : f32[O=6, K=5]\n");
+    let (w, labels, ty) = if heads {
+        t += "  %6 = split 0 [H=2, J=3] (%5) : f32[H=2, J=3, K=5]\n";
+        (6, ["[2 3 1]", "[0 2 3]"], "f32[B=?B, H=2, J=3]")
+    } else {
+        (5, ["[2 1]", "[0 2]"], "f32[B=?B, O=6]")
+    };
+    let (a, b) = (format!("%{w}"), "%0".to_string());
+    let pair = if x_first { (("[0 1]", &b), (labels[0], &a)) } else { ((labels[0], &a), ("[0 1]", &b)) };
+    let ((la, a), (lb, b)) = pair;
+    let y = w + 1;
+    t += &format!("  %{y} = contract {la} {lb} -> {} ({a}, {b}) : {ty}\n  output \"y\" = %{y}\n}}\n", labels[1]);
+    Graph::parse(&t).unwrap_or_else(|e| panic!("{e}\n{t}"))
+}
+
+fn contracts(g: &Graph) -> usize {
+    g.ids().into_iter().filter(|n| matches!(g.node(*n).unwrap().op, Op::Contract { .. })).count()
+}
+
+#[test]
+fn factors_of_a_matrix_move_into_it_and_the_product_is_a_linear() {
+    for expr in ["(mul a0 0.5)", "(mul (mul a2 a0) a1)", "(neg (div a0 (sqrt a1)))", "(mul a0 (div a3 4))"] {
+        for (x_first, heads) in [(true, false), (false, false), (true, true), (false, true)] {
+            let g = product(expr, x_first, heads);
+            let (list, refused) = folds(&g).unwrap();
+            assert!(refused.is_empty() && list.len() == 1 && list[0].rule == FOLD_CONSTANT, "{list:?} {refused:?}");
+            assert_eq!(scaled_weights(&g).unwrap(), [("w".to_string(), (6, 5))].into());
+            let after = compare(&g, &list, &all(&list), 3);
+            assert!(maps(&after).is_empty() && contracts(&after) == 0, "{after}");
+            assert!(scaled_weights(&after).unwrap().is_empty());
+        }
+    }
+    // What is added, what occurs twice, and what is a function of it is no factor.
+    for expr in ["(add a0 a1)", "(mul a0 a0)", "(exp a0)", "(mul a0 (add a1 a2))", "(div 1 a0)"] {
+        assert!(folds(&product(expr, true, false)).unwrap().0.is_empty(), "{expr}");
+    }
+}
+
+#[test]
+fn a_matrix_with_factors_that_something_else_reads_stays_and_says_why() {
+    let refused = |text: &str| {
+        let g = Graph::parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let (list, refused) = folds(&g).unwrap();
+        assert!(list.is_empty() && refused.len() == 1, "{list:?} {refused:?}");
+        refused[0].because.clone()
+    };
+    let text = product("(mul a0 a1)", true, false).to_string();
+    let scaled = text.replace("  output", "  output \"v\" = %5\n  output");
+    assert!(refused(&scaled).contains("what is computed of `w` is read by something else"));
+    let raw = text.replace("  output", "  output \"raw\" = %1\n  output");
+    assert!(refused(&raw).contains("`w`, which it would move into, is read more than once"));
+    // Sums along the outputs are no linear of the matrix.
+    let turned = text.replace("f32[B=?B, K=5]", "f32[B=?B, O=6]").replace("-> [0 2]", "-> [0 3]");
+    let turned = turned
+        .replace("contract [0 1] [2 1]", "contract [0 1] [1 3]")
+        .replace("(%0, %5) : f32[B=?B, O=6]", "(%0, %5) : f32[B=?B, K=5]");
+    let g = Graph::parse(&turned).unwrap_or_else(|e| panic!("{e}\n{turned}"));
+    assert!(folds(&g).unwrap().0.is_empty() && scaled_weights(&g).unwrap().is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn folded_factors_keep_their_values(
+        steps in prop::collection::vec((0u8..4, 1u8..5), 1..6),
+        x_first in any::<bool>(),
+        heads in any::<bool>(),
+        tokens in 1usize..6,
+    ) {
+        let mut e = "a0".to_string();
+        for (step, arg) in steps {
+            let other = if arg == 4 { "(sqrt 2.5)".to_string() } else { format!("a{arg}") };
+            e = match step {
+                0 => format!("(mul {e} {other})"),
+                1 => format!("(mul {other} {e})"),
+                2 => format!("(div {e} {other})"),
+                _ => format!("(neg (mul 0.25 {e}))"),
+            };
+        }
+        let g = product(&e, x_first, heads);
+        let list = folds(&g).unwrap().0;
+        prop_assert_eq!(list.len(), 1, "{}", g);
+        let after = compare(&g, &list, &all(&list), tokens);
+        prop_assert!(maps(&after).is_empty() && contracts(&after) == 0, "{}", after);
+    }
+
     #[test]
     fn folded_programs_keep_their_values(
         linears in prop::collection::vec((1u64..7, any::<bool>()), 1..4),

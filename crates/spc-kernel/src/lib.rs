@@ -17,4 +17,4 @@ pub mod update;
 pub use extent::Extent;
 pub use program::{Amount, Buffer, PackedPort, Port, Program, Role, Step, StepArg};
 pub use run::{Fault, Slice, Sources, Tensor, arguments, constant_bytes, interpret};
-pub use schedule::{missing, schedule};
+pub use schedule::{Target, missing, schedule};

@@ -179,3 +179,65 @@ fn misuse_of_the_builder_is_a_bug_and_no_panic() {
     b.int(1);
     assert!(b.finish().is_err());
 }
+
+/// Two tiles and their product, in text.
+const PRODUCT: &str = "kernel p lanes 16 (a: cptr, b: cptr, y: ptr) {
+  v3: ptr = local 1100
+  tile_zero 0
+  tile_load 4, [v0]
+  tile_load 7, [v1 + 64]
+  tile_dot 0, 4, 7
+  tile_store 0, [v3 + 64]
+  tile_load 1, [v3 + 64]
+  tile_dot 1, 4, 7
+  tile_store 1, [v2]
+}
+";
+
+#[test]
+fn tiles_and_own_memory_keep_their_text_and_their_meaning() {
+    let k = parse(PRODUCT).unwrap();
+    assert_eq!(k.to_string(), PRODUCT);
+    assert!(k.uses_tiles());
+    let (a, b): (Vec<u8>, Vec<u8>) =
+        ((0..1024).map(|i| (i * 7) as u8).collect(), (0..1088).map(|i| (i * 5) as u8).collect());
+    let mut buffers = [a.clone(), b.clone(), vec![0; 1024]];
+    let args = [Arg::buffer(0), Arg::buffer(1), Arg::buffer(2)];
+    run(&k, &args, &mut buffers).unwrap();
+    for (i, j) in [(0, 0), (3, 9), (15, 15)] {
+        let sum: i32 =
+            (0..64).map(|k| i32::from(a[64 * i + k] as i8) * i32::from(b[64 + k / 4 * 64 + 4 * j + k % 4])).sum();
+        let at = 64 * i + 4 * j;
+        assert_eq!(buffers[2][at..at + 4], (2 * sum).to_le_bytes(), "row {i} column {j}");
+    }
+    // One byte short.
+    for short in 0..3 {
+        let mut buffers = [a.clone(), b.clone(), vec![0; 1024]];
+        buffers[short].pop();
+        let e = run(&k, &args, &mut buffers).unwrap_err();
+        assert!(e.0.contains(&format!("of buffer {short} of")), "{e}");
+    }
+}
+
+#[test]
+fn the_verifier_knows_which_tiles_hold_something() {
+    let cases = [
+        ("tile_load 8, [v0]", "there is no tile 8"),
+        ("tile_load 4, [v0]\ntile_dot 0, 4, 7", "tile 0 is read before it is written"),
+        ("tile_zero 0\ntile_zero 1\ntile_dot 0, 0, 1", "a tile with itself"),
+        ("tile_zero 0\ntile_store 0, [v1]", "v1 is cptr, not ptr"),
+        ("v2: i64 = int 1\ntile_load 0, [v0 + v2 * 4]", "has an index"),
+        (
+            "v2: i64 = int 1\nloop v3 < v2 () {\ntile_zero 0\n} yield ()\ntile_store 0, [v0]",
+            "tile 0 is read before it is written",
+        ),
+        ("v2: i64 = int 1\nloop v3 < v2 () {\nv4: ptr = local 64\n} yield ()", "in 1 loops"),
+        ("v2: ptr = local 40000\nv3: ptr = local 40000", "40000 bytes of own memory"),
+        ("v2: ptr = local 0", "0 bytes of own memory"),
+        ("tile_turn 0, 1", "unknown statement"),
+    ];
+    for (body, words) in cases {
+        refuse(&format!("kernel k lanes 16 (p: ptr, c: cptr) {{\n{body}\n}}"), words);
+    }
+    refuse("kernel k lanes 8 (p: ptr) {\ntile_zero 0\n}", "a kernel of 8 lanes");
+}

@@ -90,7 +90,15 @@ fn panels_that_lanes_do_not_fit_get_fewer() {
     let mut panel = plan(&g);
     let dense =
         [("dense(6)", 4, 1), ("dense(4)", 16, 4), ("dense(16)", 16, 16), ("dense(24)", 8, 8), ("dense(24)", 16, 8)];
-    let sparse = [("vx1(4)", 16, 4), ("bsr(8,2)", 16, 8), ("vx1(32)", 16, 16), ("nm16(2,4)", 8, 8), ("csr16", 4, 4)];
+    let sparse = [
+        ("vx1(4)", 16, 4),
+        ("bsr(8,2)", 16, 8),
+        ("vx1(32)", 16, 16),
+        ("nm16(2,4)", 8, 8),
+        ("csr16", 4, 4),
+        ("bitmap", 8, 8),
+        ("vnm16(16,5)", 16, 16),
+    ];
     for (layout, lanes, want) in dense.into_iter().chain(sparse) {
         panel.linears[1].layout = layout.into();
         let p = schedule(&g, &panel, lanes).unwrap();

@@ -4,7 +4,7 @@ use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::parse;
 use spc_kernel::ir::random::Rng;
 use spc_kernel::templates::cases::{
-    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, unfolded,
+    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, tiled_linear, unfolded,
 };
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -81,6 +81,25 @@ fn linears_of_integers_are_exact_up_to_scaling() {
         }
     }
     assert!(ran > 120, "only {ran} cases");
+}
+
+/// The same linear on tiles and on vectors: the same bits, and those within the bound.
+#[test]
+fn linears_on_tiles_give_the_bits_of_vectors() {
+    let mut ran = 0;
+    for seed in 0..60 {
+        let (mut rng, mut again) = (Rng::new(900 + seed), Rng::new(900 + seed));
+        if let (Some(tiles), Some(plain)) =
+            (tiled_linear(&mut rng, true).unwrap(), tiled_linear(&mut again, false).unwrap())
+        {
+            assert!(tiles.kernel.uses_tiles() && !plain.kernel.uses_tiles());
+            check(&tiles, &mut rng);
+            let bits = |c: &Case| output(c, &[0]).into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            assert_eq!(bits(&tiles), bits(&plain), "{}", tiles.kernel.name);
+            ran += 1;
+        }
+    }
+    assert!(ran > 50, "only {ran} cases");
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn fill(plan: &mut Plan, model: &Model<'_>, prices: &Prices<'_>, p: &Shape, s: &
             Action::Same { .. } => return Err(Bug::new("a plan without anything on offer reads what is")),
             Action::Linear { linear: v, layout, act: l, epilogue } => {
                 let made = linear(model, prices, &choice.action)?;
-                rules.insert(kernel_rule(model, layout, l));
+                rules.insert(kernel_rule(model, layout, l)?);
                 if epilogue.is_some() {
                     rules.insert("fuse-fun");
                 }
@@ -231,26 +231,34 @@ fn fill(plan: &mut Plan, model: &Model<'_>, prices: &Prices<'_>, p: &Shape, s: &
     Ok(())
 }
 
-/// The rule that made a kernel.
-fn kernel_rule(model: &Model<'_>, layout: u32, l: In) -> &'static str {
-    let kind = model.layouts.get(layout as usize).map_or("", |x| x.kind());
-    if model.machine_is_gpu {
-        return rule("k-gpu").map_or("", |r| r.name);
+/// Rules of the kernels of a linear on a CPU, by layout: token-major, and feature-major. A layout without one is never chosen;
+/// `kinds.rs` tests that each has one, and no other.
+pub(crate) fn cpu_rules(layout: Layout) -> [Option<&'static str>; 2] {
+    match layout {
+        Layout::Dense { .. } => [Some("k-dense-rm"), Some("k-dense-fm")],
+        Layout::Vx1 { .. } => [Some("k-vx1-rm"), Some("k-vx1")],
+        Layout::Bsr { .. } => [Some("k-bsr-rm"), Some("k-bsr")],
+        Layout::Nm { .. } => [None, Some("k-nm")],
+        Layout::Csr => [None, Some("k-csr")],
+        Layout::Nm16 { .. } => [Some("k-nm16"), None],
+        Layout::Csr16 => [Some("k-csr16"), None],
+        Layout::Vnm16 { .. } => [Some("k-vnm16"), None],
+        Layout::Bitmap => [Some("k-bitmap"), None],
+        Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => [Some("k-i8"), None],
+        Layout::Groups { .. } => [Some("k-groups"), None],
+        Layout::Half { of, .. } if of.on_tensor_cores() => [None, None],
+        Layout::Half { .. } => [Some("k-half"), None],
+        Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => [None, None],
     }
-    let name = match (kind, l) {
-        ("dense", In::Rm) => "k-dense-rm",
-        ("dense", In::Fm) => "k-dense-fm",
-        ("vx1", In::Rm) => "k-vx1-rm",
-        ("vx1", In::Fm) => "k-vx1",
-        ("bsr", In::Rm) => "k-bsr-rm",
-        ("bsr", In::Fm) => "k-bsr",
-        ("nm16", _) => "k-nm16",
-        ("csr16", _) => "k-csr16",
-        ("nm", _) => "k-nm",
-        ("i8" | "i8nm" | "i8csr" | "i4nm", _) => "k-i8",
-        (kind, _) if kind.ends_with("f16") => "k-half",
-        ("q4" | "q8" | "kept4" | "kept8", _) => "k-groups",
-        _ => "k-csr",
+}
+
+/// The rule that made a kernel.
+fn kernel_rule(model: &Model<'_>, layout: u32, l: In) -> Result<&'static str, Bug> {
+    let name = match model.layouts.get(layout as usize) {
+        _ if model.machine_is_gpu => Some("k-gpu"),
+        Some(layout) => cpu_rules(*layout)[usize::from(l == In::Fm)],
+        None => None,
     };
-    rule(name).map_or("", |r| r.name)
+    let found = name.and_then(rule).map(|r| r.name);
+    found.ok_or_else(|| Bug::new("a kernel that no rule makes"))
 }

@@ -3,7 +3,7 @@ use crate::table::{CostTable, MOST_RATE, Rates};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Cost tables of one machine, by what runs them: an instruction set (`avx512vnni`, `avx512`, `avx2`, `clif`).
+/// Cost tables of one machine, by what runs them: an instruction set (`avx512amx`, `avx512vnni`, `avx512`, `avx2`, `clif`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Constants {
@@ -14,7 +14,7 @@ pub struct Constants {
 }
 
 /// The format that this version writes and reads.
-pub const CONSTANTS_FORMAT: u32 = 3;
+pub const CONSTANTS_FORMAT: u32 = 4;
 
 /// Greatest time of any single thing, in the unit of its field.
 const MOST: u64 = 1_000_000_000_000;
@@ -110,7 +110,11 @@ fn check(t: &CostTable) -> Result<(), String> {
         ("lists_rm", &t.lists_rm),
         ("nm16", &t.nm16),
         ("csr16", &t.csr16),
+        ("vnm16", &t.vnm16),
+        ("bitmap", &t.bitmap),
         ("i8", &t.i8),
+        ("i8nm", &t.i8nm),
+        ("i8csr", &t.i8csr),
         ("groups", &t.groups),
     ] {
         rates(name, r)?;
@@ -162,7 +166,7 @@ mod tests {
     fn files_that_cannot_be_right_are_refused_in_words() {
         let text = one().to_json().unwrap();
         for (from, to, part) in [
-            ("\"format\": 3", "\"format\": 2", "its format is 2"),
+            ("\"format\": 4", "\"format\": 3", "its format is 3"),
             ("\"token_tile\": 16,", "", "missing field `token_tile`"),
             ("\"token_tile\": 16", "\"token_tile\": 16, \"lunch_ps\": 1", "unknown field `lunch_ps`"),
             ("\"token_tile\": 16", "\"token_tile\": -3", "invalid value"),

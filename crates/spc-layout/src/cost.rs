@@ -248,7 +248,7 @@ mod tests {
         let r = crate::Rates::flat(1_000, 0, 0, 0);
         let mut t = CostTable::clif_x86_64_v1();
         (t.dense_rm, t.dense_fm, t.vx1, t.bsr, t.nm, t.csr) = (r, r, r, r, r, r);
-        (t.lists_rm, t.nm16, t.csr16) = (r, r, r);
+        (t.lists_rm, t.nm16, t.csr16, t.vnm16, t.bitmap) = (r, r, r, r, r);
         t.levels = vec![crate::Level { up_to_bytes: 0, bytes_per_us: 1_000_000_000 }];
         (t.activation_bytes_per_us, t.convert_bytes_per_us) = (1_000, 1_000);
         (t.launch_ps, t.element_ps, t.call_ps) = (7, 3, 11);

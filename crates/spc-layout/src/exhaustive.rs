@@ -272,14 +272,17 @@ struct Folds {
     with_folds: usize,
     folded: usize,
     merged: usize,
+    /// Graphs with windows or planes of channels, and those whose best plan moves them by copying runs.
+    with_windows: usize,
+    moved: usize,
     greedy_dearer: usize,
     greedy_worst: u64,
 }
 
-fn tally_folds(graphs: usize) -> Folds {
+fn tally_folds(graphs: usize, windows: bool) -> Folds {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let each = (foldable(6), tables(), prop_oneof![Just(1u64), Just(24), Just(300)]);
+    let each = (foldable(if windows { 5 } else { 6 }, windows), tables(), prop_oneof![Just(1u64), Just(24), Just(300)]);
     let mut out = Folds::default();
     while out.solved < graphs {
         let (net, table, b) = each.new_tree(&mut runner).unwrap().current();
@@ -300,7 +303,11 @@ fn tally_folds(graphs: usize) -> Folds {
         out.with_folds += usize::from(!all.list.is_empty());
         out.folded += usize::from(found.folds.iter().any(|v| !v.taken.is_empty()));
         out.merged += usize::from(found.groups.iter().any(|v| !v.replaced.is_empty()));
-        let greedy = greedy(&all.model(&tuned), &table, &options);
+        let model = all.model(&tuned);
+        out.with_windows += usize::from(model.values.iter().any(|v| v.moves.is_some()));
+        let plan = choose(&net.g, &net.facts, &table, &tuned, &options).unwrap();
+        out.moved += usize::from(plan.rules.iter().any(|r| r.starts_with("k-unfold") || r.starts_with("k-channels")));
+        let greedy = greedy(&model, &table, &options);
         out.greedy_dearer += usize::from(greedy > best);
         out.greedy_worst = out.greedy_worst.max(greedy.saturating_mul(1000) / best.max(1));
     }
@@ -309,9 +316,31 @@ fn tally_folds(graphs: usize) -> Folds {
 
 #[test]
 fn folded_plans_of_random_graphs_are_the_best_ones() {
-    let t = tally_folds(200);
+    let t = tally_folds(200, false);
     assert_eq!((t.solved, t.different), (200, 0), "{t:?}");
-    assert!(t.folded > 40 && t.merged > 10 && t.with_folds >= t.folded, "{t:?}");
+    assert!(t.folded > 40 && t.merged > 10 && t.with_folds >= t.folded && t.with_windows == 0, "{t:?}");
+}
+
+#[test]
+fn folded_plans_of_random_graphs_with_windows_are_the_best_ones() {
+    let t = tally_folds(150, true);
+    assert_eq!((t.solved, t.different), (150, 0), "{t:?}");
+    assert!(t.folded > 25 && t.with_windows > 60 && t.moved > 10, "{t:?}");
+}
+
+/// Weights are read from the memory that holds all of them: as many bytes, whatever of the program is folded.
+#[test]
+fn a_matrix_with_factors_counts_among_the_weights() {
+    let mut net = Net::new();
+    let y = net.product(net.x, Zeros::Vectors, "(mul a0 0.5)");
+    let y = net.linear(y, Zeros::None);
+    let net = net.output(y);
+    let (tuned, all) = (BTreeMap::new(), union(&net));
+    let nodes: BTreeSet<NodeId> = all.list.iter().flat_map(|f| f.replaced.iter().map(|r| r.0)).collect();
+    let taken = take(&all.folded, &all.list, &nodes).unwrap();
+    assert_eq!(nodes.len(), 1);
+    let bytes = |g| Model::new(g, &all.facts, &tuned).unwrap().weight_bytes;
+    assert_eq!((bytes(&net.g), bytes(&taken), all.model(&tuned).weight_bytes), (8192, 8192, 8192));
 }
 
 /// What a pointwise operator reads of a folded linear may be a result, or read elsewhere, too: then it is no epilogue.
@@ -343,7 +372,17 @@ fn a_folded_linear_that_something_else_reads_has_no_epilogue() {
 #[ignore = "minutes; run in release"]
 #[allow(clippy::print_stdout)]
 fn folded_plans_of_ten_thousand_random_graphs_are_the_best_ones() {
-    let t = tally_folds(10_000);
+    let t = tally_folds(10_000, false);
+    println!("{t:?}");
+    assert_eq!((t.solved, t.different), (10_000, 0), "{t:?}");
+}
+
+/// `cargo test --release -p spc-layout windows_of_ten_thousand -- --ignored --nocapture` prints the tally.
+#[test]
+#[ignore = "minutes; run in release"]
+#[allow(clippy::print_stdout)]
+fn windows_of_ten_thousand_random_graphs_are_planned_best() {
+    let t = tally_folds(10_000, true);
     println!("{t:?}");
     assert_eq!((t.solved, t.different), (10_000, 0), "{t:?}");
 }

@@ -42,9 +42,11 @@ pub fn height(layout: Layout) -> u64 {
         Layout::Vx1 { v } => u64::from(v),
         Layout::Bsr { r, .. } | Layout::I8 { r } | Layout::Mma32 { r } | Layout::Mma1 { r } => u64::from(r),
         Layout::Vnm { v, .. } => u64::from(v),
-        // Sixteen rows side by side; what stands at 4 in the rates of `i8` is for those that keep some of each group, at 1 for any.
-        Layout::I8Nm { .. } | Layout::I4Nm { .. } => 4,
-        Layout::I8Csr { .. } => 1,
+        // Sixteen rows side by side; what stands at 4 in the rates of `i8nm` is for codes of 4 bits, those of `i8csr` stand where its
+        // codes are.
+        Layout::I8Nm { .. } | Layout::Vnm16 { .. } | Layout::Bitmap => 16,
+        Layout::I4Nm { .. } => 4,
+        Layout::I8Csr { c } => u64::from(c),
         // Sixteen rows side by side; what stands at 8 is for codes of 4 bits.
         Layout::Groups { bits, .. } => {
             if bits == 4 {
@@ -89,12 +91,16 @@ impl CostTable {
             (Layout::Vx1 { .. } | Layout::Bsr { .. }, Act::Rm) => &self.lists_rm,
             (Layout::Nm16 { .. }, _) => &self.nm16,
             (Layout::Csr16, _) => &self.csr16,
+            (Layout::Vnm16 { .. }, _) => &self.vnm16,
+            (Layout::Bitmap, _) => &self.bitmap,
             (Layout::Vx1 { .. }, _) => &self.vx1,
             (Layout::Bsr { .. }, _) => &self.bsr,
             (Layout::Nm { .. } | Layout::Mma24 | Layout::Vnm { .. }, _) => &self.nm,
             (Layout::Mma32 { .. } | Layout::Mma1 { .. }, _) => &self.bsr,
             (Layout::Csr, _) => &self.csr,
-            (Layout::I8 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. }, _) => &self.i8,
+            (Layout::I8 { .. }, _) => &self.i8,
+            (Layout::I8Nm { .. } | Layout::I4Nm { .. }, _) => &self.i8nm,
+            (Layout::I8Csr { .. }, _) => &self.i8csr,
             (Layout::Groups { .. }, _) => &self.groups,
             (Layout::Half { of, .. }, act) => self.rates(of.layout(), act),
         }
@@ -151,7 +157,7 @@ mod tests {
     fn table(r: Rates) -> CostTable {
         let mut t = CostTable::clif_x86_64_v1();
         (t.dense_rm, t.dense_fm, t.vx1, t.bsr, t.nm, t.csr) = (r, r, r, r, r, r);
-        (t.lists_rm, t.nm16, t.csr16) = (r, r, r);
+        (t.lists_rm, t.nm16, t.csr16, t.vnm16, t.bitmap) = (r, r, r, r, r);
         t.levels = vec![Level { up_to_bytes: 0, bytes_per_us: 1_000_000_000 }];
         (t.activation_bytes_per_us, t.launch_ps) = (1_000_000_000, 0);
         t.pass_fm = 48;

@@ -15,6 +15,8 @@ mod exhaustive;
 mod facts;
 mod gpu;
 mod kernel;
+#[cfg(test)]
+mod kinds;
 mod lang;
 mod machine;
 mod model;

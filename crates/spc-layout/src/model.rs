@@ -3,7 +3,7 @@ use crate::WeightFacts;
 use crate::machine::Machine;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
-use spc_ir::structure::{is_rest, part_of};
+use spc_ir::structure::{is_rest, part_of, scaled_weights};
 use spc_ir::{Act, DType, Graph, NodeId, Op, Size, Type, channels_of, is_unfolded};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,7 +100,7 @@ pub(crate) struct Model<'a> {
     pub layouts: Vec<Layout>,
     /// Size of each free axis that the plan is tuned for.
     pub syms: Vec<u64>,
-    /// Bytes of all linear weights together when dense.
+    /// Bytes of all weights of linears, and of products that may become linears, together when dense.
     pub weight_bytes: u64,
     /// On a GPU every value lies token by token, and only some layouts have kernels.
     pub machine_is_gpu: bool,
@@ -232,6 +232,13 @@ impl<'a> Model<'a> {
         let mut seen_weights = BTreeSet::new();
         let ranges: BTreeSet<NodeId> = offers.iter().flat_map(|o| o.replaced.iter().map(|r| r.1)).collect();
         let offered: BTreeSet<NodeId> = offers.iter().map(|o| o.merged).collect();
+        // Matrices of products that become linears once factors have moved into them: the same bytes before and after.
+        for (name, (rows, cols)) in scaled_weights(graph)? {
+            if seen_weights.insert(name) {
+                let dense = (rows as u64).saturating_mul(cols as u64).saturating_mul(4);
+                m.weight_bytes = m.weight_bytes.saturating_add(dense);
+            }
+        }
         let order = order(graph, offers, folds)?;
         let old = needed(graph);
         let readers = Readers { graph, old: &old, folds };

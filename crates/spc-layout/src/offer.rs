@@ -37,7 +37,7 @@ pub struct Offered {
     /// Price of the best plan, and of the best one that uses nothing on offer.
     pub total_ps: u64,
     pub apart_ps: u64,
-    /// Of the plan apart, with dense weights only.
+    /// Price of the best plan with dense weights only, whatever of what is on offer it uses.
     pub dense_ps: u64,
     /// For each group, in order.
     pub groups: Vec<Verdict>,
@@ -189,7 +189,7 @@ pub fn offered_with<'m>(
         Action::Linear { linear, .. } => !instead.contains(linear),
         _ => true,
     };
-    let dense = |a: &Action| apart(a) && !matches!(a, Action::Linear { layout, .. } if !model.is_dense(*layout));
+    let dense = |a: &Action| !matches!(a, Action::Linear { layout, .. } if !model.is_dense(*layout));
     let solve = |allow: &dyn Fn(&Action) -> bool| -> Result<_, Bug> {
         let Some(p) = price(&shape, &prices, allow)? else { return Ok(None) };
         let s = p.frontier(options.width);

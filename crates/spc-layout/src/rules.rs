@@ -295,6 +295,22 @@ pub(crate) const RULES: &[Rule] = &[
         ways: |k, look| of_kind_rm(k, look, "csr16"),
     },
     Rule {
+        name: "k-vnm16",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: |k, look| of_kind_rm(k, look, "vnm16"),
+    },
+    Rule {
+        name: "k-bitmap",
+        stage: Stage::Lower,
+        class: Exactness::Reassociates,
+        lhs: "(at rm (linear ?e ?n ?x))",
+        rhs: "(k.mm rm ?w ?e ?n (at rm ?x))",
+        ways: |k, look| of_kind_rm(k, look, "bitmap"),
+    },
+    Rule {
         name: "k-gpu",
         stage: Stage::Lower,
         class: Exactness::Reassociates,

@@ -1,5 +1,5 @@
 //! Cost tables: the constants of the roofline as plain data. Integers, so that sums do not depend on order or machine.
-use crate::shipped::{avx2, avx512, portable, vnni};
+use crate::shipped::{amx, avx2, avx512, portable, vnni};
 use serde::{Deserialize, Serialize};
 
 /// Rates of one kernel family. A kernel goes over its tokens in passes; see [`CostTable::kernel_ps`].
@@ -115,7 +115,12 @@ pub struct CostTable {
     pub lists_rm: Rates,
     pub nm16: Rates,
     pub csr16: Rates,
+    pub vnm16: Rates,
+    pub bitmap: Rates,
     pub i8: Rates,
+    /// Codes of which some of each group are kept, by rows: `i4nm` at four, `i8nm` at sixteen; and any, `i8csr` by its codes.
+    pub i8nm: Rates,
+    pub i8csr: Rates,
     /// Codes with a scale for each group: loads and units are vectors of 16 codes.
     pub groups: Rates,
     /// Memory levels, smallest first; the last one holds what exceeds it, too.
@@ -168,8 +173,12 @@ impl CostTable {
             lists_rm: half(base.lists_rm),
             nm16: half(base.nm16),
             csr16: half(base.csr16),
+            vnm16: half(base.vnm16),
+            bitmap: half(base.bitmap),
             groups: half(base.groups),
             i8: half(base.i8),
+            i8nm: half(base.i8nm),
+            i8csr: half(base.i8csr),
             ..base
         }
     }
@@ -177,6 +186,11 @@ impl CostTable {
     /// 512-bit code where the dot product of bytes is an instruction (VNNI).
     pub fn vnni_x86_64_v1() -> CostTable {
         vnni::table()
+    }
+
+    /// The same with tiles of 8-bit integers (AMX).
+    pub fn amx_x86_64_v1() -> CostTable {
+        amx::table()
     }
 
     /// Hash of all fields, 16 hexadecimal digits (FNV-1a, 64 bits): the version of the table.
@@ -205,6 +219,14 @@ impl CostTable {
     }
 }
 
+/// All tables that come with spc.
+#[cfg(test)]
+pub(crate) fn shipped() -> [CostTable; 6] {
+    let (clif, neon) = (CostTable::clif_x86_64_v1(), CostTable::neon_aarch64_v1());
+    let (avx2, avx512) = (CostTable::avx2_x86_64_v1(), CostTable::wide_x86_64_v1());
+    [clif, neon, avx2, avx512, CostTable::vnni_x86_64_v1(), CostTable::amx_x86_64_v1()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,11 +237,6 @@ mod tests {
         assert_eq!(table.hash(), CostTable::clif_x86_64_v1().hash());
         let other = CostTable { launch_ps: 1, ..table.clone() };
         assert_ne!(table.hash(), other.hash());
-    }
-
-    fn shipped() -> [CostTable; 5] {
-        let (clif, neon) = (CostTable::clif_x86_64_v1(), CostTable::neon_aarch64_v1());
-        [clif, neon, CostTable::avx2_x86_64_v1(), CostTable::wide_x86_64_v1(), CostTable::vnni_x86_64_v1()]
     }
 
     #[test]
@@ -243,9 +260,12 @@ mod tests {
     #[test]
     fn wider_code_is_faster_where_a_pass_is_full() {
         let at = |t: &CostTable| t.dense_fm.mul_at(16, 2);
-        let [clif, neon, avx2, avx512, vnni] = shipped();
+        let [clif, neon, avx2, avx512, vnni, amx] = shipped();
         assert!(at(&clif) > at(&avx2) && at(&avx2) > at(&avx512) && at(&neon) < at(&clif));
         assert!(vnni.i8.mul_fs * 3 < avx512.i8.mul_fs);
+        // Blocks on tiles from eight tokens on.
+        let i8 = |t: &CostTable, at| t.i8.mul_at(16, at);
+        assert!(i8(&amx, 2) == i8(&vnni, 2) && i8(&amx, 3) < i8(&vnni, 3) && 2 * i8(&amx, 5) < i8(&vnni, 5));
     }
 
     #[test]

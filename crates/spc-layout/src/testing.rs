@@ -18,6 +18,8 @@ pub(crate) enum Zeros {
     Vectors,
     TwoOfFour,
     Loose,
+    /// Two of the first four of each eight columns.
+    Shared,
 }
 
 pub(crate) fn matrix(zeros: Zeros, rows: usize, cols: usize) -> Vec<f32> {
@@ -27,6 +29,7 @@ pub(crate) fn matrix(zeros: Zeros, rows: usize, cols: usize) -> Vec<f32> {
             Zeros::None => true,
             Zeros::Vectors => (row / 16 * 7 + col * 5) % 4 == 0,
             Zeros::TwoOfFour => (col + row) % 4 < 2,
+            Zeros::Shared => col % 8 < 4 && (col + row) % 4 < 2,
             Zeros::Loose => {
                 let h = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                 ((h ^ (h >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40).is_multiple_of(4)
@@ -56,7 +59,10 @@ impl Net {
     pub fn weight(&mut self, zeros: Zeros) -> NodeId {
         let name = format!("w{}", self.facts.len());
         let n = F as usize;
-        self.facts.insert(name.clone(), WeightFacts::of(n, n, &matrix(zeros, n, n), &[]).unwrap());
+        // What no weight has by itself, as a constraint would suggest it.
+        let shared = [spc_formats::Layout::Vnm16 { v: 16, m: 8 }];
+        let extra: &[_] = if zeros == Zeros::Shared { &shared } else { &[] };
+        self.facts.insert(name.clone(), WeightFacts::of(n, n, &matrix(zeros, n, n), extra).unwrap());
         let ty = Type::new(DType::F32, vec![Dim::fixed("O", F), Dim::fixed("F", F)]);
         self.g.add(Op::Weight { name, ty }, &[]).unwrap()
     }
@@ -111,6 +117,25 @@ impl Net {
         let t = self.g.add(Op::Transpose { perm: vec![1, 0] }, &[x]).unwrap();
         let e = self.exp(t);
         self.g.add(Op::Transpose { perm: vec![1, 0] }, &[e]).unwrap()
+    }
+
+    /// A product with a matrix times what `expr` says of it (`a0`) and of weights along its rows: no linear as it stands.
+    pub fn product(&mut self, x: NodeId, zeros: Zeros, expr: &str) -> NodeId {
+        let expr = ScalarExpr::parse(expr).unwrap();
+        let mut inputs = vec![self.weight(zeros)];
+        inputs.extend((1..expr.arity()).map(|_| self.vector()));
+        let at = (0..inputs.len()).map(|i| if i == 0 { vec![0, 1] } else { vec![0] }).collect();
+        let w = self.g.add(Op::Map { expr, at }, &inputs).unwrap();
+        self.g.add(Op::Contract { lhs: vec![0, 1], rhs: vec![2, 1], out: vec![0, 2] }, &[x, w]).unwrap()
+    }
+
+    /// Channels of a value whose features stand before its tokens, and back again.
+    pub fn planes(&mut self, x: NodeId) -> NodeId {
+        let t = self.g.add(Op::Transpose { perm: vec![1, 0] }, &[x]).unwrap();
+        let v = self.vector();
+        let expr = ScalarExpr::parse("(mul a0 a1)").unwrap();
+        let m = self.g.add(Op::Map { expr, at: vec![vec![0, 1], vec![0]] }, &[t, v]).unwrap();
+        self.g.add(Op::Transpose { perm: vec![1, 0] }, &[m]).unwrap()
     }
 
     /// A weight along the features.
@@ -252,10 +277,11 @@ pub(crate) fn families() -> impl Strategy<Value = Net> {
 }
 
 /// Random graphs of up to `ops` operators with what may be folded and merged: gains and shifts before linears, channels and
-/// constants after them, and linears that read one value.
-pub(crate) fn foldable(ops: usize) -> impl Strategy<Value = Net> {
+/// constants after them, products of matrices with factors, and linears that read one value; with windows and planes of
+/// channels, too, where they are asked for.
+pub(crate) fn foldable(ops: usize, windows: bool) -> impl Strategy<Value = Net> {
     let zeros = prop_oneof![Just(Zeros::None), Just(Zeros::Vectors), Just(Zeros::Loose)];
-    let op = (0u8..18, zeros, 0usize..2, 0usize..3);
+    let op = (0u8..if windows { 25 } else { 20 }, zeros, 0usize..2, 0usize..3);
     prop::collection::vec(op, 2..=ops).prop_map(|list| {
         let mut net = Net::new();
         let mut values = vec![net.x];
@@ -290,9 +316,23 @@ pub(crate) fn foldable(ops: usize) -> impl Strategy<Value = Net> {
                     let y = net.linear(a, zeros);
                     net.channels("(mul a0 0.5)", y)
                 }
-                _ => {
+                17 => {
                     let (x, y) = (net.linear(a, zeros), net.linear(a, zeros));
                     net.plus(x, y)
+                }
+                18 => net.product(a, zeros, "(mul a0 0.5)"),
+                19 => net.product(a, zeros, "(mul a0 a1)"),
+                20 => net.windows(a),
+                21 => net.turned(a),
+                22 => {
+                    let w = net.windows(a);
+                    net.linear(w, zeros)
+                }
+                _ => {
+                    // A convolution and what is done to its channels.
+                    let w = net.windows(a);
+                    let y = net.linear(w, zeros);
+                    net.planes(y)
                 }
             };
             values.push(v);

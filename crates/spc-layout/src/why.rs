@@ -175,12 +175,21 @@ fn density_flips(
                 Layout::Dense { .. }
                 | Layout::Nm { .. }
                 | Layout::Nm16 { .. }
+                | Layout::Vnm16 { .. }
                 | Layout::Mma24
                 | Layout::Vnm { .. }
                 | Layout::Groups { kept: false, .. }
                 | Layout::Half {
                     of: Wide::Dense { .. } | Wide::Nm16 { .. } | Wide::Mma24 | Wide::Vnm { .. }, ..
                 } => *facts,
+                // A bit stays a bit, whatever it says.
+                Layout::Bitmap => CostFacts {
+                    row_blocks: facts.row_blocks,
+                    multiplies: facts.multiplies,
+                    activation_loads: facts.activation_loads,
+                    units: facts.units,
+                    ..scale(facts, permille)
+                },
                 _ => scale(facts, permille),
             };
             let kernel = case.prices.linear(node, layout, &scaled, crate::space::act(x.act), epilogue)?;

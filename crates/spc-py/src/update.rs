@@ -94,6 +94,13 @@ impl UpdatePlan {
         done.map(|inner| State { inner }).map_err(|e| raise(py, &e))
     }
 
+    /// Projects the weights on every constraint, in place.
+    fn project(&self, py: Python<'_>, params: &Bound<'_, PyDict>) -> PyResult<()> {
+        let mut params = Write::of(params, &self.shapes)?;
+        let mut params = params.slices()?;
+        py.detach(|| self.inner.project(&mut params)).map_err(|e| raise(py, &e))
+    }
+
     /// Takes step `step`, with the rate of each parameter. Gives what observers saw: (rule, name, value).
     fn update(
         &self,

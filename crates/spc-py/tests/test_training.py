@@ -62,6 +62,36 @@ def by_hand(w, b, x, y, steps):
     return w * mask(w), b
 
 
+class Projections(unittest.TestCase):
+    def test_weights_are_pruned_in_place_and_stay_so(self):
+        w, b, _, _ = start()
+        want, seen = w * mask(w), w
+        plan = spc.compile(text=TEXT)
+        plan.project({"net.w": w, "net.b": b})
+        self.assertIs(w, seen)
+        np.testing.assert_array_equal(w, want)
+        plan.project({"net.w": w, "net.b": b})
+        np.testing.assert_array_equal(w, want)
+
+    def test_what_is_refused(self):
+        w, b, _, _ = start()
+        plan = spc.compile(text=TEXT)
+        with self.assertRaises(KeyError):
+            plan.project({"net.w": w})
+        with self.assertRaises(spc.ArrayError):
+            plan.project({"net.w": w.T, "net.b": b})
+        bad = w.copy()
+        bad[3, 1] = np.nan
+        with self.assertRaises(spc.Error) as e:
+            plan.project({"net.w": bad, "net.b": b})
+        self.assertEqual(e.exception.codes, ["SP0406"])
+        self.assertIn("index 49", str(e.exception))
+        by_gradients = spc.compile(text=TEXT.replace("(in: 4) on", "(in: 4) by abs(g) on"))
+        with self.assertRaises(spc.Error) as e:
+            by_gradients.project({"net.w": w, "net.b": b})
+        self.assertEqual(e.exception.codes, ["SP0006"])
+
+
 class Runs(unittest.TestCase):
     def test_sr_ste_is_the_published_rule(self):
         w, b, x, y = start()

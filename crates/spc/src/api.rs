@@ -10,6 +10,7 @@ use crate::plan::fall_back;
 use crate::project::without_links;
 use crate::session::{Options, Session};
 use crate::train::UpdatePlan;
+use crate::training_text::trained;
 use crate::value::{Given, Input, Results};
 use crate::weights::{Weight, WeightSet};
 use crate::world::DiskWorld;
@@ -18,7 +19,6 @@ use spc_base::{Diagnostic, codes};
 use spc_cpu::Isa;
 use spc_cuda::Activations;
 use spc_interp::method::{Optimiser, Updater};
-use spc_ir::DType;
 use spc_report::{Renderer, SourceMap};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -299,9 +299,7 @@ impl Checked {
             let d = Diagnostic::error(codes::UNSUPPORTED, format!("this machine has no {}", isa.name()));
             return Err(fail(d.into()));
         }
-        let all = self.source.module.models.iter().flat_map(|m| &m.tensors).filter(|t| t.dtype == DType::F32);
-        let size = |d: &spc_ir::Dim| d.size.fixed().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        let shapes = all.map(|t| (t.path.clone(), t.dims.iter().map(size).collect())).collect();
+        let shapes = trained(&self.source.module);
         let (rules, threads) = (self.source.module.rules.clone(), o.threads.unwrap_or(1));
         UpdatePlan::new(rules, optimiser, steps, shapes, ties, isa, threads).map_err(fail)
     }

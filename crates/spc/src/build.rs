@@ -2,10 +2,9 @@
 use crate::bind;
 use crate::cut::{Axis, Cut, RULE, Removed, dead_channels, restore};
 use crate::failure::Res;
-use crate::fold;
 use crate::load::Source;
 use crate::lock::{self, Difference, Plans};
-use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plan_like, plan_of_file, warn_unexploited};
+use crate::plan::{Allowed, PackedSet, Planned, pack_weights, plain_made, plan_like, plan_of_file, warn_unexploited};
 use crate::project::{project, requires};
 use crate::session::Session;
 use crate::structure::{absorbed, made_bytes, original, step_of};
@@ -55,7 +54,7 @@ pub fn build(
 ) -> Res<Build> {
     let stored = bind::weights(s, source, given)?;
     if constraints == Constraints::LeftOut {
-        return functions(s, source, target, names, (stored, Vec::new()), Allowed::Dense, false);
+        return functions(s, source, target, names, (stored, Vec::new()), Allowed::Dense, true);
     }
     let (weights, projected) = project(s, source, &stored)?;
     drop(stored);
@@ -172,13 +171,7 @@ fn functions(
     for f in &functions {
         pack_weights(s, f, &b.weights, &mut b.packed)?;
         // Of what is made of other weights only biases are read as they are stored.
-        let plain = plain_weights(&f.graph)?;
-        for step in f.plan.structure.iter() {
-            if let Some(name) = step.made.as_ref().filter(|m| plain.contains(*m)) {
-                let w = fold::value(name, &f.plan.structure, &b.weights)?;
-                b.weights.insert(name, w);
-            }
-        }
+        plain_made(f, &mut b.weights)?;
     }
     b.functions.append(&mut functions);
     Ok(b)
@@ -260,7 +253,7 @@ impl Build {
                 step_of(self.functions.iter().map(|f| &f.plan), name)
         {
             // The same zeros in the same places.
-            return self.stored_values(made);
+            small = Some(self.stored_values(made)?);
         }
         for f in &self.functions {
             if small.is_none() {

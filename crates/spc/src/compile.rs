@@ -9,9 +9,11 @@ use crate::failure::{Failure, Res};
 use crate::load::{Source, load_file};
 use crate::lock::Plans;
 use crate::object;
+use crate::rotate::offer;
 use crate::run::Done;
 use crate::session::Session;
 use crate::target::target;
+use crate::training_text::{self, Training};
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_cpu::object::Arch;
@@ -31,6 +33,8 @@ pub struct Compile {
     pub arch: Option<Arch>,
     /// Puts the weights into the object file.
     pub embed_weights: bool,
+    /// The run whose steps are compiled for a GPU.
+    pub training: Training,
 }
 
 /// Compiles a file. Emitted stages are files of the output folder, or the result where there is none.
@@ -42,6 +46,7 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
         object::needs_folder(&what.emit)?;
     }
     cuda::fits(&t, &what.emit, what.out.is_some())?;
+    training_text::fits(&t, &what.training)?;
     s.options.arch = what.arch;
     if let (Some(arch), Some(_), TargetKind::Cpu) = (s.other_arch(), s.options.measure, t.kind) {
         let text = format!("`--measure` times kernels on this machine, which runs no code of {}", arch.name());
@@ -60,11 +65,26 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
 
     let mut extra = Extra::default();
     let mut notes = String::new();
+    let mut training = None;
     if built.target.kind == TargetKind::Cuda {
         let (files, manifest, text) = cuda::images(s, &built, what.out.is_some(), &what.emit)?;
         extra.files.extend(files);
         extra.manifest = manifest;
         notes = text;
+        match training_text::steps(&source.module, &what.training)? {
+            Some(Ok(u)) => {
+                let (files, manifest, text) = training_text::files(s, &u, what.out.is_some(), &what.emit)?;
+                extra.files.extend(files);
+                extra.manifest.insert("training".into(), manifest);
+                notes += &text;
+                training = Some(u.module.text);
+            }
+            Some(Err(why)) => notes += &why,
+            None => {}
+        }
+    }
+    if let Some(o) = offer(s, &source, path)? {
+        notes += &o.words();
     }
     let (mut objects, sizes) = object::files(s, &built, path, &what.emit, what.arch, what.embed_weights)?;
     notes += &sizes;
@@ -72,6 +92,9 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
     let images = |e: &Stage| what.out.is_some() && matches!(e, Stage::Ptx | Stage::Cubin);
     let texts: Vec<Stage> = what.emit.iter().copied().filter(|e| !images(e)).collect();
     let mut emitted = stages(s, &source, Some(&built), &names, &texts)?;
+    if let (Some(text), true) = (training, texts.contains(&Stage::Cuda)) {
+        emitted.push((format!("{}/{}", training_text::FOLDER, Stage::Cuda.file()), text));
+    }
     let Some(out) = &what.out else {
         // Only the header gets here.
         emitted.extend(objects.into_iter().map(|(name, b)| (name, String::from_utf8_lossy(&b).into_owned())));

@@ -82,10 +82,7 @@ pub fn cost_table(s: &Session<'_>) -> Res<CostTable> {
     Ok(match isa {
         // Portable code is all that other processors than x86-64 have.
         Isa::Clif if s.options.arch.or_else(Arch::host) == Some(Arch::Aarch64) => CostTable::neon_aarch64_v1(),
-        Isa::Clif => CostTable::clif_x86_64_v1(),
-        Isa::Avx2 => CostTable::avx2_x86_64_v1(),
-        Isa::Avx512 => CostTable::wide_x86_64_v1(),
-        Isa::Avx512Vnni => CostTable::vnni_x86_64_v1(),
+        _ => spc_bench::shipped(isa),
     })
 }
 

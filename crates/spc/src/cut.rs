@@ -77,6 +77,12 @@ impl Removed {
         Weight::new(self.shape.clone(), out.into()).map_err(|b| b.0)
     }
 
+    /// What is left of a vector along its rows.
+    pub fn of_rows(&self) -> Removed {
+        let first = |n: usize| self.shape.iter().copied().take(n).collect();
+        Removed { shape: first(1), kept: self.kept.iter().take(1).cloned().collect() }
+    }
+
     /// Leaves out more: `next` are positions among those that are left.
     fn then(&mut self, next: &Kept) {
         for (old, new) in self.kept.iter_mut().zip(next) {

@@ -94,7 +94,7 @@ impl Engine {
             }
         }
         available(on.isa, on.isa.is_available())?;
-        let program = schedule(&planned.graph, &planned.plan, on.isa.lanes())?;
+        let program = schedule(&planned.graph, &planned.plan, on.isa.target())?;
         let executor = Executor::new(program, &Bound { packed, weights }, on.threads, on.isa)?;
         Ok(Engine { graph: planned.graph.clone(), code: Code::Compiled(Box::new(executor)) })
     }
@@ -297,7 +297,7 @@ pub fn clif(planned: &Planned) -> Res<String> {
 
 /// The machine code of a function's CPU kernels, as text.
 pub fn assembly(planned: &Planned, isa: Isa) -> Res<String> {
-    let program = schedule(&planned.graph, &planned.plan, isa.lanes())?;
+    let program = schedule(&planned.graph, &planned.plan, isa.target())?;
     let kernels: Vec<String> =
         program.kernels().iter().map(|k| spc_cpu::listing(k, isa)).collect::<Result<_, Bug>>()?;
     Ok(kernels.join("\n"))

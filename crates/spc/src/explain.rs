@@ -3,6 +3,7 @@ use crate::build::{Constraints, build};
 use crate::failure::{Failure, Res};
 use crate::load::{listing, load_file};
 use crate::plan::{Planned, fall_back};
+use crate::rotate::offer;
 use crate::run::Done;
 use crate::session::Session;
 use crate::target::target;
@@ -60,14 +61,15 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
     }
     if let Some(file) = &what.report {
         let title = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        let lanes = (t.kind == spc_sema::TargetKind::Cpu).then(|| s.cpu(1).isa.lanes());
-        let page = crate::report::page(&title, &built, crate::constants::costs(s, &t)?.machine(), lanes)?;
+        let code = (t.kind == spc_sema::TargetKind::Cpu).then(|| s.cpu(1).isa.target());
+        let page = crate::report::page(&title, &built, crate::constants::costs(s, &t)?.machine(), code)?;
         s.world.write(file, page.as_bytes())?;
         return Ok(format!("wrote {}\n", file.display()).into());
     }
     let wanted = |p: &Plan, w: &Why| {
         what.tensor.as_ref().is_none_or(|t| *t == w.weight || p.sources(&w.weight).contains(&t.as_str()))
     };
+    let turn = offer(s, &source, path)?;
     if what.json {
         let plans: Vec<serde_json::Value> = built
             .functions
@@ -88,6 +90,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
                     "layers": why,
                     "removed": removed_json(&built.axes),
                     "quantize": quantized_json(&source.module.quantizes, f),
+                    "rotation": turn,
                 })
             })
             .collect();
@@ -109,6 +112,7 @@ pub fn explain_file(s: &mut Session<'_>, path: &Path, what: &Explain) -> Res<Don
         out += &function(f, &wanted);
     }
     out += &quantized(&source.module.quantizes);
+    out += &turn.map_or_else(String::new, |o| o.words());
     if has_methods(&source) {
         out += &format!("\nin training\n  {}\n", crate::step::rule_lines(&source).join("\n  "));
     }

@@ -1,9 +1,9 @@
 //! Folds of a graph whose weights are known: which may be offered, what they make, and what a plan says of them.
 use crate::weights::{Weight, WeightSet};
 use spc_base::Bug;
-use spc_formats::{Layout, Refusal};
+use spc_formats::{Form, Layout, Refusal};
 use spc_ir::structure::{Fold, Folded, Recipe, Restructure, Tensor, folds, take, with_folds};
-use spc_ir::{Graph, NodeId};
+use spc_ir::{Graph, NodeId, Require};
 use spc_layout::{FoldVerdict, Offered, WeightFacts};
 use spc_report::picoseconds;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Rounds of folding: each may find what only shows after the one before.
 pub const ROUNDS: usize = 4;
 
-/// Whether a layout holds some values only, whatever their pattern.
-fn of_values(layout: &Layout) -> bool {
-    layout.kind().ends_with("f16") || of_codes(layout)
-}
-
+/// Whether a layout holds codes only, whatever the pattern of the values.
 fn of_codes(layout: &Layout) -> bool {
     layout.needs_integers() || ["q4", "q8", "kept4", "kept8"].contains(&layout.kind())
 }
@@ -49,11 +45,19 @@ pub fn possible(
     graph: &Graph,
     facts: &mut BTreeMap<String, WeightFacts>,
     steps: &[Restructure],
-    weights: &WeightSet,
+    (weights, requires): (&WeightSet, &[Require]),
 ) -> Result<(Vec<Fold>, Vec<Restructure>), Bug> {
     let (found, mut refused) = folds(graph)?;
+    let about: BTreeSet<&str> = requires.iter().flat_map(Require::weights).collect();
     let mut out = Vec::new();
     for fold in found {
+        // A graph without its dead channels says nothing of constraints; the values of what they are about must stay.
+        let mut gone = fold.replaced.iter().flat_map(|r| &r.1).flat_map(|made| made.from.iter().skip(1));
+        if let Some(by) = gone.find(|name| about.contains(name.as_str())) {
+            let because = format!("a constraint is about `{by}`");
+            refused.push(fold.refused(because));
+            continue;
+        }
         match facts_of(&fold, facts, steps, weights)? {
             Ok(new) => {
                 facts.extend(new);
@@ -90,8 +94,15 @@ fn facts_of(
         }
         if scaled {
             let mut f = before.cloned().ok_or_else(|| Bug::new(format!("no facts about `{first}`")))?;
-            for (layout, result) in f.candidates.iter_mut().filter(|(l, _)| of_values(l)) {
-                if result.is_ok() {
+            // Factors that are powers of two keep numbers of 16 bits what they are; most others do not.
+            let holds = |form: Form| w.values().iter().all(|v| form.narrow(*v).is_some());
+            let forms = Form::ALL.map(|form| (form, holds(form)));
+            for (layout, result) in &mut f.candidates {
+                let fits = match &*layout {
+                    Layout::Half { form, .. } => forms.contains(&(*form, true)),
+                    l => !of_codes(l),
+                };
+                if result.is_ok() && !fits {
                     *result = Err(Refusal(format!("products are no numbers of {}", layout.kind())));
                 }
             }

@@ -80,6 +80,7 @@ mod sweep;
 mod target;
 mod tensors;
 mod train;
+mod training_text;
 mod value;
 mod verify;
 mod weights;
@@ -90,7 +91,7 @@ pub use device::DeviceChoice;
 pub use spc_cpu::Isa;
 pub use spc_cuda::Activations;
 pub use spc_interp::method::{Observed, Optimiser, Updater};
-pub use train::{RunLog, UpdatePlan, UpdateState};
+pub use train::{GpuArgument, GpuArray, GpuLaunch, GpuUpdates, LeftOut, RunLog, UpdatePlan, UpdateState};
 pub use value::{Input, Results};
 
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
@@ -117,6 +118,7 @@ pub mod driver {
     pub use crate::session::{Options, Progress, Session, Silent};
     pub use crate::step::{Step, rule_lines, step_file};
     pub use crate::sweep::{Sweep, sweep_file, values as sweep_values};
+    pub use crate::training_text::Training;
     pub use crate::verify::{Verify, verify_path};
     pub use crate::world::{DiskWorld, World};
     pub use spc_base::Diagnostic;

@@ -1,4 +1,5 @@
 //! From a function and its weights to an optimised graph and a plan, and the packed weights of that plan.
+use crate::build::plain_weights;
 use crate::constants::costs;
 use crate::failure::Res;
 use crate::lock::{Plans, fit};
@@ -8,6 +9,7 @@ use crate::structure;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_formats::{Layout, QUANTIZED_CANDIDATES, Refusal, Validated, pack, validate};
+use spc_ir::structure::scaled_weights;
 use spc_ir::{Amount, Graph, Keep, Op, Plan, Scope, passes};
 use spc_layout::{Options, WeightFacts, choose};
 use spc_sema::{Target, TargetKind};
@@ -52,6 +54,13 @@ fn suggested(graph: &Graph, weight: &str, rounded: bool) -> Vec<Layout> {
         for m in k.members.iter().filter(|m| m.weight == weight && m.shape.len() == 2) {
             let layout = m.group().and_then(|group| layout_of(k, group, &m.scope));
             out.extend(layout);
+            if let (Some(Layout::Vx1 { v }), Amount::OutOf { n: 4, m: of }, [_, across]) =
+                (layout, k.amount, &m.scope[..])
+                && *across == of
+                && let Ok(of) = u32::try_from(of)
+            {
+                out.insert(Layout::Vnm16 { v, m: of });
+            }
             if let Some(Layout::Nm { n, m }) = layout {
                 out.insert(Layout::Nm16 { n, m });
                 if rounded {
@@ -163,12 +172,34 @@ pub fn plan_of_file(
     fit(s, file.1, file.0, optimise(s, graph)?, weights, target)
 }
 
-/// Optimises a function and chooses its layouts. The same graph, weights and target give the same plan.
-pub fn plan(s: &Session<'_>, graph: &Graph, weights: &WeightSet, target: &Target, allowed: Allowed) -> Res<Planned> {
-    plan_like(s, graph, graph, weights, target, (allowed, false))
+/// Optimises a function, changes its structure where that pays, and chooses a dense layout of every weight: the best dense
+/// program. Its packed weights, and all others that it reads.
+pub fn best_dense(
+    s: &Session<'_>,
+    graph: &Graph,
+    weights: &WeightSet,
+    target: &Target,
+) -> Res<(Planned, PackedSet, WeightSet)> {
+    let planned = plan_like(s, graph, graph, weights, target, (Allowed::Dense, true))?;
+    let mut packed = PackedSet::new();
+    pack_weights(s, &planned, weights, &mut packed)?;
+    let mut all = weights.clone();
+    plain_made(&planned, &mut all)?;
+    Ok((planned, packed, all))
 }
 
-/// As [`plan`], with the layouts that the constraints of `hints` suggest; with `structure` in the structure that is cheapest.
+/// Adds what a plan makes of weights and reads as it is stored: biases.
+pub fn plain_made(planned: &Planned, weights: &mut WeightSet) -> Res<()> {
+    let plain = plain_weights(&planned.graph)?;
+    for name in planned.plan.structure.iter().filter_map(|s| s.made.as_ref()).filter(|m| plain.contains(*m)) {
+        let w = crate::fold::value(name, &planned.plan.structure, weights)?;
+        weights.insert(name, w);
+    }
+    Ok(())
+}
+
+/// Optimises a function and chooses its layouts, those among them that the constraints of `hints` suggest; with `structure` in
+/// the structure that is cheapest. The same graph, weights and target give the same plan.
 pub fn plan_like(
     s: &Session<'_>,
     graph: &Graph,
@@ -185,10 +216,13 @@ pub fn plan_like(
     if let Some(d) = lacking(graph, target)? {
         return Err(d.help("`spc run` runs it in the interpreter").into());
     }
-    let given = graph;
     let graph = optimise(s, graph)?;
     let mut facts = BTreeMap::new();
-    let list = linear_weights(&graph)?;
+    let mut list = linear_weights(&graph)?;
+    if structure {
+        // Those of products that are linears once factors have moved into them.
+        list.extend(scaled_weights(&graph)?);
+    }
     let total = list.len() as u64;
     for (done, (name, (rows, cols))) in (0u64..).zip(list) {
         s.progress.step("weighing layouts", done, total);
@@ -214,9 +248,10 @@ pub fn plan_like(
     let costs = costs(s, target)?;
     let machine = costs.machine();
     let (graph, facts, mut plan) = if structure {
-        // What was left out of a cut graph is not known to its weights, so those are not changed.
-        let weights = std::ptr::eq(given, hints).then_some(weights);
-        structure::plan(graph, facts, &structure::Case { machine, tuned: &tuned, options: &options, weights })?
+        let (dense, requires) = (allowed == Allowed::Dense, hints.requires.as_slice());
+        let case =
+            structure::Case { machine, tuned: &tuned, options: &options, weights: Some(weights), dense, requires };
+        structure::plan(graph, facts, &case)?
     } else {
         let plan = choose(&graph, &facts, machine, &tuned, &options)?;
         (graph, facts, plan)

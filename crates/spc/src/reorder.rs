@@ -1,5 +1,8 @@
 //! Axes inside a function whose positions, put in another order, let a weight fill a layout better: rows that read the same
-//! inputs become neighbours, and so do columns that the same rows read. Every weight along the axis moves alike.
+//! inputs become neighbours, and so do columns that the same rows read; or columns come together in groups of which no row reads
+//! more than N. Every weight along the axis moves alike.
+mod groups;
+
 use crate::plan::on_gpu;
 use crate::split::fills;
 use crate::structure::Case;
@@ -128,12 +131,39 @@ impl Lines {
     }
 }
 
+/// What an order brings together.
+#[derive(Clone, Copy)]
+enum Brings {
+    /// Lines that are alike.
+    Alike,
+    /// Columns of which each row reads at most `n` of each `m`.
+    OutOf { n: u32, m: u32 },
+}
+
 /// A line of a weight that would gain.
 struct Want {
     weight: String,
     dim: usize,
     set: usize,
     order: Order,
+    brings: Brings,
+}
+
+impl Brings {
+    fn now(self, lines: &str) -> String {
+        match self {
+            Brings::Alike => format!("alike {lines} are neighbours now"),
+            Brings::OutOf { n, m } => format!("each row reads {n} of {m} neighbouring {lines} now"),
+        }
+    }
+
+    /// What was found, for where it cannot be used.
+    fn apart(self, lines: &str) -> String {
+        match self {
+            Brings::Alike => format!("alike {lines} lie apart"),
+            Brings::OutOf { n, m } => format!("each row would read {n} of {m} neighbouring {lines} in another order"),
+        }
+    }
 }
 
 /// The set that lies along the whole of a dimension of a weight.
@@ -177,23 +207,46 @@ fn wants(
             };
             let lines = LINES[dim];
             let size = if dim == 0 { f.rows } else { f.cols };
-            let against = match along(c, name, dim, size) {
-                None => Some("no one axis lies along them"),
-                Some((set, _)) => c.ordered(&[g], set)?.first().map(|r| against(&r.why)),
-            };
-            if let Some(why) = against {
+            if let Some(why) = held(g, c, name, dim, size)? {
                 told.push(stays(name, format!("alike {lines} lie apart and have to stay there: {why}")));
                 continue;
             }
             let Some((set, _)) = along(c, name, dim, size) else { continue };
             match Lines::of(&w, dim, usize::MAX).grouped(group) {
-                Some(order) if !order.is_identity() => out.push(Want { weight: name.clone(), dim, set, order }),
+                Some(order) if !order.is_identity() => {
+                    out.push(Want { weight: name.clone(), dim, set, order, brings: Brings::Alike });
+                }
                 Some(_) => {}
                 None => told.push(stays(name, format!("it has too many {lines} to be put in order"))),
             }
         }
+        let of_w = out.iter().any(|o| o.weight == *name);
+        let Some((n, m, order)) = (!of_w).then(|| groups::n_of_m(&w)).flatten() else { continue };
+        let c = match &coupling {
+            Some(c) => c,
+            None => &*coupling.insert(Coupling::of(&[g])?),
+        };
+        let brings = Brings::OutOf { n, m };
+        match (held(g, c, name, 1, f.cols)?, along(c, name, 1, f.cols)) {
+            (None, Some((set, _))) => out.push(Want { weight: name.clone(), dim: 1, set, order, brings }),
+            (why, _) => {
+                let why = why.unwrap_or_default();
+                told.push(stays(
+                    name,
+                    format!("{}, and they have to stay where they are: {why}", brings.apart(LINES[1])),
+                ));
+            }
+        }
     }
     Ok((coupling, out, told))
+}
+
+/// What stands against another order along a dimension of a weight.
+fn held(g: &Graph, c: &Coupling, weight: &str, dim: usize, size: u64) -> Result<Option<&'static str>, Bug> {
+    Ok(match along(c, weight, dim, size) {
+        None => Some("no one axis lies along them"),
+        Some((set, _)) => c.ordered(&[g], set)?.first().map(|r| against(&r.why)),
+    })
 }
 
 /// The linear that reads a weight.
@@ -263,12 +316,12 @@ pub fn search(
         let lines = LINES[want.dim];
         let saves = after.saturating_mul(100) <= before.saturating_mul(100 - WORTH);
         let Some((a, la, b, lb)) = own.filter(|_| fits && saves) else {
-            let why = format!("alike {lines} lie apart, but together they would save too little");
+            let why = format!("{}, but that would save too little", want.brings.apart(lines));
             told.push(stays(&want.weight, why));
             continue;
         };
         let times = (picoseconds(b), picoseconds(a));
-        let text = format!("alike {lines} are neighbours now: {lb} takes {}, before {la} took {}", times.0, times.1);
+        let text = format!("{}: {lb} takes {}, before {la} took {}", want.brings.now(lines), times.0, times.1);
         because.insert(want.weight.clone(), text);
         for name in members.iter().filter(|n| **n != want.weight) {
             let text = format!("carries the axis of the {lines} of `{}`", want.weight);
@@ -302,8 +355,8 @@ pub fn search(
 
 /// The steps as ones that were not taken.
 pub fn not_taken(steps: Vec<Restructure>, more: u64) -> Vec<Restructure> {
-    let first = |s: &Restructure| s.because.starts_with("alike");
-    let why = format!("alike lines lie apart, but with them together the whole would take {} more", picoseconds(more));
+    let first = |s: &Restructure| !s.because.starts_with("carries");
+    let why = format!("in another order of its rows or columns the whole would take {} more", picoseconds(more));
     steps.into_iter().filter(first).filter_map(|s| Some(stays(s.from.first()?, why.clone()))).collect()
 }
 

@@ -158,7 +158,7 @@ fn verdict(found: &Found, case: &Case<'_>, alone: &Alone<'_>, node: NodeId, name
     if list.is_empty() {
         return Ok(Verdict::Plain);
     }
-    let codes = |l: &Layout| matches!(l, Layout::Groups { .. } | Layout::I8 { .. });
+    let codes = |l: &Layout| matches!(l, Layout::Groups { .. }) || l.needs_integers();
     if f.candidates.iter().any(|(l, r)| r.is_ok() && codes(l)) {
         return Ok(Verdict::Refused("its values are codes, which one matrix stores with their scales".into()));
     }

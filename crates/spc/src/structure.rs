@@ -9,7 +9,7 @@ use spc_ir::structure::{
     MERGE, Move, REORDER, Recipe, Restructure, SPLIT, Siblings, Split, merge, moves_of, reordered, siblings,
     splittable, with_folds,
 };
-use spc_ir::{Graph, NodeId, Op, Plan};
+use spc_ir::{Graph, NodeId, Op, Plan, Require};
 use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, groups_with, offered, offered_with};
 use spc_report::picoseconds;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,10 @@ pub struct Case<'a> {
     pub options: &'a Options,
     /// Values of the weights, where folds, orders and splits may be offered.
     pub weights: Option<&'a WeightSet>,
+    /// Whether weights are dense whatever they hold: then no order and no split leaves out any work.
+    pub dense: bool,
+    /// Constraints of the program, whatever was left out of it since.
+    pub requires: &'a [Require],
 }
 
 impl Case<'_> {
@@ -41,10 +45,10 @@ pub type Found = (Graph, BTreeMap<String, WeightFacts>, Plan);
 /// # Errors
 /// As [`choose`].
 pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<'_>) -> Result<Found, Bug> {
-    let (mut graph, mut steps, mut told, mut dense) = (graph, Vec::new(), Vec::new(), None);
+    let (mut graph, mut steps, mut told, mut dense) = (graph, Vec::new(), Vec::new(), u64::MAX);
     for round in 0..=fold::ROUNDS {
         let (mut list, refused) = match case.weights.filter(|_| round < fold::ROUNDS) {
-            Some(w) => fold::possible(&graph, &mut facts, &steps, w)?,
+            Some(w) => fold::possible(&graph, &mut facts, &steps, (w, case.requires))?,
             None => (Vec::new(), Vec::new()),
         };
         told.extend(refused);
@@ -67,10 +71,12 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
         };
         if let Some(found) = &found {
             told.extend(fold::left(&list, found));
+            if found.exact {
+                dense = dense.min(found.dense_ps);
+            }
             if found.exact
                 && let Some((g, new)) = fold::taken(&folded, &list, found)?
             {
-                dense.get_or_insert(found.dense_ps);
                 steps.extend(new);
                 graph = g;
                 continue;
@@ -93,11 +99,12 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
             }
         }
         plan.rules.splice(0..0, rules);
-        plan.dense_ps = dense.unwrap_or(plan.dense_ps);
+        plan.dense_ps = plan.dense_ps.min(dense);
         steps.extend(told);
         steps.append(&mut plan.structure);
         plan.structure = steps;
-        let (graph, facts, mut plan) = split::search((graph, facts, plan), case)?;
+        let found = (graph, facts, plan);
+        let (graph, facts, mut plan) = if case.dense { found } else { split::search(found, case)? };
         with_rules(&mut plan);
         return Ok((graph, facts, plan));
     }
@@ -123,7 +130,7 @@ fn ordered(
     groups: Vec<Siblings>,
     steps: &[Restructure],
 ) -> Result<Found, Bug> {
-    let (found, told) = reorder::search(&graph, &facts, case, steps)?;
+    let (found, told) = if case.dense { (None, Vec::new()) } else { reorder::search(&graph, &facts, case, steps)? };
     let Some(r) = found else {
         let (g, f, mut p) = merged(graph, facts, case, groups)?;
         p.structure.extend(told);
@@ -204,13 +211,15 @@ fn merged(
             steps.extend(rest.map(|(g, v)| apart(why_apart(v, &found), g)));
             plan.structure = steps;
             plan.rules.insert(0, MERGE.into());
-            // What the program takes at best when dense, and as it is.
+            // What the program takes at best when dense.
             plan.dense_ps = found.dense_ps;
             return Ok((merged, facts, plan));
         }
     }
     let mut plan = layouts(&graph, &facts)?;
-    if !found.exact {
+    if found.exact {
+        plan.dense_ps = plan.dense_ps.min(found.dense_ps);
+    } else {
         plan.bounds.push("structure: a bound stopped the search, so nothing was merged".into());
         plan.exact = false;
     }
@@ -574,7 +583,8 @@ mod tests {
         let (g, facts) = pair();
         let (table, tuned) = (CostTable::clif_x86_64_v1(), BTreeMap::from([("B".to_string(), 1)]));
         let run = |options: &Options| {
-            let case = Case { machine: (&table).into(), tuned: &tuned, options, weights: None };
+            let case =
+                Case { machine: (&table).into(), tuned: &tuned, options, weights: None, dense: false, requires: &[] };
             let (graph, _, p) = plan(g.clone(), facts.clone(), &case).unwrap();
             (graph, p)
         };

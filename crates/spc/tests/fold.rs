@@ -160,8 +160,171 @@ fn dead_neurons_are_left_out_before_anything_is_folded() {
     let (a, b) = (result(&p, 5), result(&plain, 5));
     let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(most < 1e-4, "{most}");
+    // The biases of the neurons are what the constraint is about: the norm stays, and the channels of the result fold.
+    let names = made(&p);
+    assert!(p.plan().contains("\"cut-dead F\"") && names.contains(&"m.down*var".to_string()), "{names:?}");
+    assert!(!names.contains(&"m.bu+shift".to_string()), "{names:?}");
+    goes_round(&f, &p);
+}
+
+/// A compiled folder and its plan file give the same results, and both verify.
+fn goes_round(f: &Folder, p: &Program) {
     let what = Compile { out: Some(f.path("out")), ..Compile::default() };
     session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &what)).0.unwrap();
-    let done = session(Options::default(), |s| verify_path(s, &f.path("out"), &Verify::default())).0.unwrap();
-    assert!(done.findings.is_empty(), "{}", done.text);
+    for path in ["out", "net.sp"] {
+        let done = session(Options::default(), |s| verify_path(s, &f.path(path), &Verify::default())).0.unwrap();
+        assert!(done.findings.is_empty(), "{}", done.text);
+    }
+    let loaded = Compiler::new().load(f.path("out")).unwrap();
+    assert_eq!(result(&loaded, 5), result(p, 5));
+    let again = build(f, Compiler::new().plan_file(f.path("out/plan.json")));
+    assert_eq!((again.plan(), result(&again, 5)), (p.plan(), result(p, 5)));
+}
+
+#[test]
+fn what_is_left_of_dead_neurons_is_folded() {
+    let f = folder("");
+    let dead = |i: usize| i % 4 == 1;
+    let rows = |seed: u64, each: usize| {
+        let mut v = numbers(seed, F * each);
+        (0..F).filter(|i| dead(*i)).for_each(|i| v[i * each..(i + 1) * each].fill(0.0));
+        v
+    };
+    let mut down = numbers(5, D * F);
+    down.iter_mut().enumerate().filter(|(i, _)| dead(i % F)).for_each(|(_, v)| *v = 0.0);
+    let all: Vec<(&str, Vec<usize>, Vec<f32>)> = vec![
+        ("norm", vec![D], positive(6, D)),
+        ("shift", vec![D], numbers(7, D)),
+        ("gate", vec![F, D], rows(1, D)),
+        ("bg", vec![F], rows(2, 1)),
+        ("up", vec![F, D], rows(3, D)),
+        ("bu", vec![F], rows(4, 1)),
+        ("down", vec![D, F], down),
+        ("mu", vec![D], numbers(8, D)),
+        ("var", vec![D], positive(9, D)),
+    ];
+    let list: Vec<(&str, &[usize], &[f32])> = all.iter().map(|(n, s, v)| (*n, s.as_slice(), v.as_slice())).collect();
+    f.weights("m.safetensors", &list);
+    let p = build(&f, Compiler::new());
+    let names = made(&p);
+    assert!(p.plan().contains("\"cut-dead F\""), "{names:?}\n{}", explained(&f));
+    for name in ["m.up*norm", "m.bu+shift", "m.down*var"] {
+        assert!(names.contains(&name.to_string()), "{name}: {names:?}\n{}", explained(&f));
+    }
+    agrees(&f, &p);
+    goes_round(&f, &p);
+}
+
+/// A product with half of a matrix, and one with rows that have gains; the matrices are read by nothing else.
+const HALVES: &str = "
+edition 1
+use std.nn
+use std.patterns.nm
+axis B = 1..64
+model m from safetensors \"m.safetensors\" {
+  axes { D = 32, F = 64 }
+  up: f32[F, D]   gain: f32[F]
+  down: f32[D, F]
+}
+fn f(x: f32[B, D]) -> y: f32[B, D] {
+  up[f, d] = m.up[f, d] * m.gain[f]
+  h = nn.linear(x, up)
+  half = m.down * 0.5
+  y = nn.linear(nn.relu(h), half)
+}
+target one = cpu(threads: 1) { B = 1 }
+";
+
+fn halves(text: &str) -> Folder {
+    let f = Folder::new();
+    f.text("net.sp", text);
+    let weights: [(&str, &[usize], Vec<f32>); 3] =
+        [("up", &[F, D], numbers(1, F * D)), ("gain", &[F], positive(2, F)), ("down", &[D, F], numbers(5, D * F))];
+    let list: Vec<(&str, &[usize], &[f32])> = weights.iter().map(|(n, s, v)| (*n, *s, v.as_slice())).collect();
+    f.weights("m.safetensors", &list);
+    f
+}
+
+fn agrees(f: &Folder, p: &Program) {
+    let plain = build(f, Compiler::new().interpret(true));
+    for tokens in [1, 3, 17, 64] {
+        let (a, b) = (result(p, tokens), result(&plain, tokens));
+        let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(most < 1e-4, "{tokens} tokens: {most}");
+    }
+}
+
+fn layout(p: &Program, weight: &str) -> String {
+    let v: serde_json::Value = serde_json::from_str(p.plan()).unwrap();
+    let list = v["functions"][0]["linears"].as_array().cloned().unwrap();
+    let found = list.iter().find(|l| l["weight"] == weight).unwrap_or_else(|| panic!("{weight}: {list:?}"));
+    found["layout"].as_str().unwrap().into()
+}
+
+#[test]
+fn a_matrix_with_factors_becomes_the_weight_of_a_linear() {
+    for requires in ["", "require r: nm(1, 4) on m.{up, down}\n"] {
+        let f = halves(&(HALVES.to_string() + requires));
+        let p = build(&f, Compiler::new());
+        let text = explained(&f);
+        let names = made(&p);
+        assert!(["m.up*gain", "m.down*constant"].iter().all(|n| names.contains(&n.to_string())), "{names:?}\n{text}");
+        assert!(text.contains("folded: m.down*constant") && text.contains("fold-constant R"), "{text}");
+        // It has the zeros of what it was made of, and the layouts that hold them.
+        assert_eq!(layout(&p, "m.down*constant").starts_with("nm"), !requires.is_empty(), "{text}");
+        agrees(&f, &p);
+        goes_round(&f, &p);
+        let done = session(Options::default(), |s| verify_path(s, &f.path("out"), &Verify::default())).0.unwrap();
+        assert!(done.text.contains("2 linears within the bound"), "{}", done.text);
+    }
+    // What is also a result, or is read again, is computed.
+    let f = halves(
+        &HALVES.replace("nn.linear(nn.relu(h), half)", "nn.linear(nn.relu(h), half) + nn.linear(nn.relu(h), m.down)"),
+    );
+    let p = build(&f, Compiler::new());
+    let text = explained(&f);
+    assert!(!made(&p).contains(&"m.down*constant".to_string()), "{text}");
+    assert!(text.contains("`m.down`, which it would move into, is read more than once"), "{text}");
+    agrees(&f, &p);
+}
+
+#[test]
+fn values_of_16_bits_stay_what_they_are_times_a_power_of_two() {
+    let text = HALVES.replace("target one", "quantize q: m.{up, down} to bf16\ntarget one");
+    let f = halves(&text);
+    let p = build(&f, Compiler::new());
+    let text = explained(&f);
+    assert_eq!(layout(&p, "m.down*constant"), "dense_bf16(16)", "{text}");
+    // Gains are no powers of two: the product is no number of 16 bits, and says so where it is a weight.
+    if made(&p).contains(&"m.up*gain".to_string()) {
+        assert_eq!(layout(&p, "m.up*gain"), "dense(16)");
+        let one = Explain { tensor: Some("m.up*gain".into()), ..Explain::default() };
+        let text = session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &one)).0.unwrap().text;
+        assert!(text.contains("products are no numbers of dense_bf16"), "{text}");
+    }
+    agrees(&f, &p);
+    // Times three they are none either.
+    let f =
+        halves(&HALVES.replace("* 0.5", "* 3").replace("target one", "quantize q: m.{up, down} to bf16\ntarget one"));
+    assert_eq!(layout(&build(&f, Compiler::new()), "m.down*constant"), "dense(16)");
+}
+
+/// What `run` and `bench` compare with has its norms folded and its siblings merged, too.
+#[test]
+fn the_dense_program_is_the_best_one_and_its_price_is_told() {
+    let f = folder("require r: nm(2, 4) on m.{gate, up, down}\n");
+    let (dense, p) = (build(&f, Compiler::new().dense()), build(&f, Compiler::new()));
+    let names = made(&dense);
+    for name in ["m.up*norm", "m.bu+shift", "m.down*var", "m.{up*norm,gate*norm}"] {
+        assert!(names.contains(&name.to_string()), "{name}: {names:?}");
+    }
+    let of = |p: &Program, what: &str| -> u64 {
+        let v: serde_json::Value = serde_json::from_str(p.plan()).unwrap();
+        v["functions"][0][what].as_u64().unwrap()
+    };
+    assert_eq!(of(&p, "dense_ps"), of(&dense, "total_ps"));
+    assert!(of(&p, "total_ps") <= of(&p, "dense_ps"));
+    let plain = build(&f, Compiler::new().dense().interpret(true));
+    let most = result(&dense, 5).iter().zip(&result(&plain, 5)).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+    assert!(most < 1e-4, "{most}");
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Folder, build, explained, made, session};
 use ndarray::{Array2, ArrayD};
-use spc::driver::{Compile, Explain, Options, Verify, compile_file, diff_files, explain_file, verify_path};
+use spc::driver::{Compile, Explain, Options, Stage, Verify, compile_file, diff_files, explain_file, verify_path};
 use spc::{Compiler, Program};
 
 const D: usize = 256;
@@ -309,4 +309,154 @@ fn plans_with_a_split_and_with_an_order_are_told_apart() {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(text.contains("as in the program"), "{text}");
+}
+
+/// Makes positions `dead` of the inner axis zero in every weight that carries it.
+fn without(f: usize, d: usize, dead: impl Fn(usize) -> bool, (up, bias, down): (&mut [f32], &mut [f32], &mut [f32])) {
+    for i in (0..f).filter(|i| dead(*i)) {
+        up[i * d..(i + 1) * d].fill(0.0);
+        bias[i] = 0.0;
+        (0..d).for_each(|r| down[r * f + i] = 0.0);
+    }
+}
+
+/// The program over weights some of whose neurons are dead.
+fn pruned((d, f): (usize, usize), mut up: Vec<f32>, mut down: Vec<f32>, dead: impl Fn(usize) -> bool) -> Folder {
+    let mut bias = Random(4).values(f);
+    without(f, d, dead, (&mut up, &mut bias, &mut down));
+    let folder = folder((d, f), &up, &down);
+    folder.weights("m.safetensors", &[("up", &[f, d], &up), ("bu", &[f], &bias), ("down", &[d, f], &down)]);
+    folder
+}
+
+#[test]
+fn what_is_left_of_dead_neurons_is_split_and_put_in_order() {
+    let is_cut = |p: &Program| p.plan().contains("\"cut-dead F\"");
+    // Every eighth sixteen of neurons is dead, the others are blocks with outliers.
+    let mut r = Random(1);
+    let n = 256;
+    let (up, down) = (r.blocks(n, LONG, 20, 10), r.blocks(LONG, n, 20, 10));
+    let f = pruned((LONG, n), up, down, |i| i / 16 % 8 == 0);
+    let p = build(&f, Compiler::new());
+    assert!(is_cut(&p), "{}", explained(&f));
+    assert!(made(&p).contains(&"m.up{tiles 16x1 from 8}".to_string()), "{:?}\n{}", made(&p), explained(&f));
+    agrees(&f, &p, LONG);
+    goes_round(&f, &p, LONG);
+    // Blocks of shuffled neurons, an eighth of which are dead.
+    let mut r = Random(2);
+    let (up, down) = (r.blocks(F, D, 25, 0), r.values(D * F));
+    let order = r.shuffled(F);
+    let rows: Vec<f32> = order.iter().flat_map(|i| up[i * D..(i + 1) * D].to_vec()).collect();
+    let f = pruned((D, F), rows, down, |i| order[i] / 16 % 8 == 3);
+    let p = build(&f, Compiler::new());
+    assert!(is_cut(&p), "{}", explained(&f));
+    assert_eq!(layout(&p, "m.up{order "), "vx1(16)", "{}", explained(&f));
+    agrees(&f, &p, D);
+    goes_round(&f, &p, D);
+}
+
+/// A second weight of 2:4 whose columns were shuffled, and the rows of the first with them.
+fn shuffled_groups() -> Folder {
+    let mut r = Random(6);
+    let (up, mut down) = (r.values(F * D), r.values(D * F));
+    for group in down.chunks_mut(4) {
+        let first = r.next(4) as usize;
+        let second = (first + 1 + r.next(3) as usize) % 4;
+        (group[first], group[second]) = (0.0, 0.0);
+    }
+    let order = r.shuffled(F);
+    let columns: Vec<f32> = (0..D).flat_map(|i| order.iter().map(|j| down[i * F + j]).collect::<Vec<_>>()).collect();
+    folder((D, F), &up, &columns)
+}
+
+#[test]
+fn shuffled_columns_get_their_pattern_back() {
+    let f = shuffled_groups();
+    let p = build(&f, Compiler::new());
+    let text = explained(&f);
+    assert_eq!((layout(&p, "m.down{order "), made(&p).len()), ("nm16(2,4)".into(), 3), "{text}");
+    assert!(
+        text.contains("reordered: m.down: each row reads 2 of 4 neighbouring columns now: nm16(2,4) takes"),
+        "{text}"
+    );
+    agrees(&f, &p, D);
+    goes_round(&f, &p, D);
+    // Where a result carries the axis it stays, and says so.
+    let source = std::fs::read_to_string(f.path("net.sp")).unwrap();
+    let source = source.replace("-> y: f32[B, D] {", "-> (y: f32[B, D], h: f32[B, F]) {");
+    f.text(
+        "net.sp",
+        &source.replace("  y = nn.linear(nn.gelu(", "  h = nn.linear(x, m.up, m.bu)\n  y = nn.linear(nn.gelu("),
+    );
+    let text = explained(&f);
+    let line = "not reordered: m.down: each row would read 2 of 4 neighbouring columns in another order, and they have to \
+                stay where they are: a result of the function carries the axis";
+    let names = made(&build(&f, Compiler::new()));
+    assert!(text.contains(line) && names.iter().all(|n| !n.contains("order")), "{names:?}\n{text}");
+}
+
+/// Calls the function of an object with rows of a file, from C.
+const MAIN: &str = "
+#include \"net.h\"
+#include <stdio.h>
+#include <stdlib.h>
+static void *file(const char *path, size_t *bytes) {
+  FILE *f = fopen(path, \"rb\");
+  if (!f) exit(3);
+  fseek(f, 0, SEEK_END);
+  *bytes = (size_t)ftell(f);
+  rewind(f);
+  void *at = aligned_alloc(64, (*bytes + 63) / 64 * 64);
+  if (fread(at, 1, *bytes, f) != *bytes) exit(4);
+  fclose(f);
+  return at;
+}
+int main(int count, char **args) {
+  if (count != 3) return 2;
+  size_t bytes, of_x;
+  void *weights = file(args[1], &bytes);
+  float *x = file(args[2], &of_x);
+  if (net_check_weights(weights, bytes) != SPC_OK) return 5;
+  int64_t n = (int64_t)(of_x / 4 / INPUTS);
+  size_t room = net_f_workspace_bytes(n);
+  void *workspace = aligned_alloc(64, (room + 63) / 64 * 64 + 64);
+  float *y = aligned_alloc(64, ((size_t)n * INPUTS * 4 + 63) / 64 * 64);
+  if (net_f(weights, n, x, y, workspace, room, NULL) != SPC_OK) return 6;
+  fwrite(y, 4, (size_t)n * INPUTS, stdout);
+  return 0;
+}
+";
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[allow(clippy::print_stderr)]
+fn objects_have_splits_and_orders() {
+    use std::process::Command;
+    if !Command::new("cc").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        eprintln!("skipped: no C compiler");
+        return;
+    }
+    for (f, d, rule) in [(outliers(), LONG, "split-residual R"), (shuffled().0, D, "reorder-axis R")] {
+        let emit = vec![Stage::Plan, Stage::Obj, Stage::Header];
+        let what = Compile { out: Some(f.path("out")), emit, ..Compile::default() };
+        session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &what)).0.unwrap();
+        assert!(std::fs::read_to_string(f.path("out/plan.json")).unwrap().contains(rule));
+        f.text("main.c", MAIN);
+        let cc = Command::new("cc")
+            .args(["-std=c11", "-Wall", "-Werror", &format!("-DINPUTS={d}"), "-I"])
+            .arg(f.path("out"))
+            .args([f.path("main.c"), f.path("out/net.o")])
+            .arg("-o")
+            .arg(f.path("main"))
+            .output()
+            .unwrap();
+        assert!(cc.status.success(), "{}", String::from_utf8_lossy(&cc.stderr));
+        let tokens = 3;
+        let x: Vec<u8> = Random(9).values(tokens * d).iter().flat_map(|v| v.to_le_bytes()).collect();
+        std::fs::write(f.path("x"), x).unwrap();
+        let out = Command::new(f.path("main")).args([f.path("out/net.weights"), f.path("x")]).output().unwrap();
+        assert!(out.status.success(), "{:?}", out.status);
+        let y: Vec<f32> = out.stdout.chunks(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect();
+        assert_eq!(y, result(&build(&f, Compiler::new()), d, tokens).into_raw_vec_and_offset().0, "{rule}");
+    }
 }

@@ -149,3 +149,62 @@ fn zeros_are_not_filled() {
     let text = refusal(rotate(&f, 0, false));
     assert!(text.contains("50") && text.contains("of `m.head` is zero, and turning would fill it"), "{text}");
 }
+
+/// What `explain` and `compile` say of a program whose layers are rounded.
+#[test]
+fn turning_is_offered_where_it_lowers_the_error_of_rounding() {
+    use spc::driver::{Compile, Explain, compile_file, explain_file};
+    let said = |program: &str| {
+        let f = folder(program);
+        let explain = |json| {
+            let what = Explain { json, ..Explain::default() };
+            session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &what)).0.unwrap().text
+        };
+        let compile =
+            session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &Compile::default())).0.unwrap();
+        (explain(false), explain(true), compile.text, f)
+    };
+    let rounded = PROGRAM.to_string() + "quantize q: m.layer.*.{gate, up} to int4(per: tile(in: 24))\n";
+    let (text, json, compiled, f) = said(&rounded);
+    let line =
+        text.lines().find(|l| l.starts_with("the residual streams can be turned")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("4 tensors") && line.contains("`spc rotate net.sp -o FILE.safetensors`"), "{line}");
+    assert!(compiled.contains(line), "{compiled}");
+    let v: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let number = |what: &str| v[0]["rotation"][what].as_f64().unwrap();
+    let (before, after) = (number("before"), number("after"));
+    assert!(after > 0.0 && after < 0.8 * before, "{before} {after}");
+    // The error is that of the values that the program then has.
+    rotate(&f, 0, false).unwrap();
+    let read = |file: &str, name: &str| WeightFile::open(&f.path(file)).unwrap().f32(name).unwrap().to_vec();
+    let error = |file: &str| {
+        let (mut e, mut all) = (0.0f64, 0.0f64);
+        for name in ["layer.0.gate", "layer.1.gate", "layer.0.up", "layer.1.up"] {
+            for row in read(file, name).chunks(24) {
+                let scale = row.iter().fold(0.0f32, |m, v| m.max(v.abs())) / 7.0;
+                e += row.iter().map(|v| f64::from(v - (v / scale).round_ties_even() * scale).powi(2)).sum::<f64>();
+                all += row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+            }
+        }
+        (e / all).sqrt()
+    };
+    for (said, file) in [(before, "m.safetensors"), (after, "out.safetensors")] {
+        assert!((error(file) - said).abs() < 0.02 * said, "{file}: {} and not {said}", error(file));
+    }
+    // Nothing is rounded to codes; zeros would be lost; no stream; turned already.
+    let zeros = rounded.clone() + "use std.patterns.nm\nrequire r: nm(2, 4) on m.layer.*.up\n";
+    for other in [
+        PROGRAM.to_string(),
+        PROGRAM.to_string() + "quantize q: m.layer.*.{gate, up} to bf16\n",
+        zeros,
+        rounded.replace("nn.rmsnorm(x, m.layer[l].norm)", "nn.layernorm(x, m.layer[l].norm, m.layer[l].bd)"),
+        rounded.replace("m.safetensors", "out.safetensors"),
+    ] {
+        let f = folder(PROGRAM);
+        rotate(&f, 0, false).unwrap();
+        f.text("net.sp", &other);
+        let text = session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &Explain::default()));
+        let text = text.0.unwrap().text;
+        assert!(!text.contains("can be turned"), "{other}\n{text}");
+    }
+}

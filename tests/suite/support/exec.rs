@@ -99,7 +99,7 @@ pub fn isas() -> Vec<Isa> {
 }
 
 pub fn program(g: &Graph, plan: &Plan, isa: Isa) -> Program {
-    schedule(g, plan, isa.lanes()).unwrap()
+    schedule(g, plan, isa.target()).unwrap()
 }
 
 /// Machine code on 1 and on 2 threads, which must give the same bits.

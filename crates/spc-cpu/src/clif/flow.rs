@@ -25,6 +25,7 @@ impl Translator<'_, '_> {
                 Stmt::StoreTail { addr, value, n } => self.store_tail(addr, *value, *n)?,
                 // Cranelift has no prefetch.
                 Stmt::Prefetch(..) => {}
+                Stmt::Tile(t) => return Err(Bug::new(format!("cranelift has no `{t}`"))),
                 Stmt::Loop(l) => self.repeat(l)?,
             }
         }

@@ -9,6 +9,7 @@
 //! | `bool` | `i8`, 0 or 1 |
 //! | `vbool` | `i32x4`, 0 or -1 in each lane, or `i8` with one lane |
 
+mod expand;
 mod flow;
 mod memory;
 mod movable;
@@ -96,7 +97,7 @@ pub fn clif_text(kernel: &Kernel) -> Result<String, Bug> {
     let call_conv = CallConv::SystemV;
     let name = UserFuncName::testcase(&kernel.name);
     let mut func = Function::with_name_signature(name, kernel_signature(call_conv));
-    let target = Target { fold_loads: true, ..Target::of(isa(Features::Baseline)?.as_ref()) };
+    let target = Target { fold_loads: true, swizzle: true, ..Target::of(isa(Features::Baseline)?.as_ref()) };
     let mut import = |func: &mut Function, f: MathFn| {
         let signature = func.import_signature(math_signature(f, call_conv));
         let name = ExternalName::testcase(f.name());

@@ -161,11 +161,24 @@ impl Translator<'_, '_> {
         Ok(out)
     }
 
-    /// Through memory: no portable instruction chooses lanes by number.
+    /// Lanes of `a` by number. Through memory where no instruction chooses bytes by number.
     pub(super) fn permute(&mut self, a: Val, i: Val) -> Result<Value, Bug> {
         let (a, i) = (self.get(a)?, self.get(i)?);
         if !self.is_vector() {
             return Ok(a);
+        }
+        if self.target.swizzle {
+            let most = self.every(3);
+            let i = self.b.ins().band(i, most);
+            let first = self.b.ins().ishl_imm_u(i, 2);
+            let first = self.cast(I8X16, first);
+            let lowest = self.bytes_of(std::array::from_fn(|i| i as u8 / 4 * 4));
+            let first = self.b.ins().swizzle(first, lowest);
+            let within = self.bytes_of(std::array::from_fn(|i| i as u8 % 4));
+            let numbers = self.b.ins().iadd(first, within);
+            let a = self.cast(I8X16, a);
+            let x = self.b.ins().swizzle(a, numbers);
+            return Ok(self.cast(F32X4, x));
         }
         let slot = self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4));
         self.b.ins().stack_store(I64, a, slot, 0);

@@ -17,6 +17,7 @@ impl Translator<'_, '_> {
                 let x = self.float(c.get());
                 self.splat(ty, x)
             }
+            Op::Local(_) => return Err(Bug::new("memory of a kernel's own is for the wide executor")),
             Op::VInt(c) => {
                 let x = self.b.ins().iconst(I32, i64::from(c));
                 self.splat(ty, x)
@@ -132,6 +133,11 @@ impl Translator<'_, '_> {
                 let low = if self.b.func.dfg.value_type(a) == I64 { self.b.ins().ireduce(I32, a) } else { a };
                 self.cast(ty, low)
             }
+            Op::Ones(a) => {
+                let a = self.get(a)?;
+                self.b.ins().popcnt(a)
+            }
+            Op::Expand(a, m) => self.expand(a, m)?,
             Op::Permute(a, i) => self.permute(a, i)?,
             Op::Bytes(a, i) => self.bytes(a, i)?,
             Op::PermuteBytes(..) => return self.fail("bytes are permuted in 512-bit code only"),

@@ -41,7 +41,7 @@ impl Arch {
     /// Instruction sets that an object for it holds, the one that every processor has first.
     pub fn variants(self) -> &'static [Isa] {
         match self {
-            Arch::X86_64 => &Isa::ALL,
+            Arch::X86_64 => &VARIANTS,
             Arch::Aarch64 => &[Isa::Clif],
         }
     }
@@ -59,6 +59,10 @@ impl Arch {
     }
 }
 
+/// Tiles are left out: a process must ask its operating system for them before their first use, which a function of a library
+/// cannot do for its caller unseen.
+const VARIANTS: [Isa; 4] = [Isa::Clif, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni];
+
 /// What Cranelift may use where a kernel of a wide program goes to it.
 fn extensions(arch: Arch, isa: Isa) -> &'static [&'static str] {
     const AVX2: [&str; 11] = [
@@ -75,7 +79,7 @@ fn extensions(arch: Arch, isa: Isa) -> &'static [&'static str] {
         "has_lzcnt",
     ];
     match (arch, isa) {
-        (Arch::X86_64, Isa::Avx2 | Isa::Avx512 | Isa::Avx512Vnni) => &AVX2,
+        (Arch::X86_64, Isa::Avx2 | Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx) => &AVX2,
         _ => &[],
     }
 }

@@ -1,5 +1,6 @@
 //! Bytes: blocks in order, branches, moves of the allocator, frame, constant pool.
-use super::vcode::{CALLEE_SAVED, MOp, RSP, VCode, int_reg};
+use super::encode::POOL;
+use super::vcode::{CALLEE_SAVED, LOCAL_ALIGN, MOp, RSP, VCode, int_reg};
 use super::{Machine, Stats};
 use crate::host::Isa;
 use iced_x86::{Code, Encoder, IcedError, Instruction, MemoryOperand, Register};
@@ -40,6 +41,8 @@ pub(super) struct Emitter<'a> {
     end: usize,
     /// Bytes of spill slots, and of all below the saved registers.
     slots: i64,
+    /// Where memory of the call's own may begin.
+    locals: i64,
     frame: i64,
     saved: Vec<usize>,
     failed: Option<String>,
@@ -47,6 +50,21 @@ pub(super) struct Emitter<'a> {
 
 /// Bytes where the operands of a call lie, two vectors.
 const CALL_AREA: i64 = 128;
+
+/// The configuration of tiles as the processor reads it: palette 1, eight tiles of 64 bytes a row (16 bits each from byte 16
+/// on) and 16 rows (8 bits each from byte 48 on).
+const TILE_SHAPES: [u32; 16] = {
+    let mut words = [0; 16];
+    words[0] = 1;
+    let mut i = 4;
+    while i < 8 {
+        words[i] = 0x0040_0040;
+        i += 1;
+    }
+    words[12] = 0x1010_1010;
+    words[13] = 0x1010_1010;
+    words
+};
 
 pub(super) fn gp(n: usize) -> Register {
     Register::RAX + n as u32
@@ -84,6 +102,7 @@ pub(super) fn emit(name: &str, code: &VCode, out: &Output, isa: Isa, near: bool)
         heads: Vec::new(),
         end: 0,
         slots: 0,
+        locals: 0,
         frame: 0,
         saved: Vec::new(),
         failed: None,
@@ -224,7 +243,10 @@ impl Emitter<'_> {
         }
         self.saved = CALLEE_SAVED.into_iter().filter(|r| used.contains(int_reg(*r))).collect();
         self.slots = self.out.num_spillslots as i64 * 8;
-        self.frame = self.slots + if self.code.has_calls() { CALL_AREA } else { 0 };
+        self.locals = self.slots + if self.code.has_calls() { CALL_AREA } else { 0 };
+        let own = i64::from(self.code.locals);
+        // The stack is aligned to less than memory of a call's own.
+        self.frame = self.locals + if own > 0 { own + i64::from(LOCAL_ALIGN) } else { 0 };
         // The return address and the saved registers lie above; calls want the stack aligned to 16 bytes.
         if (self.frame + 8 * (self.saved.len() as i64 + 1)) % 16 != 0 {
             self.frame += 8;
@@ -232,10 +254,37 @@ impl Emitter<'_> {
         for r in self.saved.clone() {
             self.put(Instruction::with1(Code::Push_r64, gp(r)));
         }
-        self.put(Instruction::with2(Code::Sub_rm64_imm32, gp(RSP), self.frame as i32));
+        self.grow();
+        if self.code.has_tiles() {
+            self.put_pooled(Instruction::with1(Code::VEX_Ldtilecfg_m512, POOL), Constant::Wide(TILE_SHAPES));
+        }
+    }
+
+    /// Moves the stack pointer down page by page, so that a stack that is full is met at its guard page.
+    fn grow(&mut self) {
+        const PAGE: i64 = 4096;
+        let mut left = self.frame;
+        while left > PAGE {
+            self.put(Instruction::with2(Code::Sub_rm64_imm32, gp(RSP), PAGE as i32));
+            let top = MemoryOperand::with_base(gp(RSP));
+            self.put(Instruction::with2(Code::Or_rm64_imm8, top, 0));
+            left -= PAGE;
+        }
+        self.put(Instruction::with2(Code::Sub_rm64_imm32, gp(RSP), left as i32));
+    }
+
+    /// The place of memory of the call's own on the stack.
+    pub fn local(&mut self, d: usize, at: u32) {
+        let up = self.locals + i64::from(at) + i64::from(LOCAL_ALIGN) - 1;
+        let place = MemoryOperand::with_base_displ(gp(RSP), up);
+        self.put(Instruction::with2(Code::Lea_r64_m, gp(d), place));
+        self.put(Instruction::with2(Code::And_rm64_imm8, gp(d), -(LOCAL_ALIGN as i32)));
     }
 
     fn leave(&mut self) {
+        if self.code.has_tiles() {
+            self.put_one(&Instruction::with(Code::VEX_Tilerelease));
+        }
         self.put_one(&Instruction::with(Code::VEX_Vzeroupper));
         self.put(Instruction::with2(Code::Add_rm64_imm32, gp(RSP), self.frame as i32));
         for r in self.saved.clone().into_iter().rev() {

@@ -35,6 +35,10 @@ fn gp16(n: usize) -> Register {
     Register::AX + n as u32
 }
 
+fn tmm(n: u8) -> Register {
+    Register::TMM0 + u32::from(n)
+}
+
 pub(super) fn xmm(n: usize) -> Register {
     Register::XMM0 + n as u32
 }
@@ -89,6 +93,12 @@ impl Emitter<'_> {
             }
             (MOp::LoadTail, Some(m)) => self.load_tail(&r, m),
             (MOp::StoreTail, Some(m)) => self.store_tail(&r, m),
+            (MOp::TileLoad(t), Some(m)) => {
+                self.put(Instruction::with2(Code::VEX_Tileloadd_tmm_sibmem, tmm(t), m));
+            }
+            (MOp::TileStore(t), Some(m)) => {
+                self.put(Instruction::with2(Code::VEX_Tilestored_sibmem_tmm, m, tmm(t)));
+            }
             (MOp::Prefetch(Near::L1), Some(m)) => self.put(Instruction::with1(Code::Prefetcht0_m8, m)),
             (MOp::Prefetch(Near::L2), Some(m)) => self.put(Instruction::with1(Code::Prefetcht1_m8, m)),
             (MOp::FBin(f, scalar), m) => {
@@ -135,6 +145,8 @@ impl Emitter<'_> {
             MOp::IntOp(f) => self.int_op(f, r[0], r[2]),
             MOp::ImmOp(f) => self.imm_op(f, r[0]),
             MOp::MulImm(n) => self.put(Instruction::with3(Imul_r64_rm64_imm32, gp(r[0]), gp(r[1]), n)),
+            MOp::Ones => self.put(Instruction::with2(Popcnt_r64_rm64, gp(r[0]), gp(r[1]))),
+            MOp::Expand => self.expand(r),
             MOp::Wrap32 => self.put(Instruction::with2(Movsxd_r64_rm32, gp(r[0]), gp32(r[1]))),
             MOp::Divide(quotient) => self.divide(quotient, r[2]),
             MOp::SetInt(c) => {
@@ -237,6 +249,11 @@ impl Emitter<'_> {
                 let code = if self.is_512() { EVEX_Vmovd_xmm_rm32 } else { VEX_Vmovd_xmm_rm32 };
                 self.put(Instruction::with2(code, xmm(r[0]), gp32(r[1])));
             }
+            MOp::Local(at) => self.local(r[0], at),
+            MOp::TileZero(t) => self.put(Instruction::with1(VEX_Tilezero_tmm, tmm(t))),
+            MOp::TileDot(c, s, u) => {
+                self.put(Instruction::with3(VEX_Tdpbsud_tmm_tmm_tmm, tmm(c), tmm(s), tmm(u)));
+            }
             MOp::Permute | MOp::Zip(_) => self.rearrange(op, r),
             MOp::Call(f, scalar) => self.call(f, scalar),
             _ => self.fail(format!("{op:?} without its memory operand")),
@@ -274,7 +291,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn int(&mut self, d: usize, c: i64) {
+    pub(super) fn int(&mut self, d: usize, c: i64) {
         self.put(if let Ok(c) = u32::try_from(c) {
             Instruction::with2(Code::Mov_r32_imm32, gp32(d), c)
         } else if let Ok(c) = i32::try_from(c) {

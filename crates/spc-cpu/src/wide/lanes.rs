@@ -1,5 +1,5 @@
 //! Instructions that move floats between lanes, and loads that spread them.
-use super::emit::{Constant, Emitter};
+use super::emit::{Constant, Emitter, gp, gp32};
 use super::encode::POOL;
 use super::vcode::MOp;
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
@@ -34,6 +34,32 @@ impl Emitter<'_> {
             self.bitwise(super::codes::Bitwise::Xor, r[0], r[0], r[0]);
             self.put(Instruction::with3(VEX_Vgatherdps_ymm_vm32y_ymm, d, m, t));
         }
+    }
+
+    /// r: result, vector, mask, and with 256 bits two temporary integers and a vector.
+    pub(super) fn expand(&mut self, r: &[usize]) {
+        use Code::*;
+        let (d, a, mask) = (self.vector(r[0]), self.vector(r[1]), r[2]);
+        if self.is_512() {
+            self.put(Instruction::with2(VEX_Kmovw_kr_r32, Register::K1, gp32(mask)));
+            self.masked(Instruction::with2(EVEX_Vexpandps_zmm_k1z_zmmm512, d, a), true);
+            return;
+        }
+        let [bytes, numbers] = [r[3], r[4]];
+        let v = self.vector(r[5]);
+        let low = Register::XMM0 + r[5] as u32;
+        // A byte of ones for each bit of the mask, and in those bytes the numbers from 0 on.
+        self.int(bytes, 0x0101_0101_0101_0101);
+        self.put(Instruction::with3(VEX_Pdep_r64_r64_rm64, gp(bytes), gp(mask), gp(bytes)));
+        self.put(Instruction::with3(Imul_r64_rm64_imm32, gp(bytes), gp(bytes), 0xff));
+        self.int(numbers, 0x0706_0504_0302_0100);
+        self.put(Instruction::with3(VEX_Pdep_r64_r64_rm64, gp(numbers), gp(numbers), gp(bytes)));
+        self.put(Instruction::with2(VEX_Vmovq_xmm_rm64, low, gp(numbers)));
+        self.put(Instruction::with2(VEX_Vpmovzxbd_ymm_xmmm64, v, low));
+        self.put(Instruction::with3(VEX_Vpermps_ymm_ymm_ymmm256, d, v, a));
+        self.put(Instruction::with2(VEX_Vmovq_xmm_rm64, low, gp(bytes)));
+        self.put(Instruction::with2(VEX_Vpmovsxbd_ymm_xmmm64, v, low));
+        self.put(Instruction::with3(VEX_Vandps_ymm_ymm_ymmm256, d, d, v));
     }
 
     /// r: result, a, b, and for a zip with 256 bits a temporary vector.

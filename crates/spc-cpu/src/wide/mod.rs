@@ -66,6 +66,7 @@ pub fn supported(kernel: &Kernel, isa: Isa) -> Result<(), &'static str> {
     match isa {
         Isa::Clif => Err("the instruction set is Cranelift's"),
         _ if kernel.lanes != encoding(kernel, isa).lanes() => Err("the kernel has another number of lanes"),
+        _ if kernel.uses_tiles() && isa != Isa::Avx512Amx => Err("the instruction set has no tiles"),
         _ => Ok(()),
     }
 }

@@ -3,7 +3,6 @@ use super::codes::{Bitwise, UNORDERED};
 use super::emit::{Constant, Emitter, gp, gp32};
 use super::encode::{POOL, xmm};
 use super::vcode::MOp;
-use crate::host::Isa;
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 use spc_kernel::ir::{IBin, LoadKind};
 
@@ -49,7 +48,7 @@ fn widening(kind: LoadKind, z: bool) -> Code {
 
 impl Emitter<'_> {
     fn vnni(&self) -> bool {
-        self.isa == Isa::Avx512Vnni
+        self.isa.has_vnni()
     }
 
     pub(super) fn narrow(&mut self, op: MOp, r: &[usize], m: Option<MemoryOperand>) {

@@ -15,6 +15,9 @@ pub(super) const RDI: usize = 7;
 pub(super) const CALLEE_SAVED: [usize; 6] = [3, 5, 12, 13, 14, 15];
 pub(super) const CALLER_SAVED: [usize; 9] = [0, 1, 2, 6, 7, 8, 9, 10, 11];
 
+/// What the address of memory of a call's own is a multiple of.
+pub(super) const LOCAL_ALIGN: u32 = 64;
+
 pub(super) fn int_reg(n: usize) -> PReg {
     PReg::new(n, RegClass::Int)
 }
@@ -146,6 +149,10 @@ pub(super) enum MOp {
     FloatOfInt,
     /// Operands vector, numbers of lanes.
     Permute,
+    /// The number of bits that are one.
+    Ones,
+    /// Operands vector, mask; with AVX2 two temporary integers and a vector.
+    Expand,
     /// Operands vector, numbers of bytes within 16.
     Bytes,
     /// Operands numbers of bytes, vector. With VNNI the vector may be in memory; without, two temporary vectors, and early.
@@ -156,6 +163,13 @@ pub(super) enum MOp {
     Gather,
     /// Four floats, repeated.
     LoadQuad,
+    /// Address of memory of the call's own, so many bytes from its beginning.
+    Local(u32),
+    TileZero(u8),
+    /// The index of the memory operand is the distance between rows.
+    TileLoad(u8),
+    TileStore(u8),
+    TileDot(u8, u8, u8),
     /// Calls a function lane by lane. Operands and result are in fixed registers.
     Call(MathFn, bool),
 }
@@ -201,6 +215,8 @@ pub(super) struct VCode {
     pub blocks: Vec<MBlock>,
     vregs: usize,
     pub lanes: usize,
+    /// Bytes of memory of the call's own.
+    pub locals: u32,
     /// Line of the kernel's text that instructions come from.
     pub line: usize,
     current: usize,
@@ -253,6 +269,17 @@ impl VCode {
     pub fn single(&self, block: usize) -> Option<MOp> {
         let (from, to) = self.blocks[block].insts;
         (to - from == 1).then(|| self.insts[from as usize].op)
+    }
+
+    /// The place of `bytes` of the call's own memory.
+    pub fn local(&mut self, bytes: u32) -> u32 {
+        let at = self.locals;
+        self.locals += bytes.next_multiple_of(LOCAL_ALIGN);
+        at
+    }
+
+    pub fn has_tiles(&self) -> bool {
+        self.insts.iter().any(|i| matches!(i.op, MOp::TileZero(_) | MOp::TileLoad(_)))
     }
 
     pub fn has_calls(&self) -> bool {

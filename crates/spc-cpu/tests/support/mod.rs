@@ -33,7 +33,7 @@ pub fn sources<'a>(p: &Program, raw: &'a BTreeMap<String, Vec<f32>>) -> Weights<
     Weights { raw, packed: p.packed().iter().map(one).collect() }
 }
 
-pub const LAYOUTS: [&str; 11] = [
+pub const LAYOUTS: [&str; 13] = [
     "dense(4)",
     "dense(16)",
     "vx1(1)",
@@ -45,6 +45,8 @@ pub const LAYOUTS: [&str; 11] = [
     "csr",
     "nm16(2,3)",
     "csr16",
+    "bitmap",
+    "vnm16(16,5)",
 ];
 
 /// Every linear in a random layout that holds its weight, feature-major where it can or must be.

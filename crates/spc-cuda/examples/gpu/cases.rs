@@ -21,7 +21,7 @@ impl Random {
 pub fn weights(layout: Layout, o: usize, k: usize, kept: f64) -> Vec<f32> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut w: Vec<f32> = (0..o * k).map(|_| random.value()).collect();
-    match layout {
+    match layout.with_bf16() {
         // Blocks of R x R, of which two or four are stored side by side.
         Layout::Mma32 { r } if kept < 1.0 => {
             let (r, across) = (r as usize, k.div_ceil(r as usize));
@@ -54,18 +54,40 @@ pub fn weights(layout: Layout, o: usize, k: usize, kept: f64) -> Vec<f32> {
             }
         }
         // Groups of 32 codes, all of one scale, so that its greatest code tells it.
-        Layout::Groups { group, .. } => {
+        Layout::Groups { bits, group, .. } => {
+            let most = if bits == 4 { 7.0 } else { 127.0 };
             for row in w.chunks_mut(k) {
                 for g in row.chunks_mut(group as usize) {
                     let keep = random.unit() < kept;
                     for (i, w) in g.iter_mut().enumerate() {
-                        let code = if i == 0 { 7.0 } else { (*w * 7.0).round() };
+                        let code = if i == 0 { most } else { (*w * most).round() };
                         *w = if keep { code * 0.125 } else { 0.0 };
                     }
                 }
             }
         }
-        Layout::Mma24 => {
+        Layout::Csr | Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::I8 { .. } => {
+            let (r, c) = match layout {
+                Layout::Vx1 { v } => (v as usize, 1),
+                Layout::Bsr { r, c } => (r as usize, c as usize),
+                _ => (1, 1),
+            };
+            let across = k.div_ceil(c);
+            let draws: Vec<bool> = (0..o.div_ceil(r) * across).map(|_| random.unit() < kept).collect();
+            for (i, w) in w.iter_mut().enumerate() {
+                // Blocks of a matrix that they do not divide overlap at its end.
+                let last = !k.is_multiple_of(c) && i % k / c + 1 >= k / c;
+                if last || !draws[i / k / r * across + i % k / c] {
+                    *w = 0.0;
+                }
+            }
+            if let Layout::I8 { .. } = layout {
+                // Whole multiples of a scale, which the greatest code of a row tells.
+                w.iter_mut().for_each(|w| *w = (*w * 100.0).round() * 0.5);
+                w.chunks_mut(k).for_each(|row| row[0] = 63.5);
+            }
+        }
+        Layout::Nm { .. } | Layout::Mma24 => {
             for row in w.chunks_mut(k) {
                 for group in row.chunks_mut(4) {
                     let first = (random.unit() * 4.0) as usize;
@@ -79,6 +101,10 @@ pub fn weights(layout: Layout, o: usize, k: usize, kept: f64) -> Vec<f32> {
             }
         }
         _ => {}
+    }
+    if layout != layout.with_bf16() {
+        // Numbers that f16 has, too.
+        w.iter_mut().for_each(|w| *w = (*w * 64.0).round() / 64.0);
     }
     w
 }

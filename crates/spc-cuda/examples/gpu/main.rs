@@ -6,9 +6,10 @@
 //!     gpu time FOLDER [O K N,N,..]     times them
 //!     gpu updates FOLDER [S]           checks and times the updates of weights of S x S
 //!     gpu table TIMES PEERS            the table of what `time`, `updates` and `tests/gpu/peers.py` printed
+//!     gpu layouts .                    the layouts that are checked and timed
 //!
 //! `SPC_GPU_ARCHS=compute_80,..` builds other images than those for compute_80, sm_80, sm_90 and sm_90a; `SPC_GPU_ROUNDS` is
-//! how often each is timed.
+//! how often each is timed; `SPC_GPU_ONLY=mma24` takes one layout only. What fails is said with its layout, and the others go on.
 //!
 //! Without sizes, 14336 x 4096 is timed for 1, 16, 64, 1024 and 8192 tokens, 200 x 530 is checked for 1, 20, 50, 150 and 300,
 //! and updates are those of 8192 x 8192.
@@ -36,7 +37,7 @@ const CHECKED: (usize, usize) = (200, 530);
 const TIMED: (usize, usize) = (14_336, 4096);
 
 /// What is packed, and the share of blocks or groups that is kept.
-const CASES: [(&str, f64); 7] = [
+const CASES: [(&str, f64); 8] = [
     ("mma24", 0.5),
     ("mma32(128)", 1.0),
     ("mma32(64)", 0.25),
@@ -44,7 +45,41 @@ const CASES: [(&str, f64); 7] = [
     ("mma1(64)", 0.25),
     ("vnm(64,8)", 0.25),
     ("kept4(32,16)", 0.5),
+    ("csr", 0.05),
 ];
+
+/// Layouts that are checked and not timed: with those above there is one of every family of kernels.
+const ALSO_CHECKED: [(&str, f64); 9] = [
+    ("dense(16)", 1.0),
+    ("vx1(16)", 0.25),
+    ("bsr(16,16)", 0.25),
+    ("nm(2,4)", 0.5),
+    ("q4(32,16)", 1.0),
+    ("kept8(32,16)", 0.5),
+    ("i8(16)", 0.25),
+    ("mma24_f16", 0.5),
+    ("vnm_f16(64,8)", 0.25),
+];
+
+fn cases() -> impl Iterator<Item = (&'static str, f64)> {
+    let only = std::env::var("SPC_GPU_ONLY").unwrap_or_default();
+    CASES.into_iter().filter(move |c| only.is_empty() || only == c.0)
+}
+
+/// Whether it went well; what did not is said.
+fn went_well(layout: &str, done: Res<bool>) -> bool {
+    done.unwrap_or_else(|e| {
+        println!("{layout}: FAILED: {e}");
+        false
+    })
+}
+
+/// Whether all went well, none left out after one that did not.
+fn all(done: impl Iterator<Item = bool>) -> bool {
+    let mut good = true;
+    done.for_each(|d| good &= d);
+    good
+}
 
 /// `copies` linears of one input.
 fn module(layout: &str, o: usize, k: usize, copies: usize, activations: Activations) -> Res<(Graph, CudaModule)> {
@@ -113,10 +148,12 @@ fn read(folder: &Path, name: &str) -> Vec<Image> {
     found
 }
 
-fn build(folder: &Path, sizes: (usize, usize), copies: usize) -> Res<()> {
+fn build(folder: &Path, sizes: (usize, usize), copies: usize, also: &[(&str, f64)]) -> Res<()> {
     std::fs::create_dir_all(folder)?;
-    for (layout, _) in CASES {
-        for activations in [Activations::Bf16, Activations::Exact] {
+    for (layout, _) in CASES.iter().chain(also) {
+        // Times are those of rounded activations.
+        let both = [Activations::Bf16, Activations::Exact];
+        for activations in both.into_iter().take(if copies > 1 { 1 } else { 2 }) {
             let (_, m) = module(layout, sizes.0, sizes.1, copies, activations)?;
             write(folder, &name(layout, sizes.0, sizes.1, activations), &m.text, &m.own_archs())?;
         }
@@ -167,61 +204,67 @@ fn input(n: usize, k: usize) -> (Vec<f32>, BTreeMap<String, Vec<u8>>) {
 /// Whether products by columns of the identity are the weights: the order of fragments, positions and rows of shared memory. What
 /// differs is said with its place.
 fn orders(at: (&Arc<Device>, &Path), sizes: (usize, usize), tokens: &[usize]) -> Res<bool> {
+    let cases = cases().filter(|c| !c.0.starts_with("kept"));
+    Ok(all(cases.map(|case| went_well(case.0, order(at, case, sizes, tokens)))))
+}
+
+fn order(at: (&Arc<Device>, &Path), case: (&str, f64), sizes: (usize, usize), tokens: &[usize]) -> Res<bool> {
     let ((o, k), mut good) = (sizes, true);
-    for case in CASES.into_iter().filter(|c| !c.0.starts_with("kept")) {
-        let Case { program, weights, .. } = load(at, case, sizes, 1, Activations::Bf16, numbered)?;
-        for n in tokens.iter().copied() {
-            let mut wrong = None;
-            for first in (0..k).step_by(n.max(1)).take(64) {
-                let mut x = vec![0f32; n * k];
-                (0..n).for_each(|i| x[i * k + (first + i) % k] = 1.0);
-                let bytes = x.iter().flat_map(|v| v.to_le_bytes()).collect();
-                let y = program.call(&[n as u64], &BTreeMap::from([("x".to_string(), bytes)]))?;
-                for (i, got) in y[0].chunks_exact(4).enumerate() {
-                    let (row, column) = (i % o, (first + i / o) % k);
-                    let (got, want) = (f32::from_le_bytes(got.try_into()?), weights[row * k + column]);
-                    if got != want && wrong.is_none() {
-                        wrong = Some(format!("WRONG: {got} where {want} is, row {row}, column {column}"));
-                    }
+    let Case { program, weights, .. } = load(at, case, sizes, 1, Activations::Bf16, numbered)?;
+    for n in tokens.iter().copied() {
+        let mut wrong = None;
+        for first in (0..k).step_by(n.max(1)).take(64) {
+            let mut x = vec![0f32; n * k];
+            (0..n).for_each(|i| x[i * k + (first + i) % k] = 1.0);
+            let bytes = x.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let y = program.call(&[n as u64], &BTreeMap::from([("x".to_string(), bytes)]))?;
+            for (i, got) in y[0].chunks_exact(4).enumerate() {
+                let (row, column) = (i % o, (first + i / o) % k);
+                let (got, want) = (f32::from_le_bytes(got.try_into()?), weights[row * k + column]);
+                if got != want && wrong.is_none() {
+                    wrong = Some(format!("WRONG: {got} where {want} is, row {row}, column {column}"));
                 }
             }
-            good &= wrong.is_none();
-            let verdict = wrong.as_deref().unwrap_or("in order");
-            println!("{:<12} {n:>3} tokens by {}: {verdict}", case.0, family(&program, n));
         }
+        good &= wrong.is_none();
+        let verdict = wrong.as_deref().unwrap_or("in order");
+        println!("{:<12} {n:>3} tokens by {}: {verdict}", case.0, family(&program, n));
     }
     Ok(good)
 }
 
 fn check(at: (&Arc<Device>, &Path), sizes: (usize, usize), tokens: &[usize]) -> Res<bool> {
+    let also = ALSO_CHECKED.into_iter().filter(|_| std::env::var_os("SPC_GPU_ONLY").is_none());
+    Ok(all(cases().chain(also).map(|case| went_well(case.0, compare(at, case, sizes, tokens)))))
+}
+
+fn compare(at: (&Arc<Device>, &Path), case: (&str, f64), sizes: (usize, usize), tokens: &[usize]) -> Res<bool> {
     let ((o, k), mut good) = (sizes, true);
-    for case in CASES {
-        for activations in [Activations::Bf16, Activations::Exact] {
-            let Case { program, weights: w, .. } = load(at, case, sizes, 1, activations, |_, _| {})?;
-            for n in tokens.iter().copied() {
-                let (x, given) = input(n, k);
-                let y = program.call(&[n as u64], &given)?;
-                let mut worst = 0f64;
-                for (i, got) in y[0].chunks_exact(4).enumerate() {
-                    let (x, w) = (&x[i / o * k..][..k], &w[i % o * k..][..k]);
-                    let (mut sum, mut size) = (0f64, 0f64);
-                    for (x, w) in x.iter().zip(w) {
-                        sum += f64::from(*x) * f64::from(*w);
-                        size += (f64::from(*x) * f64::from(*w)).abs();
-                    }
-                    let got = f64::from(f32::from_le_bytes(got.try_into().unwrap_or_default()));
-                    let error = (got - sum).abs() / size.max(f64::MIN_POSITIVE);
-                    worst = worst.max(if error.is_nan() { f64::INFINITY } else { error });
+    for activations in [Activations::Bf16, Activations::Exact] {
+        let Case { program, weights: w, .. } = load(at, case, sizes, 1, activations, |_, _| {})?;
+        for n in tokens.iter().copied() {
+            let (x, given) = input(n, k);
+            let y = program.call(&[n as u64], &given)?;
+            let mut worst = 0f64;
+            for (i, got) in y[0].chunks_exact(4).enumerate() {
+                let (x, w) = (&x[i / o * k..][..k], &w[i % o * k..][..k]);
+                let (mut sum, mut size) = (0f64, 0f64);
+                for (x, w) in x.iter().zip(w) {
+                    sum += f64::from(*x) * f64::from(*w);
+                    size += (f64::from(*x) * f64::from(*w)).abs();
                 }
-                let bound = if activations == Activations::Exact { 2e-4 } else { 4.2e-3 };
-                let verdict = if worst <= bound { "ok" } else { "WRONG" };
-                good &= worst <= bound;
-                let by = family(&program, n);
-                println!(
-                    "{:<12} {activations:?}, {n:>3} tokens by {by}: error {worst:.1e} of the sum of products, {verdict}",
-                    case.0
-                );
+                let got = f64::from(f32::from_le_bytes(got.try_into().unwrap_or_default()));
+                let error = (got - sum).abs() / size.max(f64::MIN_POSITIVE);
+                worst = worst.max(if error.is_nan() { f64::INFINITY } else { error });
             }
+            let bound = if activations == Activations::Exact { 2e-4 } else { 4.2e-3 };
+            let verdict = if worst <= bound { "ok" } else { "WRONG" };
+            good &= worst <= bound;
+            let by = family(&program, n);
+            println!(
+                "{:<12} {activations:?}, {n:>3} tokens by {by}: error {worst:.1e} of the sum of products, {verdict}",
+                case.0
+            );
         }
     }
     Ok(good)
@@ -241,20 +284,22 @@ fn middle(mut times: Vec<f32>) -> f64 {
     f64::from(times[times.len() / 2]) * 1e3 / COPIES as f64
 }
 
-fn time(at: (&Arc<Device>, &Path), (o, k): (usize, usize), tokens: &[usize]) -> Res<()> {
+fn time(at: (&Arc<Device>, &Path), (o, k): (usize, usize), tokens: &[usize]) -> Res<bool> {
     println!(
         "{o} x {k}, {COPIES} copies of each weight in turn; microseconds a linear, activations rounded to bf16 before it"
     );
-    for case in CASES {
+    let one = |case: (&str, f64)| -> Res<bool> {
         let Case { program, bytes, .. } = load(at, case, (o, k), COPIES, Activations::Bf16, |_, _| {})?;
-        for n in tokens {
-            let (_, given) = input(*n, k);
-            let us = middle(program.rounds(&[*n as u64], &given, rounds(if *n > 64 { 20 } else { 100 })?)?);
+        let of = |n: usize| -> Res<bool> {
+            let (_, given) = input(n, k);
+            let us = middle(program.rounds(&[n as u64], &given, rounds(if n > 64 { 20 } else { 100 })?)?);
             let rate = bytes as f64 / us / 1e6;
             println!("spc {:<24} {n:>5} tokens {us:>9.1} us {rate:>7.2} TB/s of weights", case.0);
-        }
-    }
-    Ok(())
+            Ok(true)
+        };
+        Ok(all(tokens.iter().map(|n| went_well(&format!("{}, {n}", case.0), of(*n)))))
+    };
+    Ok(all(cases().map(|case| went_well(case.0, one(case)))))
 }
 
 fn main() -> ExitCode {
@@ -278,14 +323,18 @@ fn done() -> Res<()> {
         _ => Ok(default),
     };
     if what == "build" {
-        build(folder, pair(4, CHECKED)?, 1)?;
-        build(folder, pair(2, TIMED)?, COPIES)?;
+        build(folder, pair(4, CHECKED)?, 1, &ALSO_CHECKED)?;
+        build(folder, pair(2, TIMED)?, COPIES, &[])?;
         let text = updates::module(updates::SIZE)?.text;
         return write(folder, "updates", &text, &[]);
     }
     if what == "table" {
         let peers = args.get(2).ok_or("usage: gpu table TIMES PEERS")?;
         print!("{}", table::table(&std::fs::read_to_string(folder)?, &std::fs::read_to_string(peers)?));
+        return Ok(());
+    }
+    if what == "layouts" {
+        CASES.iter().for_each(|c| println!("{}", c.0));
         return Ok(());
     }
     let tokens = |default: &[usize]| match args.get(4) {
@@ -301,8 +350,9 @@ fn done() -> Res<()> {
         "orders" => Err("weights come out at other places: the layouts are not the device's".into()),
         "check" if check(at, pair(2, CHECKED)?, &tokens(&checked)?)? => Ok(()),
         "check" => Err("the device computes something else".into()),
-        "time" => time(at, pair(2, TIMED)?, &tokens(&[1, 16, 64, 1024, 8192])?),
+        "time" if time(at, pair(2, TIMED)?, &tokens(&[1, 16, 64, 1024, 8192])?)? => Ok(()),
+        "time" => Err("not everything was timed".into()),
         "updates" => updates::run(at, args.get(2).map_or(Ok(updates::SIZE), |s| s.parse())?),
-        other => Err(format!("`{other}` is not build, orders, check, time, updates or table").into()),
+        other => Err(format!("`{other}` is not build, orders, check, time, updates, table or layouts").into()),
     }
 }

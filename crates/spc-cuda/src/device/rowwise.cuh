@@ -1,6 +1,7 @@
 // ---- family csr: rows of entries for few tokens. A warp takes whole rows, its lanes neighbouring entries, so columns and values
 // are read once and side by side; the sums of the lanes are added in a fixed order. Row o has the entries ptr[o] .. ptr[o + 1). A
-// block of threads computes 32 outputs for TOKENS tokens; with STAGED their activations lie in shared memory.
+// block of threads computes 32 outputs for TOKENS tokens; with STAGED their activations lie in shared memory, and entries of a row
+// are dealt out so that those of 32 lanes lie in as many banks as they can.
 template <class S>
 SPC_FN void spc_csr(const u32* ptr, const u32* idx, const float* values, const float* bias, const float* x, float* y, int n,
                     float* smem) {

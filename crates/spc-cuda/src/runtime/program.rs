@@ -3,7 +3,7 @@ use super::call::{Call, Held, Pool};
 use super::device::{Buffer, Device, Function, Loaded, Recorded};
 use super::{ImageChoice, RuntimeError, image};
 use crate::nvrtc::Image;
-use crate::{CudaModule, KernelInfo, Operand};
+use crate::{CudaModule, KernelInfo, Operand, Param, dealt};
 use spc_base::Bug;
 use spc_formats::{Array, Validated};
 use spc_ir::{DType, Graph, NodeId, Op};
@@ -114,9 +114,16 @@ impl DeviceProgram {
         }
         let (mut packed, mut plain) = (BTreeMap::new(), BTreeMap::new());
         for k in &module.kernels {
-            for p in k.params.iter().filter(|p| p.of == Operand::Packed) {
-                let key = (k.weight.clone(), k.layout.clone(), p.name.clone());
+            for p in k.params.iter().filter(|p| matches!(p.of, Operand::Packed | Operand::Dealt)) {
+                let key = (k.weight.clone(), k.layout.clone(), held_as(p));
                 if packed.contains_key(&key) {
+                    continue;
+                }
+                if p.of == Operand::Dealt {
+                    let of = weights.packed(&k.weight, &k.layout);
+                    let of = of.ok_or_else(|| Bug::new(format!("`{}` is not packed as {}", k.weight, k.layout)))?;
+                    let [idx, values] = dealt(of.packed())?;
+                    packed.insert(key, device.upload(&bytes_of(if p.name == "idx" { &idx } else { &values }))?);
                     continue;
                 }
                 let stored = weights.packed(&k.weight, &k.layout).and_then(|v| v.packed().array(&p.name));
@@ -416,8 +423,8 @@ impl DeviceProgram {
                 found.map(Buffer::address).ok_or_else(|| Bug::new(format!("{node} has no buffer")))
             };
             arguments.push(match p.of {
-                Operand::Packed => {
-                    let key = (info.weight.clone(), info.layout.clone(), p.name.clone());
+                Operand::Packed | Operand::Dealt => {
+                    let key = (info.weight.clone(), info.layout.clone(), held_as(p));
                     let found = self.packed.get(&key).map(Buffer::address);
                     found.ok_or_else(|| Bug::new(format!("`{}` is not on the device", info.weight)))?
                 }
@@ -565,6 +572,11 @@ fn reads(info: &KernelInfo) -> impl Iterator<Item = NodeId> {
         Operand::Value { node } => Some(node),
         _ => None,
     })
+}
+
+/// The name of a packed array on the device.
+fn held_as(p: &Param) -> String {
+    if p.of == Operand::Dealt { format!("{}, dealt out", p.name) } else { p.name.clone() }
 }
 
 fn layer(info: &KernelInfo) -> String {

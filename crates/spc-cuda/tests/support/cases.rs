@@ -1,7 +1,7 @@
 //! Linears of many shapes in one graph, with weights of many patterns, and their reference in f64.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::support::{Argument, Job, f32_bytes, u32_bytes};
-use spc_cuda::{Activations, KernelInfo, Operand};
+use spc_cuda::{Activations, KernelInfo, Operand, Param, dealt};
 use spc_formats::{Array, Layout, Packed, pack, validate};
 use spc_ir::{DType, Dim, Graph, Op, Plan, ScalarExpr, Sym, SymId, Type};
 
@@ -12,6 +12,8 @@ pub enum Pattern {
     Bands,
     Full,
     Empty,
+    /// Every so manieth column.
+    Every(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,6 +122,7 @@ impl Linear {
             let density = match case.pattern {
                 Pattern::Random(d) => d,
                 Pattern::Full => 1.0,
+                Pattern::Every(n) => f64::from(u8::from(i % k % n == 0)),
                 Pattern::Empty => 0.0,
                 Pattern::Bands => [0.0, 1.0, 0.5][i / k / block % 3],
             };
@@ -169,25 +172,38 @@ impl Linear {
 
     /// A launch of `kernel` on `x`, with its arguments in the order that the kernel's parameters say.
     pub fn job(&self, kernel: &KernelInfo, x: &[f32], tokens: usize) -> Job {
-        let argument = |name: &str| match name {
+        let argument = |p: &Param| match p.name.as_str() {
             "bias" => Argument::In(f32_bytes(&self.bias)),
             "x" => Argument::In(f32_bytes(x)),
             "xb" => Argument::In(u32_bytes(&terms(x, tokens, self.case.inputs, terms_of(kernel)))),
             "parts" => Argument::Out(kernel.parts_bytes(tokens as u64).unwrap()),
             "y" => Argument::Out((tokens * self.case.outputs * 4) as u64),
             "n" => Argument::Int(tokens as i32),
-            name => Argument::In(match self.packed.array(name).unwrap() {
-                Array::F32(a) => f32_bytes(a),
-                Array::U32(a) => u32_bytes(a),
-                Array::U8(a) => a.clone(),
-            }),
+            name => {
+                let other = (p.of == Operand::Dealt).then(|| dealt(&self.packed).unwrap());
+                let found = match &other {
+                    Some([idx, values]) => {
+                        if name == "idx" {
+                            idx
+                        } else {
+                            values
+                        }
+                    }
+                    None => self.packed.array(name).unwrap(),
+                };
+                Argument::In(match found {
+                    Array::F32(a) => f32_bytes(a),
+                    Array::U32(a) => u32_bytes(a),
+                    Array::U8(a) => a.clone(),
+                })
+            }
         };
         Job {
             kernel: kernel.name.clone(),
             grid: kernel.grid.blocks(tokens as u64).unwrap(),
             block: kernel.block,
             shared_bytes: kernel.shared_bytes,
-            arguments: kernel.params.iter().map(|p| argument(&p.name)).collect(),
+            arguments: kernel.params.iter().map(argument).collect(),
         }
     }
 

@@ -3,7 +3,7 @@
 mod fold;
 mod fuse_maps;
 mod linear_bias;
-mod linear_form;
+pub(crate) mod linear_form;
 
 use crate::{Graph, NodeId, Patch};
 use spc_base::Bug;

@@ -1,6 +1,6 @@
 //! What folds into the weights of neighbouring linears: found here, offered beside the graph, and decided by a search.
 use super::recipe::Recipe;
-use super::{Restructure, batch_norm, norm};
+use super::{Restructure, batch_norm, factors, norm};
 use crate::{Graph, NodeId, Op, Patch, ScalarExpr, Type};
 use spc_base::Bug;
 use std::collections::BTreeSet;
@@ -78,10 +78,12 @@ pub fn folds(g: &Graph) -> Result<(Vec<Fold>, Vec<Restructure>), Bug> {
     let (mut found, mut refused) = (Vec::new(), Vec::new());
     let mut names: BTreeSet<String> = g.weights().into_iter().map(|(n, _)| n).collect();
     for n in g.order()? {
-        if !matches!(g.node(n)?.op, Op::Map { .. }) {
-            continue;
-        }
-        for one in [norm::fold(g, n)?, batch_norm::fold(g, n)?].into_iter().flatten() {
+        let looks = match g.node(n)?.op {
+            Op::Map { .. } => [norm::fold(g, n)?, batch_norm::fold(g, n)?],
+            Op::Contract { .. } => [factors::fold(g, n)?, None],
+            _ => continue,
+        };
+        for one in looks.into_iter().flatten() {
             match one {
                 Err(why) => refused.push(why),
                 Ok(fold) => {

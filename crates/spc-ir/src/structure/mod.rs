@@ -2,6 +2,7 @@
 //! of each. A search decides (`spc-layout`); nothing here knows of layouts or prices.
 mod affine;
 mod batch_norm;
+mod factors;
 mod fold;
 mod norm;
 mod recipe;
@@ -10,6 +11,7 @@ mod residual;
 mod rotate;
 mod siblings;
 
+pub use factors::scaled_weights;
 pub use fold::{FOLD_BATCH_NORM, FOLD_CONSTANT, FOLD_NORM, Fold, Folded, Made, Pairs, folds, take, with_folds};
 pub use recipe::{Recipe, Tensor};
 pub use reorder::{Move, Order, REORDER, against, moved, moved_name, moves, moves_of, reordered};

@@ -1,7 +1,7 @@
 //! Builder of kernels. Mistakes in its use come out as a [`Bug`] in [`Builder::finish`].
 use super::{
     Addr, Bits, Carried, Cmp, FBin, FUn, IBin, Kernel, LBin, LoadKind, Loop, Near, Op, Param, RedFn, Stmt, StoreKind,
-    Ty, Val,
+    TileOp, Ty, Val,
 };
 use crate::math::MathFn;
 use spc_base::Bug;
@@ -78,6 +78,10 @@ impl Builder {
 
     pub fn prefetch_l2(&mut self, addr: Addr) {
         self.push(Stmt::Prefetch(Near::L2, addr));
+    }
+
+    pub fn tile(&mut self, op: TileOp) {
+        self.push(Stmt::Tile(op));
     }
 
     /// A loop of `count` rounds. `body` gets the round's index and the carried values, and gives as many values back
@@ -223,6 +227,11 @@ impl Builder {
 
     pub fn permute(&mut self, a: Val, i: Val) -> Val {
         self.op(Op::Permute(a, i))
+    }
+
+    /// The first lanes of `a`, spread over the lanes whose bits of `mask` are one.
+    pub fn expand(&mut self, a: Val, mask: Val) -> Val {
+        self.op(Op::Expand(a, mask))
     }
 
     pub fn bytes(&mut self, a: Val, i: Val) -> Val {

@@ -1,5 +1,8 @@
 //! The meaning of the loop IR: an interpreter in which a pointer is a buffer and an offset, and every access is checked.
-use super::{Addr, Cmp, FBin, FUn, IBin, Kernel, LBin, LoadKind, Op, RedFn, Stmt, StoreKind, Ty, Val};
+use super::tile::dot;
+use super::{
+    Addr, Cmp, FBin, FUn, IBin, Kernel, LBin, LoadKind, Op, RedFn, Stmt, StoreKind, TILE_BYTES, TILES, TileOp, Ty, Val,
+};
 use crate::math;
 use spc_base::Bug;
 
@@ -37,6 +40,9 @@ struct Interp<'a> {
     kernel: &'a Kernel,
     values: Vec<Option<Value>>,
     buffers: &'a mut [Vec<u8>],
+    /// Memory of the kernel's own, whose numbers follow those of `buffers`.
+    locals: Vec<Vec<u8>>,
+    tiles: [Option<Box<[u8; TILE_BYTES]>>; TILES as usize],
 }
 
 /// Runs a kernel on `buffers`.
@@ -49,7 +55,8 @@ pub fn run(kernel: &Kernel, args: &[Arg], buffers: &mut [Vec<u8>]) -> Result<(),
     if args.len() != kernel.params.len() {
         return Err(fail(format!("{} arguments for {} parameters", args.len(), kernel.params.len())));
     }
-    let mut it = Interp { kernel, values: vec![None; kernel.tys.len()], buffers };
+    let mut it =
+        Interp { kernel, values: vec![None; kernel.tys.len()], buffers, locals: Vec::new(), tiles: Default::default() };
     let (mut read, mut written) = (Vec::new(), Vec::new());
     for (i, (p, a)) in kernel.params.iter().zip(args).enumerate() {
         it.values[i] = Some(match (*a, p.ty) {
@@ -174,6 +181,32 @@ impl Interp<'_> {
         if let Value::VI(x) = self.get(v)? { Ok(x) } else { wrong(v) }
     }
 
+    fn memory(&self, buffer: usize) -> &[u8] {
+        let own = buffer.checked_sub(self.buffers.len());
+        own.map_or_else(|| &self.buffers[buffer][..], |i| self.locals.get(i).map_or(&[], |m| &m[..]))
+    }
+
+    fn tile(&mut self, op: &TileOp) -> Result<(), String> {
+        let empty = |t: u8| format!("tile {t} holds nothing");
+        match *op {
+            TileOp::Zero(t) => self.tiles[usize::from(t)] = Some(Box::new([0; TILE_BYTES])),
+            TileOp::Load(t, a) => self.tiles[usize::from(t)] = Some(Box::new(self.bytes(&a)?)),
+            TileOp::Store(t, a) => {
+                let tile = self.tiles[usize::from(t)].clone().ok_or_else(|| empty(t))?;
+                self.write(&a, &tile[..])?;
+            }
+            TileOp::Dot(c, s, u) => {
+                let mut sums = self.tiles[usize::from(c)].take().ok_or_else(|| empty(c))?;
+                match (&self.tiles[usize::from(s)], &self.tiles[usize::from(u)]) {
+                    (Some(x), Some(y)) => dot(&mut sums, x, y),
+                    _ => return Err(empty(s)),
+                }
+                self.tiles[usize::from(c)] = Some(sums);
+            }
+        }
+        Ok(())
+    }
+
     /// Buffer and byte range of an access of `len` bytes, checked.
     fn range(&self, a: &Addr, len: usize) -> Result<(usize, std::ops::Range<usize>), String> {
         self.range_from(self.get(a.base)?, a, len)
@@ -187,7 +220,7 @@ impl Interp<'_> {
             None => 0,
         };
         let at = i128::from(offset) + index + i128::from(a.disp);
-        let size = self.buffers[buffer].len();
+        let size = self.memory(buffer).len();
         match usize::try_from(at).ok().and_then(|s| Some(s..s.checked_add(len)?)) {
             Some(r) if r.end <= size => Ok((buffer, r)),
             _ => Err(format!("{a} is bytes {at} to {} of buffer {buffer} of {size} bytes", at + len as i128)),
@@ -197,17 +230,24 @@ impl Interp<'_> {
     /// The bytes at an address whose base and displacement are `base` already.
     fn bytes_at<const N: usize>(&self, base: Value, a: &Addr) -> Result<[u8; N], String> {
         let (buffer, r) = self.range_from(base, &Addr { disp: 0, ..*a }, N)?;
-        self.buffers[buffer][r].try_into().map_err(|_| "a range of another length".to_string())
+        self.memory(buffer)[r].try_into().map_err(|_| "a range of another length".to_string())
     }
 
     fn bytes<const N: usize>(&self, a: &Addr) -> Result<[u8; N], String> {
         let (buffer, r) = self.range(a, N)?;
-        self.buffers[buffer][r].try_into().map_err(|_| "a range of another length".to_string())
+        self.memory(buffer)[r].try_into().map_err(|_| "a range of another length".to_string())
     }
 
     fn write(&mut self, a: &Addr, bytes: &[u8]) -> Result<(), String> {
         let (buffer, r) = self.range(a, bytes.len())?;
-        self.buffers[buffer][r].copy_from_slice(bytes);
+        let own = buffer.checked_sub(self.buffers.len());
+        let memory = match own {
+            Some(i) => self.locals.get_mut(i),
+            None => self.buffers.get_mut(buffer),
+        };
+        if let Some(m) = memory {
+            m[r].copy_from_slice(bytes);
+        }
         Ok(())
     }
 
@@ -227,6 +267,12 @@ impl Interp<'_> {
     fn body(&mut self, body: &[Stmt]) -> Result<(), String> {
         for s in body {
             match s {
+                Stmt::Let(v, Op::Local(n)) => {
+                    self.locals.push(vec![0xff; *n as usize]);
+                    let at = self.buffers.len() + self.locals.len() - 1;
+                    self.set(*v, Value::P(at, 0));
+                }
+                Stmt::Tile(t) => self.tile(t)?,
                 Stmt::Let(v, op) => {
                     let x = self.op(op)?;
                     self.set(*v, x);
@@ -402,6 +448,8 @@ impl Interp<'_> {
     fn op(&self, op: &Op) -> Result<Value, String> {
         Ok(match *op {
             Op::Int(c) => Value::I(c),
+            // Made where it stands.
+            Op::Local(_) => return Err("memory of a kernel's own inside an expression".into()),
             Op::Float(c) => Value::F(c.get()),
             Op::VFloat(c) => Value::VF([c.get(); MAX_LANES]),
             Op::Bool(c) => Value::B(c),
@@ -496,6 +544,12 @@ impl Interp<'_> {
             Op::Permute(a, i) => {
                 let (x, at, lanes) = (self.vector(a)?, self.lanes(i)?, self.kernel.lanes);
                 Value::VF(std::array::from_fn(|j| x[at[j] as u32 as usize % lanes]))
+            }
+            Op::Ones(a) => Value::I(i64::from(self.int(a)?.count_ones())),
+            Op::Expand(a, m) => {
+                let (x, mask, mut next) = (self.vector(a)?, self.int(m)?, 0..MAX_LANES);
+                let mut lane = |j: usize| if mask >> j & 1 == 1 { next.next().map_or(0.0, |i| x[i]) } else { 0.0 };
+                Value::VF(std::array::from_fn(&mut lane))
             }
             Op::Bytes(a, i) => {
                 let (x, at) = (bytes(self.lanes(a)?, self.kernel.lanes), bytes(self.lanes(i)?, MAX_LANES));

@@ -18,11 +18,13 @@ mod op;
 mod parse;
 mod print;
 pub mod random;
+mod tile;
 mod verify;
 
 pub use build::Builder;
 pub use op::{Addr, Bits, Cmp, FBin, FUn, IBin, LBin, LoadKind, Op, RedFn, StoreKind};
 pub use parse::parse;
+pub use tile::{MAX_LOCAL, TILE_BYTES, TILES, TileOp};
 
 /// Id of a value. Parameters are the first values, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +97,7 @@ pub enum Stmt {
     /// Says that the cache line at the address will be read soon, and how near it is wanted. Has no effect on values and may
     /// point anywhere.
     Prefetch(Near, Addr),
+    Tile(TileOp),
     Loop(Loop),
 }
 
@@ -147,6 +150,18 @@ impl Kernel {
     /// Position of the parameter of that name.
     pub fn param(&self, name: &str) -> Option<usize> {
         self.params.iter().position(|p| p.name == name)
+    }
+
+    /// True if it uses tile registers, which not every processor has.
+    pub fn uses_tiles(&self) -> bool {
+        fn any(body: &[Stmt]) -> bool {
+            body.iter().any(|s| match s {
+                Stmt::Tile(_) => true,
+                Stmt::Loop(l) => any(&l.body),
+                _ => false,
+            })
+        }
+        any(&self.body)
     }
 
     /// Checks types, arity, single definition and dominance. All executors need a kernel that passes.

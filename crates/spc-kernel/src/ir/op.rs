@@ -256,6 +256,11 @@ pub enum Op {
     FromBits(Val),
     /// `Permute(a, i)`: lane j is the lane of `a` whose number is lane j of `i`, modulo the number of lanes.
     Permute(Val, Val),
+    /// How many bits of an `i64` are one.
+    Ones(Val),
+    /// `Expand(a, m)`: the lanes of `a` in their order, spread over the lanes whose bits in the `i64` m are one, the first lane's the
+    /// lowest; zero in the others. Bits past the lanes count for nothing.
+    Expand(Val, Val),
     /// `Bytes(a, i)`: byte j of the result is a byte of the same 16 of `a`, that whose number is in the low 4 bits of byte j of
     /// `i`; zero where the top bit of byte j is set. With one lane `a` has 4 bytes, and the others are zero.
     Bytes(Val, Val),
@@ -266,16 +271,19 @@ pub enum Op {
     Zip(bool, Val, Val),
     /// Lane j is the float at the address plus four times lane j of a `vi32`.
     Gather(Addr, Val),
+    /// So many bytes of memory of the call's own, at a multiple of 64 and undefined at first. Outside loops only.
+    Local(u32),
 }
 
 impl Op {
     /// Operands, in order.
     pub fn uses(&self) -> Vec<Val> {
         match self {
-            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::VInt(_) | Op::Bool(_) => vec![],
+            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::VInt(_) | Op::Bool(_) | Op::Local(_) => vec![],
             Op::Shr(a, _)
             | Op::Shl(a, _)
             | Op::Wrap32(a)
+            | Op::Ones(a)
             | Op::PtrOff(a, _)
             | Op::FUn(_, a)
             | Op::Splat(a)
@@ -293,6 +301,7 @@ impl Op {
             | Op::ICmp(_, a, b)
             | Op::FCmp(_, a, b)
             | Op::Permute(a, b)
+            | Op::Expand(a, b)
             | Op::Bytes(a, b)
             | Op::PermuteBytes(a, b)
             | Op::Zip(_, a, b)
@@ -307,7 +316,7 @@ impl Op {
     /// Type of the result, from the types of the operands; `None` where an operand is missing.
     pub fn result(&self, ty: &dyn Fn(Val) -> Option<Ty>) -> Option<Ty> {
         Some(match self {
-            Op::Int(_) | Op::Wrap32(_) | Op::FToI(_) => Ty::I64,
+            Op::Int(_) | Op::Wrap32(_) | Op::Ones(_) | Op::FToI(_) => Ty::I64,
             Op::Float(_) => Ty::F32,
             Op::VFloat(_) | Op::LoadTail(..) | Op::Gather(..) => Ty::VF32,
             Op::ToBits(a) => match ty(*a)? {
@@ -328,6 +337,7 @@ impl Op {
                 _ => Ty::F32,
             },
             Op::Bool(_) | Op::ICmp(..) => Ty::Bool,
+            Op::Local(_) => Ty::Ptr,
             Op::Load(k, _) => k.result(),
             Op::Splat(a) => match ty(*a)? {
                 Ty::Bool => Ty::VBool,
@@ -348,6 +358,7 @@ impl Op {
             | Op::FUn(_, a)
             | Op::Fma(a, _, _)
             | Op::Permute(a, _)
+            | Op::Expand(a, _)
             | Op::Zip(_, a, _)
             | Op::Math(_, a, _)
             | Op::Logic(_, a, _)

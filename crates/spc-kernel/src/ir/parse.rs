@@ -1,7 +1,7 @@
 //! Reads the text form of a kernel: `parse(&kernel.to_string()) == Ok(kernel)` for every kernel that verifies.
 use super::{
     Addr, Bits, Carried, Cmp, FBin, FUn, IBin, Kernel, LBin, LoadKind, Loop, Near, Op, Param, RedFn, Stmt, StoreKind,
-    Ty, Val,
+    TileOp, Ty, Val,
 };
 use crate::math::MathFn;
 
@@ -192,6 +192,10 @@ impl<'a> Parser<'a> {
             let value = self.comma_value()?;
             return Ok(Stmt::StoreTail { addr, value, n: self.comma_value()? });
         }
+        if let Some(word) = self.peek().filter(|t| t.starts_with("tile_")) {
+            self.at += 1;
+            return Ok(Stmt::Tile(self.tile(word)?));
+        }
         let store = |t: &str| StoreKind::from_name(t.strip_prefix("store.")?);
         if let Some(kind) = self.peek().and_then(store) {
             self.at += 1;
@@ -201,6 +205,24 @@ impl<'a> Parser<'a> {
         let (v, _) = self.typed()?;
         self.need("=")?;
         Ok(Stmt::Let(v, self.op()?))
+    }
+
+    fn tile(&mut self, word: &str) -> Result<TileOp, String> {
+        let t = self.number()?;
+        if word == "tile_zero" {
+            return Ok(TileOp::Zero(t));
+        }
+        self.need(",")?;
+        match word {
+            "tile_load" => Ok(TileOp::Load(t, self.addr()?)),
+            "tile_store" => Ok(TileOp::Store(t, self.addr()?)),
+            "tile_dot" => {
+                let s = self.number()?;
+                self.need(",")?;
+                Ok(TileOp::Dot(t, s, self.number()?))
+            }
+            _ => Err(format!("unknown statement `{word}`")),
+        }
     }
 
     fn repeat(&mut self, depth: usize) -> Result<Stmt, String> {
@@ -282,6 +304,7 @@ impl<'a> Parser<'a> {
             "int" => return Ok(Op::Int(self.number()?)),
             "float" => return Ok(Op::Float(self.bits()?)),
             "vfloat" => return Ok(Op::VFloat(self.bits()?)),
+            "local" => return Ok(Op::Local(self.number()?)),
             "vint" => return Ok(Op::VInt(self.number()?)),
             "bool" => return Ok(Op::Bool(self.number()?)),
             "load_tail" => {
@@ -322,6 +345,7 @@ impl<'a> Parser<'a> {
 fn unary(word: &str, a: Val) -> Option<Op> {
     Some(match word {
         "wrap32" => Op::Wrap32(a),
+        "ones" => Op::Ones(a),
         "splat" => Op::Splat(a),
         "not" => Op::Not(a),
         "itof" => Op::IToF(a),
@@ -338,6 +362,7 @@ fn unary(word: &str, a: Val) -> Option<Op> {
 fn binary(word: &str, a: Val, b: Val) -> Option<Op> {
     match word {
         "ptr_add" => return Some(Op::PtrAdd(a, b)),
+        "expand" => return Some(Op::Expand(a, b)),
         "permute" => return Some(Op::Permute(a, b)),
         "bytes" => return Some(Op::Bytes(a, b)),
         "permute_bytes" => return Some(Op::PermuteBytes(a, b)),

@@ -1,5 +1,5 @@
 //! The text form of kernels. [`super::parse`] reads it back.
-use super::{Addr, Kernel, Near, Op, Stmt, Val};
+use super::{Addr, Kernel, Near, Op, Stmt, TileOp, Val};
 use std::fmt;
 
 impl fmt::Display for Val {
@@ -66,10 +66,24 @@ impl fmt::Display for Op {
             Op::ToBits(a) => write!(f, "to_bits {a}"),
             Op::FromBits(a) => write!(f, "from_bits {a}"),
             Op::Permute(a, i) => write!(f, "permute {a}, {i}"),
+            Op::Ones(a) => write!(f, "ones {a}"),
+            Op::Expand(a, m) => write!(f, "expand {a}, {m}"),
             Op::Bytes(a, i) => write!(f, "bytes {a}, {i}"),
             Op::PermuteBytes(a, i) => write!(f, "permute_bytes {a}, {i}"),
             Op::Zip(high, a, b) => write!(f, "{} {a}, {b}", if *high { "zip_high" } else { "zip_low" }),
+            Op::Local(n) => write!(f, "local {n}"),
             Op::Gather(addr, i) => write!(f, "gather {addr}, {i}"),
+        }
+    }
+}
+
+impl fmt::Display for TileOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TileOp::Zero(t) => write!(f, "tile_zero {t}"),
+            TileOp::Load(t, addr) => write!(f, "tile_load {t}, {addr}"),
+            TileOp::Store(t, addr) => write!(f, "tile_store {t}, {addr}"),
+            TileOp::Dot(c, s, u) => write!(f, "tile_dot {c}, {s}, {u}"),
         }
     }
 }
@@ -89,6 +103,7 @@ impl Kernel {
                 Stmt::StoreTail { addr, value, n } => writeln!(f, "{pad}store_tail {addr}, {value}, {n}")?,
                 Stmt::Prefetch(Near::L1, addr) => writeln!(f, "{pad}prefetch {addr}")?,
                 Stmt::Prefetch(Near::L2, addr) => writeln!(f, "{pad}prefetch_l2 {addr}")?,
+                Stmt::Tile(t) => writeln!(f, "{pad}{t}")?,
                 Stmt::Loop(l) => {
                     let carried: Vec<String> = l
                         .carried

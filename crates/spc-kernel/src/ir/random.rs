@@ -249,7 +249,8 @@ impl Gen<'_> {
                 let c = self.any(values, if by_lane { Ty::VBool } else { Ty::Bool });
                 Op::Select(c, self.any(values, ty), self.any(values, ty))
             }
-            19 => match self.rng.below(3) {
+            19 => match self.rng.below(4) {
+                3 => Op::Ones(self.any(values, Ty::I64)),
                 0 => Op::IToF(self.any(values, Ty::I64)),
                 1 => Op::FToI(self.any(values, Ty::F32)),
                 _ => Op::Wrap32(self.any(values, Ty::I64)),
@@ -293,6 +294,7 @@ impl Gen<'_> {
                 let ty = self.rng.pick(&[Ty::I64, Ty::VI32]);
                 Op::FromBits(self.any(values, ty))
             }
+            30 if self.rng.below(2) == 0 => Op::Expand(self.any(values, Ty::VF32), self.any(values, Ty::I64)),
             30 => Op::Permute(self.any(values, Ty::VF32), self.any(values, Ty::VI32)),
             31 | 32 => {
                 let high = self.rng.below(2) == 0;

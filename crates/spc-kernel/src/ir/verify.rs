@@ -1,5 +1,5 @@
 //! The verifier: types, arity, single definition, and scope (a value is visible later in its own body and in inner ones).
-use super::{Addr, IBin, Kernel, LANES, LBin, Op, Stmt, StoreKind, Ty, Val};
+use super::{Addr, IBin, Kernel, LANES, LBin, MAX_LOCAL, Op, Stmt, StoreKind, TILES, TileOp, Ty, Val};
 
 /// Greatest depth of nested loops.
 pub const MAX_DEPTH: usize = 64;
@@ -9,6 +9,10 @@ struct Verifier<'a> {
     /// Visible at the current point.
     visible: Vec<bool>,
     defined: Vec<bool>,
+    /// Tiles that hold something at the current point, on every way to it, as bits.
+    tiles: u8,
+    /// Bytes of memory of the kernel's own.
+    local: u32,
 }
 
 pub fn verify(kernel: &Kernel) -> Result<(), String> {
@@ -20,7 +24,7 @@ pub fn verify(kernel: &Kernel) -> Result<(), String> {
         return Err("the name is not made of letters, digits and _".into());
     }
     let n = kernel.tys.len();
-    let mut v = Verifier { kernel, visible: vec![false; n], defined: vec![false; n] };
+    let mut v = Verifier { kernel, visible: vec![false; n], defined: vec![false; n], tiles: 0, local: 0 };
     for (i, p) in kernel.params.iter().enumerate() {
         if !word(&p.name) || kernel.param(&p.name) != Some(i) {
             return Err(format!("parameter name `{}` is repeated or malformed", p.name));
@@ -78,12 +82,46 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    fn tile(&mut self, op: &TileOp) -> Result<(), String> {
+        if self.kernel.lanes != 16 {
+            return Err(format!("a tile in a kernel of {} lanes", self.kernel.lanes));
+        }
+        let reads = op.reads();
+        if let Some(t) = reads.iter().copied().chain(op.writes()).find(|t| *t >= TILES) {
+            return Err(format!("there is no tile {t}"));
+        }
+        if let Some(t) = reads.iter().find(|t| self.tiles & (1 << **t) == 0) {
+            return Err(format!("tile {t} is read before it is written"));
+        }
+        if let TileOp::Dot(c, s, u) = *op
+            && (c == s || c == u || s == u)
+        {
+            return Err("a product of a tile with itself".into());
+        }
+        if let Some(a) = op.addr() {
+            self.addr(a, matches!(op, TileOp::Store(..)))?;
+            if a.index.is_some() {
+                return Err("the address of a tile has an index".into());
+            }
+        }
+        self.tiles |= op.writes().map_or(0, |t| 1 << t);
+        Ok(())
+    }
+
     fn body(&mut self, body: &[Stmt], depth: usize) -> Result<(), String> {
         if depth > MAX_DEPTH {
             return Err("loops are nested too deeply".into());
         }
         for s in body {
             match s {
+                Stmt::Let(v, Op::Local(n)) => {
+                    self.local = self.local.saturating_add(*n);
+                    if depth > 0 || *n == 0 || self.local > MAX_LOCAL {
+                        return Err(format!("v{}: {n} bytes of own memory in {depth} loops", v.0));
+                    }
+                    self.define(*v, Ty::Ptr)?;
+                }
+                Stmt::Tile(t) => self.tile(t)?,
                 Stmt::Let(v, op) => {
                     let ty = self.op(op).map_err(|e| format!("v{}: {e}", v.0))?;
                     self.define(*v, ty)?;
@@ -101,7 +139,7 @@ impl Verifier<'_> {
                 Stmt::Loop(l) => {
                     self.want(l.count, &[Ty::I64])?;
                     let types = l.carried.iter().map(|c| self.get(c.init)).collect::<Result<Vec<_>, _>>()?;
-                    let outer = self.visible.clone();
+                    let (outer, tiles) = (self.visible.clone(), self.tiles);
                     self.define(l.index, Ty::I64)?;
                     for (c, t) in l.carried.iter().zip(&types) {
                         self.define(c.param, *t)?;
@@ -110,7 +148,7 @@ impl Verifier<'_> {
                     for (c, t) in l.carried.iter().zip(&types) {
                         self.want(c.yielded, &[*t])?;
                     }
-                    self.visible = outer;
+                    (self.visible, self.tiles) = (outer, tiles);
                     for (c, t) in l.carried.iter().zip(&types) {
                         self.define(c.result, *t)?;
                     }
@@ -126,7 +164,7 @@ impl Verifier<'_> {
         const FLOATS: &[Ty] = &[Ty::F32, Ty::VF32];
         const TRUTHS: &[Ty] = &[Ty::Bool, Ty::VBool];
         match op {
-            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::VInt(_) | Op::Bool(_) => {}
+            Op::Int(_) | Op::Float(_) | Op::VFloat(_) | Op::VInt(_) | Op::Bool(_) | Op::Local(_) => {}
             Op::IBin(f, a, b) => {
                 let t = self.want(*a, INTS)?;
                 self.want(*b, &[t])?;
@@ -145,7 +183,7 @@ impl Verifier<'_> {
                     return Err(format!("shift by {n}"));
                 }
             }
-            Op::Wrap32(a) => {
+            Op::Wrap32(a) | Op::Ones(a) => {
                 self.want(*a, &[Ty::I64])?;
             }
             Op::Swap(a, k) => {
@@ -177,6 +215,10 @@ impl Verifier<'_> {
             Op::Permute(a, i) => {
                 self.want(*a, &[Ty::VF32])?;
                 self.want(*i, &[Ty::VI32])?;
+            }
+            Op::Expand(a, m) => {
+                self.want(*a, &[Ty::VF32])?;
+                self.want(*m, &[Ty::I64])?;
             }
             Op::Bytes(a, i) | Op::PermuteBytes(a, i) => {
                 self.want(*a, &[Ty::VI32])?;

@@ -1,9 +1,11 @@
 //! Steps of linears.
 use super::Scheduler;
-use super::value::Value;
+use super::value::{Integers, Value};
 use crate::extent::Extent;
 use crate::program::{Amount, PackedPort, Role, StepArg};
-use crate::templates::{LinearSpec, Tuning, blocks8, few, groups, panel, pick8, rowblock_tuned, rowlist};
+use crate::templates::{
+    LinearSpec, ORDER, Tuning, blocks8, few, groups, panel, pick8, rowblock_tuned, rowlist, tiles_pay, tiles8,
+};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::{Act, DType, NodeId, Op, ScalarExpr};
@@ -23,7 +25,8 @@ impl Scheduler<'_> {
 
         let port = PackedPort { weight: plan.weight.clone(), layout, rows, cols };
         let tuning = Tuning::of(&spec, self.tuned(&tokens));
-        let blocking = tuning.blocks(&spec).filter(|_| plan.x == Act::Fm);
+        let tiles = self.tiles && tiles_pay(&layout, self.tuned(&tokens));
+        let blocking = tuning.blocks(&spec).filter(|_| plan.x == Act::Fm).or(tiles.then_some(ORDER));
         let mut bound: Vec<(&str, StepArg)> = self.packed_buffers(port, blocking);
         if bias {
             let b = self.operand(node, 2)?;
@@ -33,15 +36,24 @@ impl Scheduler<'_> {
         let (kernel, value) = match (plan.x, plan.y) {
             (Act::Rm, Act::Rm) if layout.needs_integers() => {
                 let from = self.graph.rounded(x)?.ok_or_else(|| fail(format!("{layout} reads no rounded value")))?;
-                let rows = layout.needs_integer_rows();
-                let (q, s) = self.integers(node, from, cols, rows)?;
+                let order = match layout.needs_integer_rows() {
+                    true => Integers::Rows,
+                    false if tiles => Integers::Tiles16,
+                    false => Integers::Tiles,
+                };
+                let (q, s) = self.integers(node, from, cols, order)?;
                 bound.push(("q", StepArg::Buffer(q)));
                 bound.push(("s", StepArg::Buffer(s)));
                 bound.push(("n", StepArg::Amount(Amount::exact(tokens))));
                 let dims = self.dims(written)?;
                 let y = self.fresh(Role::Temp, DType::F32, &dims)?;
                 bound.push(("y", StepArg::Buffer(y.buffer)));
-                (if rows { pick8(&spec)? } else { blocks8(&spec)? }, Value::of(y))
+                let kernel = match order {
+                    Integers::Rows => pick8(&spec)?,
+                    Integers::Tiles16 => tiles8(&spec)?,
+                    Integers::Tiles => blocks8(&spec)?,
+                };
+                (kernel, Value::of(y))
             }
             (Act::Fm, Act::Fm) => {
                 bound.push(("x", StepArg::Buffer(self.feature_major(x)?)));

@@ -25,16 +25,34 @@ use spc_ir::{Act, DType, Graph, LinearPlan, NodeId, Op, Plan};
 use std::collections::{BTreeMap, HashMap};
 use value::{Value, View};
 
-/// The program that computes `graph` as `plan` says, with vectors of `lanes` floats.
+/// What kernels may be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Floats of a vector.
+    pub lanes: usize,
+    /// Whether there are tile registers; then vectors have 16 floats.
+    pub tiles: bool,
+}
+
+impl From<usize> for Target {
+    /// Vectors of so many floats, and nothing else.
+    fn from(lanes: usize) -> Target {
+        Target { lanes, tiles: false }
+    }
+}
+
+/// The program that computes `graph` as `plan` says, for a target or for vectors of so many floats.
 ///
 /// Errors are bugs: a graph or plan that does not verify, or a plan that asks for what no kernel does.
-pub fn schedule(graph: &Graph, plan: &Plan, lanes: usize) -> Result<Program, Bug> {
+pub fn schedule(graph: &Graph, plan: &Plan, target: impl Into<Target>) -> Result<Program, Bug> {
+    let Target { lanes, tiles } = target.into();
     graph.verify()?;
     plan.verify(graph).map_err(Bug::new)?;
     let mut s = Scheduler {
         graph,
         plan,
         lanes,
+        tiles,
         linears: plan.linears.iter().map(|l| (l.node, l)).collect(),
         fused: plan.linears.iter().filter_map(|l| l.epilogue).collect(),
         program: Program {
@@ -68,6 +86,7 @@ struct Scheduler<'a> {
     graph: &'a Graph,
     plan: &'a Plan,
     lanes: usize,
+    tiles: bool,
     linears: BTreeMap<NodeId, &'a LinearPlan>,
     /// Maps that run in the epilogue of a linear.
     fused: Vec<NodeId>,

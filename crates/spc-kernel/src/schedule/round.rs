@@ -1,9 +1,9 @@
 //! Steps that round activations to 8 bits.
 use super::Scheduler;
-use super::value::{Value, View};
+use super::value::{Integers, Value, View};
 use crate::extent::Extent;
 use crate::program::{Amount, Role, StepArg};
-use crate::templates::{SCRATCH, round_in_place, round_rows, round_tokens, row_bytes};
+use crate::templates::{SCRATCH, round_in_place, round_rows, round_tokens, round_tokens16, row_bytes};
 use spc_base::Bug;
 use spc_ir::{DType, NodeId};
 
@@ -37,37 +37,42 @@ impl Scheduler<'_> {
         Ok(y)
     }
 
-    /// Buffers of the integers and of the scales of the tokens of `from`, rounded for the node `reader`: in tiles, or each token's
-    /// in a row of its own. Made once.
+    /// Buffers of the integers and of the scales of the tokens of `from`, rounded for the node `reader`, in that
+    /// order. Made once.
     pub(super) fn integers(
         &mut self,
         reader: NodeId,
         from: NodeId,
         features: usize,
-        rows: bool,
+        order: Integers,
     ) -> Result<(usize, usize), Bug> {
-        if let Some(made) = self.value(from)?.integers[usize::from(rows)] {
+        if let Some(made) = self.value(from)?.integers[order as usize] {
             return Ok(made);
         }
         let x = self.contiguous(from)?;
         let n = self.tokens(from, features)?;
         let padded = |per: u64| Amount { per, of: n.clone(), pad: true };
-        let bytes = if rows { row_bytes(features) } else { 4 * features.div_ceil(4) };
+        let bytes = if order == Integers::Rows { row_bytes(features) } else { 4 * features.div_ceil(4) };
         let q = self.buffer(Role::Temp, padded(bytes as u64));
         let scales = self.buffer(Role::Temp, padded(4));
         let mut bound =
             vec![("x", StepArg::Buffer(x.buffer)), ("q", StepArg::Buffer(q)), ("scales", StepArg::Buffer(scales))];
-        let kernel = if rows {
-            round_rows(features, self.lanes)?
-        } else {
-            let scratch = self.buffer(Role::Temp, padded(SCRATCH as u64));
-            bound.push(("scratch", StepArg::Buffer(scratch)));
-            bound.push(("n", StepArg::Amount(Amount::exact(n.clone()))));
-            round_tokens(features, self.lanes)?
+        let kernel = match order {
+            Integers::Rows => round_rows(features, self.lanes)?,
+            Integers::Tiles | Integers::Tiles16 => {
+                bound.push(("n", StepArg::Amount(Amount::exact(n.clone()))));
+                if order == Integers::Tiles16 {
+                    round_tokens16(features, self.lanes)?
+                } else {
+                    let scratch = self.buffer(Role::Temp, padded(SCRATCH as u64));
+                    bound.push(("scratch", StepArg::Buffer(scratch)));
+                    round_tokens(features, self.lanes)?
+                }
+            }
         };
         self.step(reader, kernel, Amount::exact(n), &bound)?;
         if let Some(v) = self.values.get_mut(&from) {
-            v.integers[usize::from(rows)] = Some((q, scales));
+            v.integers[order as usize] = Some((q, scales));
         }
         Ok((q, scales))
     }

@@ -51,6 +51,17 @@ impl View {
     }
 }
 
+/// The order of rounded integers in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Integers {
+    /// Tiles of 12 tokens, the last one narrower.
+    Tiles,
+    /// Each token in a row of its own.
+    Rows,
+    /// Whole tiles of 16 tokens, for tile registers.
+    Tiles16,
+}
+
 /// The forms in which a value is there. At least one is, once its node was scheduled.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Value {
@@ -65,8 +76,8 @@ pub(super) struct Value {
     pub rounds: Option<(NodeId, usize)>,
     /// Where a window lies that nothing has read yet.
     pub places: Option<Places>,
-    /// Buffers of the rounded integers and of their scales: in tiles, and in rows.
-    pub integers: [Option<(usize, usize)>; 2],
+    /// Buffers of the rounded integers and of their scales, by [`Integers`].
+    pub integers: [Option<(usize, usize)>; 3],
 }
 
 impl Value {

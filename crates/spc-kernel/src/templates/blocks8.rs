@@ -20,6 +20,9 @@ const AHEAD: i32 = 2048;
 /// Blocks by which activations are asked for ahead of their use.
 const COLUMNS_AHEAD: i32 = 4;
 
+/// Bytes of values that are asked for ahead of their use.
+const VALUES_AHEAD: i32 = 3072;
+
 /// Width of the tile of `left` tokens.
 pub fn width(left: usize) -> usize {
     WIDTHS.into_iter().find(|w| *w >= left).unwrap_or(TOKENS)
@@ -147,6 +150,9 @@ pub(super) fn token_scale(b: &mut Builder, row: Val, cols: usize) -> (Val, Val) 
     let (many, few) = (b.int((cols / (SIDE * lanes)) as i64), b.int((cols / lanes % SIDE) as i64));
     let state: Vec<Val> = std::iter::once(row).chain([zero; SIDE]).collect();
     let s = b.repeat(many, &state, |b, _, s| {
+        for line in (0..bytes * SIDE as i32).step_by(64) {
+            b.prefetch(Addr::at(s[0], VALUES_AHEAD + line));
+        }
         let most: Vec<Val> = (0..SIDE).map(|i| next(b, s[0], bytes * i as i32, s[1 + i])).collect();
         std::iter::once(b.ptr_off(s[0], bytes * SIDE as i32)).chain(most).collect()
     });
@@ -266,17 +272,18 @@ pub fn blocks8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     b.finish()
 }
 
-struct Blocks<'a> {
-    spec: &'a LinearSpec<'a>,
-    height: usize,
-    ptr: Val,
-    idx: Val,
-    codes: Val,
-    start: Val,
-    scale: Val,
-    y: Val,
-    bias: Option<Val>,
-    n: Val,
+/// A linear of 8-bit blocks: its arrays and its activations.
+pub(super) struct Blocks<'a> {
+    pub spec: &'a LinearSpec<'a>,
+    pub height: usize,
+    pub ptr: Val,
+    pub idx: Val,
+    pub codes: Val,
+    pub start: Val,
+    pub scale: Val,
+    pub y: Val,
+    pub bias: Option<Val>,
+    pub n: Val,
 }
 
 /// Tiles of tokens that run together: integers, scales, the first token, the number of whole tiles.
@@ -290,39 +297,40 @@ struct Group {
 
 /// One row block: its stored blocks, and pointers to what belongs to its first row.
 #[derive(Clone, Copy)]
-struct Block {
-    idx: Val,
-    codes: Val,
-    count: Val,
-    start: Val,
-    scale: Val,
-    y: Val,
-    bias: Option<Val>,
+pub(super) struct Block {
+    pub idx: Val,
+    pub codes: Val,
+    pub count: Val,
+    pub start: Val,
+    pub scale: Val,
+    pub y: Val,
+    pub bias: Option<Val>,
     /// Outputs that exist.
-    rows: usize,
+    pub rows: usize,
 }
 
 /// A tile of tokens: its integers, its scales, its first token.
 #[derive(Clone, Copy)]
-struct Tokens {
-    q: Val,
-    s: Val,
-    first: Val,
-    width: usize,
+pub(super) struct Tokens {
+    pub q: Val,
+    pub s: Val,
+    pub first: Val,
+    pub width: usize,
 }
 
 impl Blocks<'_> {
-    fn rows(&self, b: &mut Builder, at: Val, rows: usize, group: Group) -> Result<(), Bug> {
+    /// The row block number `at`, whose lists have entries of `run` blocks.
+    pub(super) fn block(&self, b: &mut Builder, at: Val, rows: usize, run: usize) -> Block {
         let p4 = b.scale(at, 4);
         let p = b.ptr_add(self.ptr, p4);
         let (from, to) = (b.load(LoadKind::U32, Addr::new(p)), b.load(LoadKind::U32, Addr::at(p, 4)));
-        let skip = b.scale(from, 4);
+        let skip = b.scale(from, 4 * run as i64);
         let idx = b.ptr_add(self.idx, skip);
-        let skip = b.scale(from, 4 * self.height as i64);
+        let skip = b.scale(from, (4 * self.height * run) as i64);
         let codes = b.ptr_add(self.codes, skip);
         let count = b.isub(to, from);
         let skip = b.scale(at, 4 * self.height as i64);
-        let block = Block {
+        Block {
             idx,
             codes,
             count,
@@ -331,7 +339,11 @@ impl Blocks<'_> {
             y: b.ptr_add(self.y, skip),
             bias: self.bias.map(|p| b.ptr_add(p, skip)),
             rows,
-        };
+        }
+    }
+
+    fn rows(&self, b: &mut Builder, at: Val, rows: usize, group: Group) -> Result<(), Bug> {
+        let block = self.block(b, at, rows, 1);
         let tile_bytes = b.int((4 * TOKENS * self.spec.cols.div_ceil(4)) as i64);
         let mut result = Ok(());
         let s = b.repeat(group.tiles, &[group.q, group.s, group.first], |b, _, s| {
@@ -433,7 +445,7 @@ impl Blocks<'_> {
 
     /// Scales, bias, activation and stores. Tokens past the last write where the last one does, before it.
     #[expect(clippy::too_many_arguments, reason = "a part of a tile in two directions")]
-    fn finish(
+    pub(super) fn finish(
         &self,
         b: &mut Builder,
         block: Block,

@@ -26,6 +26,7 @@ mod rowlist;
 mod runs;
 mod span;
 mod tile;
+mod tiles8;
 mod tuning;
 mod unfold;
 mod window;
@@ -46,6 +47,7 @@ pub use pick8::{pick8, round_rows, row_bytes};
 pub use reduce::{Factor, Fold, ReduceSpec, reduce};
 pub use rowblock::{rowblock, rowblock_tuned};
 pub use rowlist::rowlist;
+pub use tiles8::{ORDER, round_tokens16, tile_place, tiles_pay, tiles8};
 pub use tuning::Tuning;
 pub use unfold::{UnfoldSpec, unfold};
 pub use window::{Term, WindowSpec, window};
@@ -91,9 +93,10 @@ impl LinearSpec<'_> {
     pub fn block_rows(&self) -> usize {
         match self.base() {
             Layout::Dense { panel } => panel as usize,
-            Layout::Vx1 { v } => v as usize,
+            Layout::Vx1 { v } | Layout::Vnm16 { v, .. } => v as usize,
             Layout::Bsr { r, .. } | Layout::I8 { r } => r as usize,
-            Layout::Nm16 { .. } | Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => 16,
+            Layout::Nm16 { .. } | Layout::Bitmap => 16,
+            Layout::I8Nm { .. } | Layout::I8Csr { .. } | Layout::I4Nm { .. } => 16,
             Layout::Nm { .. } | Layout::Csr | Layout::Csr16 | Layout::Groups { .. } | Layout::Half { .. } => 1,
             Layout::Mma24 | Layout::Mma32 { .. } | Layout::Mma1 { .. } | Layout::Vnm { .. } => 1,
         }

@@ -562,6 +562,8 @@ impl Rows<'_> {
             | Layout::I4Nm { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Bitmap
+            | Layout::Vnm16 { .. }
             | Layout::Groups { .. }
             | Layout::Half { .. }
             | Layout::Mma24

@@ -55,6 +55,8 @@ impl Tuning {
             | Layout::I4Nm { .. }
             | Layout::Nm16 { .. }
             | Layout::Csr16
+            | Layout::Bitmap
+            | Layout::Vnm16 { .. }
             | Layout::Groups { .. }
             | Layout::Half { .. } => plain,
             // One or two multiply-adds for each activation that is read: it must come from the first-level cache.

@@ -52,7 +52,7 @@ pub struct Chain {
 
 impl Chain {
     pub fn array(&mut self, kind: Kind) -> usize {
-        self.arrays.push(Array { kind, written: false });
+        self.arrays.push(Array { kind, written: false, read: true });
         self.arrays.len() - 1
     }
 
@@ -225,9 +225,13 @@ impl Chain {
             let x = b.reduce(how, s);
             b.store(StoreKind::F32, Addr::at(folds, 4 * i as i32), x);
         }
+        let mut arrays = self.arrays.clone();
+        for (i, a) in arrays.iter_mut().enumerate() {
+            a.read = self.nodes.iter().zip(&live).any(|(n, l)| *l && *n == Node::Array(i));
+        }
         Ok(Pass {
             kernel: b.finish()?,
-            arrays: self.arrays.clone(),
+            arrays,
             unit: lanes,
             numbers: self.numbers(),
             folds: self.folds.len(),

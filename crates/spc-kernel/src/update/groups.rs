@@ -1,5 +1,6 @@
 //! Norms of tiles of a matrix, and scaling by tile. With [`Work::Prox`] a tile is read for its norm and scaled while it is
 //! still in the cache, so memory is read and written once.
+use super::runs::{is_run, run_pass};
 use super::tall::{is_tall, tall_pass};
 use super::tiles::{At, Tiles};
 use super::{Array, Chain, Kind, NodeId, Pass};
@@ -78,8 +79,11 @@ pub fn group_pass(grid: Grid, work: Work<'_>, lanes: usize) -> Result<Pass, Bug>
     if is_tall(grid, lanes) && grid.fits(lanes) && !matches!(work, Work::Prox(..)) {
         return tall_pass(grid, matches!(work, Work::Squares), lanes);
     }
+    if is_run(grid, lanes) && !matches!(work, Work::Prox(..)) {
+        return run_pass(grid, matches!(work, Work::Squares), lanes);
+    }
     let entries = grid.entries(lanes);
-    let array = |kind, written| Array { kind, written };
+    let array = |kind, written| Array { kind, written, read: true };
     let mut arrays = vec![array(Kind::F32, !matches!(work, Work::Squares))];
     if !matches!(work, Work::Prox(..)) {
         arrays.push(array(Kind::Side(entries), matches!(work, Work::Squares)));

@@ -49,7 +49,7 @@ pub fn metric_pass(grid: Grid, work: MetricWork<'_>, lanes: usize) -> Result<Pas
             ("metric_apply", &[(Kind::F32, true), (Kind::F32, false), (side, false), (side, false)], None)
         }
     };
-    let arrays = kinds.iter().map(|(kind, written)| Array { kind: *kind, written: *written }).collect();
+    let arrays = kinds.iter().map(|(kind, written)| Array { kind: *kind, written: *written, read: true }).collect();
     let numbers = chain.map_or(0, Chain::numbers);
     Tiles::pass(name, grid, lanes, arrays, numbers, &|b, t, at| {
         let a = &t.arrays;

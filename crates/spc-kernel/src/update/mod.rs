@@ -12,6 +12,7 @@ mod lines;
 mod metric;
 mod nm;
 mod root;
+mod runs;
 mod tall;
 mod tiles;
 mod top;
@@ -22,7 +23,7 @@ pub use lines::{Column, Lines};
 pub use metric::{MetricWork, metric_pass};
 pub use nm::nm_pass;
 pub use root::{Line, root_of_lines};
-pub use top::{Keys, Pivot, between_pass, bracket, bracket_among, pivot, pivot_between};
+pub use top::{Keys, Pivot, bracket, pivot, pivot_between};
 
 use crate::ir::Kernel;
 
@@ -44,6 +45,8 @@ pub enum Kind {
 pub struct Array {
     pub kind: Kind,
     pub written: bool,
+    /// What it holds before the pass may be read. Where not, every entry of a unit is written.
+    pub read: bool,
 }
 
 /// A kernel with what its caller must know.

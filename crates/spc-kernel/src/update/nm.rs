@@ -266,7 +266,7 @@ impl Head {
         });
         let top = b.reduce(RedFn::Max, top[0]);
         b.store(StoreKind::I32, Addr::new(self.folds), top);
-        let array = |kind, written| Array { kind, written };
+        let array = |kind, written: bool| Array { kind, written, read: !written };
         let mut arrays = vec![array(Kind::F32, false), array(Kind::Bytes, true)];
         if self.out.is_some() {
             arrays.push(array(Kind::F32, true));

@@ -47,7 +47,7 @@ pub(super) fn tall_pass(grid: Grid, squares: bool, lanes: usize) -> Result<Pass,
     let none = b.vfloat(0.0);
     let none = b.reduce(RedFn::Max, none);
     b.store(StoreKind::F32, Addr::new(folds), none);
-    let array = |kind, written| Array { kind, written };
+    let array = |kind, written| Array { kind, written, read: true };
     let arrays = vec![array(Kind::F32, !squares), array(Kind::Side(grid.entries(lanes)), squares)];
     Ok(Pass { kernel: b.finish()?, arrays, unit: grid.unit(), numbers: 0, folds: 1, cut: false })
 }

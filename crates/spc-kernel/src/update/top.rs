@@ -1,10 +1,6 @@
 //! The greatest k of any number of values, exactly and without a sort: a histogram of the upper bits, then the few values in the
 //! bin where the count runs out. Ties go to the lower index.
 
-use super::{Chain, Fold, FoldKind, Kind, Node, Pass};
-use spc_base::Bug;
-use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
-
 /// How floats are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
@@ -69,94 +65,69 @@ const LARGE: usize = 1 << 15;
 
 /// From here on a sample tells between which values the pivot is, nearly always.
 const SAMPLED: usize = 1 << 18;
-/// One of so many values is in the sample.
+/// One of so many cache lines is in the sample, of so many values each.
 const STRIDE: usize = 89;
+const LINE: usize = 16;
+/// Bits of a magnitude that its place in the sample does not tell: a bin is at most 2^-8 of its values wide.
+const FINE: u32 = 15;
 
-/// Two magnitudes between which the pivot of the `k` greatest is, nearly always: from a sample, five standard deviations to
-/// either side. None for few values, for which [`pivot`] is as fast.
-pub fn bracket(parts: &[&[f32]], k: usize) -> Option<(f32, f32)> {
+/// Two magnitudes, as the bits of floats, between which the pivot of the `k` greatest is, nearly always: from a sample of those
+/// that masks allow, five standard deviations to either side. None for few values, for which [`pivot`] is as fast.
+pub fn bracket(parts: &[&[f32]], among: &[Option<&[u8]>], k: usize) -> Option<(u32, u32)> {
     let total: usize = parts.iter().map(|p| p.len()).sum();
     if total < SAMPLED || k == 0 || k > total {
         return None;
     }
-    let keys = Keys::Magnitude;
-    let mut sample: Vec<u32> = parts.iter().flat_map(|p| p.iter().step_by(STRIDE)).map(|x| keys.of(*x)).collect();
-    let n = sample.len();
-    let share = k as f64 / total as f64;
-    let place = (share * n as f64) as usize;
-    let off = (5.0 * (n as f64 * share * (1.0 - share)).sqrt()) as usize + 2;
-    let mut at = |i: usize| f32::from_bits(*sample.select_nth_unstable_by(i, |a, b| b.cmp(a)).1);
-    let high = place.checked_sub(off).map_or(f32::INFINITY, |i| at(i.min(n - 1)));
-    let low = if place + off < n { at(place + off) } else { 0.0 };
-    // The least number stands for 0, too.
-    Some((if low <= f32::from_bits(1) { 0.0 } else { low }, high))
-}
-
-/// The same among the values that masks allow, however many these are.
-pub fn bracket_among(parts: &[&[f32]], among: &[&[u8]], k: usize) -> Option<(f32, f32)> {
-    let total: usize = parts.iter().map(|p| p.len()).sum();
-    if total < SAMPLED || k == 0 || k > total {
-        return None;
-    }
-    let one = |(p, a): (&&[f32], &&[u8])| -> Vec<u32> {
-        let both = p.iter().zip(*a).step_by(STRIDE);
-        both.filter(|(_, a)| **a != 0).map(|(x, _)| Keys::Magnitude.of(*x)).collect()
+    let (mut counts, mut n) = (vec![0u32; 1 << (31 - FINE)], 0usize);
+    let mut see = |x: &f32, there: u32| {
+        counts[(Keys::Magnitude.of(*x) >> FINE) as usize] += there;
+        n += there as usize;
     };
-    let mut sample: Vec<u32> = parts.iter().zip(among).flat_map(one).collect();
-    let place = k / STRIDE;
-    let off = (5.0 * (place as f64).sqrt()) as usize + 3;
-    let n = sample.len();
-    let mut at = |i: usize| f32::from_bits(*sample.select_nth_unstable_by(i, |a, b| b.cmp(a)).1);
-    let high = place.checked_sub(off).map_or(f32::INFINITY, |i| if i < n { at(i) } else { 0.0 });
-    let low = if place + off < n { at(place + off) } else { 0.0 };
-    Some((if low <= f32::from_bits(1) { 0.0 } else { low }, high))
-}
-
-/// The pivot of the `k` greatest magnitudes, given which values are in the [`bracket`] and how many are above it. None where it
-/// is not inside.
-pub fn pivot_between(parts: &[&[f32]], inside: &[&[u8]], above: usize, k: usize) -> Option<Pivot> {
-    let mut found: Vec<(u32, (usize, usize))> = Vec::new();
-    for (p, (part, flags)) in parts.iter().zip(inside).enumerate() {
-        let (runs, rest) = flags.as_chunks::<16>();
-        let mut take = |i: usize, f: u8| {
-            if let (true, Some(x)) = (f != 0, part.get(i)) {
-                found.push((Keys::Magnitude.of(*x), (p, i)));
-            }
-        };
-        for (c, run) in runs.iter().enumerate() {
-            if u128::from_ne_bytes(*run) != 0 {
-                run.iter().zip(c * 16..).for_each(|(f, i)| take(i, *f));
+    for (p, part) in parts.iter().enumerate() {
+        let lines = part.as_chunks::<LINE>().0;
+        match among.get(p).copied().flatten() {
+            None => (0..lines.len()).step_by(STRIDE).for_each(|i| lines[i].iter().for_each(|x| see(x, 1))),
+            Some(m) => {
+                for (x, m) in lines.iter().zip(m.as_chunks::<LINE>().0).step_by(STRIDE) {
+                    x.iter().zip(m).for_each(|(x, m)| see(x, u32::from(*m != 0)));
+                }
             }
         }
-        rest.iter().zip(runs.len() * 16..).for_each(|(f, i)| take(i, *f));
     }
-    let rest = k.checked_sub(above).filter(|r| (1..=found.len()).contains(r))?;
-    Some(among_found(&mut found, rest))
+    let (place, off) = if among.iter().all(Option::is_none) {
+        let share = k as f64 / total as f64;
+        ((share * n as f64) as usize, (5.0 * (n as f64 * share * (1.0 - share)).sqrt()) as usize + 2)
+    } else {
+        // How many are allowed is not known; of those that are, the sample has as many of a stride.
+        (k / STRIDE, (5.0 * ((k / STRIDE) as f64).sqrt()) as usize + 3)
+    };
+    let (mut low, mut high, mut seen) = (0, None, 0usize);
+    for (bin, count) in counts.iter().enumerate().rev() {
+        seen += *count as usize;
+        if high.is_none() && seen + off > place {
+            high = Some(((bin as u32) << FINE) | ((1 << FINE) - 1));
+        }
+        if seen > place + off {
+            // Zeros may be very many: where they would all be inside, only what is greater is.
+            low = (bin as u32).max(1) << FINE;
+            break;
+        }
+    }
+    let high = if place < off { None } else { high };
+    Some((low, high.unwrap_or(f32::MAX.to_bits())))
 }
 
-/// Which magnitudes are between numbers 0 and 1. Arrays: values, flags (written), and, where `among`, the mask of those that
-/// count. Folds: how many are above, and the greatest of all.
-///
-/// # Errors
-/// A bug where the kernel does not verify.
-pub fn between_pass(lanes: usize, among: bool) -> Result<Pass, Bug> {
-    let mut c = Chain::default();
-    let (x, flags) = (c.array(Kind::F32), c.array(Kind::Bytes));
-    let allowed = among.then(|| c.array(Kind::Bytes)).map(|a| c.node(Node::Array(a)));
-    let (x, low, high) = (c.node(Node::Array(x)), c.node(Node::Number(0)), c.node(Node::Number(1)));
-    let size = c.map(S::un(UnFn::Abs, S::Arg(0)), vec![x], DType::F32);
-    let inside = S::bin(BinFn::And, S::bin(BinFn::Ge, S::Arg(0), S::Arg(1)), S::bin(BinFn::Le, S::Arg(0), S::Arg(2)));
-    let mut inside = c.map(inside, vec![size, low, high], DType::Bool);
-    let mut above = c.map(S::bin(BinFn::Gt, S::Arg(0), S::Arg(1)), vec![size, high], DType::Bool);
-    if let Some(a) = allowed {
-        let both = S::bin(BinFn::And, S::Arg(0), S::Arg(1));
-        inside = c.map(both.clone(), vec![inside, a], DType::Bool);
-        above = c.map(both, vec![above, a], DType::Bool);
-    }
-    c.store(flags, inside);
-    c.folds.push(Fold { kind: FoldKind::Count, value: above, guard: None });
-    c.folds.push(Fold { kind: FoldKind::Max, value: size, guard: None });
-    c.pass(if among { "between_among" } else { "between" }, lanes)
+/// The pivot of the `k` greatest magnitudes, given those in the [`bracket`], in order of their places, and how many are above it.
+/// None where it is not inside.
+pub fn pivot_between(found: &[(u32, (usize, usize))], above: u64, k: usize) -> Option<Pivot> {
+    let rest = k.checked_sub(usize::try_from(above).ok()?).filter(|r| (1..=found.len()).contains(r))?;
+    let mut keys: Vec<u32> = found.iter().map(|f| f.0).collect();
+    let key = *keys.select_nth_unstable_by(rest - 1, |a, b| b.cmp(a)).1;
+    // Of equal ones those that come first.
+    let greater = found.iter().filter(|f| f.0 > key).count();
+    let mut equal = found.iter().filter(|f| f.0 == key).skip(rest - greater - 1);
+    let last = equal.next()?.1;
+    Some(Pivot { key, last, cuts: equal.next().is_some() })
 }
 
 /// The pivot of the `rest` greatest of these.
@@ -165,6 +136,32 @@ fn among_found(found: &mut [(u32, (usize, usize))], rest: usize) -> Pivot {
     let (_, (key, last), after) = found.select_nth_unstable_by(rest - 1, order);
     let cuts = after.iter().any(|(k, _)| k == key);
     Pivot { key: *key, last: *last, cuts }
+}
+
+/// Counts keys by bin, of those that masks allow.
+fn tally((parts, among): (&[&[f32]], &[&[u8]]), keys: Keys, counts: &mut [u32], bin: impl Fn(u32) -> Option<u32>) {
+    for (p, part) in parts.iter().enumerate() {
+        let mut add = |x: &f32| {
+            if let Some(c) = bin(keys.of(*x)).and_then(|b| counts.get_mut(b as usize)) {
+                *c += 1;
+            }
+        };
+        match among.get(p) {
+            None => part.iter().for_each(add),
+            Some(m) => part.iter().zip(*m).filter(|(_, m)| **m != 0).for_each(|(x, _)| add(x)),
+        }
+    }
+}
+
+/// The bin in which the greatest run out, and how many of it are left to take.
+fn run_out(counts: &[u32], rest: &mut usize) -> Option<u32> {
+    for (i, n) in counts.iter().enumerate().rev() {
+        if *rest <= *n as usize {
+            return Some(i as u32);
+        }
+        *rest -= *n as usize;
+    }
+    None
 }
 
 /// The pivot of the `k` greatest of several parts, of those that `among` allows (all, where it is empty). Places are ordered by
@@ -193,43 +190,35 @@ pub fn pivot(parts: &[&[f32]], among: &[&[u8]], keys: Keys, k: usize) -> Result<
         }
     } else {
         let mut counts = vec![0u32; 1 << SHIFT];
-        for (p, part) in parts.iter().enumerate() {
-            match among.get(p) {
-                None => part.iter().for_each(|x| counts[(keys.of(*x) >> SHIFT) as usize] += 1),
-                Some(m) => {
-                    part.iter().zip(*m).for_each(|(x, b)| counts[(keys.of(*x) >> SHIFT) as usize] += u32::from(*b != 0))
-                }
-            }
-        }
+        tally((parts, among), keys, &mut counts, |key| Some(key >> SHIFT));
         if keys == Keys::Magnitude && counts[INFINITE..].iter().any(|n| *n != 0) {
             let bad = |(p, part): (usize, &&[f32])| {
                 part.iter().enumerate().position(|(i, x)| !x.is_finite() && allowed(p, i)).map(|i| (p, i))
             };
             return Err(parts.iter().enumerate().find_map(bad).unwrap_or_default());
         }
-        let mut bin = None;
-        for (i, n) in counts.iter().enumerate().rev() {
-            if rest <= *n as usize {
-                bin = Some(i as u32);
-                break;
-            }
-            rest -= *n as usize;
-        }
-        let Some(bin) = bin else { return Ok(None) };
+        let Some(upper) = run_out(&counts, &mut rest) else { return Ok(None) };
+        // The same of the lower bits, then the place of the last that stays: nothing is kept of any number of ties.
+        counts.fill(0);
+        tally((parts, among), keys, &mut counts, |key| (key >> SHIFT == upper).then_some(key & ((1 << SHIFT) - 1)));
+        let Some(lower) = run_out(&counts, &mut rest) else { return Ok(None) };
+        let (key, cuts) = (upper << SHIFT | lower, rest < counts[lower as usize] as usize);
         for (p, part) in parts.iter().enumerate() {
             for (c, run) in part.chunks(64).enumerate() {
-                let here = run.iter().fold(false, |a, x| a | (keys.of(*x) >> SHIFT == bin));
-                if !here {
+                if !run.iter().fold(false, |a, x| a | (keys.of(*x) == key)) {
                     continue;
                 }
                 for (i, x) in run.iter().enumerate() {
-                    let (key, i) = (keys.of(*x), c * 64 + i);
-                    if key >> SHIFT == bin && allowed(p, i) {
-                        found.push((key, (p, i)));
+                    if keys.of(*x) == key && allowed(p, c * 64 + i) {
+                        rest -= 1;
+                        if rest == 0 {
+                            return Ok(Some(Pivot { key, last: (p, c * 64 + i), cuts }));
+                        }
                     }
                 }
             }
         }
+        return Ok(None);
     }
     if found.len() < rest {
         return Ok(None);
@@ -282,28 +271,19 @@ mod tests {
                     }
                     all.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
                     for k in [0, 1, all.len() / 3, all.len(), all.len() + 1] {
-                        if let (Keys::Magnitude, true, Some((low, high))) = (keys, among.is_empty(), bracket(&parts, k))
-                        {
-                            let inside =
-                                |p: &[f32]| p.iter().map(|x| u8::from(x.abs() >= low && x.abs() <= high)).collect();
-                            let flags: Vec<Vec<u8>> = parts.iter().map(|p| inside(p)).collect();
-                            let flags: Vec<&[u8]> = flags.iter().map(Vec::as_slice).collect();
-                            let above = a.iter().chain(&b).filter(|x| x.abs() > high).count();
-                            assert_eq!(pivot_between(&parts, &flags, above, k), pivot(&parts, &[], keys, k).unwrap());
-                        }
-                        if let (Keys::Magnitude, [m, q], Some((low, high))) =
-                            (keys, &among[..], bracket_among(&parts, &among, k))
-                        {
-                            let inside = |(x, m): (&f32, &u8)| u8::from(*m != 0 && x.abs() >= low && x.abs() <= high);
-                            let flags =
-                                [(&a, m), (&b, q)].map(|(p, m)| p.iter().zip(*m).map(inside).collect::<Vec<u8>>());
-                            let flags: Vec<&[u8]> = flags.iter().map(Vec::as_slice).collect();
-                            let over = |(x, m): (&f32, &u8)| *m != 0 && x.abs() > high;
-                            let above = a.iter().zip(*m).chain(b.iter().zip(*q)).filter(|p| over(*p)).count();
+                        let masks: Vec<Option<&[u8]>> =
+                            if among.is_empty() { vec![None, None] } else { among.iter().map(|m| Some(*m)).collect() };
+                        if let (Keys::Magnitude, Some((low, high))) = (keys, bracket(&parts, &masks, k)) {
+                            let mut inside: Vec<_> =
+                                all.iter().filter(|(k, _)| (low..=high).contains(k)).copied().collect();
+                            inside.sort_by_key(|f| f.1);
+                            let above = all.iter().filter(|(k, _)| *k > high).count();
                             let want = pivot(&parts, &among, keys, k).unwrap();
-                            let got = pivot_between(&parts, &flags, above, k);
-                            // Of fewer than k all are chosen, which the bracket cannot say.
-                            assert!(want.is_none() && got.is_none() || got == want, "{k} of {n}");
+                            let got = pivot_between(&inside, above as u64, k);
+                            // Not among zeros, of which a bracket has none, and not of fewer than k.
+                            let zero = want.is_none_or(|p| p.key < 1 << FINE);
+                            assert!(zero && got.is_none() || got == want, "{k} of {n}");
+                            assert!(coarse || inside.len() < n / 8, "{} of {n}", inside.len());
                         }
                         let found = pivot(&parts, &among, keys, k).unwrap();
                         assert_eq!(found.is_none(), k > all.len());

@@ -146,6 +146,22 @@ pub(crate) fn table() -> CostTable {
             overlap_permille: 187,
             read_permille: 391,
         },
+        vnm16: Rates {
+            mul_fs: 26_730,
+            slower_permille: [
+                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
+                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
+                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
+                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
+                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
+            ],
+            load_fs: [1, 200, 400, 800],
+            unit_ps: 145,
+            block_ps: 2_096,
+            overlap_permille: 339,
+            read_permille: 971,
+        },
+        bitmap: Rates::flat(53460, 0, 60, 1_000),
         // Estimates: the others are measured.
         // By rows: `i8csr`, `i8nm` at four, `i8`.
         i8: Rates {
@@ -158,6 +174,8 @@ pub(crate) fn table() -> CostTable {
             ],
             ..Rates::flat(50_000, 3_000, 60, 10_000)
         },
+        i8nm: Rates::flat(5_000, 3_000, 60, 10_000),
+        i8csr: Rates::flat(6_500, 3_000, 60, 10_000),
         groups: Rates::flat(22_000, 0, 800, 15_000),
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 231_806 },

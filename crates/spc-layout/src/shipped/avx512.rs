@@ -146,6 +146,22 @@ pub(crate) fn table() -> CostTable {
             overlap_permille: 537,
             read_permille: 893,
         },
+        vnm16: Rates {
+            mul_fs: 17_983,
+            slower_permille: [
+                [1_447, 1_163, 1_044, 1_000, 1_051, 1_066],
+                [1_447, 1_163, 1_044, 1_000, 1_051, 1_066],
+                [1_447, 1_163, 1_044, 1_000, 1_051, 1_066],
+                [1_447, 1_163, 1_044, 1_000, 1_051, 1_066],
+                [1_447, 1_163, 1_044, 1_000, 1_051, 1_066],
+            ],
+            load_fs: [1, 200, 400, 800],
+            unit_ps: 71,
+            block_ps: 1_227,
+            overlap_permille: 182,
+            read_permille: 1_030,
+        },
+        bitmap: Rates::flat(35966, 0, 60, 1_000),
         // Estimates: the others are measured.
         // By rows: `i8csr`, `i8nm` at four, `i8`.
         i8: Rates {
@@ -158,6 +174,8 @@ pub(crate) fn table() -> CostTable {
             ],
             ..Rates::flat(25_000, 3_000, 60, 10_000)
         },
+        i8nm: Rates::flat(5_000, 3_000, 60, 10_000),
+        i8csr: Rates::flat(6_500, 3_000, 60, 10_000),
         groups: Rates { overlap_permille: 100, ..Rates::flat(8_500, 0, 500, 15_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 333_888 },

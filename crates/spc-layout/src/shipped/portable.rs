@@ -146,6 +146,22 @@ pub(crate) fn table() -> CostTable {
             overlap_permille: 401,
             read_permille: 426,
         },
+        vnm16: Rates {
+            mul_fs: 300_225,
+            slower_permille: [
+                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
+                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
+                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
+                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
+                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
+            ],
+            load_fs: [1, 200, 400, 800],
+            unit_ps: 1_735,
+            block_ps: 6_904,
+            overlap_permille: 439,
+            read_permille: 1_159,
+        },
+        bitmap: Rates::flat(600450, 0, 60, 1_000),
         // Estimates: the others are measured.
         // By rows: `i8csr`, `i8nm` at four, `i8`.
         i8: Rates {
@@ -158,6 +174,8 @@ pub(crate) fn table() -> CostTable {
             ],
             ..Rates::flat(160_000, 12_000, 300, 10_000)
         },
+        i8nm: Rates::flat(5_000, 3_000, 60, 10_000),
+        i8csr: Rates::flat(6_500, 3_000, 60, 10_000),
         groups: Rates { overlap_permille: 100, ..Rates::flat(60_000, 0, 3_000, 20_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 118_253 },

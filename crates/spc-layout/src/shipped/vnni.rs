@@ -146,6 +146,22 @@ pub(crate) fn table() -> CostTable {
             overlap_permille: 920,
             read_permille: 942,
         },
+        vnm16: Rates {
+            mul_fs: 16_570,
+            slower_permille: [
+                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
+                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
+                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
+                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
+                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
+            ],
+            load_fs: [1, 200, 400, 800],
+            unit_ps: 79,
+            block_ps: 539,
+            overlap_permille: 400,
+            read_permille: 777,
+        },
+        bitmap: Rates::flat(33140, 0, 60, 1_000),
         // Estimates: the others are measured.
         // By rows: `i8csr`, `i8nm` at four, `i8`.
         i8: Rates {
@@ -158,6 +174,8 @@ pub(crate) fn table() -> CostTable {
             ],
             ..Rates::flat(2_700, 3_000, 60, 10_000)
         },
+        i8nm: Rates::flat(5_000, 3_000, 60, 10_000),
+        i8csr: Rates::flat(6_500, 3_000, 60, 10_000),
         groups: Rates { overlap_permille: 100, ..Rates::flat(8_500, 0, 500, 15_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 328_296 },

@@ -44,6 +44,15 @@ def as_gradient(value):
     return np.ascontiguousarray(value, dtype=np.float32)
 
 
+def touched(arrays):
+    """Tells autograd that tensors have changed."""
+    tensors = [a for a in arrays if hasattr(a, "detach")]
+    if tensors:
+        import torch
+
+        torch.autograd.graph.increment_version(tensors)
+
+
 def ties_of(found):
     """Pairs of names that are one array: the later name, and the first."""
     first, ties = {}, []

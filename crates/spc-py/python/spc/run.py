@@ -71,8 +71,4 @@ class Run:
 
     def _touched(self):
         """Tells autograd that parameters have changed."""
-        tensors = [p for p in self._params.values() if hasattr(p, "detach")]
-        if tensors:
-            import torch
-
-            torch.autograd.graph.increment_version(tensors)
+        binding.touched(self._params.values())

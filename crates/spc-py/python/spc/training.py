@@ -22,7 +22,7 @@ class Plan:
 
     def __init__(self, checked, source=None, names=None):
         self._checked, self._source, self._names = checked, source, names
-        self._run = None
+        self._run, self._projections = None, {}
 
     @property
     def weights(self):
@@ -49,6 +49,22 @@ class Plan:
         inner = self._checked.update_plan({"name": name, **settings}, steps, ties)
         self._run = Optimizer(inner, found, ties, lr, steps)
         return self._run
+
+    def project(self, params=None):
+        """Projects weights on every ``require``, in place and without a run: one-shot pruning.
+
+        params: as of ``optimizer``. They become what a run that does not move them would deploy.
+
+        Raises Error (SP0006) where a constraint ranks by gradients, (SP0406) where a weight is NaN or infinite; the weights are
+        then partly projected.
+        """
+        given = binding.tensors_of(self._source if params is None else params)
+        found, ties = self._all(given)
+        key = tuple(ties)
+        if key not in self._projections:
+            self._projections[key] = self._checked.update_plan({"name": "sgd"}, 1, ties)
+        self._projections[key].project({n: binding.lent(p) for n, p in found.items()})
+        binding.touched(found.values())
 
     def attach(self, optimizer, model=None, *, steps, moments=None):
         """Hooks the rules into an optimiser of torch, for a run of ``steps`` of its steps.

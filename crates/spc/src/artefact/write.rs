@@ -4,6 +4,7 @@ use super::{
     WEIGHTS, WHOLE,
 };
 use crate::build::Build;
+use crate::cut::Removed;
 use crate::failure::Res;
 use crate::fold;
 use crate::lock::{Plans, kind_word};
@@ -16,7 +17,7 @@ use spc_formats::Array;
 use spc_io::{Safetensors, Stored, Values};
 use spc_ir::structure::Recipe;
 use spc_ir::{Graph, NodeId, Require};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// More files and more members of the manifest, for images.
@@ -48,19 +49,22 @@ pub fn write(s: &Session<'_>, build: &Build, requires: &[Require], extra: Extra,
     texts.push((PLAN.into(), Plans::of(&build.target, &build.functions)?.text()?.into_bytes()));
     let program: String = build.functions.iter().map(|f| f.graph.to_string()).collect();
     texts.push((PROGRAM.into(), program.into_bytes()));
-    if !build.whole.is_empty() {
-        // Products are stored, not their factors: the graph to compare with reads them, too.
-        let one = |g: &Graph| -> Res<String> {
+    // Products are stored, not their factors: the graphs to compare with read them, too.
+    let whole = {
+        let one = |g: &Graph| -> Res<Graph> {
             let plan = build.functions.iter().find(|f| f.graph.name == g.name).map(|f| &f.plan);
             let steps = plan.map(|p| p.structure.as_slice()).unwrap_or_default();
             if !steps.iter().any(|s| s.made.is_some() && s.how.as_ref().is_some_and(Recipe::computes)) {
-                return Ok(g.to_string());
+                return Ok(g.clone());
             }
             let folded = fold::apply(&optimise(s, g)?, steps)?;
-            Ok(folded.map_err(|s| Bug::new(format!("{} cannot be taken again", s.rule)))?.to_string())
+            Ok(folded.map_err(|s| Bug::new(format!("{} cannot be taken again", s.rule)))?)
         };
-        let whole = build.whole.iter().map(one).collect::<Res<String>>()?;
-        texts.push((WHOLE.into(), whole.into_bytes()));
+        build.whole.iter().map(one).collect::<Res<Vec<Graph>>>()?
+    };
+    if !whole.is_empty() {
+        let text: String = whole.iter().map(Graph::to_string).collect();
+        texts.push((WHOLE.into(), text.into_bytes()));
     }
     texts.extend(extra.files);
     for (name, bytes) in &texts {
@@ -69,7 +73,7 @@ pub fn write(s: &Session<'_>, build: &Build, requires: &[Require], extra: Extra,
     }
 
     s.progress.step("writing weights", 0, 1);
-    weights(build, |file| folder.file(WEIGHTS, |to| file.write(to)).map_err(Into::into))?;
+    weights(build, &whole, |file| folder.file(WEIGHTS, |to| file.write(to)).map_err(Into::into))?;
     files.insert(WEIGHTS.into(), s.world.sha256(&folder.path().join(WEIGHTS))?);
     s.progress.step("writing weights", 1, 1);
 
@@ -122,8 +126,29 @@ fn stored_require(r: &Require, build: &Build) -> StoredRequire {
     }
 }
 
+/// What was left out of each weight that the graphs to compare with read: products stand in the place of their factors, and have
+/// lost what those have.
+fn removed(build: &Build, whole: &[Graph]) -> BTreeMap<String, Removed> {
+    let read: BTreeSet<String> = whole.iter().flat_map(Graph::weights).map(|(name, _)| name).collect();
+    let mut out = build.removed.clone();
+    let steps = build.functions.iter().flat_map(|f| &f.plan.structure);
+    for step in steps.filter(|s| s.how.as_ref().is_some_and(Recipe::computes)) {
+        let (Some(made), Some(first)) = (&step.made, step.from.first()) else { continue };
+        let lost = out.get(first).map(|r| match &step.how {
+            Some(Recipe::Shift { .. }) => r.of_rows(),
+            _ => r.clone(),
+        });
+        // A bias lies along the rows alone.
+        if let Some(r) = lost.filter(|r| r.kept.iter().any(Option::is_some)) {
+            out.insert(made.clone(), r);
+        }
+    }
+    out.retain(|name, _| read.contains(name));
+    out
+}
+
 /// Lays out packed and plain weights, and hands the file to `to`.
-fn weights(build: &Build, to: impl FnOnce(&Safetensors<'_>) -> Res<()>) -> Res<()> {
+fn weights(build: &Build, whole: &[Graph], to: impl FnOnce(&Safetensors<'_>) -> Res<()>) -> Res<()> {
     let mut layouts: Vec<StoredLayout> = Vec::new();
     for ((weight, layout), p) in &build.packed {
         // A weight that two functions hold in two layouts has its second one under a longer name.
@@ -151,8 +176,9 @@ fn weights(build: &Build, to: impl FnOnce(&Safetensors<'_>) -> Res<()>) -> Res<(
         arrays.iter().map(|(name, shape, values)| Stored { name, shape, values: *values }).collect();
     let text = serde_json::to_string(&layouts).map_err(json_bug)?;
     let mut metadata = BTreeMap::from([("format".into(), FORMAT.to_string()), ("layouts".into(), text)]);
-    if !build.removed.is_empty() {
-        metadata.insert(REMOVED.into(), serde_json::to_string(&build.removed).map_err(json_bug)?);
+    let removed = removed(build, whole);
+    if !removed.is_empty() {
+        metadata.insert(REMOVED.into(), serde_json::to_string(&removed).map_err(json_bug)?);
     }
     to(&Safetensors::new(&tensors, &metadata, 64)?)
 }

@@ -9,7 +9,7 @@ use crate::build::build_from;
 use crate::engine::{Cpu, Engine};
 use crate::failure::{Failure, Res};
 use crate::load::{listing, load_file};
-use crate::plan::{Allowed, PackedSet, Planned, fall_back, pack_weights, plan};
+use crate::plan::{PackedSet, Planned, best_dense, fall_back};
 use crate::project::project;
 use crate::random;
 use crate::run::Done;
@@ -128,10 +128,8 @@ pub fn bench_file(s: &mut Session<'_>, path: &Path, what: &Bench) -> Res<Done> {
         for name in &names {
             let graph = source.graph(name)?;
             let t = tuned(graph, &t, batch, &what.sizes)?;
-            let dense = plan(s, source.dense_graph(name)?, &stored, &t, Allowed::Dense)?;
-            let mut packed = PackedSet::new();
-            pack_weights(s, &dense, &stored, &mut packed)?;
-            let dense = Version { engine: Engine::new(&dense, &packed, &stored, on)?, planned: dense, packed };
+            let (dense, packed, all) = best_dense(s, source.dense_graph(name)?, &stored, &t)?;
+            let dense = Version { engine: Engine::new(&dense, &packed, &all, on)?, planned: dense, packed };
             let built = build_from(s, &source, t, std::slice::from_ref(name), weights.clone(), projected.clone())?;
             let planned = built.function(name)?.clone();
             let engine = Engine::new(&planned, &built.packed, &built.weights, on)?;
@@ -249,7 +247,8 @@ impl Group {
             leading.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64))
         });
         let from = ours.planned.plan.sources(&l.weight);
-        let other = dense.planned.plan.linears.iter().find(|d| from.first() == Some(&d.weight.as_str()));
+        let same = |d: &&LinearPlan| from.first().is_some_and(|w| dense.planned.plan.sources(&d.weight).contains(w));
+        let other = dense.planned.plan.linears.iter().find(same);
         let other = other.and_then(|d| Some((d.layout.parse().ok()?, d.x)));
         Ok(Group {
             plan: l.clone(),

@@ -7,7 +7,7 @@ use pictures::{bars, densities, roofline};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::{LinearPlan, Why};
-use spc_kernel::schedule;
+use spc_kernel::{Target, schedule};
 use spc_layout::Machine;
 use spc_report::{bytes, percent, picoseconds, times};
 use std::collections::BTreeMap;
@@ -68,8 +68,8 @@ svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .soft { fil
 summary { cursor: pointer; }
 ";
 
-/// The page. `lanes` are those of the CPU code whose loops are shown; without them, no loops.
-pub fn page(title: &str, build: &Build, table: Machine<'_>, lanes: Option<usize>) -> Result<String, Bug> {
+/// The page. `code` says what the CPU code is made of, whose loops are shown; without it, no loops.
+pub fn page(title: &str, build: &Build, table: Machine<'_>, code: Option<Target>) -> Result<String, Bug> {
     let title = escape(title);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
@@ -90,7 +90,7 @@ pub fn page(title: &str, build: &Build, table: Machine<'_>, lanes: Option<usize>
             out += &format!("<h2>{}</h2>\n<p>Run by the interpreter: there is no plan.</p>\n", escape(&f.graph.name));
             continue;
         }
-        out += &function(f, table, lanes)?;
+        out += &function(f, table, code)?;
     }
     Ok(out + "</body>\n</html>\n")
 }
@@ -113,7 +113,7 @@ fn rows(f: &Planned) -> Result<Vec<Row<'_>>, Bug> {
     Ok(out)
 }
 
-fn function(f: &Planned, table: Machine<'_>, lanes: Option<usize>) -> Result<String, Bug> {
+fn function(f: &Planned, table: Machine<'_>, code: Option<Target>) -> Result<String, Bug> {
     let p = &f.plan;
     let sizes: Vec<String> = p.tuned_for.iter().map(|(n, v)| format!("{n} = {v}")).collect();
     let rows = rows(f)?;
@@ -155,9 +155,9 @@ fn function(f: &Planned, table: Machine<'_>, lanes: Option<usize>) -> Result<Str
     out += &bars(&rows, |r| (r.dense.0, r.own.0), bytes);
     out += "<h3>Roofline</h3>\n";
     out += &roofline(&rows, table);
-    if let Some(lanes) = lanes {
+    if let Some(code) = code {
         out += "<h3>Kernels</h3>\n";
-        out += &kernels(f, lanes)?;
+        out += &kernels(f, code)?;
     }
     Ok(out)
 }
@@ -234,8 +234,8 @@ fn considered(p: &spc_ir::Plan, rows: &[Row<'_>]) -> String {
 }
 
 /// The loops of every kernel, and which steps run it.
-fn kernels(f: &Planned, lanes: usize) -> Result<String, Bug> {
-    let program = schedule(&f.graph, &f.plan, lanes)?;
+fn kernels(f: &Planned, target: Target) -> Result<String, Bug> {
+    let program = schedule(&f.graph, &f.plan, target)?;
     let mut out = String::new();
     for (i, k) in program.kernels().iter().enumerate() {
         let steps: Vec<String> = program.steps().iter().filter(|s| s.kernel == i).map(|s| s.node.to_string()).collect();

@@ -3,13 +3,16 @@
 //! into the weights behind them, and nothing is multiplied when the program runs.
 //!
 //! It acts on the weight file and is asked for, not found by the search: no layout of the cost model holds turned weights in less,
-//! and zeros are lost.
+//! and zeros are lost. `explain` and `compile` offer it where weights are rounded ([`offer`]).
 mod matrix;
+mod offer;
+
+pub use offer::offer;
 
 use crate::bind;
 use crate::export::{choose, weight_file_of};
 use crate::failure::Res;
-use crate::load::load_file;
+use crate::load::{Source, load_file};
 use crate::plan::optimise;
 use crate::run::Done;
 use crate::session::Session;
@@ -54,28 +57,7 @@ pub fn rotate_file(s: &mut Session<'_>, path: &Path, what: &Rotate) -> Res<Done>
     let model = choose(&source, what.model.as_deref())?;
     let file = weight_file_of(s, &source, model, path, &[&what.out])?;
     let weights = bind::weights(s, &source, &WeightSet::default())?;
-    let (inner, named) = (spc_sema::called(&source.module.ast), source.functions(&[])?);
-    let outer = source.module.entries.iter().filter(|f| named.contains(f) || !inner.contains(f.as_str()));
-    let mut found: Option<Rotation> = None;
-    let mut seen: BTreeMap<String, Turned> = BTreeMap::new();
-    for f in outer {
-        let g = optimise(s, source.graph(f)?)?;
-        let r = rotation(&g)?;
-        for (name, _) in g.weights() {
-            let mine = r.weights.get(&name).cloned().unwrap_or_default();
-            if seen.get(&name).is_some_and(|t| *t != mine) {
-                return Err(
-                    cannot(format!("functions of the program read `{name}` in two ways that want two turns")).into()
-                );
-            }
-            seen.insert(name, mine);
-        }
-        let all = found.get_or_insert_default();
-        all.weights.extend(r.weights);
-        all.gains.extend(r.gains);
-        all.refused.extend(r.refused);
-    }
-    let found = found.unwrap_or_default();
+    let found = streams(s, &source)?;
     if found.weights.is_empty() {
         let d = cannot("no stream of the program can be turned".into());
         let told = found.refused.iter().take(6);
@@ -119,6 +101,31 @@ pub fn rotate_file(s: &mut Session<'_>, path: &Path, what: &Rotate) -> Res<Done>
         }
     }
     report(model, &found, &weights, &changed, what)
+}
+
+/// What can be turned in all functions of a program together.
+fn streams(s: &Session<'_>, source: &Source) -> Res<Rotation> {
+    let (inner, named) = (spc_sema::called(&source.module.ast), source.functions(&[])?);
+    let outer = source.module.entries.iter().filter(|f| named.contains(f) || !inner.contains(f.as_str()));
+    let mut found = Rotation::default();
+    let mut seen: BTreeMap<String, Turned> = BTreeMap::new();
+    for f in outer {
+        let g = optimise(s, source.graph(f)?)?;
+        let r = rotation(&g)?;
+        for (name, _) in g.weights() {
+            let mine = r.weights.get(&name).cloned().unwrap_or_default();
+            if seen.get(&name).is_some_and(|t| *t != mine) {
+                return Err(
+                    cannot(format!("functions of the program read `{name}` in two ways that want two turns")).into()
+                );
+            }
+            seen.insert(name, mine);
+        }
+        found.weights.extend(r.weights);
+        found.gains.extend(r.gains);
+        found.refused.extend(r.refused);
+    }
+    Ok(found)
 }
 
 /// The name of a weight in the file.

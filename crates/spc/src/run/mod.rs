@@ -16,12 +16,13 @@ use crate::explain::why_dense;
 use crate::failure::{Failure, Res};
 use crate::job::Job;
 use crate::load::{Source, listing, load_file};
-use crate::plan::{Allowed, PackedSet, Planned, fall_back, pack_weights, plan};
+use crate::plan::{PackedSet, Planned, best_dense, fall_back};
 use crate::project::{project, requires};
 use crate::session::Session;
 use crate::tensors::rows;
 use crate::weights::WeightSet;
 use spc_base::{Bug, Diagnostic, codes};
+use spc_ir::structure::Restructure;
 use spc_sema::{Report, Run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -136,19 +137,49 @@ fn choose_run<'a>(source: &'a Source, name: Option<&str>) -> Res<&'a Run> {
 struct Version {
     planned: Planned,
     bytes: BTreeMap<String, u64>,
+    /// Of all other weights that it reads.
+    rest: u64,
     engine: Engine,
 }
 
 impl Version {
-    fn new(planned: Planned, packed: &PackedSet, weights: &WeightSet, on: &Place) -> Res<Version> {
-        let engine = Engine::at(&planned, packed, weights, on)?;
+    fn new(planned: Planned, packed: &PackedSet, weights: WeightSet, on: &Place) -> Res<Version> {
+        let engine = Engine::at(&planned, packed, &weights, on)?;
         let mut bytes = BTreeMap::new();
         for l in &planned.plan.linears {
             let p = packed.get(&(l.weight.clone(), l.layout.clone()));
             let p = p.ok_or_else(|| Bug::new(format!("`{}` is not packed", l.weight)))?;
             bytes.insert(l.weight.clone(), p.packed().bytes());
         }
-        Ok(Version { planned, bytes, engine })
+        let mut rest = 0u64;
+        for name in plain_weights(&planned.graph)? {
+            rest = rest.saturating_add(weights.want(&name)?.bytes());
+        }
+        Ok(Version { planned, bytes, rest, engine })
+    }
+
+    /// The weights of the program that are one below the other in a planned weight, and their rows before and with each.
+    fn parts<'a>(&'a self, weight: &'a str) -> Vec<(&'a str, u64, u64)> {
+        let plan = &self.planned.plan;
+        let stacked = |s: &&Restructure| s.made.as_deref() == Some(weight) && s.how.is_none();
+        let Some(step) = plan.structure.iter().find(stacked) else {
+            return plan.sources(weight).into_iter().map(|w| (w, 0, 1)).collect();
+        };
+        let mut end = 0u64;
+        let mut one = |(from, rows): (&'a String, &u64)| {
+            let before = end;
+            end = end.saturating_add(*rows);
+            plan.sources(from).into_iter().map(|w| (w, before, end)).collect::<Vec<_>>()
+        };
+        step.from.iter().zip(&step.rows).flat_map(&mut one).collect()
+    }
+
+    /// `amount` of a planned weight, dealt out to the weights of the program in it by their rows. The shares add up.
+    fn shared<'a>(&'a self, weight: &'a str, amount: u64) -> Vec<(&'a str, u64)> {
+        let parts = self.parts(weight);
+        let all = parts.iter().map(|p| p.2).max().unwrap_or(1).max(1);
+        let upto = |rows: u64| u64::try_from(u128::from(amount) * u128::from(rows) / u128::from(all)).unwrap_or(amount);
+        parts.into_iter().map(|(w, before, end)| (w, upto(end) - upto(before))).collect()
     }
 }
 
@@ -171,10 +202,8 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
     let stored = bind::weights(s, source, &WeightSet::default())?;
     // One program after the other, so that only one set of dense copies is in memory at a time.
     let dense = {
-        let mut packed = PackedSet::new();
-        let planned = plan(s, source.dense_graph(&run.function)?, &stored, &t, Allowed::Dense)?;
-        pack_weights(s, &planned, &stored, &mut packed)?;
-        Version::new(planned, &packed, &stored, &on)?
+        let (planned, packed, weights) = best_dense(s, source.dense_graph(&run.function)?, &stored, &t)?;
+        Version::new(planned, &packed, weights, &on)?
     };
     let (weights, projected) = project(s, source, &stored)?;
     let density = density(source, &weights)?;
@@ -182,7 +211,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
     let promised = static_expects(source, &build)?;
     build.release()?;
     let planned = build.function(&run.function)?.clone();
-    let sparse = Version::new(planned, &build.packed, &build.weights, &on)?;
+    let sparse = Version::new(planned, &build.packed, build.weights.clone(), &on)?;
 
     let results = Beside {
         dense: job.call(s, &dense.engine, &dense.planned.graph, "running dense")?,
@@ -239,7 +268,7 @@ fn run_job(s: &mut Session<'_>, source: &Source, run: &Run, target_name: Option<
             Report::Size | Report::Time | Report::Later { .. } => {}
         }
     }
-    report.layers = layers(&dense, &sparse, &stored)?;
+    report.layers = layers(&dense, &sparse)?;
     if report.time {
         times(s, &job, &dense, &sparse, &mut report.layers)?;
     }
@@ -293,31 +322,26 @@ fn result_rows(o: &Outputs, axis: Option<usize>, run: &Run) -> Res<Vec<Vec<f32>>
 }
 
 /// Bytes of every linear's weight, and of all others together.
-fn layers(dense: &Version, sparse: &Version, stored: &WeightSet) -> Res<Vec<Layer>> {
+fn layers(dense: &Version, sparse: &Version) -> Res<Vec<Layer>> {
+    let whole: BTreeMap<&str, u64> = dense.bytes.iter().flat_map(|(w, n)| dense.shared(w, *n)).collect();
     let mut out: Vec<Layer> = Vec::new();
     for l in &sparse.planned.plan.linears {
         if out.iter().any(|o| o.weight.as_deref() == Some(&l.weight)) {
             continue;
         }
-        let of = |v: &Version, name: &str| {
-            v.bytes.get(name).copied().ok_or_else(|| Bug::new("two plans of one graph differ"))
-        };
+        let missing = || Bug::new("two plans of one graph differ");
         // What was merged stands beside all that it was made of.
         let apart = sparse.planned.plan.sources(&l.weight);
         // What was split stands beside the first of its parts.
         let again = |o: &Layer| o.weight.as_ref().is_some_and(|w| sparse.planned.plan.sources(w) == apart);
         let beside = if out.iter().any(again) { Vec::new() } else { apart.clone() };
-        let whole = beside.iter().map(|w| of(dense, w)).sum::<Result<u64, Bug>>()?;
-        let bytes = Beside { dense: whole, sparse: of(sparse, &l.weight)? };
+        let of = |w: &&str| whole.get(w).copied().ok_or_else(missing);
+        let before = beside.iter().map(of).sum::<Result<u64, Bug>>()?;
+        let bytes = Beside { dense: before, sparse: sparse.bytes.get(&l.weight).copied().ok_or_else(missing)? };
         let why = why_dense(&sparse.planned.plan, &l.weight);
         out.push(Layer { weight: Some(l.weight.clone()), bytes, time: None, layout: l.layout.clone(), why });
     }
-    let mut rest = 0u64;
-    // Of the dense program, in which nothing is merged.
-    for name in plain_weights(&dense.planned.graph)? {
-        rest = rest.saturating_add(stored.want(&name)?.bytes());
-    }
-    let bytes = Beside { dense: rest, sparse: rest };
+    let bytes = Beside { dense: dense.rest, sparse: sparse.rest };
     out.push(Layer { weight: None, bytes, time: None, layout: String::new(), why: None });
     Ok(out)
 }
@@ -341,13 +365,22 @@ fn times(s: &Session<'_>, job: &Job, dense: &Version, sparse: &Version, layers: 
             for step in v.engine.timed(&inputs, &now)? {
                 let linear =
                     v.planned.plan.linears.iter().find(|l| l.node == step.node || l.epilogue == Some(step.node));
-                let mine = |l: &&spc_ir::LinearPlan, w: &str| sparse.planned.plan.sources(&l.weight).contains(&w);
+                let Some(d) = linear else {
+                    *by_layer.entry(None).or_default() += step.time;
+                    continue;
+                };
+                if !is_dense {
+                    *by_layer.entry(Some(d.weight.clone())).or_default() += step.time;
+                    continue;
+                }
                 // The dense program's layers count where the sparse one has what was made of them.
-                let layer = linear.map(|d| {
-                    let made = sparse.planned.plan.linears.iter().find(|l| mine(l, &d.weight));
-                    made.map_or_else(|| d.weight.clone(), |l| l.weight.clone())
-                });
-                *by_layer.entry(layer).or_default() += step.time;
+                let nanos = u64::try_from(step.time.as_nanos()).unwrap_or(u64::MAX);
+                for (weight, share) in v.shared(&d.weight, nanos) {
+                    let mine = |l: &&spc_ir::LinearPlan| sparse.planned.plan.sources(&l.weight).contains(&weight);
+                    let made = sparse.planned.plan.linears.iter().find(mine);
+                    let layer = made.map_or_else(|| weight.to_string(), |l| l.weight.clone());
+                    *by_layer.entry(Some(layer)).or_default() += Duration::from_nanos(share);
+                }
             }
             for (layer, time) in by_layer {
                 found.entry((is_dense, layer)).or_default().push(time);

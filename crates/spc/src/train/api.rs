@@ -1,7 +1,7 @@
 //! The stable face of compiled updates.
 use super::log::Log as RunLog;
 use super::state::State as UpdateState;
-use super::{Plan, Rates};
+use super::{GpuUpdates, Plan, Rates};
 use crate::api::Error;
 use crate::failure::{Failure, Res};
 use spc_base::{Bug, Diagnostic, codes};
@@ -68,6 +68,15 @@ impl UpdatePlan {
         self.plan.reason()
     }
 
+    /// The steps of the run as CUDA text, with what each step launches; `spc compile --target cuda` writes the same. Rules without
+    /// a form there are named in [`GpuUpdates::left_out`].
+    ///
+    /// # Errors
+    /// SP0006 for a plan with the caller's optimiser, and for runs of more than a million steps.
+    pub fn on_gpu(&self) -> Result<GpuUpdates, Error> {
+        self.plan.on_gpu().map_err(fail)
+    }
+
     /// Names and shapes of the parameters.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.plan.shapes()
@@ -89,6 +98,15 @@ impl UpdatePlan {
     /// A bug of spc.
     pub fn refresh_passes(&self) -> Result<Vec<(String, usize)>, Error> {
         self.plan.refresh_passes().map_err(fail)
+    }
+
+    /// Projects weights on every constraint of the program as it is at the end of a run, in place and without a run: one-shot
+    /// pruning. Penalties do not act. Constraints on groups take the reference projection, which is slow.
+    ///
+    /// # Errors
+    /// As [`UpdatePlan::start`]; SP0006 for a constraint that ranks by gradients. After SP0406 the weights may be partly projected.
+    pub fn project(&self, params: &mut [(&str, &mut [f32])]) -> Result<(), Error> {
+        self.plan.project(params).map_err(fail)
     }
 
     /// Begins a run. `params` are all parameters by name, row-major; they become what the program reads in the first step.

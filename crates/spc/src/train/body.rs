@@ -113,18 +113,21 @@ impl Builder<'_> {
                     given.insert(slot, into.into_iter().map(Given::Array).collect());
                 }
                 Compute::CountPer { mask } => {
-                    let joint = self.joint(i)?;
+                    let scope = self.scopes(i)?;
                     let masks = self.arrays(h, &given, *mask, id)?;
                     self.flush(&members)?;
-                    let slots: Vec<usize> = match joint {
-                        true => vec![self.numbers.slot(); members.len()],
-                        false => members.iter().map(|_| self.numbers.slot()).collect(),
-                    };
+                    if !self.of_elements(i) {
+                        let counts = self.tally(h, masks)?;
+                        given.insert(slot, counts);
+                        continue;
+                    }
+                    let own: Vec<usize> = members.iter().map(|_| self.numbers.slot()).collect();
+                    let slots: Vec<usize> = scope.iter().map(|s| own[*s]).collect();
                     given.insert(slot, slots.iter().map(|s| Given::Number(*s)).collect());
-                    self.phases.push(Phase::Count { masks, slots, joint });
+                    self.phases.push(Phase::Count { masks, slots, scope });
                 }
                 Compute::Top { n, by, among } => {
-                    let joint = self.joint(i)?;
+                    let scope = self.scopes(i)?;
                     let mut count = Vec::new();
                     for (k, t) in members.iter().enumerate() {
                         let values = self.values(h, (k, *t), &given, None, id)?;
@@ -133,6 +136,11 @@ impl Builder<'_> {
                             return missing("a count that is no number");
                         };
                         count.push(n);
+                    }
+                    if !self.of_elements(i) {
+                        let masks = self.best(h, &given, (*by, *among), count, id)?;
+                        given.insert(slot, masks.into_iter().map(Given::Array).collect());
+                        continue;
                     }
                     let (mut by, keys) = self.keyed(h, &given, *by, id)?;
                     let among = match among {
@@ -144,15 +152,15 @@ impl Builder<'_> {
                     if members.iter().any(|t| i32::try_from(self.core.tensors[*t].len).is_err()) {
                         return missing("a choice among more than 2^31 weights");
                     }
-                    // The mask is made in the passes that read it; meanwhile its array marks where the pivot may be.
-                    let into: Vec<Ref> = members.iter().map(|t| self.new_scratch(Kind::Bool, *t)).collect();
+                    // The mask is made in the passes that read it; these only stand for it.
+                    let into: Vec<Ref> = members.iter().map(|t| self.new_name(*t)).collect();
                     let slots: Vec<_> = members.iter().map(|_| (self.numbers.slot(), self.numbers.slot())).collect();
                     for (k, r) in into.iter().enumerate() {
                         let c = Chosen { by: by[k].clone(), among: among[k].clone(), keys, slots: slots[k] };
                         self.chosen.insert(r.clone(), c);
                     }
                     given.insert(slot, into.iter().cloned().map(Given::Array).collect());
-                    self.phases.push(Phase::Top { keys, count, by, among, into, slots, joint });
+                    self.phases.push(Phase::Top { keys, count, by, among, slots, scope });
                 }
                 _ => {}
             }
@@ -160,14 +168,9 @@ impl Builder<'_> {
         Ok(given)
     }
 
-    /// Whether the amount is counted over all tensors together; groups must be single weights.
-    pub(super) fn joint(&self, i: usize) -> Result<bool, Missing> {
-        let k = self.core.keep(i).and_then(|(r, _)| r.keeps.last());
-        match k.filter(|k| choice::of_elements(k)).map(|k| k.scope) {
-            Some(spc_ir::Scope::Model) => Ok(true),
-            Some(spc_ir::Scope::Tensor) => Ok(false),
-            _ => missing("a choice in a hook over groups, or within tiles or layers"),
-        }
+    /// Whether groups are single weights.
+    fn of_elements(&self, i: usize) -> bool {
+        self.core.keep(i).and_then(|(r, _)| r.keeps.last()).is_some_and(choice::of_elements)
     }
 
     /// A value of a body as arrays in memory, one for each member.

@@ -19,53 +19,64 @@ pub(super) fn finish(
     weights: &mut [Vec<f32>],
     grads: Option<&[Option<&[f32]>]>,
 ) -> Result<(), MethodError> {
-    for (i, rule) in core.rules.list.iter().enumerate() {
-        let Does::Keep { require, amounts, update } = &rule.does else { continue };
-        let Some(r) = constraint_at(require, amounts, &Moment::END.of(core.steps))? else { continue };
-        let (info, flags) = (&core.info[i], state.flags[i]);
-        let moving = update.as_ref().filter(|u| u.refresh.is_some() && flags.started).and_then(|u| u.masks.first());
-        let own = if flags.frozen { Some(HARD) } else { moving.map(|m| m.name.as_str()) };
-        for t in &info.members {
-            let mask = own.and_then(|n| state.truths.get(&Ref::Mask(i, n.into(), *t)));
-            let Some(w) = weights.get_mut(*t) else { continue };
-            if let Some(mask) = mask {
-                keep(w, mask);
-            }
-            // What is absent is +0.
-            w.iter_mut().filter(|x| **x == 0.0).for_each(|x| *x = 0.0);
+    (0..core.rules.list.len()).try_for_each(|i| rule(core, i, Some(state), weights, grads))
+}
+
+/// The same for one rule; without a state no mask is remembered.
+pub(super) fn rule(
+    core: &Core,
+    i: usize,
+    state: Option<&State>,
+    weights: &mut [Vec<f32>],
+    grads: Option<&[Option<&[f32]>]>,
+) -> Result<(), MethodError> {
+    let Some(rule) = core.rules.list.get(i) else { return Ok(()) };
+    let Does::Keep { require, amounts, update } = &rule.does else { return Ok(()) };
+    let Some(r) = constraint_at(require, amounts, &Moment::END.of(core.steps))? else { return Ok(()) };
+    let info = &core.info[i];
+    let flags = state.and_then(|s| s.flags.get(i).copied()).unwrap_or_default();
+    let moving = update.as_ref().filter(|u| u.refresh.is_some() && flags.started).and_then(|u| u.masks.first());
+    let own = if flags.frozen { Some(HARD) } else { moving.map(|m| m.name.as_str()) };
+    for t in &info.members {
+        let mask = own.and_then(|n| state?.truths.get(&Ref::Mask(i, n.into(), *t)));
+        let Some(w) = weights.get_mut(*t) else { continue };
+        if let Some(mask) = mask {
+            keep(w, mask);
         }
-        let k = r.keeps.last().ok_or_else(|| Bug::new("a constraint without a sentence"))?;
-        let sets: Vec<Vec<choice::Part>> = match &info.choice {
-            Choice::Sets(sets) => sets.clone(),
-            Choice::Nm(m) => {
-                let runs =
-                    |(p, t): (usize, &usize)| (0..core.tensors[*t].len / m).map(move |j| vec![(p, j * m, (j + 1) * m)]);
-                info.members.iter().enumerate().flat_map(runs).collect()
-            }
-            Choice::Reference => {
-                let names: Vec<&str> = info.members.iter().map(|t| core.tensors[*t].name.as_str()).collect();
-                let values: Vec<&[f32]> = info.members.iter().map(|t| &weights[*t][..]).collect();
-                let there: Vec<Vec<u8>> = values.iter().map(|v| present(v)).collect();
-                let there: Vec<&[u8]> = there.iter().map(Vec::as_slice).collect();
-                let mut last = BTreeMap::new();
-                if choice::reads_gradients(&r) {
-                    let Some(grads) = grads else { continue };
-                    for (t, n) in info.members.iter().zip(&names) {
-                        let lacks = || MethodError::MissingGradient { weight: (*n).into(), rule: rule.name.clone() };
-                        let g = grads.get(*t).copied().flatten().ok_or_else(lacks)?;
-                        last.insert((*n).to_string(), g.to_vec());
-                    }
-                }
-                let masks = choice::reference(&r, &names, &values, Some(&there), &last)?;
-                for (t, m) in info.members.iter().zip(masks) {
-                    keep(&mut weights[*t], &m);
-                }
-                continue;
-            }
-        };
-        for set in sets {
-            project(core, k, &set, &info.members, weights)?;
+        // What is absent is +0.
+        w.iter_mut().filter(|x| **x == 0.0).for_each(|x| *x = 0.0);
+    }
+    let k = r.keeps.last().ok_or_else(|| Bug::new("a constraint without a sentence"))?;
+    let sets: Vec<Vec<choice::Part>> = match &info.choice {
+        Choice::Sets(sets) => sets.clone(),
+        Choice::Nm(m) => {
+            let runs =
+                |(p, t): (usize, &usize)| (0..core.tensors[*t].len / m).map(move |j| vec![(p, j * m, (j + 1) * m)]);
+            info.members.iter().enumerate().flat_map(runs).collect()
         }
+        Choice::Reference => {
+            let names: Vec<&str> = info.members.iter().map(|t| core.tensors[*t].name.as_str()).collect();
+            let values: Vec<&[f32]> = info.members.iter().map(|t| &weights[*t][..]).collect();
+            let there: Vec<Vec<u8>> = values.iter().map(|v| present(v)).collect();
+            let there: Vec<&[u8]> = there.iter().map(Vec::as_slice).collect();
+            let mut last = BTreeMap::new();
+            if choice::reads_gradients(&r) {
+                let Some(grads) = grads else { return Ok(()) };
+                for (t, n) in info.members.iter().zip(&names) {
+                    let lacks = || MethodError::MissingGradient { weight: (*n).into(), rule: rule.name.clone() };
+                    let g = grads.get(*t).copied().flatten().ok_or_else(lacks)?;
+                    last.insert((*n).to_string(), g.to_vec());
+                }
+            }
+            let masks = choice::reference(&r, &names, &values, Some(&there), &last)?;
+            for (t, m) in info.members.iter().zip(masks) {
+                keep(&mut weights[*t], &m);
+            }
+            return Ok(());
+        }
+    };
+    for set in sets {
+        project(core, k, &set, &info.members, weights)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::cuts::{Cut, Cuts, Part, cuts, fixed, roots, weigh};
 use super::metric;
 use super::program::{Builder, Operand, Phase};
-use super::work::{Env, FoldUse, Missing, Ref, missing};
+use super::work::{Env, FoldUse, Missing, Ref, Source, missing};
 use spc_base::Bug;
 use spc_ir::method::{Body, Compute, Fold as Folded, Input, Kind as ValueKind, Metric, Space, Target, Term, ValueId};
 use spc_ir::{BinFn, DType, Require, ScalarExpr as S};
@@ -73,9 +73,10 @@ fn one_pass(b: &mut Builder<'_>, i: usize, term: &Term, over: usize, c: &Cut, me
         (Some(_), None) => metric_pass(c.grid, MetricWork::Shrink(work.chain(), to), lanes)?,
         (Some(_), Some(_)) => metric_pass(c.grid, MetricWork::Prox(work.chain(), to), lanes)?,
     };
+    let of = if d.is_none() { Source::Resize(c.grid, work.chain().clone(), to) } else { Source::Other };
     let w = &mut b.works[t];
     w.flush(&mut b.passes, lanes)?;
-    w.push(&mut b.passes, pass, std::iter::once(dense).chain(d).collect(), vec![FoldUse::Norm]);
+    w.push_of(&mut b.passes, pass, of, std::iter::once(dense).chain(d).collect(), vec![FoldUse::Norm]);
     Ok(())
 }
 

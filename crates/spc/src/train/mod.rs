@@ -11,6 +11,8 @@ mod choice;
 mod core;
 mod cuts;
 mod finish;
+mod gpu;
+mod gpu_text;
 mod groups;
 mod halves;
 mod lists;
@@ -22,14 +24,17 @@ mod optimise;
 mod penalty;
 mod pick;
 mod program;
+mod project;
 mod run;
 mod situation;
 mod state;
 mod ties;
+mod top;
 mod whole;
 mod work;
 
 pub use api::UpdatePlan;
+pub use gpu::{GpuArgument, GpuArray, GpuLaunch, GpuUpdates, LeftOut};
 pub use log::Log as RunLog;
 pub use state::State as UpdateState;
 
@@ -43,7 +48,7 @@ use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_interp::method::{MethodError, Observed, Optimiser, Saved, Tensors, Updater};
 use spc_ir::method::{Does, Moment, Rules};
 use spc_ir::{DType, ScalarExpr, UnFn};
-use spc_kernel::update::{Chain, Fold, FoldKind, Kind, Node, between_pass};
+use spc_kernel::update::{Chain, Fold, FoldKind, Kind, Node};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -65,9 +70,11 @@ pub struct Plan {
     /// Tensors that must have the same learning rate.
     same: Vec<Vec<usize>>,
     programs: Mutex<BTreeMap<Situation, Arc<Compiled>>>,
+    /// Passes of projections, by M.
+    projectors: Mutex<BTreeMap<usize, Arc<Sweeps>>>,
     /// Arrays of a state.
     shape: Vec<(work::Ref, usize)>,
-    /// The greatest magnitude of a gradient; which weights lie in a bracket, of all and of those in a mask.
+    /// The greatest magnitude of a gradient.
     check: Sweeps,
 }
 
@@ -98,11 +105,19 @@ impl Plan {
         if let (Optimiser::Outside { .. }, Some(why)) = (core.optimiser, &reason) {
             return Err(MethodError::NotYet { what: format!("an optimiser of the caller's with {why}") });
         }
-        let lanes = isa.lanes();
-        let tools = vec![magnitude(lanes)?, between_pass(lanes, false)?, between_pass(lanes, true)?];
-        let check = Sweeps::new(tools, isa)?;
+        let check = Sweeps::new(vec![magnitude(isa.lanes())?], isa)?;
         let shape = State::new(&core).shape();
-        Ok(Plan { core, shape, isa, pool: Pool::new(threads), reason, same, programs: Mutex::default(), check })
+        Ok(Plan {
+            core,
+            shape,
+            isa,
+            pool: Pool::new(threads),
+            reason,
+            same,
+            programs: Mutex::default(),
+            projectors: Mutex::default(),
+            check,
+        })
     }
 
     pub fn reason(&self) -> Option<&str> {
@@ -201,7 +216,7 @@ impl Plan {
         let mut own: Vec<Option<&mut [f32]>> = params.iter_mut().map(|p| p.as_deref_mut()).collect();
         let mut more: BTreeMap<Ref, &mut [f32]> = more.iter_mut().map(|(r, v)| (r.clone(), &mut **v)).collect();
         let mut arrays = Arrays { params: &mut own, grads, more: &mut more };
-        let seen = program.run(&self.core, &mut arrays, state, when, (&self.check, &self.pool))?;
+        let seen = program.run(&self.core, &mut arrays, state, when, &self.pool)?;
         for (n, f) in s.next.iter().flatten().zip(&mut state.flags) {
             *f = Flags { started: f.started || (n.active && !n.waits), frozen: n.frozen };
         }
@@ -409,6 +424,12 @@ impl Plan {
         Ok(state)
     }
 
+    /// The same run on a GPU.
+    pub fn on_gpu(&self) -> Result<GpuUpdates, MethodError> {
+        let shapes: Vec<_> = self.core.tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
+        GpuUpdates::new(self.core.rules.clone(), self.core.optimiser, self.core.steps, &shapes)
+    }
+
     /// Shapes by name.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.core.tensors.iter().map(|t| (t.name.as_str(), &t.shape[..]))
@@ -442,7 +463,12 @@ impl Plan {
                 let names: Vec<&str> = names.map(|t| t.name.as_str()).collect();
                 (format!("choice in {}", names.join(", ")), by.len())
             }
-            program::Phase::Count { .. } => ("count".to_string(), 0),
+            program::Phase::Best(b) => {
+                let names = b.parts.iter().filter_map(|p| self.core.tensors.get(run::tensor(&p.weight)));
+                let names: Vec<&str> = names.map(|t| t.name.as_str()).collect();
+                (format!("choice of groups in {}", names.join(", ")), b.parts.len())
+            }
+            program::Phase::Count { .. } | program::Phase::Tally(_) => ("count".to_string(), 0),
             _ => ("choice".to_string(), 0),
         };
         Ok(program.phases.iter().map(count).collect())

@@ -5,7 +5,7 @@ use super::core::{HARD, view};
 use super::number::Number;
 use super::program::{Builder, By, Phase};
 use super::situation::Next;
-use super::work::{Env, FoldUse, Missing, Ref};
+use super::work::{Env, FoldUse, Missing, Ref, Source};
 use spc_base::Bug;
 use spc_ir::method::{Body, Compute, Kind, Target};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
@@ -13,15 +13,6 @@ use spc_kernel::update::{NodeId, nm_pass};
 use std::collections::BTreeMap;
 
 impl Builder<'_> {
-    /// The sets of a choice as members, where they are whole tensors.
-    fn whole(&self, i: usize, members: &[usize]) -> Option<Vec<Vec<usize>>> {
-        let Choice::Sets(sets) = &self.core.info[i].choice else { return None };
-        let len = |k: usize| members.get(k).map(|t| self.core.tensors[*t].len);
-        let whole = |p: &(usize, usize, usize)| p.1 == 0 && len(p.0) == Some(p.2) && i32::try_from(p.2).is_ok();
-        let all = sets.iter().flatten().all(whole);
-        all.then(|| sets.iter().map(|s| s.iter().map(|p| p.0).collect()).collect())
-    }
-
     /// Masks by a threshold of magnitudes, made in the pass that reads them.
     fn threshold(
         &mut self,
@@ -34,14 +25,7 @@ impl Builder<'_> {
         self.flush(members)?;
         let weights = members.iter().map(|t| self.dense(*t)).collect();
         let slots: Vec<(usize, usize)> = members.iter().map(|_| (self.numbers.slot(), self.numbers.slot())).collect();
-        let into_all = into.to_vec();
-        self.phases.push(Phase::Threshold {
-            by: By::Rule(i, next),
-            weights,
-            into: into_all,
-            sets,
-            slots: slots.clone(),
-        });
+        self.phases.push(Phase::Threshold { by: By::Rule(i, next), weights, sets, slots: slots.clone() });
         for ((t, (least, place)), r) in members.iter().zip(slots).zip(into) {
             let x = self.weight(*t);
             let w = &mut self.works[*t];
@@ -72,11 +56,12 @@ impl Builder<'_> {
                 let w = &mut self.works[*t];
                 w.flush(&mut self.passes, self.core.lanes)?;
                 let pass = nm_pass(*m, n, false, self.core.lanes)?;
-                w.push(&mut self.passes, pass, vec![dense, into.clone()], vec![FoldUse::Magnitude]);
+                let of = Source::Kept { m: *m, number: n };
+                w.push_of(&mut self.passes, pass, of, vec![dense, into.clone()], vec![FoldUse::Magnitude]);
             }
             return Ok(());
         }
-        if let (Some(sets), None, false) = (self.whole(i, &members), random, among) {
+        if let (Some(sets), None, false) = (self.core.whole(i), random, among) {
             return self.threshold(i, next, sets, &members, into);
         }
         self.flush(&members)?;

@@ -3,10 +3,10 @@ use super::choice::{self, Choice};
 use super::run::{Held, Run, spoiled, tensor};
 use super::work::Ref;
 use spc_base::Bug;
-use spc_cpu::{Call, Pool, Slot, Sweeps};
+use spc_cpu::{Pool, between};
 use spc_interp::method::MethodError;
 use spc_ir::Require;
-use spc_kernel::update::{Keys, Pivot, bracket, bracket_among, pivot, pivot_between};
+use spc_kernel::update::{Keys, Pivot, bracket, pivot, pivot_between};
 use std::cmp::Ordering;
 
 /// A choice of the greatest values.
@@ -14,9 +14,8 @@ pub(super) struct Top<'a> {
     pub keys: Keys,
     pub by: &'a [Ref],
     pub among: &'a [Option<Ref>],
-    pub into: &'a [Ref],
     pub slots: &'a [(usize, usize)],
-    pub joint: bool,
+    pub scope: &'a [usize],
 }
 
 impl Run<'_, '_, '_> {
@@ -82,59 +81,37 @@ impl Run<'_, '_, '_> {
         result
     }
 
-    /// The pivot of a set of whole tensors. Of many weights a sample tells nearly where it is, and one pass finds it; the masks
-    /// that are being made hold what it saw meanwhile.
-    fn pivot(
-        &mut self,
-        (weights, into): (&[Ref], &[Ref]),
-        set: &[usize],
-        n: usize,
-        (tools, pool): (&Sweeps, &Pool),
-    ) -> Result<Option<Pivot>, MethodError> {
-        let bracket = bracket(&set.iter().map(|m| self.floats(&weights[*m])).collect::<Vec<_>>(), n);
-        let mut found = None;
-        if let Some((low, high)) = bracket {
-            let (mut flags, mut above) = (Vec::new(), 0.0f64);
-            for m in set {
-                let Held::Bytes(mut inside) = self.take(&into[*m]) else { return Err(Bug::new("no mask").into()) };
-                let w = self.floats(&weights[*m]);
-                let call = [Call { pass: 1, slots: vec![0, 1] }];
-                let mut slots = [Slot::Read(w), Slot::Bytes(&mut inside)];
-                let folds = tools.run(w.len(), &mut slots, &[low, high], &call, pool)?;
-                let folds = folds.first().map(Vec::as_slice).unwrap_or_default();
-                if folds.iter().skip(1).step_by(2).any(|x| !x.is_finite() && *x != f32::NEG_INFINITY) {
-                    return Err(spoiled(self.core, tensor(&weights[*m]), w));
-                }
-                above += folds.iter().step_by(2).map(|x| f64::from(*x)).sum::<f64>();
-                flags.push(inside);
-            }
-            let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
-            found = pivot_between(&parts, &flags.iter().map(Vec::as_slice).collect::<Vec<_>>(), above as usize, n);
-            for (m, f) in set.iter().zip(flags) {
-                self.give(&into[*m], Held::Bytes(f));
-            }
+    /// [`greatest`] of arrays.
+    fn sampled(&self, by: &[&Ref], among: &[Option<&Ref>], n: usize, pool: &Pool) -> Option<Pivot> {
+        let parts: Vec<&[f32]> = by.iter().map(|r| self.floats(r)).collect();
+        let masks: Vec<Option<&[u8]>> = among.iter().map(|r| r.map(|r| self.truths(r))).collect();
+        greatest(&parts, &masks, n, pool)
+    }
+
+    /// The pivot of a set of whole tensors.
+    fn pivot(&self, weights: &[Ref], set: &[usize], n: usize, pool: &Pool) -> Result<Option<Pivot>, MethodError> {
+        let by: Vec<&Ref> = set.iter().map(|m| &weights[*m]).collect();
+        if let Some(p) = self.sampled(&by, &vec![None; by.len()], n, pool) {
+            return Ok(Some(p));
         }
-        if found.is_some() {
-            return Ok(found);
-        }
-        let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
-        pivot(&parts, &[], Keys::Magnitude, n).map_err(|(p, _)| spoiled(self.core, tensor(&weights[set[p]]), parts[p]))
+        let parts: Vec<&[f32]> = by.iter().map(|r| self.floats(r)).collect();
+        pivot(&parts, &[], Keys::Magnitude, n).map_err(|(p, _)| spoiled(self.core, tensor(by[p]), parts[p]))
     }
 
     pub(super) fn threshold(
         &mut self,
         require: &Require,
-        (weights, into): (&[Ref], &[Ref]),
+        weights: &[Ref],
         sets: &[Vec<usize>],
         slots: &[(usize, usize)],
         numbers: &mut [f32],
-        with: (&Sweeps, &Pool),
+        pool: &Pool,
     ) -> Result<(), MethodError> {
         let k = require.keeps.last().ok_or_else(|| Bug::new("a constraint without a sentence"))?;
         for set in sets {
             let groups: usize = set.iter().map(|m| self.floats(&weights[*m]).len()).sum();
             let n = choice::count(k, set.first().copied().unwrap_or(0), groups as u64)? as usize;
-            let found = self.pivot((weights, into), set, n, with)?;
+            let found = self.pivot(weights, set, n, pool)?;
             let parts: Vec<&[f32]> = set.iter().map(|m| self.floats(&weights[*m])).collect();
             for (j, (m, part)) in set.iter().zip(&parts).enumerate() {
                 let (least, place) = bounds(found.as_ref(), Keys::Magnitude, j, part.len(), -1.0);
@@ -186,61 +163,19 @@ impl Run<'_, '_, '_> {
         Ok(())
     }
 
-    /// The pivot of the greatest magnitudes of some parts, in one pass over them: a sample tells nearly where it is, and `into`
-    /// marks what lies there. None where that fails.
-    fn sampled(
-        &mut self,
-        t: &Top<'_>,
-        set: &[usize],
-        n: usize,
-        (tools, pool): (&Sweeps, &Pool),
-    ) -> Result<Option<Pivot>, MethodError> {
-        if t.keys != Keys::Magnitude {
-            return Ok(None);
-        }
-        let masked = set.iter().all(|i| t.among[*i].is_some());
-        let values: Vec<&[f32]> = set.iter().map(|i| self.floats(&t.by[*i])).collect();
-        let masks: Vec<&[u8]> = set.iter().filter_map(|i| t.among[*i].as_ref()).map(|r| self.truths(r)).collect();
-        let found = if masked { bracket_among(&values, &masks, n) } else { bracket(&values, n) };
-        let Some((low, high)) = found else { return Ok(None) };
-        let (mut marks, mut above) = (Vec::new(), 0.0f64);
-        for i in set {
-            let Held::Bytes(mut inside) = self.take(&t.into[*i]) else {
-                return Err(Bug::new("no room for marks").into());
-            };
-            let w = self.floats(&t.by[*i]);
-            let mut slots = vec![Slot::Read(w), Slot::Bytes(&mut inside)];
-            slots.extend(t.among[*i].as_ref().map(|a| Slot::ReadBytes(self.truths(a))));
-            let call = [Call { pass: if masked { 2 } else { 1 }, slots: (0..slots.len()).collect() }];
-            let folds = tools.run(w.len(), &mut slots, &[low, high], &call, pool)?;
-            let folds = folds.first().map(Vec::as_slice).unwrap_or_default();
-            let fine = folds.iter().skip(1).step_by(2).all(|x| x.is_finite() || *x == f32::NEG_INFINITY);
-            above += if fine { folds.iter().step_by(2).map(|x| f64::from(*x)).sum::<f64>() } else { f64::INFINITY };
-            marks.push(inside);
-        }
-        let values: Vec<&[f32]> = set.iter().map(|i| self.floats(&t.by[*i])).collect();
-        let found = above
-            .is_finite()
-            .then(|| pivot_between(&values, &marks.iter().map(Vec::as_slice).collect::<Vec<_>>(), above as usize, n));
-        for (i, m) in set.iter().zip(marks) {
-            self.give(&t.into[*i], Held::Bytes(m));
-        }
-        Ok(found.flatten())
-    }
-
     pub(super) fn top(
         &mut self,
         t: &Top<'_>,
         counts: &[f32],
         numbers: &mut [f32],
-        with: (&Sweeps, &Pool),
+        pool: &Pool,
     ) -> Result<(), MethodError> {
-        let all: Vec<usize> = (0..t.by.len()).collect();
-        let sets = if t.joint { vec![all] } else { all.into_iter().map(|i| vec![i]).collect() };
-        for set in sets {
+        for set in sets(t.scope) {
             let n = set.first().and_then(|i| counts.get(*i)).copied().unwrap_or(0.0);
             let n = if n >= 1.0 { n as usize } else { 0 };
-            let mut found = self.sampled(t, &set, n, with)?;
+            let by: Vec<&Ref> = set.iter().map(|i| &t.by[*i]).collect();
+            let masks: Vec<Option<&Ref>> = set.iter().map(|i| t.among[*i].as_ref()).collect();
+            let mut found = (t.keys == Keys::Magnitude).then(|| self.sampled(&by, &masks, n, pool)).flatten();
             let parts: Vec<&[f32]> = set.iter().map(|i| self.floats(&t.by[*i])).collect();
             if found.is_none() {
                 let bad = |(p, index): (usize, usize)| {
@@ -264,18 +199,35 @@ impl Run<'_, '_, '_> {
         Ok(())
     }
 
-    pub(super) fn count(&mut self, masks: &[Ref], slots: &[usize], joint: bool, numbers: &mut [f32]) {
+    pub(super) fn count(&mut self, masks: &[Ref], slots: &[usize], scope: &[usize], numbers: &mut [f32]) {
         let n = |r: &Ref| self.truths(r).iter().map(|b| u64::from(*b)).sum::<u64>();
         let each: Vec<u64> = masks.iter().map(n).collect();
-        for (i, s) in slots.iter().enumerate() {
-            numbers[*s] = (if joint { each.iter().sum() } else { each[i] }) as f32;
+        for set in sets(scope) {
+            let all: u64 = set.iter().map(|i| each[*i]).sum();
+            set.iter().for_each(|i| numbers[slots[*i]] = all as f32);
         }
     }
 }
 
+/// Members of the same scope, in order.
+fn sets(scope: &[usize]) -> Vec<Vec<usize>> {
+    let own = |s: usize| (0..scope.len()).filter(|i| scope[*i] == s).collect();
+    (0..scope.len()).filter(|i| scope[*i] == *i).map(own).collect()
+}
+
+/// The pivot of the greatest magnitudes of some parts, in one pass over them: a sample tells nearly where it is. None where that
+/// fails, or where one is not finite.
+pub(super) fn greatest(parts: &[&[f32]], masks: &[Option<&[u8]>], n: usize, pool: &Pool) -> Option<Pivot> {
+    let b = between(parts, masks, bracket(parts, masks, n)?, pool);
+    if b.odd || b.many {
+        return None;
+    }
+    pivot_between(&b.found, b.above, n)
+}
+
 /// The least value that is chosen in part `j`, of `len` values, and the place up to which equal ones are; `all` is below every
 /// value.
-fn bounds(pivot: Option<&Pivot>, keys: Keys, j: usize, len: usize, all: f32) -> (f32, usize) {
+pub(super) fn bounds(pivot: Option<&Pivot>, keys: Keys, j: usize, len: usize, all: f32) -> (f32, usize) {
     match pivot {
         None => (all, len),
         Some(p) if *p == Pivot::NONE => (f32::INFINITY, 0),

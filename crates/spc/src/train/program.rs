@@ -5,8 +5,9 @@ use super::cuts;
 use super::metric::{Means, Newton};
 use super::number::{Number, Numbers};
 use super::situation::{Now, Part, Situation};
+use super::top::{Best, Tally};
 use super::whole::{Prox, Slope};
-use super::work::{Env, Missing, Passes, Ref, Step, Work, missing};
+use super::work::{Env, Missing, Passes, Ref, Source, Step, Work, missing};
 use spc_base::Bug;
 use spc_interp::method::{Optimiser, PROBE};
 use spc_ir::method::{Body, Does, Fold as Folded, Kind, Rule, Target, Update, Via};
@@ -39,22 +40,22 @@ pub(super) enum Phase {
     Threshold {
         by: By,
         weights: Vec<Ref>,
-        into: Vec<Ref>,
         sets: Vec<Vec<usize>>,
         slots: Vec<(usize, usize)>,
     },
-    /// The greatest values of each tensor, or of all together.
+    /// The greatest values of each scope.
     Top {
         keys: Keys,
         count: Vec<usize>,
         by: Vec<Ref>,
         among: Vec<Option<Ref>>,
-        /// Room for marks.
-        into: Vec<Ref>,
         /// Of each tensor: the least value, and the place up to which equal ones are chosen.
         slots: Vec<(usize, usize)>,
-        joint: bool,
+        /// Of each tensor; those of one scope are counted together.
+        scope: Vec<usize>,
     },
+    /// The groups of greatest norm.
+    Best(Best),
     /// Norms of groups from sums of squares.
     Gather {
         parts: Vec<cuts::Part>,
@@ -92,12 +93,14 @@ pub(super) enum Phase {
     /// A penalty that the reference takes.
     Prox(Prox),
     Slope(Slope),
-    /// How many are true, in each tensor or in all together.
+    /// How many are true in the scope of each tensor.
     Count {
         masks: Vec<Ref>,
         slots: Vec<usize>,
-        joint: bool,
+        scope: Vec<usize>,
     },
+    /// How many groups have an element that is true.
+    Tally(Tally),
 }
 
 /// An array, or one number for all.
@@ -118,6 +121,8 @@ pub(super) struct Observer {
 
 pub(super) struct Program {
     pub passes: Vec<Pass>,
+    /// What each pass was made of.
+    pub sources: Vec<Source>,
     pub phases: Vec<Phase>,
     pub numbers: Vec<Number>,
     pub observers: Vec<Observer>,
@@ -182,6 +187,7 @@ pub(super) fn build(core: &Core, s: &Situation) -> Result<Program, Missing> {
     b.flush(&all)?;
     Ok(Program {
         passes: b.passes.list,
+        sources: b.passes.sources,
         phases: b.phases,
         numbers: b.numbers.list,
         observers: b.observers,
@@ -230,6 +236,13 @@ impl<'a> Builder<'a> {
         let n = self.core.tensors.len();
         let len = if t < n { self.core.tensors[t].len } else { self.lists.get(t - n).copied().unwrap_or(0) };
         self.scratch.push((r.clone(), len));
+        r
+    }
+
+    /// What stands for a mask that is never in memory.
+    pub fn new_name(&mut self, t: usize) -> Ref {
+        let r = Ref::ScratchTruth(self.scratch.len(), t);
+        self.scratch.push((r.clone(), 0));
         r
     }
 

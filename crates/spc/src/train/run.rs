@@ -39,6 +39,18 @@ pub(super) struct Run<'a, 'b, 'c> {
     lists: &'a [usize],
 }
 
+/// How many of each `m` a constraint keeps at a moment.
+pub(super) fn kept(core: &Core, i: usize, at: &Moment, m: u64) -> Result<f64, Bug> {
+    let Some(Does::Keep { require, amounts, .. }) = core.rules.list.get(i).map(|r| &r.does) else {
+        return Err(Bug::new("no such constraint"));
+    };
+    let r = constraint_at(require, amounts, at).map_err(|e| Bug::new(e.to_string()))?;
+    match r.as_ref().and_then(|r| r.keeps.last()) {
+        Some(k) => Ok(choice::count(k, 0, m)? as f64),
+        None => Ok(m as f64),
+    }
+}
+
 pub(super) fn spoiled(core: &Core, t: usize, v: &[f32]) -> MethodError {
     let index = v.iter().position(|x| !x.is_finite()).unwrap_or(0);
     MethodError::NotFinite { what: "the value".into(), weight: core.tensors[t].name.clone(), index }
@@ -56,19 +68,9 @@ impl Compiled {
         arrays: &mut Arrays<'_, '_>,
         state: &mut State,
         (moment, next, rates): (Moment, Moment, &[f32]),
-        (tools, pool): (&Sweeps, &Pool),
+        pool: &Pool,
     ) -> Result<Vec<Observed>, MethodError> {
-        let keep = |i: usize, later: bool, m: u64| -> Result<f64, Bug> {
-            let at = if later { &next } else { &moment };
-            let Some(Does::Keep { require, amounts, .. }) = core.rules.list.get(i).map(|r| &r.does) else {
-                return Err(Bug::new("no such constraint"));
-            };
-            let r = constraint_at(require, amounts, at).map_err(|e| Bug::new(e.to_string()))?;
-            match r.as_ref().and_then(|r| r.keeps.last()) {
-                Some(k) => Ok(choice::count(k, 0, m)? as f64),
-                None => Ok(m as f64),
-            }
-        };
+        let keep = |i: usize, later: bool, m: u64| kept(core, i, if later { &next } else { &moment }, m);
         let now = Now { moment, next, rates, keep: &keep };
         let mut numbers = Vec::new();
         let mut r = Run {
@@ -101,18 +103,18 @@ impl Compiled {
                     let require = require.ok_or_else(|| Bug::new("a choice of everything"))?;
                     r.choose(&require, last, *random, *among, weights, into)?;
                 }
-                Phase::Threshold { by, weights, into, sets, slots } => {
+                Phase::Threshold { by, weights, sets, slots } => {
                     let require = match by {
                         By::Rule(i, later) => r.require(*i, if *later { &next } else { &moment })?,
                         By::Guard(..) => None,
                     };
                     let require = require.ok_or_else(|| Bug::new("a choice of everything"))?;
-                    r.threshold(&require, (weights, into), sets, slots, &mut numbers, (tools, pool))?;
+                    r.threshold(&require, weights, sets, slots, &mut numbers, pool)?;
                 }
-                Phase::Top { keys, count, by, among, into, slots, joint } => {
+                Phase::Top { keys, count, by, among, slots, scope } => {
                     let counts: Vec<f32> = count.iter().map(|n| numbers[*n]).collect();
-                    let top = Top { keys: *keys, by, among, into, slots, joint: *joint };
-                    r.top(&top, &counts, &mut numbers, (tools, pool))?;
+                    let top = Top { keys: *keys, by, among, slots, scope };
+                    r.top(&top, &counts, &mut numbers, pool)?;
                 }
                 Phase::Gather { parts, norms, weights, of } => r.gather(parts, norms, weights, of)?,
                 Phase::Scatter { parts, factors } => r.scatter(parts, factors)?,
@@ -122,7 +124,9 @@ impl Compiled {
                 Phase::Means { parts, means } => r.means(parts, means, &mut numbers)?,
                 Phase::Newton(n) => r.newton(n, &self.sweeps, &numbers, pool)?,
                 Phase::Folded { fold, id, slot } => numbers[*slot] = r.folded(*fold, *id),
-                Phase::Count { masks, slots, joint } => r.count(masks, slots, *joint, &mut numbers),
+                Phase::Best(b) => r.best(b, &numbers)?,
+                Phase::Count { masks, slots, scope } => r.count(masks, slots, scope, &mut numbers),
+                Phase::Tally(t) => r.tally(t, &mut numbers),
                 Phase::Prox(p) => r.whole_prox(p, &numbers, moment)?,
                 Phase::Slope(s) => r.slope(s, moment)?,
             }

@@ -3,7 +3,7 @@ use super::number::{Number, Numbers};
 use spc_base::Bug;
 use spc_ir::method::{Body, Compute, Input, Kind as ValueKind, Space, ValueId};
 use spc_ir::{DType, ScalarExpr};
-use spc_kernel::update::{Chain, Fold, Kind, Node, NodeId, Pass};
+use spc_kernel::update::{Chain, Fold, Grid, Kind, Node, NodeId, Pass};
 use std::collections::BTreeMap;
 
 /// An array of the run; the tensor stands last.
@@ -73,20 +73,40 @@ pub(super) fn missing<T>(what: impl Into<String>) -> Result<T, Missing> {
     Err(Missing::Form(what.into()))
 }
 
+/// What a pass was made of, where other devices have a form of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Source {
+    Chain(Chain),
+    /// So many of every `m` neighbours as a number says: weights, mask.
+    Kept {
+        m: usize,
+        number: usize,
+    },
+    /// Another norm for each tile: a value of a chain over the norm.
+    Resize(Grid, Chain, NodeId),
+    Other,
+}
+
 /// All passes of a program; equal ones are one.
 #[derive(Default)]
 pub(super) struct Passes {
     pub list: Vec<Pass>,
+    pub sources: Vec<Source>,
     texts: Vec<String>,
 }
 
 impl Passes {
     pub fn add(&mut self, p: Pass) -> usize {
+        self.add_of(p, Source::Other)
+    }
+
+    pub fn add_of(&mut self, p: Pass, source: Source) -> usize {
         let text = p.kernel.to_string();
         if let Some(i) = self.texts.iter().position(|t| *t == text) {
             return i;
         }
         self.list.push(p);
+        self.sources.push(source);
         self.texts.push(text);
         self.list.len() - 1
     }
@@ -207,14 +227,19 @@ impl Work {
         }
         let kept = chain.drop_idle_arrays();
         arrays = kept.into_iter().filter_map(|i| arrays.get(i)).cloned().collect();
-        let pass = passes.add(chain.pass("entries", lanes)?);
+        let pass = passes.add_of(chain.pass("entries", lanes)?, Source::Chain(chain));
         self.steps.push(Step { pass, refs: arrays, folds });
         Ok(())
     }
 
     /// Adds a pass made elsewhere.
     pub fn push(&mut self, passes: &mut Passes, p: Pass, refs: Vec<Ref>, folds: Vec<FoldUse>) {
-        let pass = passes.add(p);
+        self.push_of(passes, p, Source::Other, refs, folds);
+    }
+
+    /// As [`Work::push`], with what the pass was made of.
+    pub fn push_of(&mut self, passes: &mut Passes, p: Pass, of: Source, refs: Vec<Ref>, folds: Vec<FoldUse>) {
+        let pass = passes.add_of(p, of);
         self.steps.push(Step { pass, refs, folds });
     }
 

@@ -27,6 +27,7 @@ impl Selector<'_> {
                 Stmt::Store(kind, addr, v) => self.store(*kind, addr, *v)?,
                 Stmt::StoreTail { addr, value, n } => self.store_tail(addr, *value, *n)?,
                 Stmt::Prefetch(near, addr) => self.prefetch(*near, addr)?,
+                Stmt::Tile(t) => self.tile(t)?,
                 Stmt::Loop(l) => self.repeat(l)?,
             }
         }

@@ -1,6 +1,5 @@
 //! Which loads become memory operands of the instruction that uses them.
 use super::Selector;
-use crate::host::Isa;
 use spc_kernel::ir::{FBin, IBin, Kernel, LoadKind, Op, Stmt, Ty, Val};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +22,7 @@ fn count(body: &[Stmt], uses: &mut [u32]) {
             Stmt::Store(_, addr, v) => addr.uses().chain([*v]).for_each(&mut add),
             Stmt::StoreTail { addr, value, n } => addr.uses().chain([*value, *n]).for_each(&mut add),
             Stmt::Prefetch(_, addr) => addr.uses().for_each(&mut add),
+            Stmt::Tile(t) => t.addr().into_iter().flat_map(|a| a.uses()).for_each(&mut add),
             Stmt::Loop(l) => {
                 add(l.count);
                 l.carried.iter().flat_map(|c| [c.init, c.yielded]).for_each(&mut add);
@@ -57,8 +57,8 @@ impl Selector<'_> {
                         Op::FBin(FBin::Sub | FBin::Div, _, b) => Some(b).filter(|v| fits(v)),
                         Op::IBin(IBin::Sub, a, b) if self.ty(*a) == Ty::VI32 => Some(b).filter(|v| fits(v)),
                         Op::IBin(_, a, b) if self.ty(*a) == Ty::VI32 => [b, a].into_iter().find(|v| fits(v)),
-                        Op::Dot4(_, _, s) if self.isa == Isa::Avx512Vnni => Some(s).filter(|v| fits(v)),
-                        Op::PermuteBytes(a, _) if self.isa == Isa::Avx512Vnni => {
+                        Op::Dot4(_, _, s) if self.isa.has_vnni() => Some(s).filter(|v| fits(v)),
+                        Op::PermuteBytes(a, _) if self.isa.has_vnni() => {
                             Some(a).filter(|v| fits(v) && matches!(loads.get(v), Some((LoadKind::VI32, _))))
                         }
                         Op::IToF(a) if self.ty(*a) == Ty::VI32 => Some(a).filter(|v| fits(v)),
@@ -66,7 +66,7 @@ impl Selector<'_> {
                     };
                     folded.extend(taken.copied());
                 }
-                Stmt::Store(..) | Stmt::StoreTail { .. } => loads.retain(|_, (_, constant)| *constant),
+                Stmt::Store(..) | Stmt::StoreTail { .. } | Stmt::Tile(_) => loads.retain(|_, (_, constant)| *constant),
                 Stmt::Prefetch(..) => {}
                 Stmt::Loop(_) => loads.clear(),
             }

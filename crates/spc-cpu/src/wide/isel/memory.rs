@@ -4,7 +4,7 @@ use super::{Place, Selector};
 use crate::host::Isa;
 use regalloc2::Operand;
 use spc_base::Bug;
-use spc_kernel::ir::{Addr, LoadKind, Near, StoreKind, Val};
+use spc_kernel::ir::{Addr, LoadKind, Near, StoreKind, TileOp, Val};
 
 impl Selector<'_> {
     /// The memory operand, whose registers are appended to `operands`.
@@ -129,6 +129,27 @@ impl Selector<'_> {
         let mut operands = Vec::new();
         let mem = self.mem(a, &mut operands)?;
         self.code.emit(MOp::Prefetch(near), &operands, Some(mem));
+        Ok(())
+    }
+
+    /// Loads and stores take the distance between rows in the place of an index.
+    pub(super) fn tile(&mut self, op: &TileOp) -> Result<(), Bug> {
+        const ROW: i64 = 64;
+        let (op, addr) = match *op {
+            TileOp::Zero(t) => (MOp::TileZero(t), None),
+            TileOp::Load(t, a) => (MOp::TileLoad(t), Some(a)),
+            TileOp::Store(t, a) => (MOp::TileStore(t), Some(a)),
+            TileOp::Dot(c, s, u) => (MOp::TileDot(c, s, u), None),
+        };
+        let Some(a) = addr else {
+            self.code.emit(op, &[], None);
+            return Ok(());
+        };
+        let base = self.operand(a.base)?;
+        let row = self.int_vreg();
+        self.code.emit(MOp::Int(ROW), &[Operand::reg_def(row)], None);
+        let mem = Mem { index: true, scale: 1, disp: a.disp, broadcast: false };
+        self.code.emit(op, &[base, Operand::reg_use(row)], Some(mem));
         Ok(())
     }
 

@@ -12,6 +12,10 @@ impl Selector<'_> {
         match *op {
             Op::Int(c) => self.set(d, Place::Int(c)),
             Op::VInt(c) => self.set(d, Place::Float(c as u32)),
+            Op::Local(n) => {
+                let at = self.code.local(n);
+                return self.simple(MOp::Local(at), d, &[]);
+            }
             Op::Bool(c) => self.set(d, Place::Int(i64::from(c))),
             Op::IBin(f, a, b) if self.ty(d) == Ty::VI32 => {
                 let (a, b) = if f == IBin::Sub { (a, b) } else { self.memory_last(a, b) };
@@ -84,9 +88,22 @@ impl Selector<'_> {
                 self.set(d, Place::Reg(r));
             }
             Op::FromBits(a) => return self.simple(MOp::FloatOfInt, d, &[a]),
+            Op::Ones(a) => return self.simple(MOp::Ones, d, &[a]),
+            Op::Expand(a, m) => {
+                let uses = [self.operand(a)?, self.operand(m)?];
+                let r = self.define(d);
+                let temps = if self.isa == Isa::Avx2 {
+                    vec![self.int_vreg(), self.int_vreg(), self.vector_vreg()]
+                } else {
+                    Vec::new()
+                };
+                let temps = temps.into_iter().map(Operand::reg_temp);
+                let operands: Vec<Operand> = std::iter::once(Operand::reg_def(r)).chain(uses).chain(temps).collect();
+                self.code.emit(MOp::Expand, &operands, None);
+            }
             Op::Permute(a, i) => return self.simple(MOp::Permute, d, &[a, i]),
             Op::Bytes(a, i) => return self.simple(MOp::Bytes, d, &[a, i]),
-            Op::PermuteBytes(a, i) if self.isa == Isa::Avx512Vnni => {
+            Op::PermuteBytes(a, i) if self.isa.has_vnni() => {
                 return self.last_in_memory(MOp::PermuteBytes, d, &[i], a, false);
             }
             Op::PermuteBytes(a, i) => {
@@ -148,7 +165,7 @@ impl Selector<'_> {
     }
 
     fn dot(&mut self, d: Val, acc: Val, u: Val, s: Val) -> Result<(), Bug> {
-        if self.isa == Isa::Avx512Vnni {
+        if self.isa.has_vnni() {
             return self.last_in_memory(MOp::Dot, d, &[acc, u], s, true);
         }
         let uses = [self.operand(acc)?, self.operand(u)?, self.operand(s)?];

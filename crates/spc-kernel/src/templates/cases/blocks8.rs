@@ -2,10 +2,11 @@
 use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
 use crate::templates::{
-    LinearSpec, SCRATCH, blocks8, padded_tokens, pick8, place, round_rows, round_tokens, row_bytes,
+    LinearSpec, ORDER, SCRATCH, blocks8, padded_tokens, pick8, place, round_rows, round_tokens, round_tokens16,
+    row_bytes, tile_place, tiles8,
 };
 use spc_base::Bug;
-use spc_formats::{Layout, pack};
+use spc_formats::{Layout, pack, validate};
 use spc_ir::ScalarExpr;
 
 const TOKENS: [usize; 14] = [1, 2, 3, 4, 5, 8, 9, 11, 12, 13, 23, 24, 30, 50];
@@ -14,10 +15,22 @@ const KEPT: [(usize, usize); 10] = [(1, 2), (1, 4), (2, 4), (3, 4), (2, 5), (4, 
 
 /// A random linear of `i8(R)`, `i8nm(N,M)`, `i8csr(C)` or `i4nm(N,M,G,S)`. `None` if nothing is stored.
 pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> {
+    rounded(rng, lanes, None)
+}
+
+/// A random linear of `i8(R)` of 16 lanes, on tile registers or not: the same one for the same numbers. `None` if nothing is
+/// stored.
+pub fn tiled_linear(rng: &mut Rng, tiles: bool) -> Result<Option<Case>, Bug> {
+    rounded(rng, 16, Some(tiles))
+}
+
+/// With `blocks`, of `i8(R)`, on tiles or not.
+fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<Case>, Bug> {
     let kept = KEPT[rng.below(KEPT.len())];
     let (group, scale_bits) = ([16, 32, 64][rng.below(3)], [16, 32][rng.below(2)]);
     let four = Layout::I4Nm { n: kept.0 as u32, m: kept.1 as u32, group, scale: scale_bits };
     let layout = match rng.below(4) {
+        _ if blocks.is_some() => Layout::I8 { r: [16, 32, 48, 64][rng.below(4)] },
         3 if four.check().is_ok() => four,
         0 => Layout::I8 { r: [16, 32, 48][rng.below(3)] },
         1 => Layout::I8Nm { n: kept.0 as u32, m: kept.1 as u32 },
@@ -25,7 +38,11 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
     };
     let (rows, widest) = (1 + rng.below(70), [40, 150][rng.below(2)]);
     let cols = 1 + rng.below(widest);
-    let tokens = TOKENS[rng.below(TOKENS.len())];
+    let tokens = match blocks {
+        Some(_) => 1 + rng.below(150),
+        None => TOKENS[rng.below(TOKENS.len())],
+    };
+    let tiles = blocks == Some(true);
     let density = [5, 30, 100][rng.below(3)];
     let acts = ["(max a0 0)", "(div 1 (add 1 (exp (neg a0))))"];
     let which = rng.below(4);
@@ -53,8 +70,10 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
     }
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
     let mut b = Binder::new();
-    for (name, a) in &packed.arrays {
-        b.buffer(name, super::linear::array_bytes(a));
+    let packed = validate(packed).map_err(|e| Bug::new(e.to_string()))?;
+    for (name, a) in &packed.packed().arrays {
+        let arranged = if tiles { packed.arranged(name, ORDER) } else { None };
+        b.buffer(name, super::linear::array_bytes(arranged.as_ref().unwrap_or(a)));
     }
     let padded = padded_tokens(tokens as u64).unwrap_or(0) as usize;
     // What pads hold is read and not used.
@@ -62,7 +81,11 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
     let mut q = vec![0xa5u8; if by_row { tokens * row_bytes(cols) } else { padded * 4 * cols.div_ceil(4) }];
     let integers: Vec<i32> = (0..tokens * cols).map(|_| rng.below(255) as i32 - 127).collect();
     for (i, v) in integers.iter().enumerate() {
-        let at = if by_row { i / cols * row_bytes(cols) + i % cols } else { place(i / cols, i % cols, tokens, cols) };
+        let at = match () {
+            () if by_row => i / cols * row_bytes(cols) + i % cols,
+            () if tiles => tile_place(i / cols, i % cols, cols),
+            () => place(i / cols, i % cols, tokens, cols),
+        };
         q[at] = (v + 128) as u8;
     }
     b.buffer("q", q);
@@ -90,7 +113,11 @@ pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> 
             }));
         }
     }
-    let kernel = if by_row { pick8(&spec)? } else { blocks8(&spec)? };
+    let kernel = match () {
+        () if by_row => pick8(&spec)?,
+        () if tiles => tiles8(&spec)?,
+        () => blocks8(&spec)?,
+    };
     Ok(Some(b.case(kernel, spec.blocks(), y, want)?))
 }
 
@@ -111,7 +138,7 @@ pub fn rounding(rng: &mut Rng, lanes: usize) -> Result<(Case, Vec<(usize, u8)>),
     let padded = padded_tokens(tokens as u64).unwrap_or(0) as usize;
     let mut b = Binder::new();
     b.buffer("x", f32_bytes(&x));
-    let by_row = rng.below(2) == 0;
+    let (by_row, tiles) = (rng.below(2) == 0, lanes == 16 && rng.below(2) == 0);
     b.buffer("q", vec![7u8; if by_row { tokens * row_bytes(cols) } else { padded * 4 * cols.div_ceil(4) }]);
     let scales = b.buffer("scales", f32_bytes(&vec![-77.0; tokens]));
     b.buffer("scratch", vec![0; tokens * SCRATCH]);
@@ -120,9 +147,17 @@ pub fn rounding(rng: &mut Rng, lanes: usize) -> Result<(Case, Vec<(usize, u8)>),
     for (t, row) in x.chunks(cols).enumerate() {
         let r = crate::math::RoundedToken::of(row.iter().copied());
         want.push(Some((f64::from(r.scale), 0.0)));
-        let at = |k: usize| if by_row { t * row_bytes(cols) + k } else { place(t, k, tokens, cols) };
+        let at = |k: usize| match () {
+            () if by_row => t * row_bytes(cols) + k,
+            () if tiles => tile_place(t, k, cols),
+            () => place(t, k, tokens, cols),
+        };
         integers.extend(row.iter().enumerate().map(|(k, v)| (at(k), (r.integer(*v) + 128) as u8)));
     }
-    let kernel = if by_row { round_rows(cols, lanes)? } else { round_tokens(cols, lanes)? };
+    let kernel = match () {
+        () if by_row => round_rows(cols, lanes)?,
+        () if tiles => round_tokens16(cols, lanes)?,
+        () => round_tokens(cols, lanes)?,
+    };
     Ok((b.case(kernel, tokens, scales, want)?, integers))
 }

@@ -52,6 +52,21 @@ pub fn weights(rng: &mut Rng, layout: Layout, rows: usize, cols: usize) -> Vec<f
                 }
             }
         }
+        Layout::Vnm16 { v, m } => {
+            let (v, m) = (v as usize, m as usize);
+            for panel in w.chunks_mut((v * cols).max(1)) {
+                for first in (0..cols).step_by(m) {
+                    let width = m.min(cols - first);
+                    let chosen: Vec<usize> = (0..4).map(|_| first + rng.below(width)).collect();
+                    for row in panel.chunks_mut(cols) {
+                        // A group of one column has no place for padding.
+                        for _ in 0..if width > 1 { rng.below(3) } else { 0 } {
+                            row[chosen[rng.below(4)]] = value(rng);
+                        }
+                    }
+                }
+            }
+        }
         Layout::Half { of, form } => {
             let mut w = weights(rng, of.layout(), rows, cols);
             // Eight bits are left, which both forms hold.
@@ -74,7 +89,7 @@ pub fn weights(rng: &mut Rng, layout: Layout, rows: usize, cols: usize) -> Vec<f
 }
 
 fn layout(rng: &mut Rng, lanes: usize) -> Layout {
-    match rng.below(12) {
+    match rng.below(14) {
         0 => Layout::Dense { panel: (lanes * (1 + rng.below(5))) as u32 },
         1 => Layout::Vx1 { v: [1, 2, 3, 4, 6, 8, 16, 32, 80][rng.below(9)] },
         2 => Layout::Bsr { r: [1, 2, 4, 5, 8, 16, 32][rng.below(7)], c: [1, 2, 3, 4, 8, 11, 16, 17][rng.below(8)] },
@@ -87,6 +102,8 @@ fn layout(rng: &mut Rng, lanes: usize) -> Layout {
         }
         7 => [Layout::Nm16 { n: 2, m: 4 }, Layout::Nm16 { n: 1, m: 4 }, Layout::Nm16 { n: 4, m: 8 }][rng.below(3)],
         8 => Layout::Csr16,
+        10 => Layout::Bitmap,
+        11 => Layout::Vnm16 { v: [16, 32, 48, 64, 128][rng.below(5)], m: [5, 8, 9, 16, 32][rng.below(5)] },
         9 => {
             let (m, by) = (1 + rng.below(16) as u32, lanes.max(4));
             let of = match rng.below(4) {

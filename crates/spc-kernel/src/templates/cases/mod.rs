@@ -1,6 +1,7 @@
 //! Random cases of templates with their expected results, for tests of executors.
 
 mod blocks8;
+mod every;
 mod linear;
 mod nest;
 mod unfold;
@@ -9,7 +10,8 @@ use crate::ir::Kernel;
 use crate::ir::interp::Arg;
 use spc_base::Bug;
 
-pub use blocks8::{rounded_linear, rounding};
+pub use blocks8::{rounded_linear, rounding, tiled_linear};
+pub use every::{LAYOUTS, every, token_major};
 pub use linear::{converted, linear, weights};
 pub use nest::{contract, gathered, mapped};
 pub use unfold::{channels, unfolded};

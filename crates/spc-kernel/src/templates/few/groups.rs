@@ -70,7 +70,7 @@ enum Pick {
 impl Pick {
     fn of(fields: Fields, m: usize, lanes: usize) -> Pick {
         match lanes {
-            8 | 16 if fields.bits == 2 => Pick::Quad,
+            4.. if fields.bits == 2 => Pick::Quad,
             8 | 16 if m <= lanes => Pick::Vector,
             _ => Pick::Gather,
         }

@@ -185,6 +185,26 @@ struct Tile {
     tokens: usize,
 }
 
+/// One vector of the rows of a block.
+#[derive(Clone, Copy)]
+struct Strip {
+    /// Rows of the block before it; nothing where there are none.
+    before: Option<Val>,
+}
+
+impl Strip {
+    /// A pointer to what the block has for this vector, of so many bytes a row.
+    fn of(self, b: &mut Builder, p: Val, bytes: i64) -> Val {
+        match self.before {
+            Some(rows) => {
+                let skip = b.scale(rows, bytes);
+                b.ptr_add(p, skip)
+            }
+            None => p,
+        }
+    }
+}
+
 impl Picked<'_> {
     fn advance(&self, b: &mut Builder, tile: Tile) -> Vec<Val> {
         let n = tile.tokens as i32;
@@ -200,13 +220,28 @@ impl Picked<'_> {
         b.repeat(blocks, &[], |b, i, _| {
             let block = b.iadd(from, i);
             let ends = b.scale(block, 4 * ROWS as i64);
-            for strip in 0..ROWS / b.lanes() {
+            let mut one = |b: &mut Builder, strip: Strip| {
                 let sums = match (self.steps, self.scales) {
                     (Some(steps), Some(scales)) => self.scaled(b, block, tile, strip, (steps, scales)),
                     (Some(steps), None) => self.regular(b, block, tile, strip, steps),
                     (None, _) => self.listed(b, block, tile, strip),
                 };
                 result = result.clone().and(self.finish(b, (block, ends), (y, tile), strip, &sums));
+            };
+            let strips = ROWS / b.lanes();
+            if b.lanes() >= WIDE {
+                for strip in 0..strips {
+                    let before = (strip > 0).then(|| b.int((strip * b.lanes()) as i64));
+                    one(b, Strip { before });
+                }
+            } else {
+                // Portable code takes long to compile: it is there once.
+                let strips = b.int(strips as i64);
+                b.repeat(strips, &[], |b, i, _| {
+                    let before = b.scale(i, b.lanes() as i64);
+                    one(b, Strip { before: Some(before) });
+                    Vec::new()
+                });
             }
             Vec::new()
         });
@@ -214,29 +249,30 @@ impl Picked<'_> {
     }
 
     /// The sums with which a block begins.
-    fn starts(&self, b: &mut Builder, block: Val, strip: usize, tokens: usize) -> Vec<Val> {
+    fn starts(&self, b: &mut Builder, block: Val, strip: Strip, tokens: usize) -> Vec<Val> {
         let at = b.scale(block, 4 * ROWS as i64);
         let start = b.ptr_add(self.start, at);
-        let v = b.load(LoadKind::VI32, Addr::at(start, (4 * b.lanes() * strip) as i32));
+        let start = strip.of(b, start, 4);
+        let v = b.load(LoadKind::VI32, Addr::new(start));
         vec![v; tokens]
     }
 
-    fn ahead(&self, b: &mut Builder, p: Val, at: i32, strip: usize) {
-        if b.lanes() >= WIDE && strip == 0 {
+    fn ahead(&self, b: &mut Builder, p: Val, at: i32, strip: Strip) {
+        if b.lanes() >= WIDE && strip.before.is_none() {
             b.prefetch(Addr::at(p, AHEAD + at));
         }
     }
 
     /// Sums of `i8nm`.
-    fn regular(&self, b: &mut Builder, block: Val, tile: Tile, strip: usize, steps: Steps) -> Vec<Val> {
-        let (cols, lane_bytes) = (self.spec.cols, 4 * b.lanes() as i32);
+    fn regular(&self, b: &mut Builder, block: Val, tile: Tile, strip: Strip, steps: Steps) -> Vec<Val> {
+        let cols = self.spec.cols;
         let (count, words) = (steps.count(cols), steps.words(cols));
         let skip = b.scale(block, (STEP * words) as i64);
         let idx = b.ptr_add(self.idx, skip);
-        let idx = b.ptr_off(idx, lane_bytes * strip as i32);
+        let idx = strip.of(b, idx, 4);
         let skip = b.scale(block, (STEP * count) as i64);
         let codes = b.ptr_add(self.codes, skip);
-        let codes = b.ptr_off(codes, lane_bytes * strip as i32);
+        let codes = strip.of(b, codes, 4);
         // A round has whole units and whole words.
         let (unit, word) = (steps.per_unit(), steps.per_word());
         let round = (1..).map(|i| i * unit).find(|n| n.is_multiple_of(word)).unwrap_or(unit);
@@ -316,18 +352,16 @@ impl Picked<'_> {
     }
 
     /// Sums of `i8csr`.
-    fn listed(&self, b: &mut Builder, block: Val, tile: Tile, strip: usize) -> Vec<Val> {
-        let lane_bytes = 4 * b.lanes() as i32;
+    fn listed(&self, b: &mut Builder, block: Val, tile: Tile, strip: Strip) -> Vec<Val> {
         let at = Addr::indexed(self.ptr, block, 4);
         let (from, to) = (b.load(LoadKind::U32, at), b.load(LoadKind::U32, at.plus(4)));
         let count = b.isub(to, from);
         let per = self.per;
         let (four, step) = (b.scale(from, 4), b.scale(from, (STEP * per) as i64));
         let idx = b.ptr_add(self.idx, four);
-        let own = lane_bytes * strip as i32;
         let places = b.ptr_add(self.places, step);
         let codes = b.ptr_add(self.codes, step);
-        let (places, codes) = (b.ptr_off(places, own), b.ptr_off(codes, own));
+        let (places, codes) = (strip.of(b, places, 4), strip.of(b, codes, 4));
         let one = |b: &mut Builder, s: &[Val], u: usize| -> Vec<Val> {
             let first = b.load(LoadKind::U32, Addr::at(s[0], 4 * u as i32));
             let mut acc = s[3..].to_vec();
@@ -399,30 +433,33 @@ impl Picked<'_> {
         b: &mut Builder,
         (block, ends): (Val, Val),
         (y, tile): (Val, Tile),
-        strip: usize,
+        strip: Strip,
         sums: &[Val],
     ) -> Result<(), Bug> {
-        let (lanes, rows) = (b.lanes(), self.spec.rows);
-        let own = (4 * lanes * strip) as i32;
+        let rows = self.spec.rows;
         let epilogue = Epilogue { act: self.spec.act };
         let scale = self.scales.is_none().then(|| {
             let scale = b.ptr_add(self.scale, ends);
-            b.load(LoadKind::VF32, Addr::at(scale, own))
+            let scale = strip.of(b, scale, 4);
+            b.load(LoadKind::VF32, Addr::new(scale))
         });
         // Outputs that exist, where the last block is not whole.
         let tail = (!rows.is_multiple_of(ROWS)).then(|| {
             let done = b.scale(block, -(ROWS as i64));
-            let left = b.int(rows as i64 - (lanes * strip) as i64);
-            b.iadd(done, left)
+            let left = b.int(rows as i64);
+            let left = b.iadd(done, left);
+            strip.before.map_or(left, |before| b.isub(left, before))
         });
         let bias = self.bias.map(|p| {
             let p = b.ptr_add(p, ends);
+            let p = strip.of(b, p, 4);
             match tail {
-                Some(n) => b.load_tail(Addr::at(p, own), n),
-                None => b.load(LoadKind::VF32, Addr::at(p, own)),
+                Some(n) => b.load_tail(Addr::new(p), n),
+                None => b.load(LoadKind::VF32, Addr::new(p)),
             }
         });
         let y = b.ptr_add(y, ends);
+        let y = strip.of(b, y, 4);
         for (t, sum) in sums.iter().enumerate() {
             let s = b.load(LoadKind::Splat, Addr::at(tile.s, 4 * t as i32));
             let v = match scale {
@@ -434,14 +471,14 @@ impl Picked<'_> {
                 None => b.fbin(FBin::Mul, *sum, s),
             };
             let v = epilogue.value(b, v, bias)?;
-            put(b, Addr::at(y, (4 * rows * t) as i32 + own), v, tail);
+            put(b, Addr::at(y, (4 * rows * t) as i32), v, tail);
         }
         let mut result = Ok(());
         if epilogue.deferred() {
             // An activation that calls functions runs over what is stored, so that its code is there once.
             let tokens = b.int(sums.len() as i64);
             b.repeat(tokens, &[y], |b, _, s| {
-                let at = Addr::at(s[0], own);
+                let at = Addr::new(s[0]);
                 let v = match tail {
                     Some(n) => b.load_tail(at, n),
                     None => b.load(LoadKind::VF32, at),

@@ -2,7 +2,7 @@
 //!
 //! A code is taken from its half of a byte as sixteen times itself. The integers come with 128 added to each, which a second
 //! sum, of 128 times the codes, takes off again; both are exact.
-use super::{Picked, ROWS, STEP, Tile};
+use super::{Picked, ROWS, STEP, Strip, Tile};
 use crate::ir::{Addr, Builder, LoadKind, Op, Val};
 use spc_formats::Steps;
 
@@ -21,22 +21,21 @@ impl Picked<'_> {
         b: &mut Builder,
         block: Val,
         tile: Tile,
-        strip: usize,
+        strip: Strip,
         (steps, scales): (Steps, Scales),
     ) -> Vec<Val> {
-        let lane_bytes = 4 * b.lanes() as i32;
         let groups = self.spec.cols.div_ceil(scales.group);
         let of_group = scales.group / steps.m * steps.n / 4;
         let (count, word) = (groups * of_group, steps.per_word());
         let size = if scales.half { 2 } else { 4 };
-        let place = |b: &mut Builder, p: Val, vectors: usize, bytes: usize, own: i32| {
+        let place = |b: &mut Builder, p: Val, vectors: usize, bytes: usize, of_row: i64| {
             let skip = b.scale(block, (vectors * bytes) as i64);
             let p = b.ptr_add(p, skip);
-            b.ptr_off(p, own * strip as i32)
+            strip.of(b, p, of_row)
         };
-        let idx = place(b, self.idx, count.div_ceil(word), STEP, lane_bytes);
-        let codes = place(b, self.codes, count.div_ceil(2), STEP, lane_bytes);
-        let scale = place(b, self.scale, groups, ROWS * size, (size * b.lanes()) as i32);
+        let idx = place(b, self.idx, count.div_ceil(word), STEP, 4);
+        let codes = place(b, self.codes, count.div_ceil(2), STEP, 4);
+        let scale = place(b, self.scale, groups, ROWS * size, size as i64);
         // A round has whole words and whole pairs of steps.
         let round = (1..).find(|g| (g * of_group).is_multiple_of(word.max(2))).unwrap_or(1);
         let zero = b.vfloat(0.0);

@@ -1,0 +1,212 @@
+//! `top` and `count` over groups in compiled steps, and projections without a run, beside the reference.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use spc::{Compiler, Isa, Optimiser};
+use std::collections::BTreeMap;
+
+type Named = BTreeMap<String, Vec<f32>>;
+
+struct Rng(u64);
+
+impl Rng {
+    fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 >> 33
+    }
+
+    /// -2, .., 2: groups have few norms, and the same numbers in other orders.
+    fn coarse(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| (self.draw() % 5) as f32 - 2.0).collect()
+    }
+
+    fn fine(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.draw() as f32 / (1u64 << 30) as f32 - 1.0).collect()
+    }
+}
+
+const SIZES: [(&str, usize); 3] = [("net.w", 24 * 32), ("net.v", 240), ("net.b", 24)];
+
+fn program(rules: &str) -> String {
+    format!(
+        "
+use std.updates.{{sr_ste, dropgrow, recommend}}
+axis B = 1..8
+model net {{ axes {{ I = 32, O = 24, N = 10 }}  w: f32[O, I]  v: f32[N, O]  b: f32[O] }}
+fn f(x: f32[B, I]) -> z: f32[B, N] {{
+  y[b, o] = net.w[o, i] * x[b, i] + net.b[o]
+  z[b, n] = net.v[n, o] * y[b, o]
+}}
+{rules}
+"
+    )
+}
+
+fn views(m: &mut Named) -> Vec<(&str, &mut [f32])> {
+    m.iter_mut().map(|(n, v)| (n.as_str(), &mut v[..])).collect()
+}
+
+fn slices(m: &Named) -> Vec<(&str, &[f32])> {
+    m.iter().map(|(n, v)| (n.as_str(), &v[..])).collect()
+}
+
+fn draw(f: &mut dyn FnMut(usize) -> Vec<f32>) -> Named {
+    SIZES.iter().map(|(n, k)| (n.to_string(), f(*k))).collect()
+}
+
+/// Every step of a program has the bits of the reference, on every instruction set and with any number of threads.
+fn same_bits(rules: &str, coarse: bool) {
+    let text = program(rules);
+    let isas: Vec<Isa> = Isa::ALL.into_iter().filter(|i| i.is_available()).collect();
+    for (isa, threads) in isas.into_iter().map(|i| (i, 1)).chain([(Isa::native(), 3)]) {
+        let checked = Compiler::new().isa(isa).threads(threads).compile_str(&text).unwrap_or_else(|e| panic!("{e}"));
+        let (steps, mut r) = (9, Rng(3));
+        let mut next = |n| if coarse { r.coarse(n) } else { r.fine(n) };
+        let plan = checked.update_plan(Optimiser::SGD, steps).unwrap();
+        assert_eq!(plan.interpreted(), None, "{rules}");
+        let mut params = draw(&mut next);
+        let mut u = checked.updater(params.clone(), Optimiser::SGD, steps).unwrap();
+        let mut state = plan.start(&mut views(&mut params)).unwrap();
+        assert!(params == u.forward().unwrap(), "{rules}: the start, {isa:?}");
+        for step in 0..steps {
+            let grads = draw(&mut next);
+            // Whole numbers stay whole.
+            let seen = plan.update(step, &mut views(&mut params), &slices(&grads), 1.0, &mut state).unwrap();
+            let want = u.step(&grads, 1.0).unwrap();
+            assert_eq!(seen.len(), want.len());
+            for (s, w) in seen.iter().zip(&want) {
+                assert!((s.value - w.value).abs() <= 1e-5 * (1.0 + w.value.abs()), "{s:?} {w:?}");
+            }
+            let view = if step + 1 < steps { u.forward().unwrap() } else { u.finish().unwrap() };
+            assert!(params == view, "{rules}: step {step}, {isa:?}");
+        }
+    }
+}
+
+#[test]
+fn groups_are_chosen_as_the_reference_does_with_and_without_ties() {
+    for rules in [
+        "group row = tile(out: 1, in: all)\nrequire r: keep 40% of row per tensor on net.{w, v} via dropgrow(interval: 2)",
+        "group piece = tile(in: 2)\nrequire r: keep 30% of piece per tensor on net.w via dropgrow(interval: 1)",
+        "group piece = tile(in: 16)\nrequire r: keep 50% of piece per model on net.w via dropgrow(interval: 2)",
+        "group block = tile(out: 4, in: 4)\nrequire r: keep 50% of block per tensor on net.w via recommend(interval: 3)",
+        "group column = tile(out: all, in: 1)\nrequire r: keep 50% of column per model on net.{w, v} via dropgrow(interval: 1)",
+        "group neuron = slices(O) of net\nrequire r: keep 50% of neuron per model via dropgrow(interval: 2)",
+        "group row = tile(out: 1, in: all)\nrequire r: keep 50% of row per layer on net.{w, v} via dropgrow(interval: 2)",
+        "require r: keep 30% of elements per layer on net.{w, v} via dropgrow(interval: 2)",
+    ] {
+        same_bits(rules, true);
+        same_bits(rules, false);
+    }
+}
+
+const ODD: &str = "
+update odd(c: constraint) {
+  mask m = random(c) at init
+  forward(w) = w * m
+  refresh(w, g, moments) -> (w, moments) every 1 steps {
+    m = top(count(m per c), by: g / w, per: c)
+  }
+}
+group piece = tile(in: 4)
+require r: keep 30% of piece per tensor on net.{v, w} via odd()";
+
+/// A score that is no number is an error with its tensor and index, the reference's own.
+#[test]
+fn a_score_that_is_no_number_stops_the_step() {
+    let checked = Compiler::new().compile_str(&program(ODD)).unwrap();
+    let plan = checked.update_plan(Optimiser::SGD, 3).unwrap();
+    assert_eq!(plan.interpreted(), None);
+    let mut r = Rng(1);
+    let mut params = draw(&mut |n| r.fine(n));
+    let mut grads = draw(&mut |n| r.fine(n));
+    for name in ["net.w", "net.v"] {
+        for i in [17, 100] {
+            params.get_mut(name).unwrap()[i] = 0.0;
+            grads.get_mut(name).unwrap()[i] = 0.0;
+        }
+    }
+    let mut u = checked.updater(params.clone(), Optimiser::SGD, 3).unwrap();
+    let mut state = plan.start(&mut views(&mut params)).unwrap();
+    let e = plan.update(0, &mut views(&mut params), &slices(&grads), 0.0, &mut state).unwrap_err();
+    let want = u.step(&grads, 0.0).unwrap_err().to_string();
+    assert_eq!(e.codes(), ["SP0406"]);
+    assert!(e.to_string().contains("score of `net.") && e.to_string().contains("index 17"), "{e}");
+    let place = |s: &str| s.split("`net.").nth(1).map(|s| s.chars().next().unwrap_or(' '));
+    assert_eq!(place(&e.to_string()), place(&want), "{e} {want}");
+}
+
+/// Norms that f32 squares cannot hold, zeros and infinities among the scores.
+#[test]
+fn scores_of_any_size_are_ranked() {
+    let rules = ODD.replace("by: g / w", "by: g * 1e30 + w").replace("tile(in: 4)", "tile(in: 8)");
+    let text = program(&rules);
+    let checked = Compiler::new().compile_str(&text).unwrap();
+    let plan = checked.update_plan(Optimiser::SGD, 4).unwrap();
+    let mut r = Rng(5);
+    let mut params = draw(&mut |n| r.fine(n));
+    let mut u = checked.updater(params.clone(), Optimiser::SGD, 4).unwrap();
+    let mut state = plan.start(&mut views(&mut params)).unwrap();
+    for step in 0..3 {
+        let mut grads = draw(&mut |n| r.fine(n));
+        for (k, v) in grads.values_mut().enumerate() {
+            for (i, x) in v.iter_mut().enumerate() {
+                *x *= [0.0, 1e-38, 1e-20, 1.0, 1e12][(i / 8 + k) % 5];
+            }
+        }
+        plan.update(step, &mut views(&mut params), &slices(&grads), 0.0, &mut state).unwrap();
+        u.step(&grads, 0.0).unwrap();
+        assert!(params == u.forward().unwrap(), "{step}");
+    }
+}
+
+/// Weights after a projection are those of a run of one step that moves nothing; and again they stay.
+#[test]
+fn projections_are_the_end_of_a_run_that_moves_nothing() {
+    for rules in [
+        "require r: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste()",
+        "require r: keep 7 of 32 of elements per tile(in: 32) on net.w",
+        "require r: keep 30% of elements per tensor",
+        "require r: keep cubic(100% -> 20%, 10%..80% of steps) of elements per model via sr_ste()",
+        "require r: keep 50% of tile(out: 4, in: 4) per tensor on net.w",
+        "require r: keep 30% of elements per tile(out: 1, in: all)",
+        "require r: keep 50% of elements per tensor on net.w\nrequire s: keep 25% of slices(O) of net per model",
+    ] {
+        for coarse in [true, false] {
+            let checked = Compiler::new().threads(2).compile_str(&program(rules)).unwrap();
+            let plan = checked.update_plan(Optimiser::SGD, 1).unwrap();
+            let mut r = Rng(8);
+            let mut params = draw(&mut |n| if coarse { r.coarse(n) } else { r.fine(n) });
+            params.get_mut("net.w").unwrap()[3] = -0.0;
+            let mut u = checked.updater(params.clone(), Optimiser::SGD, 1).unwrap();
+            let still = draw(&mut |n| vec![0.0; n]);
+            u.step(&still, 0.0).unwrap();
+            plan.project(&mut views(&mut params)).unwrap();
+            let want = u.finish().unwrap();
+            let bits = |m: &Named| -> Vec<u32> { m.values().flatten().map(|x| x.to_bits()).collect() };
+            assert!(bits(&params) == bits(&want), "{rules}");
+            plan.project(&mut views(&mut params)).unwrap();
+            assert!(bits(&params) == bits(&want), "{rules}: again");
+        }
+    }
+}
+
+#[test]
+fn projections_of_what_cannot_be_are_refused() {
+    let plan =
+        |rules: &str| Compiler::new().compile_str(&program(rules)).unwrap().update_plan(Optimiser::SGD, 1).unwrap();
+    let mut params = draw(&mut |n| vec![1.0; n]);
+    let p = plan("require r: keep 30% of elements per tensor by abs(w * g) on net.w");
+    assert_eq!(p.project(&mut views(&mut params)).unwrap_err().codes(), ["SP0006"]);
+    for rules in
+        ["require r: keep 2 of 4 of elements per tile(in: 4) on net.w", "require r: keep 30% of elements per model"]
+    {
+        let mut bad = params.clone();
+        bad.get_mut("net.w").unwrap()[77] = f32::NAN;
+        let e = plan(rules).project(&mut views(&mut bad)).unwrap_err();
+        assert_eq!(e.codes(), ["SP0406"]);
+        assert!(e.to_string().contains("`net.w` is not finite at index 77"), "{e}");
+    }
+    params.get_mut("net.v").unwrap().pop();
+    let p = plan("require r: keep 30% of elements per tensor");
+    assert_eq!(p.project(&mut views(&mut params)).unwrap_err().codes(), ["SP0404"]);
+}

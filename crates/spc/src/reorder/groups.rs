@@ -3,7 +3,8 @@
 //!
 //! A group is built from a column by adding those that no row refuses, fewest rows that become full first, and taking back. Rows
 //! that are full after a few columns leave few others, so that a matrix of many rows has hardly more than the groups it was made
-//! of; one of few rows may have others, and is then left as it is where the last columns do not fit.
+//! of. One of few rows has others, which fit by chance; they leave more places empty, and all groups together have as many empty
+//! places as the matrix, so a group with more than its share is taken only where the search without such groups fails.
 use super::Lines;
 use crate::weights::Weight;
 use spc_ir::structure::Order;
@@ -40,7 +41,10 @@ pub(super) fn n_of_m(w: &Weight) -> Option<(u32, u32, Order)> {
             continue;
         }
         let lines = lines.get_or_insert_with(|| Lines::of(w, 1, usize::MAX));
-        let found = Search { lines, n: each, m: m as usize, work: MOST_WORK }.all();
+        let empty = (kept - present) as usize;
+        let share = 2 * empty.div_ceil(groups.max(1));
+        let mut search = Search { lines, n: each, m: m as usize, work: MOST_WORK, places: rows * each, most_empty: 0 };
+        let found = [share, empty].into_iter().find_map(|most| search.all(most));
         if let Some(order) = found.and_then(Order::new).filter(|o| !o.is_identity()) {
             return Some((n, m, order));
         }
@@ -54,11 +58,16 @@ struct Search<'a> {
     m: usize,
     /// Comparisons of words that are left.
     work: usize,
+    /// Weights that a group may have.
+    places: usize,
+    /// Fewer weights than that a group may have by at most so many.
+    most_empty: usize,
 }
 
 impl Search<'_> {
     /// All columns in groups, each in order, the one with the first column first.
-    fn all(mut self) -> Option<Vec<u32>> {
+    fn all(&mut self, most_empty: usize) -> Option<Vec<u32>> {
+        self.most_empty = most_empty;
         let mut left: Vec<usize> = (0..self.lines.len()).collect();
         let mut out = Vec::with_capacity(left.len());
         while let Some(first) = left.first().copied() {
@@ -78,7 +87,8 @@ impl Search<'_> {
     /// Completes a group. `counts[k]` are the rows that have more than `k` of its columns.
     fn fill(&mut self, left: &[usize], group: &mut Vec<usize>, counts: &[Vec<u64>]) -> bool {
         if group.len() == self.m {
-            return true;
+            let count = |l: &Vec<u64>| l.iter().map(|w| w.count_ones() as usize).sum::<usize>();
+            return counts.iter().map(count).sum::<usize>() + self.most_empty >= self.places;
         }
         let Some(full) = counts.last() else { return false };
         // Rows that another column of theirs would make full.

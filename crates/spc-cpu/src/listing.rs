@@ -95,7 +95,7 @@ fn rounds(code: &Code, all: &[Instruction]) -> Vec<Round> {
 /// What an instruction reads and writes in memory, and whether that is the stack.
 fn memory(i: &Instruction) -> (usize, usize, bool) {
     let at = (0..i.op_count()).find(|n| i.op_kind(*n) == OpKind::Memory);
-    let none = [Mnemonic::Prefetcht0, Mnemonic::Lea, Mnemonic::Nop];
+    let none = [Mnemonic::Prefetcht0, Mnemonic::Prefetcht1, Mnemonic::Lea, Mnemonic::Nop];
     if at.is_none() || none.contains(&i.mnemonic()) {
         return (0, 0, false);
     }

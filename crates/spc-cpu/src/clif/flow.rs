@@ -24,7 +24,7 @@ impl Translator<'_, '_> {
                 Stmt::Store(kind, addr, v) => self.store(*kind, addr, *v)?,
                 Stmt::StoreTail { addr, value, n } => self.store_tail(addr, *value, *n)?,
                 // Cranelift has no prefetch.
-                Stmt::Prefetch(_) => {}
+                Stmt::Prefetch(..) => {}
                 Stmt::Tile(t) => return Err(Bug::new(format!("cranelift has no `{t}`"))),
                 Stmt::Loop(l) => self.repeat(l)?,
             }

@@ -46,7 +46,7 @@ impl Depths {
                     };
                     self.set(*v, d);
                 }
-                Stmt::Store(..) | Stmt::StoreTail { .. } | Stmt::Prefetch(_) | Stmt::Tile(_) => {}
+                Stmt::Store(..) | Stmt::StoreTail { .. } | Stmt::Prefetch(..) | Stmt::Tile(_) => {}
                 Stmt::Loop(l) => {
                     self.set(l.index, depth + 1);
                     for c in &l.carried {

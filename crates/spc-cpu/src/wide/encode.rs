@@ -3,7 +3,7 @@ use super::codes::{self, Bitwise, UNORDERED};
 use super::emit::{Constant, Emitter, gp, gp32};
 use super::vcode::{ImmOp, IntOp, MOp, RAX, RDI, RDX};
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
-use spc_kernel::ir::{Cmp, FBin, FUn, LBin, LoadKind, StoreKind};
+use spc_kernel::ir::{Cmp, FBin, FUn, LBin, LoadKind, Near, StoreKind};
 use spc_kernel::math::MathFn;
 
 /// Memory operand of a constant.
@@ -99,7 +99,8 @@ impl Emitter<'_> {
             (MOp::TileStore(t), Some(m)) => {
                 self.put(Instruction::with2(Code::VEX_Tilestored_sibmem_tmm, m, tmm(t)));
             }
-            (MOp::Prefetch, Some(m)) => self.put(Instruction::with1(Code::Prefetcht0_m8, m)),
+            (MOp::Prefetch(Near::L1), Some(m)) => self.put(Instruction::with1(Code::Prefetcht0_m8, m)),
+            (MOp::Prefetch(Near::L2), Some(m)) => self.put(Instruction::with1(Code::Prefetcht1_m8, m)),
             (MOp::FBin(f, scalar), m) => {
                 let code = codes::fbin(f, self.is_512(), scalar);
                 let (d, a) = (self.width(r[0], scalar), self.width(r[1], scalar));

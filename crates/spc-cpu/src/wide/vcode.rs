@@ -3,7 +3,7 @@
 //! There are two register classes: general registers (integers, pointers, truth values as 0 or 1) and vector registers
 //! (floats, vectors, and truth values by lane as 0 or -1).
 use regalloc2::{Block, Function, Inst, InstRange, Operand, PReg, PRegSet, RegClass, VReg};
-use spc_kernel::ir::{Cmp, FBin, FUn, IBin, LBin, LoadKind, RedFn, StoreKind};
+use spc_kernel::ir::{Cmp, FBin, FUn, IBin, LBin, LoadKind, Near, RedFn, StoreKind};
 use spc_kernel::math::MathFn;
 
 /// Hardware numbers of general registers.
@@ -98,7 +98,7 @@ pub(super) enum MOp {
     LoadTail,
     /// Uses value, n; temporaries as above.
     StoreTail,
-    Prefetch,
+    Prefetch(Near),
     /// Not max and min.
     FBin(FBin, bool),
     /// Max (true) or min, early; a temporary vector with AVX2.

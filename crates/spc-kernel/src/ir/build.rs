@@ -1,7 +1,7 @@
 //! Builder of kernels. Mistakes in its use come out as a [`Bug`] in [`Builder::finish`].
 use super::{
-    Addr, Bits, Carried, Cmp, FBin, FUn, IBin, Kernel, LBin, LoadKind, Loop, Op, Param, RedFn, Stmt, StoreKind, TileOp,
-    Ty, Val,
+    Addr, Bits, Carried, Cmp, FBin, FUn, IBin, Kernel, LBin, LoadKind, Loop, Near, Op, Param, RedFn, Stmt, StoreKind,
+    TileOp, Ty, Val,
 };
 use crate::math::MathFn;
 use spc_base::Bug;
@@ -73,7 +73,11 @@ impl Builder {
     }
 
     pub fn prefetch(&mut self, addr: Addr) {
-        self.push(Stmt::Prefetch(addr));
+        self.push(Stmt::Prefetch(Near::L1, addr));
+    }
+
+    pub fn prefetch_l2(&mut self, addr: Addr) {
+        self.push(Stmt::Prefetch(Near::L2, addr));
     }
 
     pub fn tile(&mut self, op: TileOp) {

@@ -284,7 +284,7 @@ impl Interp<'_> {
                         self.write(&addr.plus(4 * i as i32), &x.to_le_bytes())?;
                     }
                 }
-                Stmt::Prefetch(_) => {}
+                Stmt::Prefetch(..) => {}
                 Stmt::Loop(l) => {
                     let count = self.int(l.count)?;
                     let mut now = l.carried.iter().map(|c| self.get(c.init)).collect::<Result<Vec<_>, _>>()?;

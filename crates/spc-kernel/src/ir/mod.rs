@@ -94,10 +94,20 @@ pub enum Stmt {
         value: Val,
         n: Val,
     },
-    /// Says that the cache line at the address will be read soon. Has no effect on values and may point anywhere.
-    Prefetch(Addr),
+    /// Says that the cache line at the address will be read soon, and how near it is wanted. Has no effect on values and may
+    /// point anywhere.
+    Prefetch(Near, Addr),
     Tile(TileOp),
     Loop(Loop),
+}
+
+/// The cache that a line is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Near {
+    /// The first level: what is read within some hundred cycles.
+    L1,
+    /// The second level, which has room for more lines on their way: long streams from the third level or from memory.
+    L2,
 }
 
 /// A value that a loop carries: `param` is `init` in the first round and the yielded value in later ones.

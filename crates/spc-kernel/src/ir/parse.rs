@@ -1,7 +1,7 @@
 //! Reads the text form of a kernel: `parse(&kernel.to_string()) == Ok(kernel)` for every kernel that verifies.
 use super::{
-    Addr, Bits, Carried, Cmp, FBin, FUn, IBin, Kernel, LBin, LoadKind, Loop, Op, Param, RedFn, Stmt, StoreKind, TileOp,
-    Ty, Val,
+    Addr, Bits, Carried, Cmp, FBin, FUn, IBin, Kernel, LBin, LoadKind, Loop, Near, Op, Param, RedFn, Stmt, StoreKind,
+    TileOp, Ty, Val,
 };
 use crate::math::MathFn;
 
@@ -182,7 +182,10 @@ impl<'a> Parser<'a> {
             return self.repeat(depth);
         }
         if self.eat("prefetch") {
-            return Ok(Stmt::Prefetch(self.addr()?));
+            return Ok(Stmt::Prefetch(Near::L1, self.addr()?));
+        }
+        if self.eat("prefetch_l2") {
+            return Ok(Stmt::Prefetch(Near::L2, self.addr()?));
         }
         if self.eat("store_tail") {
             let addr = self.addr()?;

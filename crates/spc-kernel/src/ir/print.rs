@@ -1,5 +1,5 @@
 //! The text form of kernels. [`super::parse`] reads it back.
-use super::{Addr, Kernel, Op, Stmt, TileOp, Val};
+use super::{Addr, Kernel, Near, Op, Stmt, TileOp, Val};
 use std::fmt;
 
 impl fmt::Display for Val {
@@ -101,7 +101,8 @@ impl Kernel {
                 Stmt::Let(v, op) => writeln!(f, "{pad}{} = {op}", self.typed(*v))?,
                 Stmt::Store(k, addr, v) => writeln!(f, "{pad}store.{} {addr}, {v}", k.name())?,
                 Stmt::StoreTail { addr, value, n } => writeln!(f, "{pad}store_tail {addr}, {value}, {n}")?,
-                Stmt::Prefetch(addr) => writeln!(f, "{pad}prefetch {addr}")?,
+                Stmt::Prefetch(Near::L1, addr) => writeln!(f, "{pad}prefetch {addr}")?,
+                Stmt::Prefetch(Near::L2, addr) => writeln!(f, "{pad}prefetch_l2 {addr}")?,
                 Stmt::Tile(t) => writeln!(f, "{pad}{t}")?,
                 Stmt::Loop(l) => {
                     let carried: Vec<String> = l

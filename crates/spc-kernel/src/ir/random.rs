@@ -128,8 +128,10 @@ impl Gen<'_> {
     fn store(&mut self, v: Val, addr: Addr) {
         match self.b.ty(v) {
             Some(Ty::I64) => {
-                if self.rng.below(8) == 0 {
-                    self.b.prefetch(addr);
+                match self.rng.below(16) {
+                    0 => self.b.prefetch(addr),
+                    1 => self.b.prefetch_l2(addr),
+                    _ => {}
                 }
                 let kind = self.rng.pick(&[StoreKind::I32, StoreKind::U16, StoreKind::U8]);
                 self.b.store(kind, addr, v);

@@ -135,7 +135,7 @@ impl Verifier<'_> {
                     self.want(*value, &[StoreKind::VF32.operand()])?;
                     self.want(*n, &[Ty::I64])?;
                 }
-                Stmt::Prefetch(addr) => self.addr(addr, false)?,
+                Stmt::Prefetch(_, addr) => self.addr(addr, false)?,
                 Stmt::Loop(l) => {
                     self.want(l.count, &[Ty::I64])?;
                     let types = l.carried.iter().map(|c| self.get(c.init)).collect::<Result<Vec<_>, _>>()?;

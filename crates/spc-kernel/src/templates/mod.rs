@@ -15,6 +15,7 @@ mod functions;
 mod gather;
 mod groups;
 pub mod limits;
+mod list;
 mod map;
 mod nest;
 mod panel;

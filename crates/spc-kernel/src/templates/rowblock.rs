@@ -13,10 +13,11 @@
 //! the order of [`Tuning::blocking`].
 use super::LinearSpec;
 use super::feature_major::{TILE, TOKEN_PAD};
+use super::list::{Ahead, Calls, From, Rounds, list};
 use super::span::{At, Feature, Ptrs, Span, few_rows, spans};
 use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
 use super::tuning::Tuning;
-use crate::ir::{Addr, Builder, Cmp, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::{Blocking, Layout};
 
@@ -25,12 +26,6 @@ const GROUP_BYTES: usize = 256 << 10;
 
 /// Rows from which on asking for all activations first costs little.
 const WARM_ROWS: usize = 256;
-
-/// Bytes of indices that are asked for ahead of their use, where weights are.
-const INDICES_AHEAD: i32 = 512;
-
-/// Weights of an entry that take fewer bytes are not asked for ahead of their use: that would cost more than it brings.
-const FEW_BYTES: usize = 16;
 
 /// The kernel in the order that suits few tokens.
 pub fn rowblock(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
@@ -107,11 +102,14 @@ struct Rows<'a> {
     height: usize,
 }
 
-/// A multiply-add step: accumulators, address of the weights, the activations.
-type Step<'a> = &'a dyn Fn(&mut Builder, &[Val], Addr, Feature) -> Vec<Val>;
-
-/// The sums after an entry: pointers to values and indices, the sums before, the entry's number from the pointers on.
-type Nth<'a> = &'a dyn Fn(&mut Builder, [Val; 2], &[Val], usize) -> Vec<Val>;
+/// A few rows of a block and vectors of tokens that are computed together.
+#[derive(Clone, Copy)]
+struct Pass {
+    /// First row, counted from the block's.
+    row: usize,
+    tile: Tile,
+    at: At,
+}
 
 /// What happens to a tile: its results, bytes from one row to the next, vectors.
 type EachTile<'a> = &'a dyn Fn(&mut Builder, Val, Val, usize) -> Result<(), Bug>;
@@ -446,7 +444,7 @@ impl Rows<'_> {
                 Some(slab) => self.kept(b, tile, y, bias, at, slab),
                 None => tile.zeros(b),
             };
-            let acc = self.sum(b, entries, row, tile, at, acc);
+            let acc = self.sum(b, entries, Pass { row, tile, at }, acc);
             match slab {
                 Some(slab) => self.keep(b, tile, &acc, y, at, slab)?,
                 None => self.finish(b, tile, &acc, y, bias, at)?,
@@ -575,81 +573,45 @@ impl Rows<'_> {
         }
     }
 
-    /// The sums of a tile that begins at row `row` of its block.
-    fn sum(&self, b: &mut Builder, e: Entries, row: usize, tile: Tile, at: At, acc: Vec<Val>) -> Vec<Val> {
+    /// Activations of the first input of a dense block of inputs.
+    fn inputs(&self, b: &mut Builder, e: Entries, at: At) -> Val {
+        let Some(from) = e.from else { return at.x.main };
+        let skip = at.features(b, from);
+        b.ptr_add(at.x.main, skip)
+    }
+
+    /// Multiply-adds of one input, with the weights at `w` (of the block's first row) and the activations at `x`.
+    fn step(&self, b: &mut Builder, p: Pass, acc: &[Val], w: Addr, x: Feature) -> Vec<Val> {
+        let (lanes, skip) = (b.lanes(), 4 * p.row as i32);
+        let of_row = |i: usize| w.plus(skip + 4 * i as i32);
+        p.tile.step(b, acc, &of_row, &|j| p.at.activation(x, j, lanes, self.spec.cols))
+    }
+
+    /// The sums of a pass.
+    fn sum(&self, b: &mut Builder, e: Entries, p: Pass, acc: Vec<Val>) -> Vec<Val> {
         let lanes = b.lanes();
-        let (height, skip) = (self.height, 4 * row as i32);
-        let x = match e.from {
-            Some(from) => {
-                let skip = at.features(b, from);
-                b.ptr_add(at.x.main, skip)
-            }
-            None => at.x.main,
-        };
+        if lanes >= WIDE && !matches!(self.spec.layout, Layout::Nm { .. }) {
+            return self.wide_sum(b, e, p, acc);
+        }
+        let (at, height) = (p.at, self.height);
+        let step = |b: &mut Builder, acc: &[Val], w: Addr, x: Feature| self.step(b, p, acc, w, x);
         let plain = |at: Val| Feature { at, lines: None };
-        let ahead = Some(self.tuning.weights_ahead).filter(|n| *n > 0 && 4 * tile.splats >= FEW_BYTES);
-        // One multiply-add step with the weights at `w` (of this block's first row) and the activations at `xr`.
-        let step = |b: &mut Builder, acc: &[Val], w: Addr, xr: Feature| {
-            if let Some(ahead) = ahead {
-                b.prefetch(w.plus(skip + ahead));
-            }
-            tile.step(b, acc, &|i| w.plus(skip + 4 * i as i32), &|j| at.activation(xr, j, lanes, self.spec.cols))
-        };
+        let x = self.inputs(b, e, at);
         // State: values, then a pointer of the index source, then the accumulators.
         let with = |head: [Val; 2], acc: Vec<Val>| head.into_iter().chain(acc).collect::<Vec<Val>>();
-        let steps = tile.steps(lanes);
+        let steps = p.tile.steps(lanes);
+        let column = |b: &mut Builder, s: &[Val]| {
+            let acc = step(b, &s[2..], Addr::new(s[0]), plain(s[1]));
+            with([b.ptr_off(s[0], 4 * height as i32), at.skip(b, s[1], 1)], acc)
+        };
         let state = match self.spec.layout {
-            Layout::Dense { .. } => unrolled(b, e.count, steps, with([e.values, x], acc), &|b, s| {
-                let acc = step(b, &s[2..], Addr::new(s[0]), plain(s[1]));
-                with([b.ptr_off(s[0], 4 * height as i32), at.skip(b, s[1], 1)], acc)
-            }),
-            Layout::Vx1 { .. }
-            | Layout::Csr
-            | Layout::I8 { .. }
-            | Layout::I8Nm { .. }
-            | Layout::I8Csr { .. }
-            | Layout::I4Nm { .. }
-            | Layout::Nm16 { .. }
-            | Layout::Csr16
-            | Layout::Bitmap
-            | Layout::Vnm16 { .. }
-            | Layout::Groups { .. }
-            | Layout::Half { .. }
-            | Layout::Mma24
-            | Layout::Mma32 { .. }
-            | Layout::Mma1 { .. }
-            | Layout::Vnm { .. } => {
-                // Entry number `n` from the pointers on.
-                let nth = |b: &mut Builder, [values, idx]: [Val; 2], acc: &[Val], n: usize| {
-                    let xr = self.row(b, at, Addr::at(idx, 4 * n as i32), LoadKind::U32);
-                    if ahead.is_some() {
-                        b.prefetch(Addr::at(idx, INDICES_AHEAD));
-                    }
-                    step(b, acc, Addr::at(values, (4 * height * n) as i32), xr)
-                };
-                let entry = |b: &mut Builder, s: &[Val]| {
-                    let acc = nth(b, [s[0], s[1]], &s[2..], 0);
-                    with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
-                };
-                let sets = tile.sets(lanes);
-                if let (true, Count::Runtime(n)) = (sets > 1 || (lanes >= WIDE && few_rows(self.spec)), e.count) {
-                    return self.in_sets(b, sets, n, [e.values, e.idx], acc, &nth);
-                }
-                let rows_ahead = self.tuning.rows_ahead;
-                let (early, late) = self.ahead(b, e.count, height > 2 && rows_ahead > 0);
-                let state = unrolled(b, early, steps, with([e.values, e.idx], acc), &|b, s| {
-                    let next = self.row(b, at, Addr::at(s[1], 4 * rows_ahead as i32), LoadKind::U32);
-                    self.prefetch_row(b, next, at);
-                    entry(b, s)
-                });
-                unrolled(b, late, steps, state, &entry)
-            }
+            Layout::Dense { .. } => unrolled(b, e.count, steps, with([e.values, x], acc), &column),
             Layout::Bsr { c, .. } => {
                 let c = c as usize;
                 unrolled(b, e.count, share(steps, c), with([e.values, e.idx], acc), &|b, s| {
                     let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
                     let inner = with([s[0], xr.at], s[2..].to_vec());
-                    let inner = unrolled(b, Count::Fixed(c), steps, inner, &|b, s| self.column(b, s, at, &step));
+                    let inner = unrolled(b, Count::Fixed(c), steps, inner, &column);
                     with([inner[0], b.ptr_off(s[1], 4)], inner[2..].to_vec())
                 })
             }
@@ -672,74 +634,98 @@ impl Rows<'_> {
                 });
                 return state[3..].to_vec();
             }
+            // Lists of single columns; other layouts are refused above.
+            _ => unrolled(b, e.count, steps, with([e.values, e.idx], acc), &|b, s| {
+                let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
+                let acc = step(b, &s[2..], Addr::new(s[0]), xr);
+                with([b.ptr_off(s[0], 4 * height as i32), b.ptr_off(s[1], 4)], acc)
+            }),
         };
         state[2..].to_vec()
     }
 
-    /// Entries dealt in turn to `sets` sums, which are added at the end: one alone would wait for its own last addition. A
-    /// round of the loop has several entries, so that pointers move once for all of them.
-    fn in_sets(
-        &self,
-        b: &mut Builder,
-        sets: usize,
-        count: Val,
-        [values, idx]: [Val; 2],
-        acc: Vec<Val>,
-        nth: Nth<'_>,
-    ) -> Vec<Val> {
-        let size = acc.len();
-        let zero = b.vfloat(0.0);
-        let by = sets.max(4);
-        let mut state = vec![values, idx];
-        state.extend(acc);
-        state.resize(2 + sets * size, zero);
-        let rounds = b.op(Op::Shr(count, by.trailing_zeros() as u8));
-        let done = b.scale(rounds, by as i64);
-        let rest = b.isub(count, done);
-        let width = 4 * self.height as i32;
-        let moved = |b: &mut Builder, s: &[Val], n: i32| [b.ptr_off(s[0], width * n), b.ptr_off(s[1], 4 * n)];
-        let state = b.repeat(rounds, &state, |b, _, s| {
-            let mut s = s.to_vec();
-            let ahead = self.tuning.weights_ahead;
-            if ahead > 0 {
-                b.prefetch(Addr::at(s[0], ahead));
-                b.prefetch(Addr::at(s[1], ahead));
-            }
-            for n in 0..by {
-                let own = 2 + n % sets * size..2 + (n % sets + 1) * size;
-                let out = nth(b, [s[0], s[1]], &s[own.clone()], n);
-                s[own].copy_from_slice(&out);
-            }
-            let next = moved(b, &s, by as i32);
-            s[..2].copy_from_slice(&next);
-            s
-        });
-        let state = {
-            let last = b.repeat(rest, &state[..2 + size], |b, _, s| {
-                let out = nth(b, [s[0], s[1]], &s[2..], 0);
-                moved(b, s, 1).into_iter().chain(out).collect()
-            });
-            [&last[2..], &state[2 + size..]].concat()
+    /// The same in wide code: several entries in a round, and requests for what is used later.
+    fn wide_sum(&self, b: &mut Builder, e: Entries, p: Pass, acc: Vec<Val>) -> Vec<Val> {
+        let (lanes, at, tile) = (b.lanes(), p.at, p.tile);
+        let width = 4 * self.height;
+        let most = pass_rows(self.height, at.vectors, lanes);
+        let passes = self.height.div_ceil(most);
+        let next = (passes > 1 && self.tuning.weights_ahead > 0).then(|| self.next(b, e, passes, p.row / most));
+        let ahead = Ahead {
+            far: self.tuning.weights_ahead,
+            near: tile.vectors * lanes <= TOKEN_PAD,
+            passes,
+            skip: 4 * p.row as i32,
         };
-        (0..size)
-            .map(|i| {
-                let parts: Vec<Val> = state.iter().skip(i).step_by(size).copied().collect();
-                parts[1..].iter().fold(parts[0], |sum, p| b.fbin(FBin::Add, sum, *p))
-            })
-            .collect()
+        let stride = at.known_stride().unwrap_or(0) as i32;
+        let by = Rounds::entries(width, passes, lanes);
+        let columns = Rounds { by, sets: 1, look: 0, width, second: stride, listed: false, ahead };
+        let column = |b: &mut Builder, [values, x]: [Val; 2], acc: &[Val], n: usize| {
+            let x = if n == 0 { x } else { b.ptr_off(x, stride * n as i32) };
+            self.step(b, p, acc, Addr::at(values, (width * n) as i32), Feature { at: x, lines: None })
+        };
+        let none = |_: &mut Builder, _: Addr| {};
+        let columns_of = Calls { look: &none, nth: &column };
+        match self.spec.layout {
+            Layout::Dense { .. } => {
+                let second = self.inputs(b, e, at);
+                list(b, columns, e.count, From { values: e.values, second, next, acc }, &columns_of).acc
+            }
+            Layout::Bsr { c, .. } => {
+                let head = 2 + next.iter().count();
+                let state: Vec<Val> = [e.values, e.idx].into_iter().chain(next).chain(acc).collect();
+                let state = unrolled(b, e.count, 1, state, &|b, s| {
+                    let xr = self.row(b, at, Addr::new(s[1]), LoadKind::U32);
+                    let next = (head > 2).then(|| s[2]);
+                    let from = From { values: s[0], second: xr.at, next, acc: s[head..].to_vec() };
+                    let end = list(b, columns, Count::Fixed(c as usize), from, &columns_of);
+                    let idx = b.ptr_off(s[1], 4);
+                    [end.values, idx].into_iter().chain(end.next).chain(end.acc).collect()
+                });
+                state[head..].to_vec()
+            }
+            _ => {
+                let (few, sets) = (few_rows(self.spec), tile.sets(lanes));
+                let rounds = Rounds {
+                    by: if few || sets > 1 { sets.max(4) } else { by },
+                    sets,
+                    look: if few || sets > 1 { 0 } else { self.tuning.rows_ahead },
+                    second: 4,
+                    listed: true,
+                    ..columns
+                };
+                let nth = |b: &mut Builder, [values, idx]: [Val; 2], acc: &[Val], n: usize| {
+                    let xr = self.row(b, at, Addr::at(idx, 4 * n as i32), LoadKind::U32);
+                    self.step(b, p, acc, Addr::at(values, (width * n) as i32), xr)
+                };
+                let look = |b: &mut Builder, idx: Addr| {
+                    let next = self.row(b, at, idx, LoadKind::U32);
+                    self.prefetch_row(b, next, at);
+                };
+                let from = From { values: e.values, second: e.idx, next, acc };
+                list(b, rounds, e.count, from, &Calls { look: &look, nth: &nth }).acc
+            }
+        }
     }
 
-    /// Cuts a number of entries into those that look ahead and the last ones, which have nothing ahead.
-    fn ahead(&self, b: &mut Builder, count: Count, useful: bool) -> (Count, Count) {
-        match count {
-            Count::Runtime(n) if useful => {
-                let (far, zero) = (b.int(self.tuning.rows_ahead), b.int(0));
-                let early = b.isub(n, far);
-                let early = b.ibin(IBin::Max, early, zero);
-                (Count::Runtime(early), Count::Runtime(b.isub(n, early)))
-            }
-            n => (Count::Fixed(0), n),
+    /// Where the weights of the next block that pass number `pass` of `passes` asks for begin.
+    fn next(&self, b: &mut Builder, e: Entries, passes: usize, pass: usize) -> Val {
+        let (width, stored) = match self.spec.layout {
+            Layout::Bsr { c, .. } => (4 * self.height * c as usize, e.count),
+            Layout::Dense { .. } => (4 * self.height, Count::Fixed(self.spec.cols)),
+            _ => (4 * self.height, e.count),
+        };
+        let bytes = |b: &mut Builder, count: Count, per: usize| match count {
+            Count::Fixed(n) => b.int((n * per) as i64),
+            Count::Runtime(n) => b.scale(n, per as i64),
+        };
+        let whole = bytes(b, stored, width);
+        let next = b.ptr_add(e.values, whole);
+        if pass == 0 {
+            return next;
         }
+        let before = bytes(b, e.count, width / passes * pass);
+        b.ptr_add(next, before)
     }
 
     /// Asks for the activations of one feature.
@@ -748,13 +734,6 @@ impl Rows<'_> {
         for j in (0..at.vectors).step_by((16 / lanes).max(1)) {
             b.prefetch(at.activation(row, j, lanes, self.spec.cols));
         }
-    }
-
-    /// One column of a block; state is values, activations, accumulators.
-    fn column(&self, b: &mut Builder, s: &[Val], at: At, step: Step<'_>) -> Vec<Val> {
-        let acc = step(b, &s[2..], Addr::new(s[0]), Feature { at: s[1], lines: None });
-        let head = [b.ptr_off(s[0], 4 * self.height as i32), at.skip(b, s[1], 1)];
-        head.into_iter().chain(acc).collect()
     }
 
     /// Activations of the column whose number is at `idx`, counted from the span's start.

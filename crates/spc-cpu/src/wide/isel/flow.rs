@@ -26,7 +26,7 @@ impl Selector<'_> {
                 Stmt::Let(v, op) => self.op(*v, op)?,
                 Stmt::Store(kind, addr, v) => self.store(*kind, addr, *v)?,
                 Stmt::StoreTail { addr, value, n } => self.store_tail(addr, *value, *n)?,
-                Stmt::Prefetch(addr) => self.prefetch(addr)?,
+                Stmt::Prefetch(near, addr) => self.prefetch(*near, addr)?,
                 Stmt::Tile(t) => self.tile(t)?,
                 Stmt::Loop(l) => self.repeat(l)?,
             }

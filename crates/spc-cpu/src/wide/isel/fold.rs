@@ -21,7 +21,7 @@ fn count(body: &[Stmt], uses: &mut [u32]) {
             Stmt::Let(_, op) => op.uses().into_iter().for_each(&mut add),
             Stmt::Store(_, addr, v) => addr.uses().chain([*v]).for_each(&mut add),
             Stmt::StoreTail { addr, value, n } => addr.uses().chain([*value, *n]).for_each(&mut add),
-            Stmt::Prefetch(addr) => addr.uses().for_each(&mut add),
+            Stmt::Prefetch(_, addr) => addr.uses().for_each(&mut add),
             Stmt::Tile(t) => t.addr().into_iter().flat_map(|a| a.uses()).for_each(&mut add),
             Stmt::Loop(l) => {
                 add(l.count);
@@ -67,7 +67,7 @@ impl Selector<'_> {
                     folded.extend(taken.copied());
                 }
                 Stmt::Store(..) | Stmt::StoreTail { .. } | Stmt::Tile(_) => loads.retain(|_, (_, constant)| *constant),
-                Stmt::Prefetch(_) => {}
+                Stmt::Prefetch(..) => {}
                 Stmt::Loop(_) => loads.clear(),
             }
         }

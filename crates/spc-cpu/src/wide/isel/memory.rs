@@ -4,7 +4,7 @@ use super::{Place, Selector};
 use crate::host::Isa;
 use regalloc2::Operand;
 use spc_base::Bug;
-use spc_kernel::ir::{Addr, LoadKind, StoreKind, TileOp, Val};
+use spc_kernel::ir::{Addr, LoadKind, Near, StoreKind, TileOp, Val};
 
 impl Selector<'_> {
     /// The memory operand, whose registers are appended to `operands`.
@@ -125,10 +125,10 @@ impl Selector<'_> {
         Ok(())
     }
 
-    pub(super) fn prefetch(&mut self, a: &Addr) -> Result<(), Bug> {
+    pub(super) fn prefetch(&mut self, near: Near, a: &Addr) -> Result<(), Bug> {
         let mut operands = Vec::new();
         let mem = self.mem(a, &mut operands)?;
-        self.code.emit(MOp::Prefetch, &operands, Some(mem));
+        self.code.emit(MOp::Prefetch(near), &operands, Some(mem));
         Ok(())
     }
 

@@ -188,6 +188,9 @@ impl Selector<'_> {
             (IBin::Mul, Some(n)) if n > 0 && n.count_ones() == 1 => {
                 self.tied(MOp::ImmOp(ImmOp::Shl(n.trailing_zeros() as u8)), d, &[a])
             }
+            (IBin::Mul, Some(n)) if !self.isa.is_512() && n > 0 && matches!(n >> n.trailing_zeros(), 3 | 5 | 9) => {
+                self.multiple(d, a, n)
+            }
             (IBin::Mul, Some(n)) => self.simple(MOp::MulImm(n), d, &[a]),
             (IBin::And, Some(n)) => self.tied(MOp::ImmOp(ImmOp::And(n)), d, &[a]),
             (IBin::Or, Some(n)) => self.tied(MOp::ImmOp(ImmOp::Or(n)), d, &[a]),
@@ -202,6 +205,25 @@ impl Selector<'_> {
             (IBin::Div, _) => self.divide(d, true, a, b),
             (IBin::Rem, _) => self.divide(d, false, a, b),
         }
+    }
+
+    /// `a` times 3, 5 or 9 times a power of two: an address and a shift. Multiplications of integers run on a port that those of
+    /// 256-bit vectors need and those of 512 bits do not.
+    fn multiple(&mut self, d: Val, a: Val, n: i32) -> Result<(), Bug> {
+        let shift = n.trailing_zeros() as u8;
+        let sum = Addr::indexed(a, a, ((n >> shift) - 1) as u8);
+        if shift == 0 {
+            return self.lea(d, sum);
+        }
+        let mut tail = Vec::new();
+        let mem = self.mem(&sum, &mut tail)?;
+        let odd = self.int_vreg();
+        let operands: Vec<Operand> = std::iter::once(Operand::reg_def(odd)).chain(tail).collect();
+        self.code.emit(MOp::Lea, &operands, Some(mem));
+        let r = self.define(d);
+        let operands = [Operand::reg_reuse_def(r, 1), Operand::reg_use(odd)];
+        self.code.emit(MOp::ImmOp(ImmOp::Shl(shift)), &operands, None);
+        Ok(())
     }
 
     fn divide(&mut self, d: Val, quotient: bool, a: Val, b: Val) -> Result<(), Bug> {

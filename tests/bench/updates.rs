@@ -8,7 +8,8 @@ use spc::{Compiler, Optimiser};
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps, between};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
 use spc_kernel::update::{
-    Chain, Column, Fold, FoldKind, Grid, Kind, Lines, Node, Work, bracket, group_pass, nm_pass, pivot_between,
+    Chain, Column, Fold, FoldKind, Grid, Kind, Lines, Node, Work, bracket, group_pass, nm_in_place, nm_pass,
+    pivot_between,
 };
 use std::time::{Duration, Instant};
 
@@ -79,16 +80,6 @@ fn lasso() -> (Chain, usize) {
     (c, y)
 }
 
-/// Weights under a mask.
-fn cut() -> Chain {
-    let mut c = Chain::default();
-    let (w, m) = (c.array(Kind::F32), c.array(Kind::Bytes));
-    let (x, mask) = (c.node(Node::Array(w)), c.node(Node::Array(m)));
-    let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![mask, x], DType::F32);
-    c.store(w, x);
-    c
-}
-
 /// The mask of a threshold, and the weights under it; or these in place.
 fn masked(apart: bool) -> Chain {
     let mut c = Chain::default();
@@ -136,14 +127,12 @@ fn main() {
             sweeps.run(n, &mut slots, &[k as f32], &[Call { pass: 0, slots: vec![0, 1, 2] }], &pool).unwrap();
         });
     }
-    let cut = cut().pass("cut", lanes).unwrap();
     for (k, m) in [(2usize, 4usize), (8, 32)] {
-        let sweeps = Sweeps::new(vec![nm_pass(m, 0, false, lanes).unwrap(), cut.clone()], isa).unwrap();
+        let sweeps = Sweeps::new(vec![nm_in_place(m, 0, lanes).unwrap()], isa).unwrap();
         let name = format!("{k}:{m} in place, 4096 x 4096");
         changed(&name, &mut c, n, &mut view, &mut |v| v[..n].copy_from_slice(&w[..n]), &mut |v| {
-            let mut slots = [Slot::F32(&mut v[..n]), Slot::RoomBytes];
-            let calls = [0, 1].map(|pass| Call { pass, slots: vec![0, 1] });
-            sweeps.run(n, &mut slots, &[k as f32], &calls, &pool).unwrap();
+            let call = [Call { pass: 0, slots: vec![0] }];
+            sweeps.run(n, &mut [Slot::F32(&mut v[..n])], &[k as f32], &call, &pool).unwrap();
         });
     }
     let (chain, y) = lasso();

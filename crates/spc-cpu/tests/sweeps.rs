@@ -4,7 +4,7 @@
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
 use spc_kernel::ir::interp::{Arg, run};
-use spc_kernel::update::{Chain, Fold, FoldKind, Grid, IOTA, Kind, Node, Pass, Work, group_pass, nm_pass};
+use spc_kernel::update::{Chain, Fold, FoldKind, Grid, IOTA, Kind, Node, Pass, Work, group_pass, nm_in_place, nm_pass};
 
 struct Rng(u64);
 
@@ -70,7 +70,8 @@ fn n_of_m_is_that_of_a_sort_on_every_executor() {
     for isa in isas() {
         for m in [2usize, 4, 8, 16, 32] {
             let p = nm_pass(m, 0, true, isa.lanes()).unwrap();
-            let sweeps = Sweeps::new(vec![p.clone()], isa).unwrap();
+            let place = nm_in_place(m, 0, isa.lanes()).unwrap();
+            let sweeps = Sweeps::new(vec![p.clone(), place.clone()], isa).unwrap();
             for groups in [1usize, 2, 3, 7, 40, 5000 / m] {
                 let n = m * groups;
                 let w = r.floats(n);
@@ -85,7 +86,14 @@ fn n_of_m_is_that_of_a_sort_on_every_executor() {
                         let x = if want[i] == 1 { w[i] } else { 0.0 };
                         assert_eq!(view[i].to_bits(), x.to_bits());
                     }
+                    let mut own = w.clone();
+                    let call = Call { pass: 1, slots: vec![0] };
+                    sweeps.run(n, &mut [Slot::F32(&mut own)], &[keep as f32], &[call], &Pool::new(1)).unwrap();
+                    let plus: Vec<f32> = view.iter().map(|x| x + 0.0).collect();
+                    assert_eq!(bytes(&own), bytes(&plus), "{keep} of {m} in place, {groups} groups, {isa:?}");
                     if n.is_multiple_of(p.unit) && n < 400 {
+                        let (out, _) = interpreted(&place, n, &[bytes(&w)], &[keep as f32]);
+                        assert_eq!(out[0], bytes(&plus));
                         let arrays = [bytes(&w), vec![0; n], vec![0; 4 * n]];
                         let (out, _) = interpreted(&p, n, &arrays, &[keep as f32]);
                         assert_eq!(out[1], want);

@@ -21,7 +21,7 @@ pub use chain::{Chain, Fold, FoldKind, Node, NodeId};
 pub use groups::{Grid, Work, group_pass};
 pub use lines::{Column, Lines};
 pub use metric::{MetricWork, metric_pass};
-pub use nm::nm_pass;
+pub use nm::{nm_in_place, nm_pass};
 pub use root::{Line, root_of_lines};
 pub use top::{Keys, Pivot, bracket, pivot, pivot_between};
 

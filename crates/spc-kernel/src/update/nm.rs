@@ -16,16 +16,37 @@ pub const MOST: usize = 32;
 /// # Errors
 /// A bug for another M.
 pub fn nm_pass(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug> {
+    made(m, n, if view { Out::View } else { Out::Mask }, lanes)
+}
+
+/// The same in place: weights (written) that are left out become +0, and so do those that are -0; there is no mask.
+///
+/// # Errors
+/// A bug for another M.
+pub fn nm_in_place(m: usize, n: usize, lanes: usize) -> Result<Pass, Bug> {
+    made(m, n, Out::InPlace, lanes)
+}
+
+/// What is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Out {
+    Mask,
+    /// The mask, and the weights under it.
+    View,
+    InPlace,
+}
+
+fn made(m: usize, n: usize, to: Out, lanes: usize) -> Result<Pass, Bug> {
     if !m.is_power_of_two() || m > MOST || lanes == 1 {
         return Err(Bug::new(format!("no kernel for groups of {m} in vectors of {lanes}")));
     }
     if m >= lanes && m >= 16 {
-        return across(m, n, view, lanes);
+        return across(m, n, to, lanes);
     }
     let unit = m.max(lanes);
     let vectors = unit / lanes;
-    let (mut b, h) = Head::new(m, n, view, lanes);
-    let Head { w, mask, out, keep, .. } = h;
+    let (mut b, h) = Head::new(m, n, to, lanes);
+    let Head { w, keep, .. } = h;
     let zero = b.vint(0);
     let less = b.isub(zero, keep);
     // 1 in the lanes whose number has bit h: their swapped partner stands before them and wins ties.
@@ -88,12 +109,7 @@ pub fn nm_pass(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug
             // All ones where fewer than N come before.
             let room = b.isub(less, rank);
             let kept = b.op(Op::Shr(room, 31));
-            let byte = b.ibin(IBin::And, kept, one);
-            b.store(StoreKind::VU8, Addr::indexed(mask, at, 1).plus(disp(v)), byte);
-            if let Some(out) = out {
-                let x = b.ibin(IBin::And, all[v], kept);
-                b.store(StoreKind::VI32, Addr::indexed(out, at, 4).plus(4 * disp(v)), x);
-            }
+            h.write(b, (at, disp(v)), kept, Some(all[v]));
         }
         keys.iter().skip(1).fold(keys[0], |a, k| b.ibin(IBin::Max, a, *k))
     })
@@ -111,9 +127,9 @@ fn transpose(b: &mut Builder, mut rows: Vec<Val>) -> Vec<Val> {
 /// [`nm_pass`] for groups of a vector or more: as many groups as there are lanes, transposed, so that a vector holds the same place
 /// of each. A sorting network over the places gives the least magnitude that stays. Where equal ones are more than there is room
 /// for, those of lower places stay.
-fn across(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug> {
-    let (b, h) = Head::new(m, n, view, lanes);
-    let Head { w, mask, out, keep, .. } = h;
+fn across(m: usize, n: usize, to: Out, lanes: usize) -> Result<Pass, Bug> {
+    let (b, h) = Head::new(m, n, to, lanes);
+    let Head { w, keep, .. } = h;
     h.pass(b, m * lanes, &|b, at| {
         // Element `part * lanes` on of group g.
         let place = |g: usize, part: usize| (g * m + part * lanes) as i32;
@@ -148,14 +164,9 @@ fn across(m: usize, n: usize, view: bool, lanes: usize) -> Result<Pass, Bug> {
             for part in 0..m / lanes {
                 let rows = kept[part * lanes..(part + 1) * lanes].iter().map(|k| b.op(Op::FromBits(*k))).collect();
                 for (g, kept) in transpose(b, rows).into_iter().enumerate() {
-                    let (kept, one) = (b.op(Op::ToBits(kept)), b.vint(1));
-                    let byte = b.ibin(IBin::And, kept, one);
-                    b.store(StoreKind::VU8, Addr::indexed(mask, at, 1).plus(place(g, part)), byte);
-                    if let Some(out) = out {
-                        let x = b.load(LoadKind::VI32, Addr::indexed(w, at, 4).plus(4 * place(g, part)));
-                        let x = b.ibin(IBin::And, x, kept);
-                        b.store(StoreKind::VI32, Addr::indexed(out, at, 4).plus(4 * place(g, part)), x);
-                    }
+                    let kept = b.op(Op::ToBits(kept));
+                    // In place this reads what an earlier, larger choice of the group has left.
+                    h.write(b, (at, place(g, part)), kept, None);
                 }
             }
         };
@@ -229,7 +240,8 @@ fn network(n: usize) -> Vec<(usize, usize)> {
 /// What both kernels begin with.
 struct Head {
     w: Val,
-    mask: Val,
+    to: Out,
+    mask: Option<Val>,
     out: Option<Val>,
     numbers: Val,
     folds: Val,
@@ -241,21 +253,48 @@ struct Head {
 }
 
 impl Head {
-    fn new(m: usize, n: usize, view: bool, lanes: usize) -> (Builder, Head) {
+    fn new(m: usize, n: usize, to: Out, lanes: usize) -> (Builder, Head) {
         let mut b = Builder::new(format!("nm_{m}"), lanes);
-        let (w, mask) = (b.param("a0", Ty::Ptr), b.param("a1", Ty::Ptr));
-        let out = view.then(|| b.param("a2", Ty::Ptr));
+        let w = b.param("a0", Ty::Ptr);
+        let mask = (to != Out::InPlace).then(|| b.param("a1", Ty::Ptr));
+        let out = match to {
+            Out::Mask => None,
+            Out::View => Some(b.param("a2", Ty::Ptr)),
+            Out::InPlace => Some(w),
+        };
         let (numbers, folds) = (b.param("numbers", Ty::CPtr), b.param("folds", Ty::Ptr));
         let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
         b.param("end", Ty::I64);
         let keep = number(&mut b, numbers, n);
         let keep = b.op(Op::Nearest(keep));
-        (b, Head { w, mask, out, numbers, folds, lo, hi, keep, n })
+        (b, Head { w, to, mask, out, numbers, folds, lo, hi, keep, n })
+    }
+
+    /// Writes what becomes of a vector of weights `x`, which are read again where they are not given; `kept` is all ones where
+    /// they stay.
+    fn write(&self, b: &mut Builder, (at, disp): (Val, i32), kept: Val, x: Option<Val>) {
+        if let Some(mask) = self.mask {
+            let one = b.vint(1);
+            let byte = b.ibin(IBin::And, kept, one);
+            b.store(StoreKind::VU8, Addr::indexed(mask, at, 1).plus(disp), byte);
+        }
+        if let Some(out) = self.out {
+            let x = x.unwrap_or_else(|| b.load(LoadKind::VI32, Addr::indexed(self.w, at, 4).plus(4 * disp)));
+            let x = if self.to == Out::InPlace {
+                let (x, none) = (b.op(Op::FromBits(x)), b.vfloat(0.0));
+                let x = b.fbin(FBin::Add, x, none);
+                b.op(Op::ToBits(x))
+            } else {
+                x
+            };
+            let x = b.ibin(IBin::And, x, kept);
+            b.store(StoreKind::VI32, Addr::indexed(out, at, 4).plus(4 * disp), x);
+        }
     }
 
     /// The pass that does the same with each unit; `body` gets its first entry and gives magnitudes of which the greatest is the
     /// fold.
-    fn pass(self, mut b: Builder, unit: usize, body: &dyn Fn(&mut Builder, Val) -> Val) -> Result<Pass, Bug> {
+    fn pass(&self, mut b: Builder, unit: usize, body: &dyn Fn(&mut Builder, Val) -> Val) -> Result<Pass, Bug> {
         let count = b.isub(self.hi, self.lo);
         let top = b.vint(0);
         let top = b.repeat(count, &[top], |b, i, top| {
@@ -267,8 +306,10 @@ impl Head {
         let top = b.reduce(RedFn::Max, top[0]);
         b.store(StoreKind::I32, Addr::new(self.folds), top);
         let array = |kind, written: bool| Array { kind, written, read: !written };
-        let mut arrays = vec![array(Kind::F32, false), array(Kind::Bytes, true)];
-        if self.out.is_some() {
+        let weights = Array { read: true, ..array(Kind::F32, self.to == Out::InPlace) };
+        let mut arrays = vec![weights];
+        arrays.extend(self.mask.map(|_| array(Kind::Bytes, true)));
+        if self.to == Out::View {
             arrays.push(array(Kind::F32, true));
         }
         Ok(Pass { kernel: b.finish()?, arrays, unit, numbers: self.n + 1, folds: 1, cut: true })

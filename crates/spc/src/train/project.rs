@@ -9,19 +9,8 @@ use spc_base::Bug;
 use spc_interp::method::{MethodError, constraint_at};
 use spc_ir::method::{Does, Moment};
 use spc_ir::{BinFn, DType, Keep, ScalarExpr as S, UnFn};
-use spc_kernel::update::{Chain, Keys, Kind, Node, Pass, nm_pass, pivot};
+use spc_kernel::update::{Chain, Keys, Kind, Node, Pass, nm_in_place, pivot};
 use std::sync::{Arc, PoisonError};
-
-/// Weights under a mask; what is absent is +0.
-fn masked(lanes: usize) -> Result<Pass, Bug> {
-    let mut c = Chain::default();
-    let (w, m) = (c.array(Kind::F32), c.array(Kind::Bytes));
-    let (w, m) = (c.node(Node::Array(w)), c.node(Node::Array(m)));
-    let there = S::bin(BinFn::And, S::Arg(1), S::bin(BinFn::Ne, S::Arg(0), S::Const(0.0)));
-    let x = c.map(S::select(there, S::Arg(0), S::Const(0.0)), vec![w, m], DType::F32);
-    c.store(0, x);
-    c.pass("masked", lanes)
-}
 
 /// Weights of at least a magnitude, number 0; those equal to it only before place number 1.
 fn above(lanes: usize) -> Result<Pass, Bug> {
@@ -67,8 +56,8 @@ impl Plan {
             return Ok(Arc::clone(s));
         }
         let lanes = self.isa.lanes();
-        let passes = if m == 0 { vec![above(lanes)?] } else { vec![nm_pass(m, 0, false, lanes)?, masked(lanes)?] };
-        let s = Arc::new(Sweeps::new(passes, self.isa)?);
+        let pass = if m == 0 { above(lanes)? } else { nm_in_place(m, 0, lanes)? };
+        let s = Arc::new(Sweeps::new(vec![pass], self.isa)?);
         all.insert(m, Arc::clone(&s));
         Ok(s)
     }
@@ -78,9 +67,8 @@ impl Plan {
         let keep = choice::count(k, 0, m as u64)? as f32;
         for t in &self.core.info[i].members {
             let Some(w) = params.get_mut(*t).and_then(|p| p.as_deref_mut()) else { continue };
-            let calls = [0, 1].map(|pass| Call { pass, slots: vec![0, 1] });
-            let mut slots = [Slot::F32(w), Slot::RoomBytes];
-            let tops = sweeps.run(self.core.tensors[*t].len, &mut slots, &[keep], &calls, &self.pool)?;
+            let call = [Call { pass: 0, slots: vec![0] }];
+            let tops = sweeps.run(self.core.tensors[*t].len, &mut [Slot::F32(w)], &[keep], &call, &self.pool)?;
             if tops.first().into_iter().flatten().any(|x| !x.is_finite()) {
                 return Err(spoiled(&self.core, *t, w));
             }

@@ -1,6 +1,7 @@
 //! Rates of single families of kernels, fitted to what this machine takes, in the form of the shipped tables:
 //! `cargo bench -p spc-bench --bench families -- avx512vnni bitmap vnm16`. Levels of memory and all else are those of the shipped
 //! table. Without names: all families. `quick` measures two small shapes only.
+#![allow(clippy::print_stdout)]
 use spc_bench::{family, family_names, shipped};
 use spc_cpu::Isa;
 use spc_layout::Rates;

@@ -74,7 +74,7 @@ mod tests {
     fn tiles_hold_each_code_once_in_its_place() {
         for (rows, cols, r) in [(16, 64, 16), (40, 300, 16), (70, 130, 32), (3, 5, 48), (33, 68, 32)] {
             // The last row block of the second and the middle of the third have nothing stored.
-            let there = |o: usize, k: usize| (k / 4 * 7 + o / r * 3) % 4 != 0 && o / r != 2;
+            let there = |o: usize, k: usize| !(k / 4 * 7 + o / r * 3).is_multiple_of(4) && o / r != 2;
             let code = |o: usize, k: usize| (o * 31 + k * 17) % 255;
             let w: Vec<f32> = (0..rows * cols)
                 .map(|i| (i / cols, i % cols))

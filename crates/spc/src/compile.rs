@@ -77,7 +77,7 @@ pub fn compile_file(s: &mut Session<'_>, path: &Path, what: &Compile) -> Res<Don
                 extra.files.extend(files);
                 extra.manifest.insert("training".into(), manifest);
                 notes += &text;
-                training = Some(u.module.text);
+                training = (!u.kernels().is_empty()).then_some(u.module.text);
             }
             Some(Err(why)) => notes += &why,
             None => {}

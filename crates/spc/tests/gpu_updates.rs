@@ -329,6 +329,9 @@ fn what_has_no_form_is_left_out_with_its_weights() {
     let (_, left, _) =
         of("group block = tile(out: 2, in: 4)\npenalize p: 0.4 * wgsef(keep: 40%) of block on net.w", SGD);
     assert!(left[0].1.contains("all groups together"), "{left:?}");
+    let (weights, left, u) = of("require top: keep 10% of elements per tensor on net.{w, v, b} via sr_ste()", SGD);
+    assert!(weights.is_empty() && left.len() == 1 && u.kernels().is_empty(), "{weights:?} {left:?}");
+    assert!(u.step(None, &|_| 0.1).unwrap().0.is_empty() && u.step(Some(3), &|_| 0.1).unwrap().0.is_empty());
     let plan = Compiler::new().compile_str(&program("")).unwrap();
     let outside = Optimiser::Outside { moments: 1, square: None };
     let said = plan.update_plan(outside, 9).unwrap().on_gpu().err().unwrap().to_string();

@@ -53,6 +53,12 @@ impl PassChain {
         live
     }
 
+    /// Whether its kernel has the parameter `numbers`: a store depends on one.
+    pub fn reads_numbers(&self) -> bool {
+        let live = self.live(self.stores.iter().map(|s| s.1));
+        self.values.iter().zip(live).any(|(v, live)| live && matches!(v, PassValue::Number(_)))
+    }
+
     /// Declarations of the live values as `v0`, `v1`, .. `array` says what an array's entry is.
     fn lines(&self, live: &[bool], indent: &str, array: &dyn Fn(usize) -> String) -> Result<String, String> {
         let mut t = String::new();
@@ -205,7 +211,7 @@ impl Emitter {
             if is_float(a) { format!("spc_get(x{a} + i)") } else { format!("spc_get(x{a} + i) != 0u") }
         })?;
         let numbers = chain.numbers(&live, "  ", "spc_ldg");
-        if !numbers.is_empty() {
+        if chain.reads_numbers() {
             params.push(param("numbers", ParamKind::F32In));
         }
         params.push(param("n", ParamKind::I32));
@@ -275,6 +281,25 @@ mod tests {
     fn arguments_become_the_values_that_they_are() {
         assert_eq!(renamed("(spc_max(a0, a10) + (a1 ? a0 : 1.0f))", &[7, 3]), "(spc_max(v7, a10) + (v3 ? v7 : 1.0f))");
         assert_eq!(renamed("a0", &[12]), "v12");
+    }
+
+    #[test]
+    fn numbers_that_nothing_needs_are_no_parameter() {
+        let mut chain = PassChain {
+            arrays: vec![DType::F32, DType::F32],
+            values: vec![PassValue::Number(3), PassValue::Array(0)],
+            stores: vec![(1, 1)],
+        };
+        let params = |chain: &PassChain| {
+            let u = updates(&[Update::Chain { name: "c".into(), chain: chain.clone() }]).unwrap();
+            u.kernels[0].params.iter().map(|p| p.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((params(&chain), chain.reads_numbers()), (["x0", "x1", "n"].map(String::from).into(), false));
+        chain.stores[0].1 = 0;
+        assert_eq!(
+            (params(&chain), chain.reads_numbers()),
+            (["x0", "x1", "numbers", "n"].map(String::from).into(), true)
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! side: `[tile][ceil(K/4)][width][4]`. The last tile is as narrow as its tokens allow: see [`width`].
 use super::LinearSpec;
 use super::tile::{Epilogue, WIDE};
-use crate::ir::{Addr, Builder, Cmp, FBin, FUn, IBin, Kernel, LoadKind, RedFn, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, Cmp, FBin, IBin, Kernel, LoadKind, RedFn, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::Layout;
 
@@ -138,14 +138,17 @@ pub fn round_in_place(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
 
 /// The reciprocal and the scale of one token.
 pub(super) fn token_scale(b: &mut Builder, row: Val, cols: usize) -> (Val, Val) {
-    // Several maxima side by side: one alone waits for itself.
+    // Several maxima side by side: one alone waits for itself. Without signs floats lie in the order of their bits, NaN above all.
     const SIDE: usize = 4;
     let (lanes, bytes) = (b.lanes(), 4 * b.lanes() as i32);
-    let zero = b.vfloat(0.0);
+    let (zero, size) = (b.vint(0), b.vint(i32::MAX));
+    let greater = |b: &mut Builder, v: Val, most: Val| {
+        let v = b.ibin(IBin::And, v, size);
+        b.ibin(IBin::Max, most, v)
+    };
     let next = |b: &mut Builder, p: Val, at: i32, most: Val| {
-        let v = b.load(LoadKind::VF32, Addr::at(p, at));
-        let v = b.fun(FUn::Abs, v);
-        b.fbin(FBin::Max, most, v)
+        let v = b.load(LoadKind::VI32, Addr::at(p, at));
+        greater(b, v, most)
     };
     let (many, few) = (b.int((cols / (SIDE * lanes)) as i64), b.int((cols / lanes % SIDE) as i64));
     let state: Vec<Val> = std::iter::once(row).chain([zero; SIDE]).collect();
@@ -156,17 +159,18 @@ pub(super) fn token_scale(b: &mut Builder, row: Val, cols: usize) -> (Val, Val) 
         let most: Vec<Val> = (0..SIDE).map(|i| next(b, s[0], bytes * i as i32, s[1 + i])).collect();
         std::iter::once(b.ptr_off(s[0], bytes * SIDE as i32)).chain(most).collect()
     });
-    let (first, second) = (b.fbin(FBin::Max, s[1], s[2]), b.fbin(FBin::Max, s[3], s[4]));
-    let both = b.fbin(FBin::Max, first, second);
+    let (first, second) = (b.ibin(IBin::Max, s[1], s[2]), b.ibin(IBin::Max, s[3], s[4]));
+    let both = b.ibin(IBin::Max, first, second);
     let s = b.repeat(few, &[s[0], both], |b, _, s| vec![b.ptr_off(s[0], bytes), next(b, s[0], 0, s[1])]);
     let (mut most, rest) = (s[1], cols % lanes);
     if rest > 0 {
         let n = b.int(rest as i64);
         let v = b.load_tail(Addr::new(s[0]), n);
-        let v = b.fun(FUn::Abs, v);
-        most = b.fbin(FBin::Max, most, v);
+        let v = b.op(crate::ir::Op::ToBits(v));
+        most = greater(b, v, most);
     }
     let most = b.reduce(RedFn::Max, most);
+    let most = b.op(crate::ir::Op::FromBits(most));
     let (top, least, none) = (b.float(TOP), b.float(f32::MIN_POSITIVE), b.float(0.0));
     let scale = b.fbin(FBin::Div, most, top);
     let inverse = b.fbin(FBin::Div, top, most);

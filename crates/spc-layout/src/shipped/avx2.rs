@@ -6,7 +6,7 @@ pub(crate) fn table() -> CostTable {
     CostTable {
         name: "avx2-x86_64-v1".into(),
         source: "`spc calibrate` on one core of a busy x86-64 server with AVX-512; rows and levels smoothed by hand, i8 and \
-                 groups estimated"
+                 groups estimated; vnm16 and bitmap from `cargo bench -p spc-cpu --bench few -- same`"
             .into(),
         token_tile: 16,
         pass_fm: 48,
@@ -147,23 +147,28 @@ pub(crate) fn table() -> CostTable {
             read_permille: 391,
         },
         vnm16: Rates {
-            mul_fs: 26_730,
             slower_permille: [
-                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
-                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
-                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
-                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
-                [1_197, 1_000, 1_029, 1_117, 1_138, 1_205],
+                [1_430, 1_000, 1_080, 1_100, 1_100, 1_150],
+                [1_430, 1_000, 1_080, 1_100, 1_100, 1_150],
+                [1_430, 1_000, 1_080, 1_100, 1_100, 1_150],
+                [1_430, 1_000, 1_080, 1_100, 1_100, 1_150],
+                [1_430, 1_000, 1_080, 1_100, 1_100, 1_150],
             ],
-            load_fs: [1, 200, 400, 800],
-            unit_ps: 145,
-            block_ps: 2_096,
-            overlap_permille: 339,
-            read_permille: 971,
+            overlap_permille: 200,
+            ..Rates::flat(53_000, 0, 60, 1_000)
         },
-        bitmap: Rates::flat(53460, 0, 60, 1_000),
+        bitmap: Rates {
+            slower_permille: [
+                [3_700, 1_850, 1_000, 1_000, 1_000, 1_000],
+                [3_700, 1_850, 1_000, 1_000, 1_000, 1_000],
+                [3_700, 1_850, 1_000, 1_000, 1_000, 1_000],
+                [3_700, 1_850, 1_000, 1_000, 1_000, 1_000],
+                [3_700, 1_850, 1_000, 1_000, 1_000, 1_000],
+            ],
+            overlap_permille: 400,
+            ..Rates::flat(39_000, 0, 0, 500)
+        },
         // Estimates: the others are measured.
-        // By rows: `i8csr`, `i8nm` at four, `i8`.
         i8: Rates {
             slower_permille: [
                 [1_700, 1_500, 1_300, 1_300, 1_300, 1_300],
@@ -174,8 +179,28 @@ pub(crate) fn table() -> CostTable {
             ],
             ..Rates::flat(50_000, 3_000, 60, 10_000)
         },
-        i8nm: Rates::flat(5_000, 3_000, 60, 10_000),
-        i8csr: Rates::flat(6_500, 3_000, 60, 10_000),
+        i8nm: Rates {
+            slower_permille: [
+                [650, 650, 650, 650, 650, 650],
+                [650, 650, 650, 650, 650, 650],
+                [650, 650, 650, 650, 650, 650],
+                [650, 650, 650, 650, 650, 650],
+                [650, 650, 650, 650, 650, 650],
+            ],
+            overlap_permille: 0,
+            ..Rates::flat(50_000, 3_000, 60, 10_000)
+        },
+        i8csr: Rates {
+            slower_permille: [
+                [1_700, 1_500, 1_300, 1_300, 1_300, 1_300],
+                [1_700, 1_500, 1_300, 1_300, 1_300, 1_300],
+                [1_700, 1_500, 1_300, 1_300, 1_300, 1_300],
+                [1_700, 1_500, 1_300, 1_300, 1_300, 1_300],
+                [1_700, 1_500, 1_300, 1_300, 1_300, 1_300],
+            ],
+            overlap_permille: 0,
+            ..Rates::flat(50_000, 3_000, 60, 10_000)
+        },
         groups: Rates::flat(22_000, 0, 800, 15_000),
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 231_806 },

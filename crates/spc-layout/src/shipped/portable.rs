@@ -6,7 +6,7 @@ pub(crate) fn table() -> CostTable {
     CostTable {
         name: "clif-x86_64-v1".into(),
         source: "`spc calibrate` on one core of a busy x86-64 server with AVX-512; rows and levels smoothed by hand, i8 and \
-                 groups estimated"
+                 groups estimated; vnm16 and bitmap from `cargo bench -p spc-cpu --bench few -- same`"
             .into(),
         token_tile: 16,
         pass_fm: 48,
@@ -147,23 +147,28 @@ pub(crate) fn table() -> CostTable {
             read_permille: 426,
         },
         vnm16: Rates {
-            mul_fs: 300_225,
             slower_permille: [
-                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
-                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
-                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
-                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
-                [1_000, 1_020, 1_186, 1_231, 1_252, 1_332],
+                [1_400, 1_000, 1_000, 1_000, 1_000, 1_000],
+                [1_400, 1_000, 1_000, 1_000, 1_000, 1_000],
+                [1_400, 1_000, 1_000, 1_000, 1_000, 1_000],
+                [1_400, 1_000, 1_000, 1_000, 1_000, 1_000],
+                [1_400, 1_000, 1_000, 1_000, 1_000, 1_000],
             ],
-            load_fs: [1, 200, 400, 800],
-            unit_ps: 1_735,
-            block_ps: 6_904,
-            overlap_permille: 439,
-            read_permille: 1_159,
+            overlap_permille: 200,
+            ..Rates::flat(248_000, 0, 60, 1_000)
         },
-        bitmap: Rates::flat(600450, 0, 60, 1_000),
+        bitmap: Rates {
+            slower_permille: [
+                [1_800, 1_000, 1_000, 1_000, 1_000, 1_000],
+                [1_800, 1_000, 1_000, 1_000, 1_000, 1_000],
+                [1_800, 1_000, 1_000, 1_000, 1_000, 1_000],
+                [1_800, 1_000, 1_000, 1_000, 1_000, 1_000],
+                [1_800, 1_000, 1_000, 1_000, 1_000, 1_000],
+            ],
+            overlap_permille: 400,
+            ..Rates::flat(183_000, 0, 0, 500)
+        },
         // Estimates: the others are measured.
-        // By rows: `i8csr`, `i8nm` at four, `i8`.
         i8: Rates {
             slower_permille: [
                 [1_500, 1_500, 1_500, 1_500, 1_500, 1_500],
@@ -174,8 +179,28 @@ pub(crate) fn table() -> CostTable {
             ],
             ..Rates::flat(160_000, 12_000, 300, 10_000)
         },
-        i8nm: Rates::flat(5_000, 3_000, 60, 10_000),
-        i8csr: Rates::flat(6_500, 3_000, 60, 10_000),
+        i8nm: Rates {
+            slower_permille: [
+                [1_100, 1_100, 1_100, 1_100, 1_100, 1_100],
+                [1_100, 1_100, 1_100, 1_100, 1_100, 1_100],
+                [1_100, 1_100, 1_100, 1_100, 1_100, 1_100],
+                [1_100, 1_100, 1_100, 1_100, 1_100, 1_100],
+                [1_100, 1_100, 1_100, 1_100, 1_100, 1_100],
+            ],
+            overlap_permille: 0,
+            ..Rates::flat(160_000, 12_000, 300, 10_000)
+        },
+        i8csr: Rates {
+            slower_permille: [
+                [1_500, 1_500, 1_500, 1_500, 1_500, 1_500],
+                [1_500, 1_500, 1_500, 1_500, 1_500, 1_500],
+                [1_500, 1_500, 1_500, 1_500, 1_500, 1_500],
+                [1_500, 1_500, 1_500, 1_500, 1_500, 1_500],
+                [1_500, 1_500, 1_500, 1_500, 1_500, 1_500],
+            ],
+            overlap_permille: 0,
+            ..Rates::flat(160_000, 12_000, 300, 10_000)
+        },
         groups: Rates { overlap_permille: 100, ..Rates::flat(60_000, 0, 3_000, 20_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 118_253 },

@@ -6,7 +6,7 @@ pub(crate) fn table() -> CostTable {
     CostTable {
         name: "vnni-x86_64-v1".into(),
         source: "`spc calibrate` on one core of a busy x86-64 server with AVX-512; rows and levels smoothed by hand, i8 and \
-                 groups estimated"
+                 groups estimated; vnm16 and bitmap from `cargo bench -p spc-cpu --bench few -- same`"
             .into(),
         token_tile: 16,
         pass_fm: 48,
@@ -147,23 +147,28 @@ pub(crate) fn table() -> CostTable {
             read_permille: 942,
         },
         vnm16: Rates {
-            mul_fs: 16_570,
             slower_permille: [
-                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
-                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
-                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
-                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
-                [1_262, 1_016, 1_000, 1_048, 1_091, 1_117],
+                [1_750, 1_290, 1_000, 1_000, 1_000, 1_000],
+                [1_750, 1_290, 1_000, 1_000, 1_000, 1_000],
+                [1_750, 1_290, 1_000, 1_000, 1_000, 1_000],
+                [1_750, 1_290, 1_000, 1_000, 1_000, 1_000],
+                [1_750, 1_290, 1_000, 1_000, 1_000, 1_000],
             ],
-            load_fs: [1, 200, 400, 800],
-            unit_ps: 79,
-            block_ps: 539,
-            overlap_permille: 400,
-            read_permille: 777,
+            overlap_permille: 200,
+            ..Rates::flat(28_000, 0, 60, 1_000)
         },
-        bitmap: Rates::flat(33140, 0, 60, 1_000),
+        bitmap: Rates {
+            slower_permille: [
+                [3_870, 1_930, 1_300, 1_000, 1_000, 1_000],
+                [3_870, 1_930, 1_300, 1_000, 1_000, 1_000],
+                [3_870, 1_930, 1_300, 1_000, 1_000, 1_000],
+                [3_870, 1_930, 1_300, 1_000, 1_000, 1_000],
+                [3_870, 1_930, 1_300, 1_000, 1_000, 1_000],
+            ],
+            overlap_permille: 400,
+            ..Rates::flat(11_900, 0, 0, 500)
+        },
         // Estimates: the others are measured.
-        // By rows: `i8csr`, `i8nm` at four, `i8`.
         i8: Rates {
             slower_permille: [
                 [5_000, 3_600, 2_800, 2_400, 2_260, 2_260],
@@ -174,8 +179,28 @@ pub(crate) fn table() -> CostTable {
             ],
             ..Rates::flat(2_700, 3_000, 60, 10_000)
         },
-        i8nm: Rates::flat(5_000, 3_000, 60, 10_000),
-        i8csr: Rates::flat(6_500, 3_000, 60, 10_000),
+        i8nm: Rates {
+            slower_permille: [
+                [4_000, 2_800, 2_200, 1_800, 1_760, 1_760],
+                [4_000, 2_800, 2_200, 1_800, 1_760, 1_760],
+                [4_000, 2_800, 2_200, 1_800, 1_760, 1_760],
+                [4_000, 2_800, 2_200, 1_800, 1_760, 1_760],
+                [4_000, 2_800, 2_200, 1_800, 1_760, 1_760],
+            ],
+            overlap_permille: 0,
+            ..Rates::flat(2_700, 3_000, 60, 10_000)
+        },
+        i8csr: Rates {
+            slower_permille: [
+                [5_000, 3_600, 2_800, 2_400, 2_260, 2_260],
+                [5_000, 3_600, 2_800, 2_400, 2_260, 2_260],
+                [5_000, 3_600, 2_800, 2_400, 2_260, 2_260],
+                [5_000, 3_600, 2_800, 2_400, 2_260, 2_260],
+                [5_000, 3_600, 2_800, 2_400, 2_260, 2_260],
+            ],
+            overlap_permille: 0,
+            ..Rates::flat(2_700, 3_000, 60, 10_000)
+        },
         groups: Rates { overlap_permille: 100, ..Rates::flat(8_500, 0, 500, 15_000) },
         levels: vec![
             Level { up_to_bytes: 16_384, bytes_per_us: 328_296 },

@@ -362,7 +362,7 @@ impl Builder<'_> {
         let (update, count, arguments) = match source {
             Source::Chain(c) => {
                 let chain = chain(c, refs)?;
-                let reads = chain.values.iter().any(|v| matches!(v, PassValue::Number(_)));
+                let reads = chain.reads_numbers();
                 let mut arguments: Vec<GpuArgument> = given.iter().copied().map(Array).collect();
                 arguments.extend(reads.then_some(Numbers));
                 arguments.push(Count);

@@ -1,8 +1,7 @@
 //! Loops over the stored entries of a list, several in a round, and what is asked for ahead of its use.
 //!
-//! Weights come from the third level or from memory, and the first-level cache has too few lines on their way to hide that
-//! latency: they are asked for in the second level, each line once. A block that takes several passes is read at the
-//! speed of one of them only if all passes ask for an equal part of the next block.
+//! Of a block that takes several passes the first alone would wait for weights from the third level, so all passes ask for an
+//! equal part of the next block, in the second level.
 use super::tile::{Count, WIDE};
 use crate::ir::{Addr, Builder, FBin, IBin, Op, Val};
 
@@ -12,19 +11,17 @@ const LINE: usize = 64;
 /// Bytes of indices that are asked for ahead of their use, where weights are.
 const INDICES: i32 = 512;
 
-/// Bytes of weights that are wanted in the first-level cache ahead of their use, where few sums are made with each.
-const NEAR: i32 = 2 << 10;
+/// Entries of fewer bytes use indices as fast as weights, and ask for both equally far ahead.
+const FEW: usize = 16;
 
-/// The same where weights have been asked for by the passes over the block before.
+/// Bytes of weights ahead of their use where the passes over the block before have asked for them.
 const NEXT: i32 = 1 << 10;
 
 /// How weights are asked for ahead of their use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ahead {
-    /// Bytes from the use to the line that the second-level cache is asked for; 0 for no requests.
+    /// Bytes from the use to the line that is asked for where one pass reads all; 0 for no requests at all.
     pub far: i32,
-    /// Whether few sums are made with each weight, so that lines are wanted faster than the second-level cache gives them.
-    pub near: bool,
     /// Passes over the same weights; if they are several, each asks for its part of what follows the block.
     pub passes: usize,
     /// Bytes from an entry's first weight to the first that this pass reads.
@@ -41,10 +38,7 @@ impl Ahead {
         let lines = |bytes: usize, step: usize| (0..bytes.max(1)).step_by(step).map(|n| n as i32);
         let Some(next) = next else {
             for n in lines(bytes, LINE) {
-                b.prefetch_l2(Addr::at(values, n + self.far));
-                if self.near {
-                    b.prefetch(Addr::at(values, n + NEAR));
-                }
+                b.prefetch(Addr::at(values, n + self.far));
             }
             return None;
         };
@@ -78,12 +72,11 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Entries of a round of a list whose entries have `width` bytes of weights: in 512-bit code those of a line, two if
-    /// passes share lines; in 256-bit code, where the loop's own instructions take the ports of multiply-adds, four.
-    pub fn entries(width: usize, passes: usize, lanes: usize) -> usize {
+    /// Entries of a round: two where passes share requests; in 256-bit code, where the loop's own instructions take the ports of
+    /// multiply-adds, four.
+    pub fn entries(passes: usize, lanes: usize) -> usize {
         match lanes {
             16 if passes > 1 => 2,
-            16 => 1 << (LINE / width).clamp(1, 4).ilog2(),
             WIDE => 4,
             _ => 1,
         }
@@ -100,12 +93,14 @@ pub(super) struct From {
     pub acc: Vec<Val>,
 }
 
-/// What a list's loop calls, with an entry's number from the two pointers on.
+/// The sums after an entry: the two pointers, the sums before, the entry's number from the pointers on.
+type Nth<'a> = &'a dyn Fn(&mut Builder, [Val; 2], &[Val], usize) -> Vec<Val>;
+
+/// What a list's loop calls.
 pub(super) struct Calls<'a> {
     /// Asks for the activations of the entry whose index is there.
     pub look: &'a dyn Fn(&mut Builder, Addr),
-    /// The sums after an entry.
-    pub nth: &'a dyn Fn(&mut Builder, [Val; 2], &[Val], usize) -> Vec<Val>,
+    pub nth: Nth<'a>,
 }
 
 /// `count` rounds of `body` over `state`; no loop where there is at most one.
@@ -165,7 +160,7 @@ pub(super) fn list(b: &mut Builder, r: Rounds, count: Count, from: From, calls: 
     let state = times(b, rounds, state, |b, s| {
         let mut s = s.to_vec();
         if r.ahead.far > 0 && r.listed {
-            b.prefetch(Addr::at(s[1], INDICES));
+            b.prefetch(Addr::at(s[1], if r.width < FEW { r.ahead.far } else { INDICES }));
         }
         let next = r.ahead.weights(b, s[0], asks(&s), r.by, r.width);
         for n in 0..r.by {

@@ -651,14 +651,9 @@ impl Rows<'_> {
         let most = pass_rows(self.height, at.vectors, lanes);
         let passes = self.height.div_ceil(most);
         let next = (passes > 1 && self.tuning.weights_ahead > 0).then(|| self.next(b, e, passes, p.row / most));
-        let ahead = Ahead {
-            far: self.tuning.weights_ahead,
-            near: tile.vectors * lanes <= TOKEN_PAD,
-            passes,
-            skip: 4 * p.row as i32,
-        };
+        let ahead = Ahead { far: self.tuning.weights_ahead, passes, skip: 4 * p.row as i32 };
         let stride = at.known_stride().unwrap_or(0) as i32;
-        let by = Rounds::entries(width, passes, lanes);
+        let by = Rounds::entries(passes, lanes);
         let columns = Rounds { by, sets: 1, look: 0, width, second: stride, listed: false, ahead };
         let column = |b: &mut Builder, [values, x]: [Val; 2], acc: &[Val], n: usize| {
             let x = if n == 0 { x } else { b.ptr_off(x, stride * n as i32) };

@@ -44,7 +44,7 @@ impl Tuning {
         if spec.lanes < WIDE {
             return Tuning::PLAIN;
         }
-        let plain = Tuning { weights_ahead: 4 << 10, rows_ahead: 12, ..Tuning::PLAIN };
+        let plain = Tuning { weights_ahead: 2 << 10, rows_ahead: 12, ..Tuning::PLAIN };
         let three = Tuning { tokens: 3 * TILE, ..plain };
         let blocks = |cols: usize, rows: u32| Some(Blocking { cols: cols as u32, rows });
         match spec.layout {

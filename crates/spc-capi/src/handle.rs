@@ -33,11 +33,14 @@ pub(crate) unsafe fn hand_out<T: Held>(inner: T, to: *mut *mut Handle<T>) {
 ///
 /// `handle` is null, or came from [`hand_out`] and is not changed while the reference lives.
 pub(crate) unsafe fn of<'a, T: Held>(handle: *const Handle<T>) -> Result<&'a T, Refusal> {
+    if !handle.is_aligned() {
+        return refuse(Status::Handle, format!("not {}", T::NAME));
+    }
     // SAFETY: null gives nothing, the rest is promised.
-    match handle.is_aligned().then(|| unsafe { handle.as_ref() }) {
-        Some(None) => refuse(Status::Null, format!("{} is a null pointer", T::NAME)),
-        Some(Some(h)) if h.tag == T::TAG => Ok(&h.inner),
-        _ => refuse(Status::Handle, format!("not {}", T::NAME)),
+    match unsafe { handle.as_ref() } {
+        None => refuse(Status::Null, format!("{} is a null pointer", T::NAME)),
+        Some(h) if h.tag == T::TAG => Ok(&h.inner),
+        Some(_) => refuse(Status::Handle, format!("not {}", T::NAME)),
     }
 }
 
@@ -45,11 +48,14 @@ pub(crate) unsafe fn of<'a, T: Held>(handle: *const Handle<T>) -> Result<&'a T, 
 ///
 /// `handle` is null, or came from [`hand_out`] and is used by this thread alone while the reference lives.
 pub(crate) unsafe fn of_mut<'a, T: Held>(handle: *mut Handle<T>) -> Result<&'a mut T, Refusal> {
+    if !handle.is_aligned() {
+        return refuse(Status::Handle, format!("not {}", T::NAME));
+    }
     // SAFETY: null gives nothing, the rest is promised.
-    match handle.is_aligned().then(|| unsafe { handle.as_mut() }) {
-        Some(None) => refuse(Status::Null, format!("{} is a null pointer", T::NAME)),
-        Some(Some(h)) if h.tag == T::TAG => Ok(&mut h.inner),
-        _ => refuse(Status::Handle, format!("not {}", T::NAME)),
+    match unsafe { handle.as_mut() } {
+        None => refuse(Status::Null, format!("{} is a null pointer", T::NAME)),
+        Some(h) if h.tag == T::TAG => Ok(&mut h.inner),
+        Some(_) => refuse(Status::Handle, format!("not {}", T::NAME)),
     }
 }
 

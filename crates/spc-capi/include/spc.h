@@ -128,6 +128,10 @@ typedef void (*spc_observer)(void *context, const char *rule, const char *name, 
 int32_t spc_updates(spc_checked *checked, const spc_optimizer *optimizer, uint64_t steps, spc_plan **plan);
 /* Why steps run in the slow reference interpreter; null: they are compiled. Valid as long as the plan. */
 const char *spc_updates_interpreted(const spc_plan *plan);
+/* One-shot pruning, without a run: params, all weights of the program, meet every constraint of it then, as at the end of a run.
+   Weights that are NaN or infinite are SPC_INPUT, and then some params may have been pruned. A constraint that ranks by gradients
+   is SPC_PROGRAM. */
+int32_t spc_project(const spc_plan *plan, const spc_array *params, size_t count);
 /* Begins a run. params are all weights of the program, floats of the declared shapes; they become what the program reads first.
    What *state then points to belongs to the caller: spc_free_state. */
 int32_t spc_start(const spc_plan *plan, const spc_array *params, size_t count, spc_state **state);

@@ -211,6 +211,22 @@ pub unsafe extern "C" fn spc_start(
     })
 }
 
+/// # Safety
+///
+/// `plan` came from [`spc_updates`], `params` leads to as many arrays as `count` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spc_project(plan: *const SpcUpdates, params: *const SpcArray, count: usize) -> i32 {
+    answer(|| {
+        // SAFETY: promised by the caller.
+        let p = unsafe { of(plan)? };
+        // SAFETY: promised by the caller.
+        let arrays = unsafe { Arrays::new(p, &[(params, count)], (std::ptr::null(), 0))? };
+        // SAFETY: promised by the caller.
+        let (mut params, _) = unsafe { arrays.slices() };
+        Ok(p.plan.project(&mut params)?)
+    })
+}
+
 /// Tells what observers saw, and keeps it for logs.
 ///
 /// # Safety

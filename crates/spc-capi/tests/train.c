@@ -62,6 +62,30 @@ int main(void) {
   float w[N] = {0.1f, 0.2f, -0.3f, 0.4f, 0.5f, -0.6f, 0.7f, 0.8f}, g[N], dense[N], moment[N] = {0};
   memcpy(dense, w, sizeof w);
   spc_array a = {"net.w", w, shape, 2, SPC_F32}, grad = {"net.w", g, shape, 2, SPC_F32};
+  /* Pruning without a run, twice the same; mistakes change nothing. */
+  int mask[N];
+  float once[N] = {3, -3, 3, 3, -0.5f, 0.25f, 4, -4}, whole[N];
+  memcpy(whole, once, sizeof once);
+  spc_array one = {"net.w", once, shape, 2, SPC_F32}, other = one;
+  const int64_t tall[2] = {4, 2};
+  other.shape = tall;
+  CHECK(spc_project(plan, &other, 1) == SPC_SIZE);
+  other = one, other.name = "net.v";
+  CHECK(spc_project(plan, &other, 1) == SPC_NAME);
+  const spc_array twice[2] = {one, one};
+  CHECK(spc_project(plan, twice, 2) == SPC_INPUT && strstr(spc_last_error(), "shares memory") != NULL);
+  CHECK(spc_project(plan, NULL, 0) == SPC_INPUT && spc_project(plan, NULL, 1) == SPC_NULL);
+  CHECK(spc_project(NULL, &one, 1) == SPC_NULL && spc_project((spc_plan *)checked, &one, 1) == SPC_HANDLE);
+  CHECK(memcmp(once, whole, sizeof once) == 0);
+  once[6] = NAN;
+  CHECK(spc_project(plan, &one, 1) == SPC_INPUT && strstr(spc_last_error(), "index 6") != NULL);
+  memcpy(once, whole, sizeof once);
+  choose(whole, mask);
+  for (int again = 0; again < 2; again++) {
+    CHECK(spc_project(plan, &one, 1) == SPC_OK);
+    for (int i = 0; i < N; i++) CHECK(once[i] == (mask[i] ? whole[i] : 0) && (mask[i] || !signbit(once[i])));
+  }
+
   spc_state *state = NULL;
   int64_t flat[1] = {N};
   spc_array bad = a;
@@ -75,7 +99,6 @@ int main(void) {
   CHECK(spc_start((spc_plan *)checked, &a, 1, &state) == SPC_HANDLE && state == NULL);
   CHECK(spc_start(plan, &a, 1, &state) == SPC_OK && state != NULL);
 
-  int mask[N];
   for (int step = 0; step < STEPS; step++) {
     choose(dense, mask);
     for (int i = 0; i < N; i++) {

@@ -375,7 +375,7 @@ impl Scopes<'_> {
         if let Amount::Budget { num, den, .. } = self.s.keep.amount {
             return self.within_budget((num, den), present, chosen, cost);
         }
-        let wanted = self.amount(sizes, ranked, present)?;
+        let wanted = self.amount(sizes, ranked, chosen, present)?;
         let wanted = wanted.max(must).div_ceil(self.s.keep.multiple).saturating_mul(self.s.keep.multiple);
         let allowed = wanted.min(ranked.len() as u64);
         match &self.joint {
@@ -448,8 +448,15 @@ impl Scopes<'_> {
         must
     }
 
-    /// The amount of the sentence in a scope of `total` groups, of which `ranked` are left.
-    fn amount(&self, (whole, total): (usize, usize), ranked: &[Place], present: usize) -> Result<u64, ProjectError> {
+    /// The amount of the sentence in a scope of `total` groups, of which `ranked` are left; floors have `chosen` theirs. Those
+    /// count beside what lies above a threshold, so that they push nothing out that does.
+    fn amount(
+        &self,
+        (whole, total): (usize, usize),
+        ranked: &[Place],
+        chosen: &[bool],
+        present: usize,
+    ) -> Result<u64, ProjectError> {
         let (whole, total, left) = (whole as u64, total as u64, ranked.len() as u64);
         let tail = self.s.keep.tail;
         let member = ranked.first().and_then(|p| self.s.spaces[p.0 as usize].members.first()).copied().unwrap_or(0);
@@ -479,7 +486,10 @@ impl Scopes<'_> {
                 part(num, groups, den).max(1)
             }
             Amount::Above(_) if self.ranking == Ranking::Present => present as u64,
-            Amount::Above(t) => ranked.iter().filter(|p| self.above(self.rank(**p), t)).count() as u64,
+            Amount::Above(t) => {
+                let stays = |(p, c): &(&Place, &bool)| **c || self.above(self.rank(**p), t);
+                ranked.iter().zip(chosen).filter(stays).count() as u64
+            }
             Amount::Budget { .. } => return Err(Bug::new("a budget for one tensor only").into()),
         })
     }

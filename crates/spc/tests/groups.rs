@@ -110,6 +110,26 @@ update odd(c: constraint) {
 group piece = tile(in: 4)
 require r: keep 30% of piece per tensor on net.{v, w} via odd()";
 
+/// Masks that move within tiles, which need not lie in one piece, with counts and scores of each tile.
+#[test]
+fn weights_are_chosen_within_tiles_as_the_reference_does() {
+    for rules in [
+        "require r: keep 2 of 4 of elements per tile(in: 4) on net.{w, v} via dropgrow(interval: 1)",
+        "require r: keep 5 of 16 of elements per tile(in: 16) on net.w via recommend(interval: 2)",
+        "require r: keep 30% of elements per tile(out: 1, in: all) on net.{w, v} via recommend(interval: 3)",
+        "require r: keep 3 of elements per tile(out: 2, in: 8) on net.{w, v} via dropgrow(interval: 1)",
+        "require r: keep 25% of elements per tile(out: all, in: 1) on net.{v, w} via dropgrow(interval: 2)",
+        "require r: keep 1 of 2 of elements per tile(in: 2) on net.w via dropgrow(interval: 1)",
+    ] {
+        same_bits(rules, true);
+        same_bits(rules, false);
+    }
+    // Tiles that an edge cuts off are interpreted.
+    let ragged = "require r: keep 2 of 5 of elements per tile(in: 5) on net.w ragged via dropgrow(interval: 1)";
+    let plan = Compiler::new().compile_str(&program(ragged)).unwrap().update_plan(Optimiser::SGD, 3).unwrap();
+    assert!(plan.interpreted().unwrap().contains("within tiles"));
+}
+
 /// A score that is no number is an error with its tensor and index, the reference's own.
 #[test]
 fn a_score_that_is_no_number_stops_the_step() {
@@ -133,6 +153,35 @@ fn a_score_that_is_no_number_stops_the_step() {
     assert!(e.to_string().contains("score of `net.") && e.to_string().contains("index 17"), "{e}");
     let place = |s: &str| s.split("`net.").nth(1).map(|s| s.chars().next().unwrap_or(' '));
     assert_eq!(place(&e.to_string()), place(&want), "{e} {want}");
+}
+
+/// The same of single weights, within tiles and over whole tensors.
+#[test]
+fn a_weight_whose_score_is_no_number_is_named() {
+    for per in ["tile(in: 4)", "tensor"] {
+        let rules = ODD
+            .replace(
+                "group piece = tile(in: 4)\nrequire r: keep 30% of piece per tensor",
+                "require r: keep 30% of elements per PER",
+            )
+            .replace("PER", per);
+        let checked = Compiler::new().compile_str(&program(&rules)).unwrap();
+        let plan = checked.update_plan(Optimiser::SGD, 3).unwrap();
+        assert_eq!(plan.interpreted(), None, "{per}");
+        for (name, i) in [("net.w", 767), ("net.v", 0)] {
+            let mut r = Rng(1);
+            let mut params = draw(&mut |n| r.fine(n));
+            let mut grads = draw(&mut |n| r.fine(n));
+            params.get_mut(name).unwrap()[i] = 0.0;
+            grads.get_mut(name).unwrap()[i] = 0.0;
+            let mut u = checked.updater(params.clone(), Optimiser::SGD, 3).unwrap();
+            let mut state = plan.start(&mut views(&mut params)).unwrap();
+            let e = plan.update(0, &mut views(&mut params), &slices(&grads), 0.0, &mut state).unwrap_err();
+            assert_eq!(e.codes(), ["SP0406"]);
+            assert!(e.to_string().contains(&format!("the score of `{name}` is not finite at index {i}")), "{e}");
+            assert!(u.step(&grads, 0.0).unwrap_err().to_string().contains(&format!("`{name}`")));
+        }
+    }
 }
 
 /// Norms that f32 squares cannot hold, zeros and infinities among the scores.

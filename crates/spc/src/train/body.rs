@@ -113,6 +113,10 @@ impl Builder<'_> {
                     given.insert(slot, into.into_iter().map(Given::Array).collect());
                 }
                 Compute::CountPer { mask } => {
+                    if let Some(counts) = self.tally_within(h, &given, *mask, id)? {
+                        given.insert(slot, counts);
+                        continue;
+                    }
                     let scope = self.scopes(i)?;
                     let masks = self.arrays(h, &given, *mask, id)?;
                     self.flush(&members)?;
@@ -127,6 +131,10 @@ impl Builder<'_> {
                     self.phases.push(Phase::Count { masks, slots, scope });
                 }
                 Compute::Top { n, by, among } => {
+                    if let Some(masks) = self.best_within(h, &given, (*n, *by, *among), id)? {
+                        given.insert(slot, masks);
+                        continue;
+                    }
                     let scope = self.scopes(i)?;
                     let mut count = Vec::new();
                     for (k, t) in members.iter().enumerate() {

@@ -97,6 +97,7 @@ fn reason(p: &Program) -> Option<String> {
         Phase::Choose { .. } => Some("a choice that is no N of M of neighbours"),
         Phase::Threshold { .. } | Phase::Top { .. } | Phase::Count { .. } => Some("an amount over whole tensors"),
         Phase::Best(_) | Phase::Tally(_) => Some("an amount of groups"),
+        Phase::BestWithin(_) | Phase::TallyWithin(_) => Some("masks that move within tiles"),
         Phase::Gather { .. } | Phase::Scatter { .. } | Phase::Folded { .. } | Phase::Root { .. } => {
             Some("a penalty of groups that tensors share, or that looks at all groups together")
         }

@@ -29,6 +29,7 @@ mod run;
 mod situation;
 mod state;
 mod ties;
+mod tiles;
 mod top;
 mod whole;
 mod work;
@@ -468,7 +469,9 @@ impl Plan {
                 let names: Vec<&str> = names.map(|t| t.name.as_str()).collect();
                 (format!("choice of groups in {}", names.join(", ")), b.parts.len())
             }
-            program::Phase::Count { .. } | program::Phase::Tally(_) => ("count".to_string(), 0),
+            program::Phase::Count { .. } | program::Phase::Tally(_) | program::Phase::TallyWithin(_) => {
+                ("count".to_string(), 0)
+            }
             _ => ("choice".to_string(), 0),
         };
         Ok(program.phases.iter().map(count).collect())

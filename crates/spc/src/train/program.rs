@@ -5,6 +5,7 @@ use super::cuts;
 use super::metric::{Means, Newton};
 use super::number::{Number, Numbers};
 use super::situation::{Now, Part, Situation};
+use super::tiles::{BestWithin, TallyWithin};
 use super::top::{Best, Tally};
 use super::whole::{Prox, Slope};
 use super::work::{Env, Missing, Passes, Ref, Source, Step, Work, missing};
@@ -101,6 +102,9 @@ pub(super) enum Phase {
     },
     /// How many groups have an element that is true.
     Tally(Tally),
+    /// The greatest values of each tile, and how many of each tile are true.
+    BestWithin(BestWithin),
+    TallyWithin(TallyWithin),
 }
 
 /// An array, or one number for all.

@@ -127,6 +127,8 @@ impl Compiled {
                 Phase::Best(b) => r.best(b, &numbers)?,
                 Phase::Count { masks, slots, scope } => r.count(masks, slots, scope, &mut numbers),
                 Phase::Tally(t) => r.tally(t, &mut numbers),
+                Phase::BestWithin(b) => r.best_within(b)?,
+                Phase::TallyWithin(t) => r.tally_within(t)?,
                 Phase::Prox(p) => r.whole_prox(p, &numbers, moment)?,
                 Phase::Slope(s) => r.slope(s, moment)?,
             }

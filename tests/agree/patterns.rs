@@ -143,7 +143,8 @@ fn what_is_declared_is_trained_verified_and_computed() {
     }
     // Masks of groups that move within tiles are the only ones without a compiled form.
     let of_groups = ["nm_shared(", "balanced_blocks(", "one_by_n("];
-    let known = |s: &String| of_groups.iter().any(|p| s.starts_with(p)) && s.contains("dropgrow") && s.contains("within tiles");
+    let known =
+        |s: &String| of_groups.iter().any(|p| s.starts_with(p)) && s.contains("dropgrow") && s.contains("within tiles");
     assert!(interpreted.iter().all(known), "{interpreted:#?}");
     assert!(compiled >= PATTERNS.len() * (UPDATES.len() - 1), "{compiled}: {interpreted:#?}");
 }

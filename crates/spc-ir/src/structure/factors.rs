@@ -32,8 +32,8 @@ struct Scaled {
     cols: ScalarExpr,
 }
 
-/// The factors of an expression in which argument `matrix` occurs once, by rows and by columns; what is of neither stands with the
-/// rows.
+/// The factors of argument `matrix` in an expression, by rows and by columns; what is of neither stands with the rows. None where
+/// it is anything else than factors and the argument, once.
 fn factors(e: &ScalarExpr, matrix: u8, kinds: &[Operand]) -> Option<(ScalarExpr, ScalarExpr)> {
     let one = || ScalarExpr::Const(1.0);
     let of = |e: &ScalarExpr| -> Option<(ScalarExpr, ScalarExpr)> {
@@ -54,6 +54,7 @@ fn factors(e: &ScalarExpr, matrix: u8, kinds: &[Operand]) -> Option<(ScalarExpr,
             Some((times(ScalarExpr::Const(-1.0), r), c))
         }
         ScalarExpr::Bin(BinFn::Mul, a, b) => match (a.uses(matrix) > 0, b.uses(matrix) > 0) {
+            (true, true) => None,
             (false, false) => of(e).or_else(|| {
                 let ((r, c), (s, d)) = (factors(a, matrix, kinds)?, factors(b, matrix, kinds)?);
                 Some((times(r, s), times(c, d)))

@@ -54,7 +54,7 @@ def unpack(w, array):
         (v, m), blocks, groups, windows = p, -(-rows // p[0]) * p[0] // 16, -(-cols // p[1]), -(-(-(-cols // p[1])) // 4)
         at = array("pick").view("<u2").reshape(blocks, windows, 1, 16) >> (np.arange(8, dtype="u2") * np.uint16(2))[:, None] & np.uint16(3)
         at = at.reshape(blocks, windows * 4, 2, 16)[:, :groups].astype(int)
-        columns = array("idx").view("<u2").reshape(-1, windows * 4, 4)[:, :groups].repeat(v // 16, 0)
+        columns = array("idx").view("<u2").reshape(-(-rows // v), windows * 4, 4)[:, :groups].repeat(v // 16, 0)
         block, group, _, lane = np.indices(at.shape)
         out = np.zeros((blocks * 16, max(cols, 1)), "f4")
         np.add.at(out, (block * 16 + lane, columns[block, group, at]), array("values").reshape(at.shape))

@@ -1,5 +1,6 @@
-"""The tensors of a packed file of spc as dense arrays, in numpy: python3 packed.py FILE [NAME.npy ..]"""
-import json, re, sys
+"""The tensors of a packed file of spc as dense arrays, in numpy: python3 packed.py FILE [NAME.npy ..]
+Of a compiled folder also the weights that its plan stores as others: python3 packed.py FOLDER [NAME.npy ..]"""
+import json, os, re, sys
 import numpy as np
 
 KINDS = {"F32": "<f4", "F16": "<f2", "U32": "<u4", "I32": "<i4", "I64": "<i8", "U8": "u1", "I8": "i1", "BOOL": "?"}
@@ -53,7 +54,7 @@ def unpack(w, array):
         (v, m), blocks, groups, windows = p, -(-rows // p[0]) * p[0] // 16, -(-cols // p[1]), -(-(-(-cols // p[1])) // 4)
         at = array("pick").view("<u2").reshape(blocks, windows, 1, 16) >> (np.arange(8, dtype="u2") * np.uint16(2))[:, None] & np.uint16(3)
         at = at.reshape(blocks, windows * 4, 2, 16)[:, :groups].astype(int)
-        columns = array("idx").view("<u2").reshape(-1, windows * 4, 4)[:, :groups].repeat(v // 16, 0)
+        columns = array("idx").view("<u2").reshape(-(-rows // v), windows * 4, 4)[:, :groups].repeat(v // 16, 0)
         block, group, _, lane = np.indices(at.shape)
         out = np.zeros((blocks * 16, max(cols, 1)), "f4")
         np.add.at(out, (block * 16 + lane, columns[block, group, at]), array("values").reshape(at.shape))
@@ -129,8 +130,47 @@ def unpack(w, array):
     np.add.at(out, (row, idx if kind == "mma1" else idx + np.arange(c)), values)
     return out[:rows, :cols]
 
+def folder(path):
+    """What a compiled folder stores, and the weights that lie in it in parts or in another order, as the program has them."""
+    file = os.path.join(path, "weights.safetensors")
+    found = load(file)
+    with open(os.path.join(path, "plan.json")) as plan, open(file, "rb") as f:
+        plan, head = json.load(plan), json.loads(f.read(int.from_bytes(f.read(8), "little")))
+    for one in plan["functions"]:
+        there = set(found)
+        for step in reversed(one.get("structure", [])):
+            if step["made"] not in found or step["from"][0] in there:
+                continue
+            (how, what), made = next(iter(step.get("how", {"below": None}).items())), found[step["made"]]
+            if how == "split" and what["structured"]:  # the rest stands after it: each element is in one of the two
+                found[step["from"][0]] = found[step["from"][0]] + made
+            elif how == "split":
+                found[step["from"][0]] = made
+            elif how == "reorder":
+                found[step["from"][0]] = turned_back(made, what["moves"])
+            elif how == "below":
+                found |= zip(step["from"], np.split(made, np.cumsum(step["rows"])[:-1].astype(int)))
+    for name, r in json.loads(head["__metadata__"].get("removed", "{}")).items():
+        if name in found:  # zeros where positions were left out
+            whole = np.zeros(r["shape"], "f4")
+            whole[np.ix_(*(range(n) if k is None else k for n, k in zip(r["shape"], r["kept"])))] = found[name]
+            found[name] = whole
+    return found
+
+def turned_back(w, moves):
+    for m in reversed(moves):
+        runs = [(int(a), int(b or a)) for a, _, b in (run.partition("-") for run in m["order"].split())]
+        order = np.concatenate([np.arange(a, b + 1) for a, b in runs])
+        for p in m["places"]:
+            i = np.arange(p["start"], p["end"]) - p["start"]
+            turn, place = np.divmod(i // p["inner"], len(order))
+            came = np.arange(w.shape[p["dim"]])  # position i of the dimension holds what stood at came[i]
+            came[p["start"]:p["end"]] = p["start"] + (turn * len(order) + order[place]) * p["inner"] + i % p["inner"]
+            w = np.take(w, np.argsort(came), p["dim"])
+    return w
+
 if __name__ == "__main__":
-    tensors = load(sys.argv[1])
+    tensors = folder(sys.argv[1]) if os.path.isdir(sys.argv[1]) else load(sys.argv[1])
     for file in sys.argv[2:]:
         np.save(file, tensors[file.split("/")[-1].removesuffix(".npy")])
     for name, t in sorted(tensors.items()):

@@ -117,7 +117,7 @@ fn calibrate_writes_a_file_that_commands_read() {
     let text = std::fs::read_to_string(&file).unwrap();
     for (from, to, part) in [
         ("\"launch_ps\"", "\"lunch_ps\"", "unknown field `lunch_ps`"),
-        ("\"format\": 3", "\"format\": 7", "its format is 7"),
+        ("\"format\": 4", "\"format\": 7", "its format is 7"),
         ("\"token_tile\": 16", "\"token_tile\": 17", "changed by hand"),
         ("\"overlap_permille\": ", "\"overlap_permille\": 9999", "expected 0 to 1000"),
         ("\"token_tile\": 16", "\"token_tile\": 0", "`token_tile` is 0"),

@@ -2,6 +2,8 @@
 //! refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 mod support;
+#[path = "inspect/whole.rs"]
+mod whole;
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Value, json};

@@ -102,7 +102,7 @@ impl Alone {
                 Convert { node: y, to: Act::Rm, predicted_ps: 0 },
             ];
         }
-        Alone::compile(&g, &plan, Some(packed), (x, layer.bias.then_some(layer.rows)), threads, isa)
+        Alone::compile(&g, plan, Some(packed), (x, layer.bias.then_some(layer.rows)), threads, isa)
     }
 
     /// What a layer does beside the product, on products that are there already; nothing where it does nothing.
@@ -131,7 +131,7 @@ impl Alone {
         let y = g.add(Op::Map { expr, at }, &operands)?;
         g.outputs.push(("y".into(), y));
         let plan = Plan::all_dense(&g, "cpu", "dense(16)")?;
-        Alone::compile(&g, &plan, None, (products, layer.bias.then_some(layer.rows)), threads, isa).map(Some)
+        Alone::compile(&g, plan, None, (products, layer.bias.then_some(layer.rows)), threads, isa).map(Some)
     }
 
     /// The products of all pairs of tokens of `x`, of `features` features each: a contraction that is no linear.
@@ -143,18 +143,20 @@ impl Alone {
         let y = g.add(Op::Contract { lhs: vec![0, 2], rhs: vec![1, 2], out: vec![0, 1] }, &[xs, xs])?;
         g.outputs.push(("y".into(), y));
         let plan = Plan::all_dense(&g, "cpu", "dense(16)")?;
-        Alone::compile(&g, &plan, None, (x, None), 1, isa)
+        Alone::compile(&g, plan, None, (x, None), 1, isa)
     }
 
     fn compile(
         g: &Graph,
-        plan: &Plan,
+        mut plan: Plan,
         packed: Option<&Validated>,
         (x, bias): (&[f32], Option<usize>),
         threads: usize,
         isa: Isa,
     ) -> Result<Alone, Bug> {
-        let executor = Executor::new(schedule(g, plan, isa.target())?, &One(packed), threads, isa)?;
+        // As a program that is made for so many tokens.
+        plan.tuned_for.extend(g.syms.first().map(|s| (s.name.clone(), s.hi)));
+        let executor = Executor::new(schedule(g, &plan, isa.target())?, &One(packed), threads, isa)?;
         let program = executor.program();
         let named = |k: usize| program.kernels().get(k).map_or("", |k| k.name.as_str());
         let converts = program.steps().iter().map(|s| {
@@ -207,6 +209,25 @@ mod tests {
     use crate::peer::Peer;
     use spc_formats::{pack, validate};
     use spc_ir::UnFn;
+
+    /// A layer alone has the kernel that a program for so many tokens has.
+    #[test]
+    fn a_layer_is_made_for_its_tokens() {
+        let isa = Isa::Avx512Amx;
+        if !isa.is_available() {
+            eprintln!("SKIPPED: this machine cannot run `{}` code", isa.name());
+            return;
+        }
+        let layer = Layer { rows: 32, cols: 64, bias: false, act: None };
+        let w: Vec<f32> = (0..32 * 64).map(|i| (i % 255) as f32 - 127.0).collect();
+        let packed = pack(&Layout::I8 { r: 32 }, 32, 64, &w).unwrap();
+        let packed = validate(packed).unwrap();
+        for (n, tiles) in [(1, false), (64, true)] {
+            let a = Alone::new(&layer, &packed, None, &random(n * 64, 2), 1, isa).unwrap();
+            let names: Vec<&str> = a.executor.program().kernels().iter().map(|k| k.name.as_str()).collect();
+            assert_eq!(names.iter().any(|n| n.starts_with("round_tokens16")), tiles, "{n} tokens: {names:?}");
+        }
+    }
 
     /// Peer and epilogue, dense kernels and sparse ones, all compute the same layer.
     #[test]

@@ -76,7 +76,8 @@ pub fn build_from(
     Ok(built)
 }
 
-/// As [`build_from`], without removal of dead channels: every weight keeps its shape.
+/// As [`build_from`], in the structure of the program: every weight is packed as the model has it. A plan file that the caller
+/// named is followed, whatever structure it asks for.
 pub fn build_in_shape(
     s: &mut Session<'_>,
     source: &Source,
@@ -84,7 +85,8 @@ pub fn build_in_shape(
     names: &[String],
     weights: WeightSet,
 ) -> Res<Build> {
-    functions(s, source, target, names, (weights, Vec::new()), Allowed::All, false)
+    let follow = s.options.plan.is_some();
+    functions(s, source, target, names, (weights, Vec::new()), Allowed::All, follow)
 }
 
 fn functions(

@@ -1,8 +1,10 @@
-//! `--emit=packed`: the weights that a plan stores in a sparse layout, packed; everything else as it is.
+//! `--emit=packed`: the weights that a plan stores in a sparse layout, packed; everything else as it is. Names, shapes and values
+//! are those of the model: what a plan merges, folds, splits or orders is packed as the model has it.
 use super::{Job, stored_name, write};
-use crate::build::{build_in_shape, check_weights};
+use crate::build::{Build, build_in_shape, check_weights};
 use crate::failure::Res;
 use crate::packed::{self, LAYOUTS, StoredLayout};
+use crate::plan::PackedSet;
 use crate::project::requires;
 use crate::session::Session;
 use crate::weights::{Weight, WeightSet};
@@ -14,17 +16,33 @@ use spc_sema::{ModelTensor, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Writes the file, reads it back and compares every weight. The layouts are those that `compile` would choose for `target`.
-pub fn packed(s: &mut Session<'_>, job: Job<'_>, target: Target, out: &Path) -> Res<String> {
+/// The packed weights of the model in the layouts of the plan. Of those that a plan file makes other weights of, or removes
+/// positions from, in the layouts that a search without changes of structure chooses.
+fn built(s: &mut Session<'_>, job: &Job<'_>, target: &Target) -> Res<PackedSet> {
     let names = job.source.functions(&[])?;
-    let built = build_in_shape(s, job.source, target, &names, job.weights.clone())?;
+    let Build { mut packed, functions, removed, .. } =
+        build_in_shape(s, job.source, target.clone(), &names, job.weights.clone())?;
+    packed.retain(|(weight, _), p| job.weights.get(weight).is_some_and(|w| w.shape() == [p.rows(), p.cols()]));
+    if !removed.is_empty() || functions.iter().any(|f| f.plan.structure.iter().any(|s| s.made.is_some())) {
+        let file = s.options.plan.take();
+        let whole = build_in_shape(s, job.source, target.clone(), &names, job.weights.clone());
+        s.options.plan = file;
+        let there: BTreeSet<String> = packed.keys().map(|(weight, _)| weight.clone()).collect();
+        packed.extend(whole?.packed.into_iter().filter(|((weight, _), _)| !there.contains(weight)));
+    }
+    Ok(packed)
+}
+
+/// Writes the file, reads it back and compares every weight. The layouts are those that `compile` would choose for `target` if
+/// it left the structure as it is.
+pub fn packed(s: &mut Session<'_>, job: Job<'_>, target: Target, out: &Path) -> Res<String> {
+    let all = built(s, &job, &target)?;
     let by_path: BTreeMap<&str, &ModelTensor> = job.model.tensors.iter().map(|t| (t.path.as_str(), t)).collect();
     let mut list = Vec::new();
     let mut forms = Vec::new();
-    for ((weight, layout), p) in &built.packed {
+    for ((weight, layout), p) in &all {
         let Some(t) = by_path.get(weight.as_str()) else { continue };
-        let declared = job.weights.want(weight)?.shape() == [p.rows(), p.cols()];
-        if !declared || matches!(p.layout(), Layout::Dense { .. }) {
+        if matches!(p.layout(), Layout::Dense { .. }) {
             continue;
         }
         let name = stored_name(t);

@@ -9,7 +9,7 @@ square image). Every round calls each candidate once in a random order, often
 enough to take 3 ms, and counts processor time of the calling thread; all of them use one thread. The figure of a peer is the
 median over the rounds of its time over spc's in the same round, with the quartiles. spc takes activations as numpy arrays in
 declared order and gives an array back, so its time holds all conversions; onnxruntime has its arrays bound beforehand.
-A peer that is not installed is left out and named.
+A peer that is not installed is left out and named. Do not bind the process to one core (taskset): onnxruntime then leaves AMX unused.
 """
 
 import argparse

@@ -1,6 +1,8 @@
 //! Programs and files in a temporary folder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code, reason = "each test file uses a part")]
+pub mod train;
+
 use spc::driver::{DiskWorld, Explain, Failure, Options, Session, explain_file};
 use spc::{Compiler, Program};
 use spc_io::{Safetensors, Stored, Values};

@@ -1,4 +1,5 @@
 //! Random linears of 8-bit weights and activations, and the rounding of activations.
+use super::ending::Ending;
 use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
 use crate::templates::{
@@ -7,7 +8,6 @@ use crate::templates::{
 };
 use spc_base::Bug;
 use spc_formats::{Layout, pack, validate};
-use spc_ir::ScalarExpr;
 
 const TOKENS: [usize; 14] = [1, 2, 3, 4, 5, 8, 9, 11, 12, 13, 23, 24, 30, 50];
 
@@ -44,10 +44,9 @@ fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<C
     };
     let tiles = blocks == Some(true);
     let density = [5, 30, 100][rng.below(3)];
-    let acts = ["(max a0 0)", "(div 1 (add 1 (exp (neg a0))))"];
-    let which = rng.below(4);
-    let act = acts.get(which).map(|t| ScalarExpr::parse(t)).transpose().map_err(Bug::new)?;
-    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: act.as_ref(), lanes };
+    let ending = Ending::random(rng, tokens, rows)?;
+    let (act, beside) = ending.as_ref().map_or((None, &[][..]), |e| (Some(&e.expr), e.beside));
+    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act, beside, lanes };
     let regular = matches!(layout, Layout::I8Nm { .. } | Layout::I4Nm { .. });
     let (top, group) = if let Layout::I4Nm { group, .. } = layout { (7, group as usize) } else { (127, cols) };
     let mut w = vec![0.0f32; rows * cols];
@@ -96,6 +95,9 @@ fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<C
     b.buffer("bias", f32_bytes(&bias));
     let y = b.buffer("y", f32_bytes(&vec![-77.0; tokens * rows]));
     b.int("n", tokens);
+    if let Some(e) = &ending {
+        e.bind(&mut b, tokens * rows, &|t, o| t * rows + o)?;
+    }
     let mut want = Vec::with_capacity(tokens * rows);
     for t in 0..tokens {
         for o in 0..rows {
@@ -106,11 +108,7 @@ fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<C
             let sum = terms.sum::<f64>() + c;
             // The sum of products is exact; what follows rounds a few times, and a stored weight is a rounded product.
             let error = (6.0 + cols.div_ceil(group) as f64) * U * (size + c.abs());
-            want.push(Some(match which {
-                0 => (sum.max(0.0), error),
-                1 => (1.0 / (1.0 + (-sum).exp()), 0.25 * error + 8.0 * U),
-                _ => (sum, error),
-            }));
+            want.push(Some(ending.as_ref().map_or((sum, error), |e| e.of(sum, error, t, o))));
         }
     }
     let kernel = match () {

@@ -1,6 +1,7 @@
 //! Random cases of templates with their expected results, for tests of executors.
 
 mod blocks8;
+mod ending;
 mod every;
 mod linear;
 mod nest;

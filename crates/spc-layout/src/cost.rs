@@ -103,6 +103,17 @@ impl Prices<'_> {
             && let Op::Map { expr, .. } = &self.model.graph.node(m)?.op
         {
             finish = finish.saturating_add(self.machine.pointwise_ps(elements, Self::expression(expr)));
+            // What it reads of the result's shape, but for the sum.
+            let shape = self.model.graph.ty(m)?.sizes();
+            let mut whole = self.model.graph.inputs(m);
+            whole.sort_unstable();
+            whole.dedup();
+            let mut read = 0u128;
+            for operand in whole {
+                read += u128::from(self.model.graph.ty(operand)?.sizes() == shape);
+            }
+            let stream = self.stream(elements.saturating_mul(read.saturating_sub(1)));
+            finish = finish.saturating_add(stream.saturating_sub(self.stream(0)));
         }
         Ok(clamp(u128::from(kernel).saturating_add(finish)))
     }

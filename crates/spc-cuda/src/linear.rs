@@ -46,7 +46,7 @@ impl Linear<'_> {
     /// The constants of its kernels and its activation in C, or why there is no kernel.
     pub(crate) fn specialise(&self, terms: u32) -> Result<(Vec<Shape>, String), String> {
         if !self.in_place {
-            return Err("its epilogue moves elements or reads other values".into());
+            return Err("its epilogue moves elements".into());
         }
         let act = self.act.as_ref().map_or_else(|| Ok("a0".into()), to_c)?;
         Ok((Shape::all(self.layout, self.outputs, self.inputs, terms)?, act))

@@ -111,6 +111,7 @@ pub mod driver {
     pub use crate::inspect::inspect_file;
     pub use crate::library::{own_sources, show_library};
     pub use crate::lock::diff_files;
+    pub use crate::packed::{LAYOUTS, StoredLayout, entries as packed_entries, load as load_packed};
     pub use crate::permute::{Permute, permute_file};
     pub use crate::plot::plot_file;
     pub use crate::rotate::{Rotate, rotate_file};

@@ -236,45 +236,73 @@ pub fn blocks8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let p = Blocks { spec, height, ptr, idx, codes, start, scale, y, columns, epilogue, n };
-    let (full, left) = (spec.rows / height, spec.rows % height);
-    let full_end = b.int(full as i64);
-    let whole = b.ibin(IBin::Min, hi, full_end);
-    let count = b.isub(whole, lo);
     // Tiles of 9 to 11 tokens are whole.
-    let (spare, tokens) = (b.int((TOKENS - 1 - WIDTHS[3]) as i64), b.int(TOKENS as i64));
+    let (spare, tokens, one) = (b.int((TOKENS - 1 - WIDTHS[3]) as i64), b.int(TOKENS as i64), b.int(1));
     let rounded = b.iadd(n, spare);
     let tiles = b.ibin(IBin::Div, rounded, tokens);
-    let (more, at_once, one) = (b.int(TILES - 1), b.int(TILES), b.int(1));
-    let groups = b.iadd(tiles, more);
-    let groups = b.ibin(IBin::Div, groups, at_once);
-    let groups = b.ibin(IBin::Max, groups, one);
-    let partial = b.isub(hi, full_end);
-    let zero = b.int(0);
-    let mut result = Ok(());
-    b.repeat(groups, &[q, s, zero, tiles], |b, _, state| {
-        let group = Group { q: state[0], s: state[1], first: state[2], tiles: b.ibin(IBin::Min, state[3], at_once) };
-        b.repeat(count, &[], |b, i, _| {
-            let at = b.iadd(lo, i);
-            result = result.clone().and(p.rows(b, at, height, group));
-            Vec::new()
-        });
-        if left > 0 {
-            b.repeat(partial, &[], |b, _, _| {
-                result = result.clone().and(p.rows(b, full_end, left, group));
+    let at_least_one = b.ibin(IBin::Max, tiles, one);
+    let walk = Walk { spec, height, lo, hi, tokens: TOKENS, at_once: TILES };
+    walk.groups(&mut b, (q, s), (tiles, at_least_one), |b, at, rows, group| p.rows(b, at, rows, group))?;
+    b.finish()
+}
+
+/// The row blocks `lo..hi`, all of them for some tiles of tokens before the next tiles.
+pub(super) struct Walk<'a> {
+    pub spec: &'a LinearSpec<'a>,
+    /// Outputs of a row block.
+    pub height: usize,
+    pub lo: Val,
+    pub hi: Val,
+    /// Tokens of a tile.
+    pub tokens: usize,
+    /// Tiles at a time.
+    pub at_once: i64,
+}
+
+impl Walk<'_> {
+    /// Calls `rows` with the number of a row block, the outputs that it has, and the tiles. `tiles` are the tiles of tokens, and
+    /// the same number but for those that are to be gone through where there is no whole one.
+    pub(super) fn groups(
+        &self,
+        b: &mut Builder,
+        (q, s): (Val, Val),
+        (tiles, passes): (Val, Val),
+        mut rows: impl FnMut(&mut Builder, Val, usize, Group) -> Result<(), Bug>,
+    ) -> Result<(), Bug> {
+        let Walk { spec, height, tokens, at_once, .. } = *self;
+        let (full, left) = (spec.rows / height, spec.rows % height);
+        let full_end = b.int(full as i64);
+        let whole = b.ibin(IBin::Min, self.hi, full_end);
+        let count = b.isub(whole, self.lo);
+        let partial = b.isub(self.hi, full_end);
+        let (more, most, zero) = (b.int(at_once - 1), b.int(at_once), b.int(0));
+        let groups = b.iadd(passes, more);
+        let groups = b.ibin(IBin::Div, groups, most);
+        let tile_bytes = (4 * tokens * spec.cols.div_ceil(4)) as i64;
+        let mut result = Ok(());
+        b.repeat(groups, &[q, s, zero, tiles], |b, _, state| {
+            let group = Group { q: state[0], s: state[1], first: state[2], tiles: b.ibin(IBin::Min, state[3], most) };
+            b.repeat(count, &[], |b, i, _| {
+                let at = b.iadd(self.lo, i);
+                result = result.clone().and_then(|()| rows(b, at, height, group));
                 Vec::new()
             });
-        }
-        let bytes = b.int(TILES * (4 * TOKENS * spec.cols.div_ceil(4)) as i64);
-        let done = b.int(TILES * TOKENS as i64);
-        vec![
-            b.ptr_add(state[0], bytes),
-            b.ptr_off(state[1], (4 * TOKENS) as i32 * TILES as i32),
-            b.iadd(state[2], done),
-            b.isub(state[3], at_once),
-        ]
-    });
-    result?;
-    b.finish()
+            if left > 0 {
+                b.repeat(partial, &[], |b, _, _| {
+                    result = result.clone().and_then(|()| rows(b, full_end, left, group));
+                    Vec::new()
+                });
+            }
+            let (bytes, done) = (b.int(at_once * tile_bytes), b.int(at_once * tokens as i64));
+            vec![
+                b.ptr_add(state[0], bytes),
+                b.ptr_off(state[1], (4 * tokens) as i32 * at_once as i32),
+                b.iadd(state[2], done),
+                b.isub(state[3], most),
+            ]
+        });
+        result
+    }
 }
 
 /// A linear of 8-bit blocks: its arrays and its activations.
@@ -294,11 +322,11 @@ pub(super) struct Blocks<'a> {
 
 /// Tiles of tokens that run together: integers, scales, the first token, the number of whole tiles.
 #[derive(Clone, Copy)]
-struct Group {
-    q: Val,
-    s: Val,
-    first: Val,
-    tiles: Val,
+pub(super) struct Group {
+    pub q: Val,
+    pub s: Val,
+    pub first: Val,
+    pub tiles: Val,
 }
 
 /// One row block: its stored blocks, and pointers to what belongs to its first row.

@@ -299,6 +299,21 @@ mod tests {
     }
 
     #[test]
+    fn an_epilogue_pays_for_what_it_reads_and_for_no_launch() {
+        let table = simple();
+        let mut net = Net::new();
+        let y = net.linear(net.x, Zeros::None);
+        let z = net.plus(net.x, y);
+        let net = net.output(z);
+        let model = Model::new(&net.g, &net.facts, &BTreeMap::from([("B".to_string(), 20)])).unwrap();
+        let p = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
+        let price = |epilogue| p.linear(y, Layout::DENSE, &dense(1024), Act::Rm, epilogue).unwrap();
+        // A read of the residual and an addition for each element; by itself two reads, a write, and a launch.
+        assert_eq!(price(Some(z)), price(None) + 20 * F * (4 * 1000 + 3));
+        assert_eq!(p.map(z, Act::Rm).unwrap(), 20 * F * (3 * 4 * 1000 + 3) + 7);
+    }
+
+    #[test]
     fn windows_cost_their_runs_and_images_what_turning_takes() {
         let table = simple();
         let mut net = Net::new();

@@ -15,17 +15,22 @@ const KEPT: [(usize, usize); 10] = [(1, 2), (1, 4), (2, 4), (3, 4), (2, 5), (4, 
 
 /// A random linear of `i8(R)`, `i8nm(N,M)`, `i8csr(C)` or `i4nm(N,M,G,S)`. `None` if nothing is stored.
 pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> {
-    rounded(rng, lanes, None)
+    rounded(rng, lanes, None, None)
+}
+
+/// A small one of so many tokens, on tile registers where that is said.
+pub fn long_rounded_linear(rng: &mut Rng, lanes: usize, tokens: usize, tiles: bool) -> Result<Option<Case>, Bug> {
+    rounded(rng, lanes, tiles.then_some(true), Some(tokens))
 }
 
 /// A random linear of `i8(R)` of 16 lanes, on tile registers or not: the same one for the same numbers. `None` if nothing is
 /// stored.
 pub fn tiled_linear(rng: &mut Rng, tiles: bool) -> Result<Option<Case>, Bug> {
-    rounded(rng, 16, Some(tiles))
+    rounded(rng, 16, Some(tiles), None)
 }
 
 /// With `blocks`, of `i8(R)`, on tiles or not.
-fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<Case>, Bug> {
+fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>, many: Option<usize>) -> Result<Option<Case>, Bug> {
     let kept = KEPT[rng.below(KEPT.len())];
     let (group, scale_bits) = ([16, 32, 64][rng.below(3)], [16, 32][rng.below(2)]);
     let four = Layout::I4Nm { n: kept.0 as u32, m: kept.1 as u32, group, scale: scale_bits };
@@ -36,11 +41,12 @@ fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<C
         1 => Layout::I8Nm { n: kept.0 as u32, m: kept.1 as u32 },
         _ => Layout::I8Csr { c: [4, 8][rng.below(2)] },
     };
-    let (rows, widest) = (1 + rng.below(70), [40, 150][rng.below(2)]);
-    let cols = 1 + rng.below(widest);
-    let tokens = match blocks {
-        Some(_) => 1 + rng.below(150),
-        None => TOKENS[rng.below(TOKENS.len())],
+    let (tall, widest) = if many.is_some() { (36, 12) } else { (70, [40, 150][rng.below(2)]) };
+    let (rows, cols) = (1 + rng.below(tall), 1 + rng.below(widest));
+    let tokens = match (many, blocks) {
+        (Some(n), _) => n,
+        (None, Some(_)) => 1 + rng.below(150),
+        (None, None) => TOKENS[rng.below(TOKENS.len())],
     };
     let tiles = blocks == Some(true);
     let density = [5, 30, 100][rng.below(3)];

@@ -142,13 +142,31 @@ fn tuning(rng: &mut Rng, lanes: usize) -> Tuning {
 /// A linear kernel with random shape, layout, weights, bias and epilogue. `None` if the layout refuses the weights.
 /// With `finite`, all activations are finite; without, there is no epilogue.
 pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
+    sized(rng, lanes, finite, None)
+}
+
+/// A small linear kernel of so many tokens.
+pub fn long_linear(rng: &mut Rng, lanes: usize, tokens: usize) -> Result<Option<Case>, Bug> {
+    sized(rng, lanes, true, Some(tokens))
+}
+
+fn sized(rng: &mut Rng, lanes: usize, finite: bool, many: Option<usize>) -> Result<Option<Case>, Bug> {
     let layout = layout(rng, lanes);
     let grouped = matches!(layout, Layout::Groups { .. });
-    let (tall, wide) = if grouped { (6, 600) } else { (40, 40) };
+    let (tall, wide) = match (grouped, many) {
+        (true, None) => (6, 600),
+        (true, Some(_)) => (2, 100),
+        (false, None) => (40, 40),
+        (false, Some(_)) => (18, 12),
+    };
     let (rows, cols) = (1 + rng.below(tall), 1 + rng.below(wide));
     let row_major = layout.row_major() && (!layout.feature_major() || rng.below(2) == 0);
-    let many = [1, 2, 7, 15, 16, 17, 33, 48, 50, 100, 145, 200];
-    let tokens: usize = if grouped || row_major && rng.below(2) == 0 { 1 + rng.below(9) } else { many[rng.below(12)] };
+    let some = [1, 2, 7, 15, 16, 17, 33, 48, 50, 100, 145, 200];
+    let tokens: usize = match many {
+        Some(n) => n,
+        None if grouped || row_major && rng.below(2) == 0 => 1 + rng.below(9),
+        None => some[rng.below(12)],
+    };
     let ending = Ending::random(rng, tokens, rows)?.filter(|_| finite);
     let (act, beside) = ending.as_ref().map_or((None, &[][..]), |e| (Some(&e.expr), e.beside));
     let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act, beside, lanes };

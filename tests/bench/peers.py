@@ -8,7 +8,7 @@ A row is a layer (outputs x inputs, what its zeros are, tokens; of a convolution
 square image). Every round calls each candidate once in a random order, often
 enough to take 3 ms, and counts processor time of the calling thread; all of them use one thread. The figure of a peer is the
 median over the rounds of its time over spc's in the same round, with the quartiles. spc takes activations as numpy arrays in
-declared order and gives an array back, so its time holds all conversions; onnxruntime has its arrays bound beforehand.
+declared order and writes to one (`out=`), so its time holds all conversions; onnxruntime has its arrays bound beforehand, too.
 A peer that is not installed is left out and named.
 
 Do not bind the process to one core (taskset): onnxruntime then leaves AMX unused. `--no-tiles` does so on purpose: it binds the
@@ -289,7 +289,8 @@ def candidates(form, kind, w, x):
         # Large enough that no rounding makes it zero again.
         full = np.where(w == 0, np.float32(1), w)
         program = ours_conv(full, x.shape[3]) if form == "conv" else ours(full, form, t)
-        makers[f"spc, no zeros ({layout(program)})"] = lambda: (None, lambda: program.f(x))
+        to = program.f(x)
+        makers[f"spc, no zeros ({layout(program)})"] = lambda: (None, lambda: program.f(x, out=to))
     for name, make in makers.items():
         try:
             yield (name, *make())
@@ -317,7 +318,7 @@ def main():
             w, x = weights(kind, zeros, o, k, rng), rng.standard_normal((t, k), dtype=np.float32)
             program = ours(w, form, t)
         y = program.f(x)
-        names, calls = [], [lambda: program.f(x)]  # noqa: B023
+        names, calls = [], [lambda: program.f(x, out=y)]  # noqa: B023
         for peer, result, call in candidates(form, kind, w, x):
             if result is not None:
                 call()

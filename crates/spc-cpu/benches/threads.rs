@@ -76,7 +76,7 @@ fn weights(o: usize, k: usize, v: usize) -> Vec<f32> {
 fn two_threads() {
     let (isa, layout, o, k, n) = (Isa::native(), Layout::Vx1 { v: 8 }, 2048usize, 1024usize, 48u64);
     let packed = validate(pack(&layout, o, k, &weights(o, k, 8)).unwrap()).unwrap();
-    let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes: isa.lanes() };
+    let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, beside: &[], lanes: isa.lanes() };
     let tuning = Tuning::of(&spec, n);
     let kernel = rowblock_tuned(&spec, tuning).unwrap();
     let module = compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
@@ -139,7 +139,7 @@ fn two_threads() {
 fn kernels(lanes: usize) -> Vec<(String, Kernel)> {
     let of = |name: &&str| {
         let layout: Layout = name.parse().unwrap();
-        every(&LinearSpec { layout, rows: 1000, cols: 1000, bias: true, act: None, lanes }).unwrap()
+        every(&LinearSpec { layout, rows: 1000, cols: 1000, bias: true, act: None, beside: &[], lanes }).unwrap()
     };
     LAYOUTS.iter().flat_map(of).collect()
 }

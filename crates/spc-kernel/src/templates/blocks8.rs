@@ -3,7 +3,8 @@
 //! Rounded activations lie as unsigned bytes, integer plus 128, in tiles of [`TOKENS`] tokens, four inputs of a token side by
 //! side: `[tile][ceil(K/4)][width][4]`. The last tile is as narrow as its tokens allow: see [`width`].
 use super::LinearSpec;
-use super::tile::{Epilogue, WIDE};
+use super::epilogue::{Columns, Epilogue, Lanes, Stored, put};
+use super::tile::WIDE;
 use crate::ir::{Addr, Builder, Cmp, FBin, IBin, Kernel, LoadKind, RedFn, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::Layout;
@@ -232,9 +233,9 @@ pub fn blocks8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     }
     let [ptr, idx, codes, start, scale] = ["ptr", "idx", "codes", "start", "scale"].map(|n| b.param(n, Ty::CPtr));
     let (q, s, y) = (b.param("q", Ty::CPtr), b.param("s", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    let p = Blocks { spec, height, ptr, idx, codes, start, scale, y, bias, n };
+    let p = Blocks { spec, height, ptr, idx, codes, start, scale, y, columns, epilogue, n };
     // Tiles of 9 to 11 tokens are whole.
     let (spare, tokens, one) = (b.int((TOKENS - 1 - WIDTHS[3]) as i64), b.int(TOKENS as i64), b.int(1));
     let rounded = b.iadd(n, spare);
@@ -314,7 +315,8 @@ pub(super) struct Blocks<'a> {
     pub start: Val,
     pub scale: Val,
     pub y: Val,
-    pub bias: Option<Val>,
+    pub columns: Columns,
+    pub epilogue: Epilogue<'a>,
     pub n: Val,
 }
 
@@ -336,7 +338,7 @@ pub(super) struct Block {
     pub start: Val,
     pub scale: Val,
     pub y: Val,
-    pub bias: Option<Val>,
+    pub columns: Columns,
     /// Outputs that exist.
     pub rows: usize,
 }
@@ -369,7 +371,7 @@ impl Blocks<'_> {
             start: b.ptr_add(self.start, skip),
             scale: b.ptr_add(self.scale, skip),
             y: b.ptr_add(self.y, skip),
-            bias: self.bias.map(|p| b.ptr_add(p, skip)),
+            columns: self.columns.skip(b, skip),
             rows,
         }
     }
@@ -489,7 +491,7 @@ impl Blocks<'_> {
         sums: &[Val],
     ) -> Result<(), Bug> {
         let lanes = b.lanes();
-        let epilogue = Epilogue { act: self.spec.act };
+        let epilogue = &self.epilogue;
         let (one, y_row) = (b.int(1), (4 * self.spec.rows) as i64);
         let last = b.isub(self.n, one);
         let tail = |j: usize| Some(block.rows - row - j * lanes).filter(|left| *left < lanes);
@@ -497,15 +499,8 @@ impl Blocks<'_> {
         let mut columns = Vec::with_capacity(vectors);
         for j in 0..vectors {
             let scale = b.load(LoadKind::VF32, Addr::at(block.scale, bytes(j)));
-            let bias = match (block.bias, tail(j)) {
-                (Some(p), Some(n)) => {
-                    let n = b.int(n as i64);
-                    Some(b.load_tail(Addr::at(p, bytes(j)), n))
-                }
-                (Some(p), None) => Some(b.load(LoadKind::VF32, Addr::at(p, bytes(j)))),
-                (None, _) => None,
-            };
-            columns.push((scale, bias));
+            let n = tail(j).map(|n| b.int(n as i64));
+            columns.push((scale, epilogue.early(block.columns).load(b, bytes(j), n)));
         }
         for t in (0..tokens).rev() {
             let number = b.int((token + t) as i64);
@@ -514,19 +509,14 @@ impl Blocks<'_> {
             let skip = b.scale(number, y_row);
             let y = b.ptr_add(block.y, skip);
             let s = b.load(LoadKind::Splat, Addr::at(tile.s, 4 * (token + t) as i32));
-            for (j, (scale, bias)) in columns.iter().enumerate() {
+            let there = epilogue.there(b, y);
+            for (j, (scale, columns)) in columns.iter().enumerate() {
                 let both = b.fbin(FBin::Mul, *scale, s);
                 let sum = b.op(crate::ir::Op::IToF(sums[t * vectors + j]));
                 let v = b.fbin(FBin::Mul, sum, both);
-                let v = epilogue.value(b, v, *bias)?;
-                let to = Addr::at(y, bytes(j));
-                match tail(j) {
-                    Some(n) => {
-                        let n = b.int(n as i64);
-                        b.store_tail(to, v, n);
-                    }
-                    None => b.store(StoreKind::VF32, to, v),
-                }
+                let n = tail(j).map(|n| b.int(n as i64));
+                let v = epilogue.value(b, v, *columns, Addr::at(there, bytes(j)), n)?;
+                put(b, Addr::at(y, bytes(j)), v, n);
             }
             if epilogue.deferred() {
                 // An activation that calls functions runs over what lies in memory, one token at a time, so that each is
@@ -536,9 +526,11 @@ impl Blocks<'_> {
                 let there = b.icmp(Cmp::Le, own, last);
                 let stride = b.int(0);
                 let first = b.ptr_off(y, bytes(0));
+                let stored = Stored { base: first, stride, rows: 1, vectors, tail: tail(vectors - 1) };
                 let mut result = Ok(());
                 b.when(there, |b| {
-                    result = epilogue.pass(b, first, stride, 1, vectors, tail(vectors - 1));
+                    let columns = block.columns.off(b, bytes(0));
+                    result = epilogue.pass(b, stored, columns, Lanes::Outputs);
                 });
                 result?;
             }

@@ -6,6 +6,7 @@
 //! A sum is 16 outputs by 16 tokens, so it is transposed before it is scaled and stored. Copies run one run ahead of products.
 use super::LinearSpec;
 use super::blocks8::{Block, Blocks, Tokens, Walk, token_scale};
+use super::epilogue::Epilogue;
 use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, StoreKind, TILE_BYTES, TileOp, Ty, Val};
 use spc_base::Bug;
 use spc_formats::tiles8::RUN;
@@ -171,12 +172,12 @@ pub fn tiles8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let mut b = Builder::new(spec.name("tiles8"), spec.lanes);
     let [ptr, idx, codes, start, scale] = ["ptr", "idx", "codes", "start", "scale"].map(|n| b.param(n, Ty::CPtr));
     let (q, s, y) = (b.param("q", Ty::CPtr), b.param("s", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let copies = b.op(Op::Local(2 * COPIES as u32));
     let sums = b.op(Op::Local(COPIES as u32));
     let p = Tiles {
-        blocks: Blocks { spec, height, ptr, idx, codes, start, scale, y, bias, n },
+        blocks: Blocks { spec, height, ptr, idx, codes, start, scale, y, columns, epilogue, n },
         vectors: height / ROWS,
         tile_bytes: tile_bytes as i32,
         copies,

@@ -51,6 +51,9 @@ const TOP: f32 = 127.0;
 ///
 /// Parameters: `x` `[n][K]`, `q` as above, `scales` `[n]`, `scratch` `[n][16]`, `n`, `lo`, `hi`.
 pub fn round_tokens(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
+    if lanes == 16 {
+        return super::round8::round_tiles(format!("round_tokens_{cols}"), cols, super::round8::Tiles::Narrow);
+    }
     let mut b = Builder::new(format!("round_tokens_{cols}"), lanes);
     let (x, q) = (b.param("x", Ty::CPtr), b.param("q", Ty::Ptr));
     let (scales, scratch) = (b.param("scales", Ty::Ptr), b.param("scratch", Ty::Ptr));
@@ -197,7 +200,7 @@ fn round_vector(b: &mut Builder, v: Val, inverse: Val, own: Val, to: Val, step: 
 }
 
 /// [`width`] of a number that is known at run time only.
-fn tile_width(b: &mut Builder, left: Val) -> Val {
+pub(super) fn tile_width(b: &mut Builder, left: Val) -> Val {
     let mut w = b.int(TOKENS as i64);
     for narrow in WIDTHS.into_iter().rev().skip(1) {
         let n = b.int(narrow as i64);

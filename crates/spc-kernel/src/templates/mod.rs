@@ -22,6 +22,7 @@ mod nest;
 mod panel;
 mod pick8;
 mod reduce;
+mod round8;
 mod rowblock;
 mod rowlist;
 mod runs;

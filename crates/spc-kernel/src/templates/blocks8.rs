@@ -12,7 +12,7 @@ use spc_formats::Layout;
 pub const TOKENS: usize = 12;
 
 /// Widths that the last tile may have, ascending.
-const WIDTHS: [usize; 5] = [1, 2, 4, 8, TOKENS];
+pub(super) const WIDTHS: [usize; 5] = [1, 2, 4, 8, TOKENS];
 
 /// Bytes of weights that are asked for ahead of their use.
 const AHEAD: i32 = 2048;
@@ -34,6 +34,9 @@ pub fn place(t: usize, k: usize, n: usize, cols: usize) -> usize {
     let width = width(n - first);
     (first * cols.div_ceil(4) + k / 4 * width + (t - first)) * 4 + k % 4
 }
+
+/// Lanes from which on the tiles of whole row blocks are written out.
+const LONGEST: usize = 16;
 
 /// Tiles that run over all row blocks before the next ones do: their activations stay in the second level of cache.
 const TILES: i64 = 4;
@@ -196,7 +199,7 @@ fn round_vector(b: &mut Builder, v: Val, inverse: Val, own: Val, to: Val, step: 
 }
 
 /// [`width`] of a number that is known at run time only.
-fn tile_width(b: &mut Builder, left: Val) -> Val {
+pub(super) fn tile_width(b: &mut Builder, left: Val) -> Val {
     let mut w = b.int(TOKENS as i64);
     for narrow in WIDTHS.into_iter().rev().skip(1) {
         let n = b.int(narrow as i64);
@@ -204,16 +207,6 @@ fn tile_width(b: &mut Builder, left: Val) -> Val {
         w = b.select(fits, n, w);
     }
     w
-}
-
-/// Vectors and tokens of a register tile: as many accumulators as leave room for weights, an activation, and what the dot
-/// product needs where it is no instruction.
-fn tile(lanes: usize, rows: usize, width: usize) -> (usize, usize) {
-    if lanes >= 16 {
-        return ((rows / lanes).min(2), width);
-    }
-    let most = if lanes >= WIDE { 6 } else { 4 };
-    (1, (1..=most).rev().find(|n| width.is_multiple_of(*n)).unwrap_or(1))
 }
 
 /// `y[t][o] = act(scale[o] * s[t] * sum of products + bias[o])` for the row blocks `lo..hi` and all `n` tokens.
@@ -247,19 +240,34 @@ pub fn blocks8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let groups = b.iadd(tiles, more);
     let groups = b.ibin(IBin::Div, groups, at_once);
     let groups = b.ibin(IBin::Max, groups, one);
-    let partial = b.isub(hi, full_end);
+    let (partial, blocks) = (b.isub(hi, full_end), b.isub(hi, lo));
     let zero = b.int(0);
     let mut result = Ok(());
     b.repeat(groups, &[q, s, zero, tiles], |b, _, state| {
         let group = Group { q: state[0], s: state[1], first: state[2], tiles: b.ibin(IBin::Min, state[3], at_once) };
-        b.repeat(count, &[], |b, i, _| {
-            let at = b.iadd(lo, i);
-            result = result.clone().and(p.rows(b, at, height, group));
-            Vec::new()
-        });
-        if left > 0 {
-            b.repeat(partial, &[], |b, _, _| {
-                result = result.clone().and(p.rows(b, full_end, left, group));
+        let (strips, tail) = (b.int((left / spec.lanes) as i64), left % spec.lanes);
+        if spec.lanes >= LONGEST {
+            b.repeat(count, &[], |b, i, _| {
+                let at = b.iadd(lo, i);
+                result = result.clone().and(p.rows(b, at, group));
+                Vec::new()
+            });
+            if left > 0 {
+                b.repeat(partial, &[], |b, _, _| {
+                    let tail = (tail > 0).then_some((tail, one));
+                    result = result.clone().and(p.strips(b, full_end, strips, tail, group));
+                    Vec::new()
+                });
+            }
+        } else {
+            let all = b.int((height / spec.lanes) as i64);
+            b.repeat(blocks, &[], |b, i, _| {
+                let at = b.iadd(lo, i);
+                let last = b.icmp(Cmp::Eq, at, full_end);
+                let here = b.select(last, one, zero);
+                let strips = b.select(last, strips, all);
+                let tail = (tail > 0).then_some((tail, here));
+                result = result.clone().and(p.strips(b, at, strips, tail, group));
                 Vec::new()
             });
         }
@@ -292,11 +300,11 @@ pub(super) struct Blocks<'a> {
 
 /// Tiles of tokens that run together: integers, scales, the first token, the number of whole tiles.
 #[derive(Clone, Copy)]
-struct Group {
-    q: Val,
-    s: Val,
-    first: Val,
-    tiles: Val,
+pub(super) struct Group {
+    pub q: Val,
+    pub s: Val,
+    pub first: Val,
+    pub tiles: Val,
 }
 
 /// One row block: its stored blocks, and pointers to what belongs to its first row.
@@ -319,7 +327,15 @@ pub(super) struct Tokens {
     pub q: Val,
     pub s: Val,
     pub first: Val,
-    pub width: usize,
+}
+
+/// A register tile of a block and a tile of tokens.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub row: usize,
+    pub vectors: usize,
+    pub token: usize,
+    pub tokens: usize,
 }
 
 impl Blocks<'_> {
@@ -346,13 +362,14 @@ impl Blocks<'_> {
         }
     }
 
-    fn rows(&self, b: &mut Builder, at: Val, rows: usize, group: Group) -> Result<(), Bug> {
-        let block = self.block(b, at, rows, 1);
+    /// A whole row block.
+    fn rows(&self, b: &mut Builder, at: Val, group: Group) -> Result<(), Bug> {
+        let block = self.block(b, at, self.height, 1);
         let tile_bytes = b.int((4 * TOKENS * self.spec.cols.div_ceil(4)) as i64);
         let mut result = Ok(());
         let s = b.repeat(group.tiles, &[group.q, group.s, group.first], |b, _, s| {
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width: TOKENS };
-            result = result.clone().and(self.tokens(b, block, tokens));
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
+            result = result.clone().and(self.tokens(b, block, tokens, TOKENS));
             let twelve = b.int(TOKENS as i64);
             vec![b.ptr_add(s[0], tile_bytes), b.ptr_off(s[1], 4 * TOKENS as i32), b.iadd(s[2], twelve)]
         });
@@ -363,47 +380,36 @@ impl Blocks<'_> {
             let (least, most) = (b.int(below as i64), b.int(width as i64));
             let (more, fits) = (b.icmp(Cmp::Gt, left, least), b.icmp(Cmp::Le, left, most));
             let here = b.logic(crate::ir::LBin::And, more, fits);
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width };
-            b.when(here, |b| result = result.clone().and(self.tokens(b, block, tokens)));
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
+            b.when(here, |b| result = result.clone().and(self.tokens(b, block, tokens, width)));
             below = width;
         }
         result
     }
 
-    /// A tile of tokens, part by part as registers allow.
-    fn tokens(&self, b: &mut Builder, block: Block, tile_: Tokens) -> Result<(), Bug> {
+    /// A tile of tokens, two vectors of outputs at a time.
+    fn tokens(&self, b: &mut Builder, block: Block, tile: Tokens, width: usize) -> Result<(), Bug> {
         let lanes = b.lanes();
-        let (vectors, tokens) = tile(lanes, self.height, tile_.width);
+        let group = b.int(4 * width as i64);
         let mut done = 0;
         while done < block.rows {
-            let vectors = vectors.min((block.rows - done).div_ceil(lanes));
-            // Backwards, as the tokens of a part: what is past the last token comes before it.
-            for part in (0..tile_.width / tokens).rev() {
-                self.part(b, block, tile_, done, vectors, part * tokens, tokens)?;
-            }
+            let vectors = ((block.rows - done) / lanes).min(2);
+            let part = Part { row: done, vectors, token: 0, tokens: width };
+            self.part(b, block, tile, group, part)?;
             done += vectors * lanes;
         }
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a part of a tile in two directions")]
-    fn part(
-        &self,
-        b: &mut Builder,
-        block: Block,
-        tile: Tokens,
-        row: usize,
-        vectors: usize,
-        token: usize,
-        tokens: usize,
-    ) -> Result<(), Bug> {
+    /// Sums of a register tile, and all that follows them. `group`: bytes from four inputs of the tile to the next four.
+    pub(super) fn part(&self, b: &mut Builder, block: Block, tile: Tokens, group: Val, part: Part) -> Result<(), Bug> {
+        let Part { row, vectors, token, tokens } = part;
         let lanes = b.lanes();
         let bytes = 4 * lanes as i32;
         let at = |j: usize| 4 * row as i32 + bytes * j as i32;
         let starts: Vec<Val> = (0..vectors).map(|j| b.load(LoadKind::VI32, Addr::at(block.start, at(j)))).collect();
         let acc: Vec<Val> = (0..tokens).flat_map(|_| starts.iter().copied()).collect();
         let state: Vec<Val> = [block.codes, block.idx].into_iter().chain(acc).collect();
-        let group = (4 * tile.width) as i64;
         let block_bytes = 4 * self.height as i32;
         // The index is read ahead only where there is one.
         let (early, late) = if b.lanes() >= WIDE {
@@ -417,13 +423,13 @@ impl Blocks<'_> {
             let mut acc = s[2..].to_vec();
             if fetch {
                 let next = b.load(LoadKind::U32, Addr::at(s[1], 4 * COLUMNS_AHEAD));
-                let next = b.scale(next, group);
+                let next = b.imul(next, group);
                 let from = Addr::indexed(tile.q, next, 1).plus(4 * token as i32);
                 b.prefetch(from);
                 b.prefetch(from.plus(4 * tokens as i32 - 4));
             }
             let column = b.load(LoadKind::U32, Addr::new(s[1]));
-            let column = b.scale(column, group);
+            let column = b.imul(column, group);
             if token == 0 {
                 for line in (0..bytes * vectors as i32).step_by(64) {
                     b.prefetch(Addr::at(s[0], AHEAD + at(0) + line));

@@ -197,7 +197,7 @@ pub fn tiles8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let zero = b.int(0);
     let mut result = Ok(());
     b.repeat(groups, &[q, s, zero, tiles], |b, _, state| {
-        let tokens = Tokens { q: state[0], s: state[1], first: state[2], width: TOKENS };
+        let tokens = Tokens { q: state[0], s: state[1], first: state[2] };
         let tiles = b.ibin(IBin::Min, state[3], at_once);
         b.repeat(count, &[], |b, i, _| {
             let at = b.iadd(lo, i);
@@ -247,13 +247,13 @@ impl Tiles<'_> {
         let bytes = b.int(most as i64 * i64::from(self.tile_bytes));
         let step = b.int((most * TOKENS) as i64);
         let s = b.repeat(passes, &[tokens.q, tokens.s, tokens.first], |b, _, s| {
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width: TOKENS };
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
             result = self.pass(b, block, tokens, most);
             vec![b.ptr_add(s[0], bytes), b.ptr_off(s[1], (4 * most * TOKENS) as i32), b.iadd(s[2], step)]
         });
         result?;
         for rest in 1..most {
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width: TOKENS };
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
             let mut result = Ok(());
             let n = b.int(rest as i64);
             let here = b.icmp(crate::ir::Cmp::Eq, left, n);
@@ -319,7 +319,7 @@ impl Tiles<'_> {
         let mut result = Ok(());
         let tiles = b.int(count as i64);
         b.repeat(tiles, &[self.sums, tokens.s, tokens.first], |b, _, s| {
-            let tokens = Tokens { q: tokens.q, s: s[1], first: s[2], width: TOKENS };
+            let tokens = Tokens { q: tokens.q, s: s[1], first: s[2] };
             for v in (0..self.vectors).take_while(|v| v * ROWS < block.rows) {
                 let start = b.load(LoadKind::VI32, Addr::at(block.start, (4 * ROWS * v) as i32));
                 let from = Addr::at(s[0], (v * TILE_BYTES) as i32);

@@ -25,6 +25,9 @@ const TILE: u128 = 48;
 /// Cheap operations on single elements that take as long as what a run of a copy takes beside its elements.
 const RUN: u128 = 512;
 
+/// A layout must be predicted to save more than this share (of 100) of the dense kernel's time; else it is priced like that.
+const DOUBT: u64 = 5;
+
 fn clamp(x: u128) -> u64 {
     u64::try_from(x).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }
@@ -87,12 +90,16 @@ impl Prices<'_> {
         };
         let mut kernel = self.machine.kernel_ps(layout, facts, act, shape);
         let (all, bytes) = (shape.inputs.saturating_mul(shape.outputs), facts.stored_bytes);
-        if facts.multiplies >= all && bytes >= all.saturating_mul(4) && !matches!(layout, Layout::Dense { .. }) {
-            // What leaves nothing out is never cheaper than dense, whatever noise is in a table: it does the same, and reads an
-            // index.
+        if !matches!(layout, Layout::Dense { .. }) {
             let dense = self.dense(linear).map(|f| CostFacts { multiplies: all, ..*f });
-            let dense = dense.map(|f| self.machine.kernel_ps(Layout::DENSE, &f, act, shape));
-            kernel = kernel.max(dense.map_or(0, |ps| ps.saturating_add(1)));
+            let dense = dense.map_or(0, |f| self.machine.kernel_ps(Layout::DENSE, &f, act, shape));
+            // What leaves nothing out is never cheaper than dense, whatever noise is in a table: it does the same, and reads an
+            // index. What saves less than a prediction is sure of is no reason to leave dense.
+            let nothing = facts.multiplies >= all && bytes >= all.saturating_mul(4);
+            let little = u128::from(kernel) * 100 > u128::from(dense) * u128::from(100 - DOUBT);
+            if nothing || little {
+                kernel = kernel.max(dense.saturating_add(1));
+            }
         }
         let elements = self.padded(tokens, act).saturating_mul(outputs);
         let mut finish = 0u128;
@@ -103,6 +110,17 @@ impl Prices<'_> {
             && let Op::Map { expr, .. } = &self.model.graph.node(m)?.op
         {
             finish = finish.saturating_add(self.machine.pointwise_ps(elements, Self::expression(expr)));
+            // What it reads of the result's shape, but for the sum.
+            let shape = self.model.graph.ty(m)?.sizes();
+            let mut whole = self.model.graph.inputs(m);
+            whole.sort_unstable();
+            whole.dedup();
+            let mut read = 0u128;
+            for operand in whole {
+                read += u128::from(self.model.graph.ty(operand)?.sizes() == shape);
+            }
+            let stream = self.stream(elements.saturating_mul(read.saturating_sub(1)));
+            finish = finish.saturating_add(stream.saturating_sub(self.stream(0)));
         }
         Ok(clamp(u128::from(kernel).saturating_add(finish)))
     }
@@ -285,6 +303,39 @@ mod tests {
             assert_eq!(p.convert(n[1]).unwrap(), (20 + 32) * F * 4 * 1000 + 7);
             assert_eq!(p.opaque(n[0]).unwrap(), 0);
         });
+    }
+
+    #[test]
+    fn what_saves_next_to_nothing_costs_as_much_as_dense() {
+        let table = simple();
+        with(16, &table, |p, n| {
+            let price = |layout: &str, multiplies: u64| {
+                let facts = CostFacts { stored_bytes: 0, ..dense(multiplies) };
+                p.linear(n[1], layout.parse().unwrap(), &facts, Act::Fm, None).unwrap()
+            };
+            let full = price("dense(16)", F * F);
+            for share in [100, 99, 96, 90, 50] {
+                let own = full - 16 * (F * F - F * F * share / 100);
+                let little = own * 100 > full * 95;
+                assert_eq!(price("csr", F * F * share / 100), if little { full + 1 } else { own }, "{share} %");
+            }
+            assert!(price("csr", F * F / 2) < full && price("csr", 2 * F * F) > full + 1);
+        });
+    }
+
+    #[test]
+    fn an_epilogue_pays_for_what_it_reads_and_for_no_launch() {
+        let table = simple();
+        let mut net = Net::new();
+        let y = net.linear(net.x, Zeros::None);
+        let z = net.plus(net.x, y);
+        let net = net.output(z);
+        let model = Model::new(&net.g, &net.facts, &BTreeMap::from([("B".to_string(), 20)])).unwrap();
+        let p = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
+        let price = |epilogue| p.linear(y, Layout::DENSE, &dense(1024), Act::Rm, epilogue).unwrap();
+        // A read of the residual and an addition for each element; by itself two reads, a write, and a launch.
+        assert_eq!(price(Some(z)), price(None) + 20 * F * (4 * 1000 + 3));
+        assert_eq!(p.map(z, Act::Rm).unwrap(), 20 * F * (3 * 4 * 1000 + 3) + 7);
     }
 
     #[test]

@@ -31,49 +31,52 @@ struct Wide<'a> {
 }
 
 impl Blocks<'_> {
-    /// The row block number `at` with so many whole strips, and one with so many outputs if its flag is 1, for the tiles of a
-    /// group.
-    pub(super) fn strips(
-        &self,
-        b: &mut Builder,
-        at: Val,
-        whole: Val,
-        tail: Option<(usize, Val)>,
-        group: Group,
-    ) -> Result<(), Bug> {
-        let block = self.block(b, at, b.lanes(), 1);
-        let tile_bytes = b.int((4 * TOKENS * self.spec.cols.div_ceil(4)) as i64);
+    /// The row block number `at`, whichever it is, for the tiles of a group. Kernels that have other code for whole row blocks
+    /// come here with the last one.
+    pub(super) fn strips(&self, b: &mut Builder, at: Val, group: Group) -> Result<(), Bug> {
+        let lanes = b.lanes();
+        let block = self.block(b, at, lanes, 1);
+        let (full, left) = (self.spec.rows / self.height, self.spec.rows % self.height);
+        let (all, few) = (b.int((self.height / lanes) as i64), b.int((left / lanes) as i64));
+        let (full, one, zero) = (b.int(full as i64), b.int(1), b.int(0));
+        let last = b.icmp(Cmp::Eq, at, full);
+        let whole = b.select(last, few, all);
+        let tail = b.select(last, one, zero);
+        let (bytes, tile_bytes) = (4 * lanes as i64, (4 * TOKENS * self.spec.cols.div_ceil(4)) as i64);
+        let (tile_bytes, twelve) = (b.int(tile_bytes), b.int(TOKENS as i64));
         let tiles = self.tiles(b, group);
         let mut result = Ok(());
         b.repeat(tiles, &[group.q, group.s, group.first], |b, _, s| {
             let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
-            let left = b.isub(self.n, tokens.first);
-            let width = tile_width(b, left);
+            let left_over = b.isub(self.n, tokens.first);
+            let width = tile_width(b, left_over);
             let group = b.scale(width, 4);
-            let counts: Vec<(usize, Val)> = sizes(b.lanes()).iter().map(|n| (*n, parts(b, *n, width))).collect();
+            let counts: Vec<(usize, Val)> = sizes(lanes).iter().map(|n| (*n, parts(b, *n, width))).collect();
             let tile = Wide { tokens, group, parts: &counts };
-            let state: Vec<Val> =
-                [block.codes, block.start, block.scale, block.y].into_iter().chain(block.bias).collect();
-            let of = |s: &[Val], rows: usize| Block {
-                codes: s[0],
-                start: s[1],
-                scale: s[2],
-                y: s[3],
-                bias: s.get(4).copied(),
-                rows,
-                ..block
+            let of = |b: &mut Builder, strip: Val, rows: usize| {
+                let skip = b.scale(strip, bytes);
+                Block {
+                    codes: b.ptr_add(block.codes, skip),
+                    start: b.ptr_add(block.start, skip),
+                    scale: b.ptr_add(block.scale, skip),
+                    y: b.ptr_add(block.y, skip),
+                    columns: block.columns.skip(b, skip),
+                    rows,
+                    ..block
+                }
             };
-            let behind = b.repeat(whole, &state, |b, _, s| {
-                result = result.clone().and(self.strip(b, of(s, b.lanes()), &tile));
-                s.iter().map(|p| b.ptr_off(*p, 4 * b.lanes() as i32)).collect()
+            b.repeat(whole, &[], |b, i, _| {
+                let strip = of(b, i, lanes);
+                result = result.clone().and_then(|()| self.strip(b, strip, &tile));
+                Vec::new()
             });
-            if let Some((rows, here)) = tail {
-                b.repeat(here, &[], |b, _, _| {
-                    result = result.clone().and(self.strip(b, of(&behind, rows), &tile));
+            if !left.is_multiple_of(lanes) {
+                b.repeat(tail, &[], |b, _, _| {
+                    let strip = of(b, whole, left % lanes);
+                    result = result.clone().and_then(|()| self.strip(b, strip, &tile));
                     Vec::new()
                 });
             }
-            let twelve = b.int(TOKENS as i64);
             vec![b.ptr_add(s[0], tile_bytes), b.ptr_off(s[1], 4 * TOKENS as i32), b.iadd(s[2], twelve)]
         });
         result

@@ -25,8 +25,12 @@ const TILE: u128 = 48;
 /// Cheap operations on single elements that take as long as what a run of a copy takes beside its elements.
 const RUN: u128 = 512;
 
-/// A layout must be predicted to save more than this share (of 100) of the dense kernel's time; else it is priced like that.
+/// A layout must be predicted to save this share (of 100) of the dense kernel's time; else it is priced like that.
 const DOUBT: u64 = 5;
+
+/// The same where it would not save [`DOUBT`] with weights in the nearest memory that holds them: then the gain rests on how fast
+/// memory is, the least certain of what a prediction is made of.
+const FAR_DOUBT: u64 = 25;
 
 fn clamp(x: u128) -> u64 {
     u64::try_from(x).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
@@ -90,14 +94,19 @@ impl Prices<'_> {
         };
         let mut kernel = self.machine.kernel_ps(layout, facts, act, shape);
         let (all, bytes) = (shape.inputs.saturating_mul(shape.outputs), facts.stored_bytes);
-        if !matches!(layout, Layout::Dense { .. }) {
-            let dense = self.dense(linear).map(|f| CostFacts { multiplies: all, ..*f });
-            let dense = dense.map_or(0, |f| self.machine.kernel_ps(Layout::DENSE, &f, act, shape));
+        if !matches!(layout, Layout::Dense { .. })
+            && let Some(f) = self.dense(linear).map(|f| CostFacts { multiplies: all, ..*f })
+        {
+            let dense = self.machine.kernel_ps(Layout::DENSE, &f, act, shape);
             // What leaves nothing out is never cheaper than dense, whatever noise is in a table: it does the same, and reads an
             // index. What saves less than a prediction is sure of is no reason to leave dense.
             let nothing = facts.multiplies >= all && bytes >= all.saturating_mul(4);
-            let little = u128::from(kernel) * 100 > u128::from(dense) * u128::from(100 - DOUBT);
-            if nothing || little {
+            let saves = |own: u64, dense: u64, share: u64| own.saturating_mul(100) <= dense.saturating_mul(100 - share);
+            let near = |layout, facts: &CostFacts| {
+                self.machine.kernel_ps(layout, facts, act, Shape { resident: facts.stored_bytes, ..shape })
+            };
+            let anywhere = self.machine.is_gpu() || saves(near(layout, facts), near(Layout::DENSE, &f), DOUBT);
+            if nothing || !saves(kernel, dense, if anywhere { DOUBT } else { FAR_DOUBT }) {
                 kernel = kernel.max(dense.saturating_add(1));
             }
         }
@@ -319,7 +328,7 @@ mod tests {
                 let little = own * 100 > full * 95;
                 assert_eq!(price("csr", F * F * share / 100), if little { full + 1 } else { own }, "{share} %");
             }
-            assert!(price("csr", F * F / 2) < full && price("csr", 2 * F * F) > full + 1);
+            assert_eq!(price("csr", 2 * F * F), 2 * (full - 7 - 16 * 2 * F * 4 * 1000) + 7 + 16 * 2 * F * 4 * 1000);
         });
     }
 

@@ -4,8 +4,8 @@
 mod common;
 
 use common::{Folder, build, explained, made, numbers, result, session};
-use spc::driver::{Compile, Explain, Options, Verify, compile_file, explain_file, verify_path};
 use spc::Compiler;
+use spc::driver::{Compile, Explain, Options, Verify, compile_file, explain_file, verify_path};
 
 const D: usize = 32;
 const F: usize = 64;

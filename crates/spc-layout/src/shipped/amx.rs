@@ -21,7 +21,8 @@ pub(crate) fn table() -> CostTable {
     };
     CostTable {
         name: "amx-x86_64-v1".into(),
-        source: "that of vnni-x86_64-v1, with i8 of `spc calibrate` on one core of a busy x86-64 server with AMX".into(),
+        source: "that of vnni-x86_64-v1, with i8 of `spc calibrate` on one core of a busy x86-64 server with AMX"
+            .into(),
         i8,
         ..vnni::table()
     }

@@ -5,7 +5,9 @@ use crate::table::{CostTable, Level, Rates};
 pub(crate) fn table() -> CostTable {
     CostTable {
         name: "clif-x86_64-v1".into(),
-        source: "`spc calibrate` on one core of a busy x86-64 server with AVX-512; levels of memory when it was quieter".into(),
+        source:
+            "`spc calibrate` on one core of a busy x86-64 server with AVX-512; levels of memory when it was quieter"
+                .into(),
         token_tile: 16,
         pass_fm: 48,
         again_bytes_per_us: 108_190,

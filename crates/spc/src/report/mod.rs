@@ -240,7 +240,11 @@ fn considered(p: &spc_ir::Plan, rows: &[Row<'_>]) -> String {
                 escape(&c.layout),
                 show(c.stored_bytes, bytes),
                 show(c.kernel_ps, picoseconds),
-                if measured { format!("<td class=\"n\">{}</td>", show(c.measured_ps, picoseconds)) } else { String::new() },
+                if measured {
+                    format!("<td class=\"n\">{}</td>", show(c.measured_ps, picoseconds))
+                } else {
+                    String::new()
+                },
                 show(c.plan_ps, picoseconds),
             );
         }

@@ -1,6 +1,8 @@
 //! Programs and files in a temporary folder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code, reason = "each test file uses a part")]
+pub mod train;
+
 use ndarray::{Array2, ArrayD};
 use spc::driver::{
     Compile, DiskWorld, Explain, Failure, Options, Session, Verify, compile_file, explain_file, verify_path,

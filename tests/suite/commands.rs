@@ -629,7 +629,7 @@ fn the_embedding_example_runs() {
 fn minilm_agrees_with_its_reference() {
     let folder = top().join("examples/minilm");
     if !folder.join("model.safetensors").exists() {
-        eprintln!("skipped: examples/minilm/model.safetensors is not there");
+        spc_base::skipped("examples/minilm/model.safetensors is not there");
         return;
     }
     let reference: serde_json::Value =

@@ -25,7 +25,7 @@ fn nvrtc() -> Option<PathBuf> {
     if found.is_none() {
         let message = "SPC_NVRTC NAMES NO NVRTC: THE COMMANDS ON A GPU ARE NOT TESTED";
         assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none(), "{message}");
-        eprintln!("{message}");
+        spc_base::skipped(message);
     }
     found
 }
@@ -485,7 +485,7 @@ fn minilm_runs_on_the_device() {
     let Some(nvrtc) = nvrtc() else { return };
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/minilm/minilm.sp");
     if !program.with_file_name("model.safetensors").is_file() {
-        eprintln!("NO MODEL IN examples/minilm: IT IS NOT TESTED ON THE DEVICE");
+        spc_base::skipped("NO MODEL IN examples/minilm: IT IS NOT TESTED ON THE DEVICE");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ fn top() -> PathBuf {
 fn has_cc() -> bool {
     let found = Command::new("cc").arg("--version").output().is_ok_and(|o| o.status.success());
     if !found {
-        eprintln!("skipped: no C compiler");
+        spc_base::skipped("no C compiler");
     }
     found
 }

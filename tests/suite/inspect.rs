@@ -76,7 +76,7 @@ fn numpy(dir: &Path, args: &[&str]) -> bool {
 fn python(dir: &Path, script: &Path, args: &[&str]) -> bool {
     let has = Command::new("python3").args(["-c", "import numpy"]).output().is_ok_and(|o| o.status.success());
     if !has {
-        eprintln!("SKIPPED: no python3 with numpy, so nothing independent reads the packed file");
+        spc_base::skipped("no python3 with numpy, so nothing independent reads the packed file");
         return false;
     }
     let out = Command::new("python3").arg(script).args(args).current_dir(dir).output().unwrap();

@@ -8,6 +8,7 @@ mod diagnostic;
 mod fix;
 mod limits;
 mod near;
+mod skip;
 mod span;
 
 pub use codes::{Code, lookup};
@@ -15,4 +16,5 @@ pub use diagnostic::{Bug, Diagnostic, Fix, Label, Level, has_errors, join};
 pub use fix::{Fixed, apply_fixes};
 pub use limits::Limits;
 pub use near::{closest, edits, one_edit};
+pub use skip::skipped;
 pub use span::{FileId, Span};

@@ -215,7 +215,7 @@ mod tests {
     fn a_layer_is_made_for_its_tokens() {
         let isa = Isa::Avx512Amx;
         if !isa.is_available() {
-            eprintln!("SKIPPED: this machine cannot run `{}` code", isa.name());
+            spc_base::skipped(&format!("this machine cannot run `{}` code", isa.name()));
             return;
         }
         let layer = Layer { rows: 32, cols: 64, bias: false, act: None };

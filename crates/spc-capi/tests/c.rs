@@ -102,7 +102,7 @@ fn library() -> PathBuf {
 /// Builds a program of `tests/` and runs it.
 fn c_program(name: &str) {
     if !cfg!(target_os = "linux") || !Command::new("cc").arg("--version").output().is_ok_and(|o| o.status.success()) {
-        eprintln!("skipped: no C compiler");
+        spc_base::skipped("no C compiler");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

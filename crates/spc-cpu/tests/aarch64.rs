@@ -120,7 +120,7 @@ fn emulated(object: &[u8], c: &str, dir: &Path) -> Vec<String> {
 #[test]
 fn programs_give_the_bits_of_the_interpreter() {
     if !runs(COMPILER) || !runs(EMULATOR) {
-        eprintln!("SKIPPED: {COMPILER} or {EMULATOR} is not installed, so nothing was run");
+        spc_base::skipped(&format!("{COMPILER} or {EMULATOR} is not installed, so nothing was run"));
         return;
     }
     let dir = tempfile::tempdir().unwrap();

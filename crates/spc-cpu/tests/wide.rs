@@ -12,7 +12,7 @@ use spc_kernel::templates::cases::{
 fn isas() -> Vec<Isa> {
     let wide = [Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Avx512Amx];
     for isa in wide.iter().filter(|i| !i.is_available()) {
-        eprintln!("skipped: this machine has no {}", isa.name());
+        spc_base::skipped(&format!("this machine has no {}", isa.name()));
     }
     wide.into_iter().filter(|i| i.is_available()).collect()
 }
@@ -106,7 +106,7 @@ fn linears_of_integers() {
 fn with_tiles() -> bool {
     let there = Isa::Avx512Amx.is_available();
     if !there {
-        eprintln!("skipped: this machine has no {}, or its system does not permit it", Isa::Avx512Amx.name());
+        spc_base::skipped(&format!("this machine has no {}, or its system does not permit it", Isa::Avx512Amx.name()));
     }
     there
 }

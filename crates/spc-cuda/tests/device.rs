@@ -60,7 +60,7 @@ fn load(linears: &[Linear], activations: Activations) -> Option<DeviceProgram> {
         Err(RuntimeError::NoImage { images, .. }) if images == ["no NVRTC"] => {
             let message = format!("NO NVRTC: THE RUNTIME IS NOT TESTED; {NOT_FOUND_HELP}");
             assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none(), "{message}");
-            eprintln!("{message}");
+            spc_base::skipped(&message);
             None
         }
         Err(e) => panic!("{e}"),

@@ -36,7 +36,7 @@ fn what_is_built_is_checked_timed_and_listed() {
     let build = script("build.sh", &out).args(SIZES).output().unwrap();
     if text(&build).contains("there is no NVRTC") {
         assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none(), "{}", text(&build));
-        eprintln!("NO NVRTC: THE SCRIPTS FOR A GPU ARE NOT TESTED");
+        spc_base::skipped("NO NVRTC: THE SCRIPTS FOR A GPU ARE NOT TESTED");
         return;
     }
     assert!(build.status.success(), "{}", text(&build));
@@ -126,7 +126,7 @@ for name in ["torch", "torch.nn", "torch.nn.functional", "torch.sparse", "torch.
 fn peers_are_timed_or_named_with_a_reason() {
     if !Command::new("python3").arg("--version").output().is_ok_and(|o| o.status.success()) {
         assert!(std::env::var_os("CI").is_none(), "PYTHON IS MISSING");
-        eprintln!("PYTHON IS MISSING: THE PEERS OF A GPU ARE NOT TESTED");
+        spc_base::skipped("PYTHON IS MISSING: THE PEERS OF A GPU ARE NOT TESTED");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -27,7 +27,7 @@ fn nothing_is_spilled_and_tensor_cores_are_used() {
     let (Some(ptxas), Some(nvdisasm)) = (tool("ptxas"), tool("nvdisasm")) else {
         let message = "NO PTXAS OR NVDISASM: REGISTERS AND MACHINE CODE ARE NOT TESTED; set SPC_CUDA_TOOLS";
         assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none(), "{message}");
-        eprintln!("{message}");
+        spc_base::skipped(message);
         return;
     };
     let layouts = [
@@ -67,7 +67,7 @@ fn nothing_is_spilled_and_tensor_cores_are_used() {
         let (graph, plan) = graph(&linears);
         let module = emit_with(&graph, &plan, &EmitOptions { activations, ..EmitOptions::default() }).unwrap();
         let Some(built) = images(&module.text, &["compute_80"]).unwrap() else {
-            eprintln!("NO NVRTC: MACHINE CODE IS NOT TESTED");
+            spc_base::skipped("NO NVRTC: MACHINE CODE IS NOT TESTED");
             return;
         };
         for arch in ["sm_80", "sm_90"] {

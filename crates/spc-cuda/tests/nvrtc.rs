@@ -53,7 +53,7 @@ fn every_family_compiles_to_images() {
     let (graph, plan) = graph(&linears);
     let module = emit(&graph, &plan).unwrap();
     let Some(built) = images(&module.text, DEFAULT_ARCHS).unwrap() else {
-        eprintln!("SKIPPED: no NVRTC, so the text was not compiled to images; {NOT_FOUND_HELP}");
+        spc_base::skipped(&format!("no NVRTC, so the text was not compiled to images; {NOT_FOUND_HELP}"));
         return;
     };
     eprintln!("images by {}", built.toolchain);

@@ -24,7 +24,7 @@ fn compiled(module: &CudaModule, arch: &str) -> Option<Module> {
     let Some(built) = images(&module.text, &[arch]).unwrap() else {
         let message = format!("NO NVRTC: THE PTX OF THE EMITTED TEXT IS NOT TESTED; {NOT_FOUND_HELP}");
         assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none(), "{message}");
-        eprintln!("{message}");
+        spc_base::skipped(&message);
         return None;
     };
     Some(Module::parse(std::str::from_utf8(&built.images[0].bytes).unwrap()).unwrap())

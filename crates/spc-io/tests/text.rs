@@ -128,7 +128,7 @@ fn lines_of_text() {
 fn minilm_ids_agree_with_the_reference() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/minilm");
     if !folder.join("tokenizer.json").exists() {
-        eprintln!("skipped: examples/minilm/tokenizer.json is not there (get.sh fetches it)");
+        spc_base::skipped("examples/minilm/tokenizer.json is not there (get.sh fetches it)");
         return;
     }
     let reference: Value = serde_json::from_slice(&std::fs::read(folder.join("reference.json")).unwrap()).unwrap();

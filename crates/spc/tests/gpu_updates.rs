@@ -139,7 +139,7 @@ fn with_gxx(u: &GpuUpdates, f: &mut dyn FnMut(Run<'_>)) {
 fn with_ptx(u: &GpuUpdates, f: &mut dyn FnMut(Run<'_>)) -> bool {
     let Some(built) = images(&u.module.text, &["compute_80"]).unwrap() else {
         assert!(std::env::var_os("SPC_NEEDS_NVRTC").is_none());
-        eprintln!("NO NVRTC: THE PTX OF TRAINING STEPS IS NOT TESTED");
+        spc_base::skipped("NO NVRTC: THE PTX OF TRAINING STEPS IS NOT TESTED");
         return false;
     };
     let ptx = Module::parse(std::str::from_utf8(&built.images[0].bytes).unwrap()).unwrap();

@@ -442,7 +442,7 @@ int main(int count, char **args) {
 fn objects_have_splits_and_orders() {
     use std::process::Command;
     if !Command::new("cc").arg("--version").output().is_ok_and(|o| o.status.success()) {
-        eprintln!("skipped: no C compiler");
+        spc_base::skipped("no C compiler");
         return;
     }
     for (f, d, rule) in [(outliers(), LONG, "split-residual R"), (shuffled().0, D, "reorder-axis R")] {

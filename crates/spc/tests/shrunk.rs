@@ -92,7 +92,7 @@ fn without_a_quarter_of_the_neurons_the_values_are_those_of_zeros() {
     // numpy, where it is, agrees on its own.
     let has = Command::new("python3").args(["-c", "import numpy"]).output().is_ok_and(|o| o.status.success());
     if !has {
-        eprintln!("SKIPPED: no python3 with numpy, so no independent check of the shrunk file");
+        spc_base::skipped("no python3 with numpy, so no independent check of the shrunk file");
         return;
     }
     for (name, values) in [("x.npy", x.clone().into_dyn()), ("y.npy", b)] {

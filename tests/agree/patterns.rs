@@ -43,9 +43,12 @@ const UPDATES: &[&str] = &[
     "via adams(lambda: 1e-3)",
     "via dropgrow(interval: 7)",
     "via recommend(interval: 9)",
-    "via prune_grow(interval: 8, refine: 4)",
+    "via prune_grow(interval: 8, refine: 4, grow: abs(g))",
     "via learned_score()",
 ];
+
+/// From here on updates move masks as `dropgrow` does.
+const MOVING: usize = 6;
 
 const SHAPES: [(&str, [usize; 2]); 2] = [("net.w1", [48, 32]), ("net.w2", [16, 48])];
 
@@ -128,7 +131,11 @@ fn what_is_declared_is_trained_verified_and_computed() {
     let mut compiled = 0;
     let mut interpreted: Vec<String> = Vec::new();
     for (p, (pattern, own)) in PATTERNS.iter().enumerate() {
-        for update in UPDATES {
+        for (u, update) in UPDATES.iter().enumerate() {
+            // Masks that move are alike; each kind of pattern meets one of the later ones.
+            if u >= MOVING && !(p + u).is_multiple_of(MOVING - 2) {
+                continue;
+            }
             std::fs::write(&program, text(pattern, update)).unwrap();
             let (w, why) = train(&program, p as u64);
             match why {
@@ -149,10 +156,10 @@ fn what_is_declared_is_trained_verified_and_computed() {
     }
     // Masks of groups that move within tiles are the only ones without a compiled form.
     let of_groups = ["nm_shared(", "balanced_blocks(", "one_by_n("];
-    let known =
-        |s: &String| of_groups.iter().any(|p| s.starts_with(p)) && s.contains("dropgrow") && s.contains("within tiles");
+    let moving = |s: &str| UPDATES.iter().skip(MOVING - 1).any(|u| s.contains(u));
+    let known = |s: &String| of_groups.iter().any(|p| s.starts_with(p)) && moving(s) && s.contains("within tiles");
     assert!(interpreted.iter().all(known), "{interpreted:#?}");
-    assert!(compiled >= PATTERNS.len() * (UPDATES.len() - 1), "{compiled}: {interpreted:#?}");
+    assert!(compiled >= PATTERNS.len() * (MOVING - 1), "{compiled}: {interpreted:#?}");
 }
 
 #[test]

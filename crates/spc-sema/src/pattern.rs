@@ -3,8 +3,8 @@ use crate::cx::{Cx, Res};
 use crate::scope::Names;
 use spc_base::{Diagnostic, Span, codes};
 use spc_syntax::ast::{
-    Always, Amount, AmountKind, Arg, By, Clause, Clauses, Every, Expr, ExprKind, Floor, GroupRef, Ident, If, IfArm, ItemKind,
-    Num, PatternItem, Per, Require, Scope, ScopeKind, Sentence, ShareOf,
+    Always, Amount, AmountKind, Arg, By, Clause, Clauses, Every, Expr, ExprKind, Floor, GroupRef, Ident, If, IfArm,
+    ItemKind, Num, PatternItem, Per, Require, Scope, ScopeKind, Sentence, ShareOf,
 };
 use std::collections::BTreeMap;
 

@@ -27,6 +27,7 @@ mod rowblock;
 mod rowlist;
 mod runs;
 mod span;
+mod strips8;
 mod tile;
 mod tiles8;
 mod tuning;

@@ -100,9 +100,9 @@ pub fn tiles8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let (spare, tokens) = (b.int(TOKENS as i64 - 1), b.int(TOKENS as i64));
     let tiles = b.iadd(n, spare);
     let tiles = b.ibin(IBin::Div, tiles, tokens);
-    let walk = Walk { spec, height, lo, hi, tokens: TOKENS, at_once: together(height / ROWS) };
+    let walk = Walk { spec, height, lo, hi, tokens: TOKENS, at_once: together(height / ROWS), apart: true };
     walk.groups(&mut b, (q, s), (tiles, tiles), |b, at, rows, group| {
-        let tokens = Tokens { q: group.q, s: group.s, first: group.first, width: TOKENS };
+        let tokens = Tokens { q: group.q, s: group.s, first: group.first };
         let block = p.blocks.block(b, at, rows, RUN);
         p.row_block(b, block, tokens, group.tiles)
     })?;
@@ -131,13 +131,13 @@ impl Tiles<'_> {
         let bytes = b.int(most as i64 * i64::from(self.tile_bytes));
         let step = b.int((most * TOKENS) as i64);
         let s = b.repeat(passes, &[tokens.q, tokens.s, tokens.first], |b, _, s| {
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width: TOKENS };
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
             result = self.pass(b, block, tokens, most);
             vec![b.ptr_add(s[0], bytes), b.ptr_off(s[1], (4 * most * TOKENS) as i32), b.iadd(s[2], step)]
         });
         result?;
         for rest in 1..most {
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width: TOKENS };
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
             let mut result = Ok(());
             let n = b.int(rest as i64);
             let here = b.icmp(crate::ir::Cmp::Eq, left, n);
@@ -203,7 +203,7 @@ impl Tiles<'_> {
         let mut result = Ok(());
         let tiles = b.int(count as i64);
         b.repeat(tiles, &[self.sums, tokens.s, tokens.first], |b, _, s| {
-            let tokens = Tokens { q: tokens.q, s: s[1], first: s[2], width: TOKENS };
+            let tokens = Tokens { q: tokens.q, s: s[1], first: s[2] };
             for v in (0..self.vectors).take_while(|v| v * ROWS < block.rows) {
                 let start = b.load(LoadKind::VI32, Addr::at(block.start, (4 * ROWS * v) as i32));
                 let from = Addr::at(s[0], (v * TILE_BYTES) as i32);

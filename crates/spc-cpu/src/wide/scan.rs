@@ -491,7 +491,8 @@ mod tests {
             let mut all = 0;
             for name in LAYOUTS {
                 let layout: Layout = name.parse().unwrap();
-                let spec = LinearSpec { layout, rows: 1000, cols: 1003, bias: true, act: None, lanes: isa.lanes() };
+                let lanes = isa.lanes();
+                let spec = LinearSpec { layout, rows: 1000, cols: 1003, bias: true, act: None, beside: &[], lanes };
                 for (name, k) in every(&spec).unwrap_or_default() {
                     if supported(&k, isa).is_err() {
                         continue;

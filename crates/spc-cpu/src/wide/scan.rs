@@ -491,8 +491,15 @@ mod tests {
             let mut all = 0;
             for name in LAYOUTS {
                 let layout: Layout = name.parse().unwrap();
-                let lanes = isa.lanes();
-                let spec = LinearSpec { layout, rows: 1000, cols: 1003, bias: true, act: None, beside: &[], lanes };
+                let spec = LinearSpec {
+                    layout,
+                    rows: 1000,
+                    cols: 1003,
+                    bias: true,
+                    act: None,
+                    beside: &[],
+                    lanes: isa.lanes(),
+                };
                 for (name, k) in every(&spec).unwrap_or_default() {
                     if supported(&k, isa).is_err() {
                         continue;

@@ -7,7 +7,7 @@ use spc_base::Bug;
 
 /// Tokens of the parts that there is code for, the greatest first. A tile is made of the greatest that divides its width.
 fn sizes(lanes: usize) -> &'static [usize] {
-    if lanes >= WIDE && lanes < 16 { &[6, 4, 2, 1] } else { &[4, 2, 1] }
+    if (WIDE..16).contains(&lanes) { &[6, 4, 2, 1] } else { &[4, 2, 1] }
 }
 
 /// How many parts of `size` tokens a tile of the width, which is known at run time, is made of.

@@ -28,9 +28,14 @@ const L2_BYTES: usize = 1 << 20;
 /// Bytes of activations of one block of inputs that stay in the first-level cache.
 const L1_BYTES: usize = 36 << 10;
 
-/// The same where one or two rows share a list of columns: a few more bytes than the cache has, because segments of few
-/// entries cost more than lines that come back.
-const FEW_BYTES: usize = 48 << 10;
+/// The same where one or two rows share a list of columns.
+const FEW_BYTES: usize = 40 << 10;
+
+/// Row blocks of a group there: their sums stay in the second-level cache.
+const FEW_ROWS: u32 = 2048;
+
+/// Row blocks there whose lists come in the order of their lengths.
+const UNIT: u32 = 64;
 
 /// From this many tokens on, blocks of inputs that are made for three tiles pay.
 const MANY: u64 = 2 * TILE as u64;
@@ -46,7 +51,7 @@ impl Tuning {
         }
         let plain = Tuning { weights_ahead: 2 << 10, rows_ahead: 12, ..Tuning::PLAIN };
         let three = Tuning { tokens: 3 * TILE, ..plain };
-        let blocks = |cols: usize, rows: u32| Some(Blocking { cols: cols as u32, rows });
+        let blocks = |cols: usize, rows: u32| Some(Blocking::plain(cols as u32, rows));
         match spec.layout {
             Layout::Nm { .. }
             | Layout::I8 { .. }
@@ -63,8 +68,9 @@ impl Tuning {
             _ if few_rows(spec) && spec.lanes == 16 => {
                 let together =
                     padded_tokens(tokens).unwrap_or(u64::MAX).clamp(TOKEN_PAD as u64, 3 * TILE as u64) as usize;
-                let cols = FEW_BYTES / (4 * together) / 8 * 8;
-                Tuning { blocking: blocks(cols, 512), rows_ahead: 0, by_span: true, ..three }
+                let cols = (FEW_BYTES / (4 * together) / 8 * 8) as u32;
+                let blocking = Blocking { cols, rows: FEW_ROWS, unit: UNIT };
+                Tuning { blocking: Some(blocking), rows_ahead: 0, by_span: true, ..three }
             }
             // Half as many registers of half the width read each activation twice as often: from the first-level cache then.
             Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Csr if spec.lanes == WIDE => {
@@ -83,5 +89,15 @@ impl Tuning {
     pub fn blocks(&self, spec: &LinearSpec<'_>) -> Option<Blocking> {
         let fits = spec.layout.feature_major() && !matches!(spec.layout, Layout::Nm { .. });
         self.blocking.filter(|k| fits && k.col_blocks(spec.cols) > 1)
+    }
+
+    /// The whole range of `lo..hi`: row blocks, or units of them.
+    pub fn range(&self, spec: &LinearSpec<'_>) -> usize {
+        spec.blocks().div_ceil(self.unit(spec))
+    }
+
+    /// Row blocks that one step of `lo..hi` counts.
+    pub(super) fn unit(&self, spec: &LinearSpec<'_>) -> usize {
+        self.blocks(spec).map_or(1, |k| k.unit.max(1) as usize)
     }
 }

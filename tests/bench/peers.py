@@ -8,8 +8,12 @@ A row is a layer (outputs x inputs, what its zeros are, tokens; of a convolution
 square image). Every round calls each candidate once in a random order, often
 enough to take 3 ms, and counts processor time of the calling thread; all of them use one thread. The figure of a peer is the
 median over the rounds of its time over spc's in the same round, with the quartiles. spc takes activations as numpy arrays in
-declared order and gives an array back, so its time holds all conversions; onnxruntime has its arrays bound beforehand.
-A peer that is not installed is left out and named. Do not bind the process to one core (taskset): onnxruntime then leaves AMX unused.
+declared order and writes to one (`out=`), so its time holds all conversions; onnxruntime has its arrays bound beforehand, too.
+A peer that is not installed is left out and named.
+
+Do not bind the process to one core (taskset): onnxruntime then leaves AMX unused. `--no-tiles` does so on purpose: it binds the
+process to one core, tells oneDNN (torch) to use no more than VNNI, and compiles spc for avx512vnni, so that all run as on a
+processor with VNNI and without AMX.
 """
 
 import argparse
@@ -23,6 +27,11 @@ import warnings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+ISA = {}
+if "--no-tiles" in sys.argv:
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_VNNI"
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    ISA = {"isa": "avx512vnni"}
 warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 import spc  # noqa: E402
@@ -65,7 +74,7 @@ fn f(x: f32[B, I]) -> y: f32[B, O] {{ y = nn.linear(x, net.w) }}
 {FORMS[form]}
 target t = cpu(threads: 1) {{ B = {tokens} }}
 """
-    return spc.load(text=text, bind={"net.w": w})
+    return spc.load(text=text, bind={"net.w": w}, **ISA)
 
 
 def ours_conv(w, side):
@@ -76,7 +85,7 @@ model net {{ axes {{ I = {i}, O = {o}, R = {r}, S = {r} }} w: f32[O, I, R, S] }}
 fn f(x: f32[B, I, H, W]) -> y: f32[B, O, P, Q] where P = H + 2 - {r} + 1, Q = W + 2 - {r} + 1 {{ y = nn.conv2d(x, net.w, pad: 1) }}
 target t = cpu(threads: 1) {{ B = 1, H = {side}, W = {side} }}
 """
-    return spc.load(text=text, bind={"net.w": w})
+    return spc.load(text=text, bind={"net.w": w}, **ISA)
 
 
 def layout(program):
@@ -280,7 +289,8 @@ def candidates(form, kind, w, x):
         # Large enough that no rounding makes it zero again.
         full = np.where(w == 0, np.float32(1), w)
         program = ours_conv(full, x.shape[3]) if form == "conv" else ours(full, form, t)
-        makers[f"spc, no zeros ({layout(program)})"] = lambda: (None, lambda: program.f(x))
+        to = program.f(x)
+        makers[f"spc, no zeros ({layout(program)})"] = lambda: (None, lambda: program.f(x, out=to))
     for name, make in makers.items():
         try:
             yield (name, *make())
@@ -291,6 +301,7 @@ def candidates(form, kind, w, x):
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--rounds", type=int, default=40)
+    arguments.add_argument("--no-tiles", action="store_true")
     arguments.add_argument("filters", nargs="*")
     chosen = arguments.parse_args()
     rng = np.random.default_rng(7)
@@ -307,7 +318,7 @@ def main():
             w, x = weights(kind, zeros, o, k, rng), rng.standard_normal((t, k), dtype=np.float32)
             program = ours(w, form, t)
         y = program.f(x)
-        names, calls = [], [lambda: program.f(x)]  # noqa: B023
+        names, calls = [], [lambda: program.f(x, out=y)]  # noqa: B023
         for peer, result, call in candidates(form, kind, w, x):
             if result is not None:
                 call()

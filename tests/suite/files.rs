@@ -6,6 +6,7 @@ use spc_base::FileId;
 use spc_formats::Layout;
 use spc_interp::testing::{close, delete};
 use spc_ir::couple::Coupling;
+use spc_ir::{Graph, Plan};
 use std::fmt::Write;
 use support::{exec, front, optimised, plans, render, root, sound};
 
@@ -167,6 +168,9 @@ fn run(path: &str, text: &str) {
             exec::check(&g, &weights, &inputs, &code, &format!("{path} in {layout}"));
         }
     }
+    if path.contains("residual") {
+        fused_and_apart(path, &g, &weights);
+    }
     let packs = exec::Packs::new(&g, &plan, &weights);
     for seed in 0..3 {
         let mut rng = support::Rng(seed);
@@ -181,6 +185,31 @@ fn run(path: &str, text: &str) {
             }
         }
     }
+}
+
+/// In every layout that holds the weights: what kernels end with gives the bits of kernels of their own.
+fn fused_and_apart(path: &str, g: &Graph, weights: &support::Weights) {
+    let layouts = spc_kernel::templates::cases::LAYOUTS.iter().map(|l| l.parse::<Layout>().unwrap());
+    let mut ran = 0;
+    for (seed, layout) in (7..).zip(layouts.filter(|l| !l.needs_integers())) {
+        let fused = plans::forced(g, weights, layout, true);
+        if !fused.linears.iter().any(|l| l.layout == layout.to_string()) {
+            continue;
+        }
+        let mut rng = support::Rng(seed);
+        let sizes = exec::random_sizes(g, &mut rng);
+        let inputs = exec::random_inputs(g, &sizes, &mut rng);
+        let isas = exec::isas();
+        let isa = isas[seed as usize % isas.len()];
+        let of = |plan: &Plan| exec::jit(g, plan, &exec::Packs::new(g, plan, weights), &sizes, &inputs, isa);
+        let (code, apart) = (of(&fused), of(&plans::forced(g, weights, layout, false)));
+        let what = format!("{path} in {layout} on {}", isa.name());
+        exec::check(g, weights, &inputs, &code, &what);
+        // With blocks of inputs the bias comes first in either.
+        assert!(exec::same_bits(&code, &apart), "{what}: fused and apart differ");
+        ran += 1;
+    }
+    assert!(ran > 8, "{path}: {ran} layouts");
 }
 
 /// The coupled sets of every function and why some cannot be removed. Those that can be are removed: with random weights

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use spc_base::{FileId, Limits, codes};
 use spc_sema::{Library, front};
-use spc_tests::fuzz::{BODIES, Mutator, assert_core, corpus, programs};
+use spc_tests::fuzz::{BODIES, assert_core, cases, corpus, packed, packed_seeds, programs};
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ const LONGEST: Duration = Duration::from_secs(60);
 fn two_seconds(name: &str) {
     let (_, body) = BODIES.iter().find(|(n, _)| *n == name).unwrap();
     let start = Instant::now();
-    let mut mutator = Mutator::new(7, corpus());
-    let mut cases = 0;
-    while cases < 20 || start.elapsed() < Duration::from_secs(2) {
-        let (text, before) = (mutator.step(), Instant::now());
+    let mut step = cases(name, 7);
+    let mut count = 0;
+    while count < 20 || start.elapsed() < Duration::from_secs(2) {
+        let (text, before) = (step(), Instant::now());
         if catch_unwind(|| body(&text)).is_err() || before.elapsed() > LONGEST {
-            panic!("case {cases} fails, or took {:?}:\n{}", before.elapsed(), String::from_utf8_lossy(&text));
+            panic!("case {count} fails, or took {:?}:\n{}", before.elapsed(), String::from_utf8_lossy(&text));
         }
-        cases += 1;
+        count += 1;
     }
 }
 
@@ -37,6 +37,12 @@ fn any_text_checks_or_is_refused() {
 #[test]
 fn any_text_formats_or_is_refused() {
     two_seconds("format");
+}
+
+#[test]
+fn any_file_of_packed_weights_runs_or_is_refused() {
+    packed_seeds().iter().for_each(|s| packed(s));
+    two_seconds("packed");
 }
 
 /// The programs themselves, unchanged, through every body.

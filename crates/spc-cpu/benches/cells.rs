@@ -139,7 +139,7 @@ fn main() {
                 }
                 let stored = w.iter().filter(|v| **v != 0.0).count();
                 let packed = validate(pack(&layout, o, k, &w).unwrap()).unwrap();
-                let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
+                let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, beside: &[], lanes };
                 let mut tuning = Tuning::of(&spec, n);
                 if let Some(cols) = option("--k=") {
                     let rows = option("--rows=").unwrap_or(i64::from(u32::MAX)) as u32;

@@ -37,7 +37,7 @@ struct Ready {
 impl Ready {
     fn new(layout: Layout, (o, k): (usize, usize), w: &[f32], tokens: usize, isa: Isa) -> Ready {
         let packed = validate(pack(&layout, o, k, w).unwrap()).unwrap();
-        let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes: isa.lanes() };
+        let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, beside: &[], lanes: isa.lanes() };
         let kernel = token_major(&spec).unwrap();
         let buffer = |a: &Array| match a {
             Array::F32(a) => AlignedBuf::from_f32(a),

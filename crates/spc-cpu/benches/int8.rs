@@ -114,7 +114,7 @@ impl Ready {
         let lanes = isa.lanes();
         let packed = validate(pack(&layout, o, k, w).unwrap()).unwrap();
         let codes = packed.packed().array("codes").unwrap().len();
-        let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, lanes };
+        let spec = LinearSpec { layout, rows: o, cols: k, bias: false, act: None, beside: &[], lanes };
         let rows = layout.needs_integer_rows();
         let tiles = isa.target().tiles && tiles_pay(&layout, n as u64);
         let kernel = match layout {

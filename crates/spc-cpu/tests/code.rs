@@ -57,7 +57,7 @@ fn linear_kernels_keep_their_vectors_in_registers() {
         ["dense(16)", "vx1(1)", "vx1(2)", "vx1(4)", "vx1(8)", "vx1(16)", "bsr(4,4)", "bsr(2,2)", "bsr(16,16)"];
     for text in layouts.into_iter().chain(["csr", "nm(1,4)", "nm(2,4)", "nm(4,8)"]) {
         let layout = text.parse().unwrap();
-        let spec = LinearSpec { layout, rows: 64, cols: 96, bias: true, act: None, lanes: 4 };
+        let spec = LinearSpec { layout, rows: 64, cols: 96, bias: true, act: None, beside: &[], lanes: 4 };
         let mut kernels = vec![rowblock(&spec).unwrap()];
         if text.starts_with("dense") {
             kernels.push(panel(&spec).unwrap());
@@ -102,7 +102,7 @@ fn wide_linear_kernels_keep_everything_in_registers() {
             "i8csr(8)",
         ]) {
             let layout: Layout = text.parse().unwrap();
-            let spec = LinearSpec { layout, rows: 132, cols: 96, bias: true, act: None, lanes };
+            let spec = LinearSpec { layout, rows: 132, cols: 96, bias: true, act: None, beside: &[], lanes };
             let mut kernels = match layout {
                 Layout::I8 { .. } => vec![blocks8(&spec).unwrap()],
                 _ if layout.needs_integers() => vec![pick8(&spec).unwrap()],
@@ -157,7 +157,7 @@ fn no_portable_linear_is_long() {
     for name in LAYOUTS {
         for (cols, act) in [(1000, None), (1003, Some(&relu))] {
             let layout: Layout = name.parse().unwrap();
-            let spec = LinearSpec { layout, rows: 1004, cols, bias: true, act, lanes: 4 };
+            let spec = LinearSpec { layout, rows: 1004, cols, bias: true, act, beside: &[], lanes: 4 };
             for (name, k) in every(&spec).unwrap() {
                 let n = instructions(&k);
                 if n > if name.starts_with("i8(") { 9 * MOST } else { MOST } {

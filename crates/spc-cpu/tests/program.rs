@@ -83,7 +83,7 @@ fn both(case: &Case, seed: u64) -> Option<Run> {
 
 #[test]
 fn programs_agree_with_the_reference() {
-    let (mut linears, mut exact) = (0, 0);
+    let (mut linears, mut exact, mut beside) = (0, 0, 0);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for seed in 0..400 {
         let case = random_case(seed, Options { steps: 12, ..Options::default() }).unwrap();
@@ -93,6 +93,7 @@ fn programs_agree_with_the_reference() {
             *seen.entry(op.name()).or_insert(0) += 1;
         }
         linears += run.program.packed().len();
+        beside += run.program.kernels().iter().filter(|k| k.param("e1").is_some()).count();
         let wide: BTreeMap<String, Value<f64>> = case.inputs.iter().map(|(n, v)| (n.clone(), v.convert())).collect();
         let want64 = spc_interp::run::<f64>(&case.graph, &case.syms, &wide, &case.weights).unwrap();
         let want32 = spc_interp::run::<f32>(&case.graph, &case.syms, &case.inputs, &case.weights).unwrap();
@@ -114,6 +115,7 @@ fn programs_agree_with_the_reference() {
         }
     }
     assert!(linears > 100, "only {linears} linears");
+    assert!(beside > 30, "only {beside} epilogues that read other values");
     for op in ["concat", "window", "top", "rank", "size", "reduce"] {
         assert!(seen.get(op).is_some_and(|n| *n > 20), "few {op}: {seen:?}");
     }

@@ -57,6 +57,11 @@ pub fn emit(graph: &Graph, plan: &Plan) -> Result<CudaModule, Bug> {
 /// The plan does not fit the graph, or names a layout that does not exist.
 pub fn emit_with(graph: &Graph, plan: &Plan, options: &EmitOptions) -> Result<CudaModule, Bug> {
     plan.verify(graph).map_err(|e| Bug::new(format!("CUDA text of a wrong plan: {e}")))?;
+    // These kernels end with what reads nothing but the sum; other maps are kernels of their own.
+    let mut plan = plan.clone();
+    for l in &mut plan.linears {
+        l.epilogue = l.epilogue.filter(|m| graph.inputs(*m).len() == 1);
+    }
     let mut out = Emitter { graph, options: *options, ..Emitter::new(graph) };
     out.fused.extend(plan.linears.iter().filter_map(|l| l.epilogue));
     for node in graph.order()? {

@@ -28,16 +28,7 @@ impl Vnm {
 
     /// The columns of a row block, four a group and `cols` where there is none. `union` are those with weights.
     fn columns(&self, cols: usize, union: &[u64]) -> Vec<usize> {
-        let mut out = Vec::with_capacity(self.across(cols) * TILE);
-        for first in (0..cols).step_by(self.m) {
-            let group = first..(first + self.m).min(cols);
-            let mut chosen: Vec<usize> = group.clone().filter(|c| count(union, *c, c + 1) > 0).take(GROUP).collect();
-            let absent = group.filter(|c| count(union, *c, c + 1) == 0).take(GROUP - chosen.len());
-            chosen.extend(absent);
-            chosen.sort_unstable();
-            chosen.resize(GROUP, cols);
-            out.extend(chosen);
-        }
+        let mut out = columns_of_groups(cols, self.m, union, |_| cols);
         out.resize(self.across(cols) * TILE, cols);
         out
     }
@@ -51,6 +42,22 @@ impl Vnm {
         let column = |i: u32| p.words("idx")[first + (i & 3) as usize] as usize;
         [(column(code), widen(word & 0xffff)), (column(code >> 2), widen(word >> 16))]
     }
+}
+
+/// Four columns of each group of `m`, ascending: those with weights (the bits of `union`), then the first without. Where a
+/// group has fewer, `filler` of its first column stands for the rest.
+pub(crate) fn columns_of_groups(cols: usize, m: usize, union: &[u64], filler: impl Fn(usize) -> usize) -> Vec<usize> {
+    let mut out = Vec::with_capacity(cols.div_ceil(m) * GROUP);
+    for first in (0..cols).step_by(m) {
+        let group = first..(first + m).min(cols);
+        let mut chosen: Vec<usize> = group.clone().filter(|c| count(union, *c, c + 1) > 0).take(GROUP).collect();
+        let absent = group.filter(|c| count(union, *c, c + 1) == 0).take(GROUP - chosen.len());
+        chosen.extend(absent);
+        chosen.sort_unstable();
+        chosen.resize(GROUP, filler(first));
+        out.extend(chosen);
+    }
+    out
 }
 
 impl Format for Vnm {

@@ -14,14 +14,15 @@
 //! the rest, where a window has fewer than four groups column 0 does; no position names them. A group of one column is refused
 //! where a row keeps it: padding has no place.
 use crate::format::{Format, Matrix, length, present, too_large};
+use crate::mma24::GROUP;
 use crate::pattern::count;
+use crate::vnm::columns_of_groups;
 use crate::{Array, ArrayKind, CostFacts, Packed, Pattern, Refusal};
 
 /// Rows of a block.
 const ROWS: usize = 16;
 
-/// Columns that rows share of a group, of which each keeps `KEPT`.
-const GROUP: usize = 4;
+/// Columns that a row keeps of the [`GROUP`] that rows share.
 const KEPT: usize = 2;
 
 /// Groups of a window, and its columns.
@@ -83,16 +84,7 @@ impl Vnm16 {
 
     /// The columns of a panel, [`COLUMNS`] a window. `union` are those with weights.
     fn columns(&self, cols: usize, union: &[u64]) -> Vec<usize> {
-        let mut out = Vec::with_capacity(self.windows(cols) * COLUMNS);
-        for first in (0..cols).step_by(self.m) {
-            let group = first..(first + self.m).min(cols);
-            let mut chosen: Vec<usize> = group.clone().filter(|c| count(union, *c, c + 1) > 0).take(GROUP).collect();
-            let absent = group.filter(|c| count(union, *c, c + 1) == 0).take(GROUP - chosen.len());
-            chosen.extend(absent);
-            chosen.sort_unstable();
-            chosen.resize(GROUP, first);
-            out.extend(chosen);
-        }
+        let mut out = columns_of_groups(cols, self.m, union, |first| first);
         out.resize(self.windows(cols) * COLUMNS, 0);
         out
     }

@@ -44,8 +44,8 @@ pub struct LinearPlan {
     pub layout: String,
     pub x: Act,
     pub y: Act,
-    /// The one-operand `map` whose expression runs as the epilogue; its value is then what the kernel writes, and the
-    /// value of `node` itself is never stored.
+    /// The `map` that runs as the epilogue (see [`crate::Epilogue`]); its value is then what the kernel writes, and the value of
+    /// `node` itself is never stored. Its other operands are read in the kernel, values of the result's shape in the layout `y`.
     pub epilogue: Option<NodeId>,
     pub predicted_ps: u64,
 }
@@ -201,8 +201,8 @@ impl Plan {
         })
     }
 
-    /// Checks the plan against the graph it is for: every linear planned once, over its own weight; epilogues are
-    /// one-operand maps that read their linear and nothing else does; layouts only where a value can have them.
+    /// Checks the plan against the graph it is for: every linear planned once, over its own weight; epilogues are maps that a
+    /// kernel can end with, each of one linear that nothing else reads; layouts only where a value can have them.
     pub fn verify(&self, graph: &crate::Graph) -> Result<(), String> {
         use crate::Op;
         let text = |e: spc_base::Bug| e.0;
@@ -212,33 +212,23 @@ impl Plan {
         if self.graph != graph.fingerprint() {
             return Err("the plan was made for another program".into());
         }
-        let mut planned = std::collections::BTreeSet::new();
+        let (mut planned, mut ends) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
         for l in &self.linears {
             if !planned.insert(l.node) {
                 return Err(format!("{} is planned twice", l.node));
             }
             let node = graph.node(l.node).map_err(text)?;
-            let Op::Linear { act, .. } = &node.op else { return Err(format!("{} is not a linear", l.node)) };
+            let Op::Linear { .. } = &node.op else { return Err(format!("{} is not a linear", l.node)) };
             let w = graph.inputs(l.node).get(1).copied().ok_or("a linear without a weight")?;
             if !matches!(&graph.node(w).map_err(text)?.op, Op::Weight { name, .. } if *name == l.weight) {
                 return Err(format!("{} does not read the weight {}", l.node, l.weight));
             }
             if let Some(m) = l.epilogue {
-                let in_place = match &graph.node(m).map_err(text)?.op {
-                    Op::Map { expr, at } => {
-                        at.len() == 1 && at[0].iter().copied().eq(0..at[0].len() as u32) && !expr.has_integers()
-                    }
-                    _ => false,
-                };
-                let fits = in_place
-                    && graph.ty(m).map_err(text)?.dtype == crate::DType::F32
-                    && act.is_none()
-                    && graph.inputs(m) == [l.node]
-                    && graph.readers(l.node) == [m]
-                    && !graph.is_output(l.node)
-                    && graph.ty(m).map_err(text)?.sizes() == node.ty.sizes();
-                if !fits {
+                if crate::Epilogue::fused(graph, l.node, m).map_err(text)?.is_none() {
                     return Err(format!("{m} cannot be the epilogue of {}", l.node));
+                }
+                if !ends.insert(m) {
+                    return Err(format!("{m} is the epilogue of two linears"));
                 }
             }
             let written = l.epilogue.unwrap_or(l.node);

@@ -16,5 +16,5 @@ pub mod update;
 
 pub use extent::Extent;
 pub use program::{Amount, Buffer, PackedPort, Port, Program, Role, Step, StepArg};
-pub use run::{Fault, Slice, Sources, Tensor, arguments, constant_bytes, interpret};
+pub use run::{Fault, Slice, SliceMut, Sources, Tensor, arguments, constant_bytes, interpret};
 pub use schedule::{Target, missing, schedule};

@@ -97,6 +97,39 @@ impl Slice<'_> {
     }
 }
 
+/// Row-major elements of a result, in memory of the caller's.
+#[derive(Debug)]
+pub enum SliceMut<'a> {
+    F32(&'a mut [f32]),
+    I32(&'a mut [i32]),
+}
+
+impl SliceMut<'_> {
+    pub fn dtype(&self) -> DType {
+        match self {
+            SliceMut::F32(_) => DType::F32,
+            SliceMut::I32(_) => DType::I32,
+        }
+    }
+
+    /// Where the elements lie, as kernels write them, and their bytes.
+    pub fn place(&mut self) -> (*mut u8, usize) {
+        match self {
+            SliceMut::F32(v) => (v.as_mut_ptr().cast(), size_of_val(*v)),
+            SliceMut::I32(v) => (v.as_mut_ptr().cast(), size_of_val(*v)),
+        }
+    }
+
+    /// Takes the elements from the bytes that kernels wrote, as many as fit.
+    pub fn read(&mut self, bytes: &[u8]) {
+        let words = bytes.as_chunks::<4>().0.iter();
+        match self {
+            SliceMut::F32(v) => v.iter_mut().zip(words).for_each(|(to, w)| *to = f32::from_ne_bytes(*w)),
+            SliceMut::I32(v) => v.iter_mut().zip(words).for_each(|(to, w)| *to = i32::from_ne_bytes(*w)),
+        }
+    }
+}
+
 impl Tensor {
     /// Elements from the bytes that kernels wrote.
     pub fn read(dtype: DType, bytes: &[u8]) -> Tensor {

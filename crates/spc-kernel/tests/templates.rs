@@ -4,7 +4,8 @@ use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::parse;
 use spc_kernel::ir::random::Rng;
 use spc_kernel::templates::cases::{
-    Case, channels, contract, converted, gathered, linear, mapped, rounded_linear, rounding, tiled_linear, unfolded,
+    Case, channels, contract, converted, gathered, linear, long_linear, long_rounded_linear, mapped, rounded_linear,
+    rounding, tiled_linear, unfolded,
 };
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -55,6 +56,23 @@ fn linears_are_within_the_derived_bound() {
         }
     }
     assert!(ran > 200, "only {ran} cases");
+}
+
+/// Long batches of small shapes: whole and partial tiles, the last of many.
+#[test]
+fn linears_of_up_to_512_tokens() {
+    let mut rng = Rng::new(12);
+    let mut ran = 0;
+    for i in 0..18 {
+        let (lanes, tokens) = ([4, 8, 16][i % 3], [257, 384, 511, 512][rng.below(4)]);
+        let float = long_linear(&mut rng, lanes, tokens).unwrap();
+        let rounded = long_rounded_linear(&mut rng, lanes, tokens, lanes == 16 && i % 2 == 0).unwrap();
+        for case in [float, rounded].into_iter().flatten() {
+            check(&case, &mut rng);
+            ran += 1;
+        }
+    }
+    assert!(ran > 24, "only {ran} cases");
 }
 
 /// Absent weights next to NaN and infinity: the sum without them, or NaN, and nothing else.

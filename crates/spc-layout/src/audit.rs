@@ -46,8 +46,19 @@ pub(crate) fn audit(prices: &Prices<'_>, plan: &Plan) -> Result<u64, String> {
                 has(l.x, p.x)?;
                 pay(prices.planned(node, layout, facts, p.x, p.epilogue))?;
             }
-            Kind::Map { inputs, scalars } => {
-                if fused.contains_key(&node) {
+            Kind::Map { inputs, scalars, by_row } => {
+                if let Some(linear) = fused.get(&node) {
+                    let others = inputs.iter().filter(|i| model.node(**i).is_ok_and(|n| n != *linear));
+                    others.into_iter().try_for_each(|i| has(*i, own(node)))?;
+                    scalars.iter().try_for_each(|i| has(*i, Act::Rm))?;
+                    continue;
+                }
+                if *by_row {
+                    if own(node) != Act::Rm {
+                        return Err(format!("{node} can only be made row-major"));
+                    }
+                    inputs.iter().chain(scalars).try_for_each(|i| has(*i, Act::Rm))?;
+                    pay(prices.opaque(node))?;
                     continue;
                 }
                 inputs.iter().try_for_each(|i| has(*i, own(node)))?;

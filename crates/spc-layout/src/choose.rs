@@ -3,7 +3,7 @@ use crate::audit::audit;
 use crate::cost::Prices;
 use crate::lang::In;
 use crate::machine::Machine;
-use crate::model::Model;
+use crate::model::{Kind, Model};
 use crate::problem::Solution;
 use crate::rules::{RULES, rule};
 use crate::space::{Action, Shape, act, cost, explore, price, shape};
@@ -203,8 +203,12 @@ fn fill(plan: &mut Plan, model: &Model<'_>, prices: &Prices<'_>, p: &Shape, s: &
             Action::Linear { linear: v, layout, act: l, epilogue } => {
                 let made = linear(model, prices, &choice.action)?;
                 rules.insert(kernel_rule(model, layout, l)?);
-                if epilogue.is_some() {
-                    rules.insert("fuse-fun");
+                if let Some(e) = epilogue.and_then(|e| model.values.get(e)) {
+                    rules.insert(match &e.kind {
+                        _ if e.operands() < 2 => "fuse-fun",
+                        Kind::Map { inputs, .. } if inputs.first() == Some(&v) => "join-first",
+                        _ => "join-second",
+                    });
                 }
                 if l == In::Fm {
                     plan.values.insert(model.node(epilogue.unwrap_or(v))?, Act::Fm);

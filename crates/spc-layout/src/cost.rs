@@ -103,6 +103,17 @@ impl Prices<'_> {
             && let Op::Map { expr, .. } = &self.model.graph.node(m)?.op
         {
             finish = finish.saturating_add(self.machine.pointwise_ps(elements, Self::expression(expr)));
+            // What it reads of the result's shape, but for the sum.
+            let shape = self.model.graph.ty(m)?.sizes();
+            let mut whole = self.model.graph.inputs(m);
+            whole.sort_unstable();
+            whole.dedup();
+            let mut read = 0u128;
+            for operand in whole {
+                read += u128::from(self.model.graph.ty(operand)?.sizes() == shape);
+            }
+            let stream = self.stream(elements.saturating_mul(read.saturating_sub(1)));
+            finish = finish.saturating_add(stream.saturating_sub(self.stream(0)));
         }
         Ok(clamp(u128::from(kernel).saturating_add(finish)))
     }
@@ -285,6 +296,21 @@ mod tests {
             assert_eq!(p.convert(n[1]).unwrap(), (20 + 32) * F * 4 * 1000 + 7);
             assert_eq!(p.opaque(n[0]).unwrap(), 0);
         });
+    }
+
+    #[test]
+    fn an_epilogue_pays_for_what_it_reads_and_for_no_launch() {
+        let table = simple();
+        let mut net = Net::new();
+        let y = net.linear(net.x, Zeros::None);
+        let z = net.plus(net.x, y);
+        let net = net.output(z);
+        let model = Model::new(&net.g, &net.facts, &BTreeMap::from([("B".to_string(), 20)])).unwrap();
+        let p = Prices { model: &model, machine: (&table).into(), syms: &model.syms, measured: &[] };
+        let price = |epilogue| p.linear(y, Layout::DENSE, &dense(1024), Act::Rm, epilogue).unwrap();
+        // A read of the residual and an addition for each element; by itself two reads, a write, and a launch.
+        assert_eq!(price(Some(z)), price(None) + 20 * F * (4 * 1000 + 3));
+        assert_eq!(p.map(z, Act::Rm).unwrap(), 20 * F * (3 * 4 * 1000 + 3) + 7);
     }
 
     #[test]

@@ -88,7 +88,8 @@ fn cheapest_structured(net: &Net, table: &CostTable, b: u64, limit: usize) -> Op
 fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: bool) -> Option<u64> {
     let prices = Prices { model, machine: table.into(), syms: &model.syms, measured: &[] };
     let on_offer: BTreeSet<usize> = model.values.iter().flat_map(|v| v.merged.iter().copied()).collect();
-    let fused_by = |v: usize| (0..model.values.len()).find(|m| model.values[*m].fuses == Some(v));
+    // Nothing else reads a linear that may be fused, so there is one reader at most.
+    let fused_by = |v: usize| (0..model.values.len()).find(|m| model.values[*m].fuses.contains(&v));
     let ways: Vec<Vec<Way>> = (0..model.values.len())
         .map(|v| {
             let value = &model.values[v];
@@ -110,6 +111,9 @@ fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: b
                             }
                         }
                     }
+                }
+                Kind::Map { by_row: true, .. } => {
+                    out.push(Way::of(Act::Rm, prices.opaque(value.node.unwrap()).unwrap()));
                 }
                 Kind::Map { .. } => {
                     for act in [Act::Rm, Act::Fm] {
@@ -144,11 +148,14 @@ fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: b
             number /= w.len();
         }
         // A fused map takes the layout of its linear and costs nothing of its own.
-        let mut fused = vec![false; pick.len()];
+        let mut fused = vec![None; pick.len()];
+        let mut once = true;
         for (m, value) in model.values.iter().enumerate() {
-            if let Some(l) = value.fuses.filter(|l| pick[*l].fused) {
-                fused[m] = true;
-                pick[m] = Way::of(pick[l].act, 0);
+            let into: Vec<usize> = value.fuses.iter().copied().filter(|l| pick[*l].fused).collect();
+            once &= into.len() < 2;
+            if let Some(l) = into.first() {
+                fused[m] = Some(*l);
+                pick[m] = Way::of(pick[*l].act, 0);
             }
         }
         let mut needs: BTreeSet<(usize, Act)> = BTreeSet::new();
@@ -160,9 +167,9 @@ fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: b
                     None => (l.x, pick[v].act),
                 }]),
                 Kind::Part { of } => needs.extend([(*of, Act::Rm)]),
-                Kind::Map { .. } if fused[v] => {}
-                Kind::Map { inputs, scalars } => {
-                    needs.extend(inputs.iter().map(|i| (*i, pick[v].act)));
+                Kind::Map { inputs, scalars, .. } => {
+                    let read = inputs.iter().filter(|i| fused[v] != Some(**i));
+                    needs.extend(read.map(|i| (*i, pick[v].act)));
                     needs.extend(scalars.iter().map(|i| (*i, Act::Rm)));
                 }
                 Kind::Opaque { inputs } | Kind::Root { inputs } => {
@@ -171,7 +178,7 @@ fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: b
             }
         }
         let mut total: u64 = pick.iter().map(|w| w.price).sum();
-        let mut possible = needs.iter().all(|(v, _)| !pick[*v].unused);
+        let mut possible = once && needs.iter().all(|(v, _)| !pick[*v].unused);
         for (v, _) in needs.iter().filter(|(v, act)| pick[*v].act != *act) {
             possible &= model.values[*v].matrix;
             if possible {

@@ -1,7 +1,7 @@
 //! The e-class analysis: what each class stands for. A class never changes its meaning; a rule that would merge two
 //! meanings is a bug and is reported as one.
 use crate::lang::{In, Nn};
-use crate::model::{Model, Moves};
+use crate::model::{Kind, Model, Moves};
 use egg::{Analysis, DidMerge, Id};
 use std::sync::Arc;
 
@@ -31,8 +31,12 @@ pub(crate) enum Fact {
 pub(crate) struct Known {
     /// For each value: whether it can be feature-major.
     pub matrix: Vec<bool>,
-    /// For each value: the linear it may be fused into.
-    pub fuses: Vec<Option<u32>>,
+    /// For each value: the linears it may be fused into.
+    pub fuses: Vec<Vec<u32>>,
+    /// For each value: whether it is pointwise and reads more than one value.
+    pub several: Vec<bool>,
+    /// For each value: whether it is pointwise and runs row-major only.
+    pub by_row: Vec<bool>,
     /// For each value: usable layouts, if it is a linear.
     pub layouts: Vec<Vec<u32>>,
     /// For each value: linears that several linears, it among them, may become.
@@ -43,8 +47,8 @@ pub(crate) struct Known {
     pub turns: Vec<bool>,
     /// For each value: those that may be read in its place, each with the rule that says so.
     pub folds: Vec<Vec<(&'static str, u32)>>,
-    /// For each value: the value that it reads and the folded linear in whose place it may be fused.
-    pub fuses_folded: Vec<Option<(u32, u32)>>,
+    /// For each value: values that it reads, each with the folded linear in whose place it may be fused.
+    pub fuses_folded: Vec<Vec<(u32, u32)>>,
     /// For each value: whether others are named by it.
     pub named: Vec<bool>,
     /// Kind (`dense`, `vx1`, ..) of each layout.
@@ -61,13 +65,19 @@ impl Known {
         let layouts = |v: usize| model.as_linear(v).map(|l| l.layouts.iter().map(|(i, _)| *i).collect());
         Known {
             matrix: model.values.iter().map(|v| v.matrix && !model.machine_is_gpu).collect(),
-            fuses: model.values.iter().map(|v| v.fuses.map(small)).collect(),
+            fuses: model.values.iter().map(|v| v.fuses.iter().map(|l| small(*l)).collect()).collect(),
+            several: model.values.iter().map(|v| v.operands() > 1).collect(),
+            by_row: model.values.iter().map(|v| matches!(v.kind, Kind::Map { by_row: true, .. })).collect(),
             layouts: (0..model.values.len()).map(|v| layouts(v).unwrap_or_default()).collect(),
             unfolds: model.values.iter().map(|v| v.moves == Some(Moves::Unfold)).collect(),
             turns: model.values.iter().map(|v| v.moves == Some(Moves::Channels)).collect(),
             merged: model.values.iter().map(|v| v.merged.iter().map(|m| *m as u32).collect()).collect(),
             folds: model.values.iter().map(|v| v.folds.iter().map(|(r, s)| (*r, *s as u32)).collect()).collect(),
-            fuses_folded: model.values.iter().map(|v| v.fuses_folded.map(|(n, s)| (small(n), small(s)))).collect(),
+            fuses_folded: model
+                .values
+                .iter()
+                .map(|v| v.fuses_folded.iter().map(|(n, s)| (small(*n), small(*s))).collect())
+                .collect(),
             named: named(model),
             kinds: model.layouts.iter().map(|l| l.kind()).collect(),
             acts: model.layouts.iter().map(|l| [l.feature_major(), l.row_major()]).collect(),
@@ -104,6 +114,10 @@ pub(crate) fn meaning(node: &Nn, of: &dyn Fn(Id) -> Fact) -> Fact {
         Nn::In(l) => Some(Fact::In(*l)),
         Nn::Nil | Nn::Cons(_) => Some(Fact::List),
         Nn::KNil | Nn::KCons(_) => Some(Fact::Stored),
+        Nn::With([m, rs, others]) => match (of(*m), of(*rs), of(*others)) {
+            (Fact::Node(m), Fact::List, Fact::List) => Some(Fact::Node(m)),
+            _ => None,
+        },
         Nn::Linear([e, n, _]) => value(of(*e), of(*n)).map(Fact::Value),
         Nn::Map([n, ..]) | Nn::Op([n, _]) => value(Fact::Nothing, of(*n)).map(Fact::Value),
         Nn::Part([n, y]) => match (of(*n), of(*y)) {

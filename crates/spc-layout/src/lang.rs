@@ -83,6 +83,7 @@ define_language! {
         V(V), Lay(Lay), In(In),
         "nil" = Nil, "cons" = Cons([Id; 2]),
         "linear" = Linear([Id; 3]),   // epilogue or none, the linear, input
+        "with" = With([Id; 3]),       // an epilogue that reads others: the node, operands of its shape, other operands
         "map" = Map([Id; 3]),         // the node, operands of its shape, scalar operands
         "op" = Op([Id; 2]),           // the node, operands
         "part" = Part([Id; 2]),       // the part, the linear that it is a range of

@@ -4,7 +4,7 @@ use crate::machine::Machine;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout};
 use spc_ir::structure::{is_rest, part_of, scaled_weights};
-use spc_ir::{Act, DType, Graph, NodeId, Op, Size, Type, channels_of, is_unfolded};
+use spc_ir::{Act, Beside, DType, Epilogue, Graph, NodeId, Op, Size, Type, channels_of, is_unfolded};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear: its weight and the layouts that can hold it.
@@ -27,10 +27,12 @@ impl Linear {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
     Linear(Linear),
-    /// Pointwise over `inputs` of its own shape and `scalars`; runs in either activation layout.
+    /// Pointwise over `inputs` of its own shape and `scalars`; runs in either activation layout, or row-major only where it reads
+    /// numbers for each feature, too, which are among the scalars where they are values.
     Map {
         inputs: Vec<usize>,
         scalars: Vec<usize>,
+        by_row: bool,
     },
     /// A range of the features of a linear, seen in place; row-major.
     Part {
@@ -62,16 +64,26 @@ pub(crate) struct Value {
     pub kind: Kind,
     /// Whether the value is a matrix of tokens and features, so that it can be feature-major.
     pub matrix: bool,
-    /// The linear (a value) into whose kernel this pointwise value may be fused.
-    pub fuses: Option<usize>,
+    /// Linears (values) into whose kernels this pointwise value may be fused.
+    pub fuses: Vec<usize>,
     /// Only of [`Kind::Opaque`], and never on a GPU.
     pub moves: Option<Moves>,
     /// Linears on offer (values) of which this linear may be a part instead.
     pub merged: Vec<usize>,
     /// Values that may be read in the place of this one, each with its rule.
     pub folds: Vec<(&'static str, usize)>,
-    /// The value that this pointwise one reads, and the linear that takes the place of that and into whose kernel it may be fused.
-    pub fuses_folded: Option<(usize, usize)>,
+    /// Values that this pointwise one reads, each with the linear that takes its place and into whose kernel this may be fused.
+    pub fuses_folded: Vec<(usize, usize)>,
+}
+
+impl Value {
+    /// Values that a pointwise one reads.
+    pub fn operands(&self) -> usize {
+        match &self.kind {
+            Kind::Map { inputs, scalars, .. } => inputs.len() + scalars.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// What may take the place of linears: one linear whose ranges they are. The graph has all of its nodes, and nothing reads the
@@ -263,8 +275,12 @@ impl<'a> Model<'a> {
                 _ => m.other(node, &index)?,
             };
             let matrix = is_matrix(graph.ty(node)?) && !data(node)?;
-            let fuses = m.fuses(node, &kind, &readers)?;
-            let fuses_folded = m.fuses_folded(node, &kind, &readers, &index)?;
+            let fuses = m.fuses(node, &readers, &index)?;
+            let fuses_folded = m.fuses_folded(node, &readers, &index)?;
+            let kind = match kind {
+                Kind::Opaque { .. } if !fuses.is_empty() || !fuses_folded.is_empty() => m.by_row(node, &index)?,
+                other => other,
+            };
             let own = folds.list.iter().filter(|(_, replaced, _)| *replaced == node);
             let folds = own.filter_map(|(rule, _, new)| Some((*rule, index.get(new).copied()?))).collect();
             let mine = offers.iter().filter(|o| o.replaced.iter().any(|r| r.0 == node));
@@ -281,11 +297,11 @@ impl<'a> Model<'a> {
             node: None,
             kind: Kind::Root { inputs },
             matrix: false,
-            fuses: None,
+            fuses: Vec::new(),
             moves: None,
             merged: Vec::new(),
             folds: Vec::new(),
-            fuses_folded: None,
+            fuses_folded: Vec::new(),
         });
         Ok(m)
     }
@@ -297,6 +313,16 @@ impl<'a> Model<'a> {
         let layouts = self.layouts.clone();
         for value in &mut self.values {
             value.moves = value.moves.filter(|_| !machine.is_gpu());
+            // Kernels of GPUs end with what reads nothing but the sum.
+            if machine.is_gpu() && value.node.is_some_and(|n| self.graph.inputs(n).len() > 1) {
+                value.fuses.clear();
+                value.fuses_folded.clear();
+                if let Kind::Map { inputs, scalars, by_row: true } = &value.kind {
+                    let mut inputs = [inputs.as_slice(), scalars.as_slice()].concat();
+                    inputs.sort_unstable();
+                    value.kind = Kind::Opaque { inputs };
+                }
+            }
             if let Kind::Linear(l) = &mut value.kind {
                 l.layouts.retain(|(i, _)| layouts.get(*i as usize).is_some_and(there));
             }
@@ -390,40 +416,77 @@ impl<'a> Model<'a> {
             list.sort_unstable();
             list.dedup();
         }
-        Ok(if full.is_empty() { opaque() } else { Kind::Map { inputs: full, scalars } })
+        Ok(if full.is_empty() { opaque() } else { Kind::Map { inputs: full, scalars, by_row: false } })
     }
 
-    /// A pointwise node of one operand may run as the epilogue of the linear it reads, if nothing else sees the linear.
-    fn fuses(&self, node: NodeId, kind: &Kind, readers: &Readers<'_>) -> Result<Option<usize>, Bug> {
-        let Some((operand, x)) = self.sole_operand(node, kind)? else { return Ok(None) };
-        let Op::Linear { act: None, .. } = self.graph.node(operand)?.op else { return Ok(None) };
-        Ok(readers.only(operand, node).then_some(x))
+    /// The linears as whose epilogue a pointwise node may run: nothing else sees the linear, and the kernel can read what else the
+    /// node reads.
+    fn fuses(&self, node: NodeId, readers: &Readers<'_>, index: &BTreeMap<NodeId, usize>) -> Result<Vec<usize>, Bug> {
+        let mut out = Vec::new();
+        for operand in self.fusable(node, index)? {
+            let plain = matches!(self.graph.node(operand)?.op, Op::Linear { act: None, .. });
+            if plain && readers.only(operand, node) {
+                out.extend(index.get(&operand).copied());
+            }
+        }
+        Ok(out)
     }
 
-    /// The same for the linear that takes the place of what the node reads.
+    /// The same for linears that take the place of what the node reads.
     fn fuses_folded(
         &self,
         node: NodeId,
-        kind: &Kind,
         readers: &Readers<'_>,
         index: &BTreeMap<NodeId, usize>,
-    ) -> Result<Option<(usize, usize)>, Bug> {
-        let Some((operand, x)) = self.sole_operand(node, kind)? else { return Ok(None) };
-        let Some((_, _, new)) = readers.folds.list.iter().find(|(_, o, _)| *o == operand) else { return Ok(None) };
-        let linear = matches!(self.graph.node(*new)?.op, Op::Linear { act: None, .. });
-        // Who read the one reads the other.
-        let sole = readers.only(operand, node);
-        Ok(index.get(new).copied().filter(|_| linear && sole).map(|s| (x, s)))
+    ) -> Result<Vec<(usize, usize)>, Bug> {
+        let mut out = Vec::new();
+        if readers.folds.list.is_empty() {
+            return Ok(out);
+        }
+        for operand in self.fusable(node, index)? {
+            for (_, _, new) in readers.folds.list.iter().filter(|(_, o, _)| *o == operand) {
+                let linear = matches!(self.graph.node(*new)?.op, Op::Linear { act: None, .. });
+                // Who read the one reads the other.
+                if linear && readers.only(operand, node) {
+                    out.extend(index.get(&operand).copied().zip(index.get(new).copied()));
+                }
+            }
+        }
+        Ok(out)
     }
 
-    /// The one value that a pointwise node reads, as a node and as a value, if it may be an epilogue.
-    fn sole_operand(&self, node: NodeId, kind: &Kind) -> Result<Option<(NodeId, usize)>, Bug> {
-        let Kind::Map { inputs, .. } = kind else { return Ok(None) };
-        if matches!(&self.graph.node(node)?.op, Op::Map { expr, .. } if expr.has_integers()) {
-            return Ok(None);
+    /// Operands of a pointwise node of which it may be the epilogue, if a kernel makes them.
+    fn fusable(&self, node: NodeId, index: &BTreeMap<NodeId, usize>) -> Result<Vec<NodeId>, Bug> {
+        let mut out = Vec::new();
+        if !matches!(self.graph.node(node)?.op, Op::Map { .. }) || !is_matrix(self.graph.ty(node)?) {
+            return Ok(out);
         }
-        let ([x], &[operand]) = (inputs.as_slice(), self.graph.inputs(node).as_slice()) else { return Ok(None) };
-        Ok(Some((operand, *x)))
+        let mut operands = self.graph.inputs(node);
+        operands.sort_unstable();
+        operands.dedup();
+        let whole = |n: &NodeId| index.get(n).and_then(|v| self.values.get(*v)).is_some_and(|v| v.matrix);
+        for operand in operands.into_iter().filter(whole) {
+            let Some(found) = Epilogue::of(self.graph, operand, node)? else { continue };
+            if found.beside.iter().all(|(n, kind)| *kind != Beside::Residual || whole(n)) {
+                out.push(operand);
+            }
+        }
+        Ok(out)
+    }
+
+    /// A pointwise node that may be an epilogue although it reads numbers for each feature.
+    fn by_row(&self, node: NodeId, index: &BTreeMap<NodeId, usize>) -> Result<Kind, Bug> {
+        let shape = self.graph.ty(node)?.sizes();
+        let (mut inputs, mut scalars) = (Vec::new(), Vec::new());
+        for i in self.graph.inputs(node) {
+            let list = if self.graph.ty(i)?.sizes() == shape { &mut inputs } else { &mut scalars };
+            list.extend(index.get(&i).copied());
+        }
+        for list in [&mut inputs, &mut scalars] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Ok(Kind::Map { inputs, scalars, by_row: true })
     }
 
     /// Whether an operator can write or read a feature-major matrix.

@@ -301,13 +301,13 @@ mod tests {
         for _ in 0..layers {
             let n = net.centre(x);
             let [q, k, v] = [Zeros::TwoOfFour; 3].map(|z| net.linear(n, z));
-            let a = net.plus(q, k);
-            let a = net.plus(a, v);
+            let a = net.mixed(q, k);
+            let a = net.mixed(a, v);
             let o = net.linear(a, Zeros::TwoOfFour);
             x = net.plus(x, o);
             let n = net.centre(x);
             let [g, u] = [Zeros::Vectors; 2].map(|z| net.linear(n, z));
-            let h = net.plus(g, u);
+            let h = net.mixed(g, u);
             let d = net.linear(h, Zeros::Vectors);
             x = net.plus(x, d);
         }

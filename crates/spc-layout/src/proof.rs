@@ -23,7 +23,33 @@ fn applied(net: &Net) -> BTreeSet<String> {
         for n in &class.nodes {
             let fact = |id: &Id| space.eg[*id].data;
             match n {
-                Nn::Linear([e, ..]) if fact(e) != Fact::Nothing => drop(out.insert("fuse-fun".to_string())),
+                Nn::Linear([e, l, _]) if fact(e) != Fact::Nothing => {
+                    let (Fact::Node(m), Fact::Node(l)) = (fact(e), fact(l)) else { panic!("{n:?}") };
+                    let value = &model.values[m as usize];
+                    let own = value.fuses.contains(&(l as usize));
+                    let name = match &value.kind {
+                        _ if value.operands() < 2 => {
+                            if own {
+                                "fuse-fun"
+                            } else {
+                                "fuse-folded"
+                            }
+                        }
+                        Kind::Map { inputs, .. } => {
+                            let read =
+                                value.fuses_folded.iter().find(|f| f.1 == l as usize).map_or(l as usize, |f| f.0);
+                            let first = inputs[0] == if own { l as usize } else { read };
+                            match (first, own) {
+                                (true, true) => "join-first",
+                                (false, true) => "join-second",
+                                (true, false) => "join-first-folded",
+                                (false, false) => "join-second-folded",
+                            }
+                        }
+                        _ => panic!("{n:?}"),
+                    };
+                    out.insert(name.to_string());
+                }
                 Nn::KMm([l, w, ..]) => {
                     let Fact::Layout(w) = fact(w) else { panic!("{n:?}") };
                     let kind = model.layouts[w as usize].kind();
@@ -49,13 +75,6 @@ fn applied(net: &Net) -> BTreeSet<String> {
                     let (Fact::Node(v), Fact::Value(s)) = (fact(n), fact(y)) else { panic!("{n:?}") };
                     let rule = model.values[v as usize].folds.iter().find(|f| f.1 == s as usize).unwrap().0;
                     out.insert(rule.to_string());
-                    let m = model.values.iter().position(|m| m.fuses_folded == Some((v as usize, s as usize)));
-                    let fused = |m: usize| {
-                        space.eg.classes().any(|c| c.nodes.iter().any(|n| matches!(n, Nn::Linear([e, l, _]) if fact(e) == Fact::Node(m as u32) && fact(l) == Fact::Node(s))))
-                    };
-                    if m.is_some_and(fused) {
-                        out.insert("fuse-folded".into());
-                    }
                 }
                 Nn::KSame(_) => drop(out.insert("k-same".into())),
                 Nn::Part(_) => drop(out.insert("merge-siblings".into())),
@@ -169,6 +188,13 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         let y = n.channels(expr, l);
         n.output(y)
     };
+    // Channels of a linear that a row of numbers for each token is taken from: nothing that a kernel ends with.
+    let twice = |expr: &str| {
+        let mut n = Net::new();
+        let l = n.linear(n.x, Zeros::Vectors);
+        let p = if expr.contains("mul") { n.planes(l) } else { n.channels(expr, n.x) };
+        n.output(p)
+    };
     // A matrix with factors, whose other factor of a product is an activation, or which is read twice.
     let product = |once: bool, expr: &str| {
         let mut n = Net::new();
@@ -186,6 +212,29 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         let y = if twice { n.plus(y, c) } else { y };
         n.output(y)
     };
+    // A sum with a value that stands before the linear, or after it; the linear as it is, or scaled.
+    let residual = |expr: &str, before: bool, read_twice: bool| {
+        let mut n = Net::new();
+        let mut l = n.linear(n.x, Zeros::Vectors);
+        if !expr.is_empty() {
+            l = n.channels(expr, l);
+        }
+        let after = n.centre(n.x);
+        let y = n.plus(l, if before { n.x } else { after });
+        let y = if read_twice { n.plus(y, l) } else { y };
+        n.output(y)
+    };
+    // Two scaled linears, the first of which is read twice or not.
+    let scaled = |read_twice: bool| {
+        let mut n = Net::new();
+        let [a, b] = [(); 2].map(|()| {
+            let l = n.linear(n.x, Zeros::Vectors);
+            n.channels("(mul a0 a1)", l)
+        });
+        let y = n.plus(a, b);
+        let y = if read_twice { n.plus(y, a) } else { y };
+        n.output(y)
+    };
     let empty_list = || {
         let n = relu();
         let mut g = spc_ir::Graph::new("nothing");
@@ -200,7 +249,7 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
         ("fold-constant", product(true, "(mul a0 a1)"), product(false, "(mul a0 a1)")),
         ("name-linear", before("(mul a0 a1)", true), before("(max a0 a1)", true)),
         ("name-map", after("(mul a0 0.5)", true), after("(mul a0 a1)", false)),
-        ("name-op", after("(mul a0 a1)", true), after("(max a0 a1)", true)),
+        ("name-op", twice("(mul a0 a1)"), twice("(max a0 a1)")),
         ("k-same", after("(mul a0 a1)", true), after("(max a0 a1)", true)),
         ("fuse-folded", later(false), later(true)),
         ("merge-siblings", pair(false, [true, true]), pair(true, [true, true])),
@@ -211,6 +260,10 @@ fn cases() -> Vec<(&'static str, Net, Net)> {
             let z = n.relu(y);
             n.output(y).output(z)
         }),
+        ("join-first", residual("", false, false), residual("", false, true)),
+        ("join-second", residual("", true, false), residual("", true, true)),
+        ("join-first-folded", scaled(false), scaled(true)),
+        ("join-second-folded", residual("(mul a0 a1)", true, false), residual("(mul a0 a1)", true, true)),
         ("k-dense-rm", linear(Zeros::None), relu()),
         ("k-dense-fm", linear(Zeros::None), relu()),
         ("k-vx1", linear(Zeros::Vectors), unused(Zeros::Vectors, &["vx1"])),
@@ -315,6 +368,7 @@ fn a_linear_is_fused_only_when_nothing_else_needs_its_value() {
     let (mut n, y) = base();
     let z = n.plus(y, n.x);
     assert!(!fuses(&n.output(z)), "two operands");
+
     let (mut n, y) = base();
     let z = n.map(ScalarExpr::bin(BinFn::Gt, ScalarExpr::Arg(0), ScalarExpr::Const(0.0)), &[y]);
     assert!(!fuses(&n.output(z)), "the result is bool");
@@ -340,28 +394,31 @@ fn exactness_is_what_kernels_can_keep() {
     for r in RULES {
         let sums = r.rhs.contains("k.mm") || r.name.starts_with("fold-");
         assert_eq!(r.class == Exactness::Reassociates, sums, "{}", r.name);
-        let facts = ["?w", "?s"].iter().all(|v| !r.lhs.contains(v)) || r.name == "fuse-folded";
+        let facts = ["?w", "?s"].iter().all(|v| !r.lhs.contains(v)) || r.name.ends_with("-folded");
         assert!(facts, "{}: layouts and what is on offer come from the facts", r.name);
     }
 }
 
+/// A list of logical terms.
+fn logicals(model: &Model<'_>, items: &[usize], e: &mut RecExpr<Nn>) -> Id {
+    let mut ids: Vec<Id> = items.iter().map(|i| logical(model, *i, e)).collect();
+    let mut at = e.add(Nn::Nil);
+    while let Some(head) = ids.pop() {
+        at = e.add(Nn::Cons([head, at]));
+    }
+    at
+}
+
 /// The logical term of a value, as it was before any rule.
 fn logical(model: &Model<'_>, v: usize, e: &mut RecExpr<Nn>) -> Id {
-    let list = |items: &[usize], e: &mut RecExpr<Nn>| {
-        let mut ids: Vec<Id> = items.iter().map(|i| logical(model, *i, e)).collect();
-        let mut at = e.add(Nn::Nil);
-        while let Some(head) = ids.pop() {
-            at = e.add(Nn::Cons([head, at]));
-        }
-        at
-    };
+    let list = |items: &[usize], e: &mut RecExpr<Nn>| logicals(model, items, e);
     match &model.values[v].kind {
         Kind::Linear(l) => {
             let x = logical(model, l.x, e);
             let (none, n) = (e.add(Nn::Nothing), e.add(Nn::V(V(v as u32))));
             e.add(Nn::Linear([none, n, x]))
         }
-        Kind::Map { inputs, scalars } => {
+        Kind::Map { inputs, scalars, .. } => {
             let (xs, scalars) = (list(inputs, e), list(scalars, e));
             let n = e.add(Nn::V(V(v as u32)));
             e.add(Nn::Map([n, xs, scalars]))
@@ -408,12 +465,28 @@ fn physical(
         Action::Linear { linear, layout, act, epilogue } => {
             let x = physical(model, p, s, wanted(model.as_linear(linear).unwrap().x, act), e);
             let (l, w) = (e.add(Nn::In(act)), e.add(Nn::Lay(Lay(layout))));
-            let ep = epilogue.map_or(Nn::Nothing, |m| Nn::V(V(m as u32)));
-            let (ep, n) = (e.add(ep), e.add(Nn::V(V(linear as u32))));
+            let ep = match epilogue {
+                None => e.add(Nn::Nothing),
+                Some(m) => {
+                    let value = &model.values[m];
+                    let node = e.add(Nn::V(V(m as u32)));
+                    if value.operands() < 2 {
+                        node
+                    } else {
+                        // As a value it is what the graph says: the other operands are logical values.
+                        let Kind::Map { inputs, scalars, .. } = &value.kind else { panic!() };
+                        let read = value.fuses_folded.iter().find(|f| f.1 == linear).map_or(linear, |f| f.0);
+                        let rest: Vec<usize> = inputs.iter().copied().filter(|i| *i != read).collect();
+                        let (rs, others) = (logicals(model, &rest, e), logicals(model, scalars, e));
+                        e.add(Nn::With([node, rs, others]))
+                    }
+                }
+            };
+            let n = e.add(Nn::V(V(linear as u32)));
             e.add(Nn::KMm([l, w, ep, n, x]))
         }
         Action::Map { value, act } => {
-            let Kind::Map { inputs, scalars } = &model.values[value].kind else { panic!() };
+            let Kind::Map { inputs, scalars, .. } = &model.values[value].kind else { panic!() };
             let (xs, scalars) = (list(inputs, act, e), list(scalars, In::Rm, e));
             let (l, n) = (e.add(Nn::In(act)), e.add(Nn::V(V(value as u32))));
             e.add(Nn::KMap([l, n, xs, scalars]))
@@ -579,7 +652,7 @@ fn a_false_step_is_noticed() {
     };
     let marked = |t: &str, rule: &str| FlatTerm { forward_rule: Some(rule.into()), ..term(t) };
     let (lin, map) = (1, 2); // values: x, the linear, the map
-    assert_eq!(known.fuses[map], Some(lin as u32));
+    assert_eq!(known.fuses[map], [lin as u32]);
     let before = "(map v2 (cons (linear none v1 (op v0 nil)) nil) nil)";
     assert!(step(&known, &term(before), &marked("(linear v2 v1 (op v0 nil))", "fuse-fun")));
     assert!(!step(&known, &term(before), &marked("(linear v1 v1 (op v0 nil))", "fuse-fun")), "another node");

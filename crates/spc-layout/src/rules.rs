@@ -2,7 +2,7 @@
 //! holds here and computes extra bindings. No rule builds terms by hand, so every union is an instance of two patterns and
 //! can be proved again.
 use crate::facts::{EGraph, Fact, Facts, Known};
-use crate::lang::{Lay, Nn, V};
+use crate::lang::{In, Lay, Nn, V};
 use egg::{Applier, Id, Pattern, PatternAst, Rewrite, Runner, SimpleScheduler, StopReason, Subst, Symbol, Var};
 use spc_base::Bug;
 use std::time::Duration;
@@ -60,7 +60,24 @@ fn when(holds: bool) -> Ways {
 /// The pointwise node may join the linear: the model found that nothing else reads it.
 fn fusable(k: &Known, look: Look<'_>) -> Ways {
     let (Fact::Node(m), Fact::Node(n)) = (look("?m"), look("?n")) else { return Vec::new() };
-    when(k.fuses.get(m as usize).copied().flatten() == Some(n))
+    when(k.fuses.get(m as usize).is_some_and(|l| l.contains(&n)))
+}
+
+/// The same for a pointwise node that reads other values, too.
+fn joinable(k: &Known, look: Look<'_>) -> Ways {
+    let Fact::Node(m) = look("?m") else { return Vec::new() };
+    if k.several.get(m as usize) == Some(&true) { fusable(k, look) } else { Vec::new() }
+}
+
+fn joinable_folded(k: &Known, look: Look<'_>) -> Ways {
+    let Fact::Node(m) = look("?m") else { return Vec::new() };
+    if k.several.get(m as usize) == Some(&true) { fusable_folded(k, look) } else { Vec::new() }
+}
+
+/// A pointwise node runs in either order of activations, but for those that read numbers for each feature.
+fn runs(k: &Known, look: Look<'_>) -> Ways {
+    let (Fact::Node(n), Fact::In(l)) = (look("?n"), look("?l")) else { return Vec::new() };
+    when(l == In::Rm || k.by_row.get(n as usize) == Some(&false))
 }
 
 fn convertible(k: &Known, look: Look<'_>) -> Ways {
@@ -100,7 +117,7 @@ fn named(k: &Known, look: Look<'_>) -> Ways {
 /// The pointwise node may join the linear that takes the place of what it reads: nothing else would read that.
 fn fusable_folded(k: &Known, look: Look<'_>) -> Ways {
     let (Fact::Node(m), Fact::Node(n), Fact::Node(s)) = (look("?m"), look("?n"), look("?s")) else { return Vec::new() };
-    when(k.fuses_folded.get(m as usize).copied().flatten() == Some((n, s)))
+    when(k.fuses_folded.get(m as usize).is_some_and(|l| l.contains(&(n, s))))
 }
 
 /// Every usable layout of one kind for this linear.
@@ -203,6 +220,38 @@ pub(crate) const RULES: &[Rule] = &[
         lhs: "(map ?m (cons (linear none ?n ?x) nil) nil)",
         rhs: "(linear ?m ?n ?x)",
         ways: fusable,
+    },
+    Rule {
+        name: "join-first",
+        stage: Stage::Fuse,
+        class: Exactness::Bitwise,
+        lhs: "(map ?m (cons (linear none ?n ?x) ?rs) ?as)",
+        rhs: "(linear (with ?m ?rs ?as) ?n ?x)",
+        ways: joinable,
+    },
+    Rule {
+        name: "join-second",
+        stage: Stage::Fuse,
+        class: Exactness::Bitwise,
+        lhs: "(map ?m (cons ?r (cons (linear none ?n ?x) nil)) ?as)",
+        rhs: "(linear (with ?m (cons ?r nil) ?as) ?n ?x)",
+        ways: joinable,
+    },
+    Rule {
+        name: "join-first-folded",
+        stage: Stage::Fuse,
+        class: Exactness::Bitwise,
+        lhs: "(map ?m (cons (same ?n (linear none ?s ?x)) ?rs) ?as)",
+        rhs: "(linear (with ?m ?rs ?as) ?s ?x)",
+        ways: joinable_folded,
+    },
+    Rule {
+        name: "join-second-folded",
+        stage: Stage::Fuse,
+        class: Exactness::Bitwise,
+        lhs: "(map ?m (cons ?r (cons (same ?n (linear none ?s ?x)) nil)) ?as)",
+        rhs: "(linear (with ?m (cons ?r nil) ?as) ?s ?x)",
+        ways: joinable_folded,
     },
     Rule {
         name: "k-dense-rm",
@@ -340,7 +389,7 @@ pub(crate) const RULES: &[Rule] = &[
         class: Exactness::Bitwise,
         lhs: "(at ?l (map ?n ?xs ?as))",
         rhs: "(k.map ?l ?n (at ?l ?xs) (at rm ?as))",
-        ways: always,
+        ways: runs,
     },
     Rule {
         name: "k-op",

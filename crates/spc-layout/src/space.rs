@@ -95,7 +95,7 @@ pub(crate) fn explore(model: &Model<'_>, options: &Options, explain: bool) -> Re
                 let x = *logical.get(l.x).ok_or_else(|| Bug::new("an operand comes after its reader"))?;
                 eg.add(Nn::Linear([none, node, x]))
             }
-            Kind::Map { inputs, scalars } => {
+            Kind::Map { inputs, scalars, .. } => {
                 let (xs, scalars) = (list(&mut eg, inputs, true)?, list(&mut eg, scalars, false)?);
                 eg.add(Nn::Map([node, xs, scalars]))
             }
@@ -203,7 +203,9 @@ fn action(space: &Space, node: &Nn) -> Result<Option<Kernel>, Bug> {
             let Fact::Layout(weight) = fact(w) else { return Err(odd()) };
             let epilogue = if fact(e) == Fact::Nothing { None } else { Some(number(e)?) };
             let action = Action::Linear { linear: number(n)?, layout: weight, act: layout(lo)?, epilogue };
-            (action, vec![bytes(x)?])
+            let mut kids = beside(space, *e, layout(lo)?)?;
+            kids.push(bytes(x)?);
+            (action, kids)
         }
         Nn::KMap([l, n, xs, scalars]) => {
             let (Some(mut kids), Some(more)) = (items(space, *xs)?, items(space, *scalars)?) else { return Ok(None) };
@@ -224,6 +226,26 @@ fn action(space: &Space, node: &Nn) -> Result<Option<Kernel>, Bug> {
         Nn::KCvt([l, x]) => (Action::Convert { value: bytes(x)?.0, to: layout(l)? }, vec![bytes(x)?]),
         _ => return Ok(None),
     }))
+}
+
+/// What an epilogue reads beside the sum: values of its shape in the order of the result, others row-major.
+fn beside(space: &Space, epilogue: Id, act: In) -> Result<Vec<(usize, In)>, Bug> {
+    let mut out = Vec::new();
+    let with = space.eg[epilogue].nodes.iter().find_map(|n| if let Nn::With(w) = n { Some(w) } else { None });
+    let Some([_, rs, others]) = with else { return Ok(out) };
+    for (list, act) in [(*rs, act), (*others, In::Rm)] {
+        let mut at = list;
+        while let Some([head, tail]) =
+            space.eg[at].nodes.iter().find_map(|n| if let Nn::Cons(c) = n { Some(c) } else { None })
+        {
+            let Fact::Value(v) = space.eg[*head].data else {
+                return Err(Bug::new("an epilogue reads something that is no value"));
+            };
+            out.push((v as usize, act));
+            at = *tail;
+        }
+    }
+    Ok(out)
 }
 
 /// Elements of a physical list. An element is named by its class, so a list never hides a choice. `None` when a bound
@@ -275,6 +297,11 @@ pub(crate) fn cost(prices: &Prices<'_>, action: &Action) -> Result<u64, Bug> {
             let words = words.ok_or_else(|| Bug::new("a layout outside the table"))?;
             let epilogue = epilogue.map(|e| model.node(e)).transpose()?;
             prices.planned(model.node(linear)?, words, facts, act(l), epilogue)
+        }
+        Action::Map { value, .. }
+            if matches!(model.values.get(value).map(|v| &v.kind), Some(Kind::Map { by_row: true, .. })) =>
+        {
+            prices.opaque(model.node(value)?)
         }
         Action::Map { value, act: l } => prices.map(model.node(value)?, act(l)),
         Action::Opaque { value } if value == model.root() => Ok(0),

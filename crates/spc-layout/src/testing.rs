@@ -96,6 +96,12 @@ impl Net {
         self.g.add(Op::Map { expr, at: vec![vec![0, 1], vec![0]] }, &[x, m]).unwrap()
     }
 
+    /// A sum that no kernel of `a` or `b` can end with: each is read for its mean, too.
+    pub fn mixed(&mut self, a: NodeId, b: NodeId) -> NodeId {
+        let (a, b) = (self.centre(a), self.centre(b));
+        self.plus(a, b)
+    }
+
     /// `x` read at `place + step - 1` of its features: a window of 16 places and 2 steps, as a matrix again.
     pub fn windows(&mut self, x: NodeId) -> NodeId {
         let into = vec![Dim::fixed("P", F / 2), Dim::fixed("S", 2)];
@@ -318,7 +324,7 @@ pub(crate) fn foldable(ops: usize, windows: bool) -> impl Strategy<Value = Net> 
                 }
                 17 => {
                     let (x, y) = (net.linear(a, zeros), net.linear(a, zeros));
-                    net.plus(x, y)
+                    net.mixed(x, y)
                 }
                 18 => net.product(a, zeros, "(mul a0 0.5)"),
                 19 => net.product(a, zeros, "(mul a0 a1)"),

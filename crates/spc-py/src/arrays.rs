@@ -2,7 +2,7 @@
 use crate::dlpack::Lent;
 use crate::error::refused;
 use crate::lending::Loan;
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 use numpy::{
     BorrowError, Element, IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn,
     PyUntypedArray, PyUntypedArrayMethods,
@@ -56,6 +56,56 @@ impl Held<'_> {
             Held::F32(a) => a,
             Held::I32(a) => a,
             Held::Bool(a) => a,
+        }
+    }
+}
+
+/// An array that a call writes a result to, borrowed for as long.
+pub(crate) enum Target<'py> {
+    F32(PyReadwriteArrayDyn<'py, f32>),
+    I32(PyReadwriteArrayDyn<'py, i32>),
+}
+
+/// What such an array holds, for a thread without Python's lock.
+pub(crate) enum HeldMut<'a> {
+    F32(ArrayViewMutD<'a, f32>),
+    I32(ArrayViewMutD<'a, i32>),
+}
+
+impl<'py> Target<'py> {
+    /// Of a numpy array of float32 or int32, in any order of memory.
+    ///
+    /// # Errors
+    /// TypeError for something else; SP0504 for one that is read-only or that this call reads, too.
+    pub fn of(py: Python<'py>, name: &str, given: &Bound<'py, PyAny>) -> PyResult<Target<'py>> {
+        let no = |e: BorrowError| {
+            let read_only = matches!(e, BorrowError::NotWriteable);
+            let why = if read_only { "is read-only" } else { "shares memory with an array that is read here" };
+            refused(py, "SP0504", &format!("`{name}` {why}"))
+        };
+        if let Ok(a) = given.cast::<PyArrayDyn<f32>>() {
+            return Ok(Target::F32(a.try_readwrite().map_err(no)?));
+        }
+        if let Ok(a) = given.cast::<PyArrayDyn<i32>>() {
+            return Ok(Target::I32(a.try_readwrite().map_err(no)?));
+        }
+        let text = format!("out for `{name}` is no array of float32 or int32 but {}", kind(given));
+        Err(PyTypeError::new_err(text))
+    }
+
+    pub fn held(&mut self) -> HeldMut<'_> {
+        match self {
+            Target::F32(a) => HeldMut::F32(a.as_array_mut()),
+            Target::I32(a) => HeldMut::I32(a.as_array_mut()),
+        }
+    }
+}
+
+impl HeldMut<'_> {
+    pub fn output(&mut self) -> &mut dyn spc::Output {
+        match self {
+            HeldMut::F32(a) => a,
+            HeldMut::I32(a) => a,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Checked programs, and compiled ones that can be called.
-use crate::arrays::{Borrowed, kind, result};
+use crate::arrays::{Borrowed, Target, kind, result};
 use crate::error::raise;
 use crate::update::UpdatePlan;
 use numpy::PyReadonlyArrayDyn;
@@ -147,6 +147,11 @@ impl Program {
         self.inner.inputs(function)
     }
 
+    /// Results of a function in declared order, with their types.
+    fn results(&self, function: &str) -> Vec<(String, String)> {
+        self.inner.results(function)
+    }
+
     /// The chosen layouts, as the text of a `plan.json`.
     fn plan(&self) -> &str {
         self.inner.plan()
@@ -157,17 +162,30 @@ impl Program {
         self.inner.warnings().to_vec()
     }
 
-    /// Calls a function on arrays by name; gives pairs of name and array.
-    fn call<'py>(&self, py: Python<'py>, function: &str, inputs: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyList>> {
+    /// Calls a function on arrays by name; gives pairs of name and array. Results that `out` names are written to its arrays.
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        function: &str,
+        inputs: &Bound<'py, PyDict>,
+        out: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyList>> {
         let mut borrowed = Vec::new();
         for (name, array) in inputs {
             let name: String = name.extract()?;
             borrowed.push((Borrowed::of(&name, &array)?, name));
         }
         let held: Vec<_> = borrowed.iter().map(|(a, n)| (a.held(), n.as_str())).collect();
+        let mut places = Vec::new();
+        for (name, array) in out {
+            let name: String = name.extract()?;
+            places.push((name.clone(), Target::of(py, &name, &array)?));
+        }
+        let mut into: Vec<_> = places.iter_mut().map(|(n, a)| (n.as_str(), a.held())).collect();
         let done = py.detach(|| {
             let given: Vec<(&str, &dyn spc::Input)> = held.iter().map(|(a, n)| (*n, a.input())).collect();
-            self.inner.call(function, &given)
+            let mut into: Vec<(&str, &mut dyn spc::Output)> = into.iter_mut().map(|(n, a)| (*n, a.output())).collect();
+            self.inner.call_into(function, &given, &mut into)
         });
         let mut all = done.map_err(|e| raise(py, &e))?;
         let names: Vec<String> = all.names().map(str::to_string).collect();

@@ -57,6 +57,43 @@ class Calls(unittest.TestCase):
         np.testing.assert_array_equal(r["best"], np.argmax(r["y"], axis=1))
         self.assertEqual(r["best"].dtype, np.int32)
 
+    def test_results_are_written_to_given_arrays(self):
+        prog = load()
+        self.assertEqual(list(prog.results("both")), ["y", "best"])
+        want, y = prog.classify(X), np.full((5, 2), 9, np.float32)
+        self.assertIs(prog.classify(X, out=y), y)
+        np.testing.assert_array_equal(y, want)
+        turned = np.zeros((2, 5), np.float32)
+        prog.classify(X, out=turned.T)
+        np.testing.assert_array_equal(turned.T, want)
+        both, best = prog.both(X), np.zeros(5, np.int32)
+        found = prog.both(X, out={"best": best})
+        self.assertEqual(list(found), ["y", "best"])
+        self.assertIs(found["best"], best)
+        for name in both:
+            np.testing.assert_array_equal(found[name], both[name])
+
+    def test_arrays_that_do_not_fit_results_are_refused(self):
+        prog = load()
+        for out, error in [
+            (np.zeros((4, 2), np.float32), "SP0504"),
+            (np.zeros((5, 2), np.int32), "SP0504"),
+            (np.zeros((5, 2)), "float64"),
+            ({"no": np.zeros((5, 2), np.float32)}, "SP0504"),
+        ]:
+            with self.assertRaisesRegex(Exception, error):
+                prog.classify(X, out=out)
+        fixed = np.zeros((5, 2), np.float32)
+        fixed.flags.writeable = False
+        with self.assertRaisesRegex(Exception, "read-only"):
+            prog.classify(X, out=fixed)
+        square = spc.load(text="axis B = 1..9\nfn f(x: f32[B]) -> y: f32[B] { y[b] = x[b] * 2 }")
+        x = np.ones(4, np.float32)
+        with self.assertRaisesRegex(Exception, "shares memory"):
+            square.f(x, out=x)
+        with self.assertRaisesRegex(TypeError, "several results"):
+            prog.both(X, out=np.zeros((5, 2), np.float32))
+
     def test_dense_is_the_program_without_constraints(self):
         y = load(functions=["classify"], dense=True).classify(X)
         np.testing.assert_allclose(y, np.maximum(X @ W.T + B, 0), atol=1e-6)

@@ -11,7 +11,7 @@ use crate::project::without_links;
 use crate::session::{Options, Session};
 use crate::train::UpdatePlan;
 use crate::training_text::trained;
-use crate::value::{Given, Input, Results};
+use crate::value::{Given, Input, Output, Places, Results};
 use crate::weights::{Weight, WeightSet};
 use crate::world::DiskWorld;
 use ndarray::{ArrayBase, Data, Dimension};
@@ -436,6 +436,14 @@ impl Program {
         g.named_inputs().into_iter().map(|(name, n)| (name, ty(n))).collect()
     }
 
+    /// Results of a function in declared order, with their types as in [`Program::inputs`].
+    pub fn results(&self, function: &str) -> Vec<(String, String)> {
+        let Some(e) = self.engines.get(function) else { return Vec::new() };
+        let g = e.graph();
+        let ty = |n| g.ty(n).map(|t| g.type_text(t)).unwrap_or_default();
+        g.outputs.iter().map(|(name, n)| (name.clone(), ty(*n))).collect()
+    }
+
     /// Calls a function. Inputs are given by name, as arrays of `f32`, `i32` or `bool` in the declared axes; sizes of
     /// free axes follow from them.
     ///
@@ -443,19 +451,47 @@ impl Program {
     /// SP0101 for an unknown function; SP0504 for an input that is missing, unknown, or of another type or shape; SP0505
     /// for ids out of range.
     pub fn call(&self, function: &str, inputs: &[(&str, &dyn Input)]) -> Result<Results, Error> {
-        let fail = |f: Failure| Error::new(&f, &SourceMap::default());
+        let (engine, given) = self.ready(function, inputs)?;
+        engine.call_on(given).map(Results::new).map_err(failed)
+    }
+
+    /// As [`Program::call`], with results written into arrays of the caller's by their names: a program that is called often then
+    /// asks for no memory. The results that are given no array are returned. After an error what the arrays contain is not defined.
+    ///
+    /// # Errors
+    /// Those of [`Program::call`]; SP0504 for an array of no result, or of another type or shape than its result.
+    pub fn call_into(
+        &self,
+        function: &str,
+        inputs: &[(&str, &dyn Input)],
+        results: &mut [(&str, &mut dyn Output)],
+    ) -> Result<Results, Error> {
+        let (engine, given) = self.ready(function, inputs)?;
+        let count = results.len();
+        let places: Places<'_> = results.iter_mut().map(|(n, a)| ((*n).to_string(), a.taken())).collect();
+        if places.len() != count {
+            return Err(failed(Diagnostic::error(codes::INPUT, "a result is given two arrays").into()));
+        }
+        engine.call_into(given, places).map(Results::new).map_err(failed)
+    }
+
+    /// The code of a function and what it is called on.
+    fn ready<'a>(&self, function: &str, inputs: &[(&str, &'a dyn Input)]) -> Result<(&Engine, Given<'a>), Error> {
         let engine = self.engines.get(function).ok_or_else(|| {
             let d = Diagnostic::error(codes::UNKNOWN_NAME, format!("there is no function `{function}` to call"));
             let known: Vec<&str> = self.functions().collect();
-            fail(Failure::usage(listing(d, "function", &known)))
+            failed(Failure::usage(listing(d, "function", &known)))
         })?;
         let given: Given<'_> = inputs.iter().map(|(n, v)| ((*n).to_string(), v.given())).collect();
         if given.len() != inputs.len() {
-            let d = Diagnostic::error(codes::INPUT, "an input is given twice");
-            return Err(fail(d.into()));
+            return Err(failed(Diagnostic::error(codes::INPUT, "an input is given twice").into()));
         }
-        engine.call_on(given).map(Results::new).map_err(fail)
+        Ok((engine, given))
     }
+}
+
+fn failed(f: Failure) -> Error {
+    Error::new(&f, &SourceMap::default())
 }
 
 impl fmt::Debug for Program {

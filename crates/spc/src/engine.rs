@@ -3,7 +3,7 @@ use crate::device::{self, Place};
 use crate::failure::{Failure, Res};
 use crate::plan::{PackedSet, Planned};
 use crate::states::missing_states;
-use crate::value::{Given, View};
+use crate::value::{Given, Places, View};
 use crate::weights::{Weight, WeightSet};
 use ndarray::{ArrayD, IxDyn};
 use spc_base::{Bug, Diagnostic, codes};
@@ -12,7 +12,7 @@ use spc_cuda::runtime::{DeviceProgram, RuntimeError};
 use spc_formats::{Layout, Validated};
 use spc_interp::{RunError, Value, bind_syms};
 use spc_ir::{Graph, NodeId, Op};
-use spc_kernel::{Fault, PackedPort, Sources, Tensor, schedule};
+use spc_kernel::{Extent, Fault, PackedPort, Port, Program, Slice, SliceMut, Sources, Tensor, schedule};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -127,16 +127,69 @@ impl Engine {
         Ok(self.run(inputs, None)?.0)
     }
 
+    /// As [`Engine::call_on`], with results written into arrays of the caller's. The others are given.
+    pub(crate) fn call_into(&self, inputs: Given<'_>, mut into: Places<'_>) -> Res<Outputs> {
+        let names: Vec<&str> = self.graph.outputs.iter().map(|(n, _)| n.as_str()).collect();
+        if let Some(name) = into.keys().find(|n| !names.contains(&n.as_str())) {
+            let d = Diagnostic::error(codes::INPUT, format!("`{}` has no result `{name}`", self.graph.name));
+            return Err(d.help(format!("its results are: {}", names.join(", "))).into());
+        }
+        let Code::Compiled(executor) = &self.code else {
+            // Nothing there writes where it is told to.
+            let (mut left, _) = self.run(inputs, None)?;
+            for (name, value) in &left {
+                if let Some(place) = into.get_mut(name) {
+                    place.assign(name, value)?;
+                }
+            }
+            left.retain(|(n, _)| !into.contains_key(n));
+            return Ok(left);
+        };
+        let (syms, inputs) = self.bound(inputs)?;
+        let program = executor.program();
+        let shapes = shapes_of(program, &syms)?;
+        for (port, shape) in program.outputs().iter().zip(&shapes) {
+            if let Some(place) = into.get(&port.name) {
+                place.fits(&port.name, shape, port.dtype)?;
+            }
+        }
+        let (mut places, mut later) = (Vec::new(), Vec::new());
+        for (port, place) in program.outputs().iter().map(|p| (p, into.remove(&p.name))) {
+            let (now, copied) = place.map_or((None, None), crate::value::Place::split);
+            places.push(now);
+            later.extend(copied.map(|p| (port.name.clone(), p)));
+        }
+        let mut slices: Vec<Option<SliceMut<'_>>> = places.iter_mut().map(|p| p.as_mut()?.slice()).collect();
+        let found =
+            executor.call_into(&syms, &slices_of(program, &inputs)?, &mut slices).map_err(|f| self.fault(&f))?;
+        let mut out = Vec::new();
+        for (shape, (name, t)) in shapes.into_iter().zip(found) {
+            let Some(t) = t else { continue };
+            let value = value(shape, t)?;
+            match later.iter_mut().find(|(n, _)| *n == name) {
+                Some((_, place)) => place.assign(&name, &value)?,
+                None => out.push((name, value)),
+            }
+        }
+        Ok(out)
+    }
+
     /// As [`Engine::call`], with the time of each step by the clock `now`.
     pub fn timed(&self, inputs: &Inputs, now: &dyn Fn() -> Duration) -> Res<Vec<StepTime>> {
         Ok(self.run(viewed(inputs), Some(now))?.1)
     }
 
-    fn run(&self, mut inputs: Given<'_>, now: Option<&dyn Fn() -> Duration>) -> Res<(Outputs, Vec<StepTime>)> {
+    /// Sizes of the free axes, and the inputs with the states that are missing among them.
+    fn bound<'a>(&self, mut inputs: Given<'a>) -> Res<(Vec<u64>, Given<'a>)> {
         let shapes = |g: &Given<'_>| g.iter().map(|(n, v)| (n.clone(), v.shape().to_vec())).collect();
         let missing = missing_states(&self.graph, &shapes(&inputs))?;
         inputs.extend(missing.into_iter().map(|(n, v)| (n, View::owned(v))));
         let syms = bind_syms(&self.graph, &shapes(&inputs))?;
+        Ok((syms, inputs))
+    }
+
+    fn run(&self, inputs: Given<'_>, now: Option<&dyn Fn() -> Duration>) -> Res<(Outputs, Vec<StepTime>)> {
+        let (syms, inputs) = self.bound(inputs)?;
         let executor = match &self.code {
             Code::Compiled(e) => e,
             Code::Device(program) => return self.on_device(program, &syms, &inputs, now.is_some()),
@@ -152,24 +205,14 @@ impl Engine {
             }
         };
         let program = executor.program();
-        let mut given = Vec::new();
-        for port in program.inputs() {
-            let v = inputs.get(&port.name).ok_or_else(|| Bug::new(format!("no input {}", port.name)))?;
-            if v.dtype() != port.dtype {
-                let (name, want, got) = (port.name.clone(), port.dtype.name(), v.dtype().name());
-                return Err(RunError::InputType { name, want, got }.into());
-            }
-            given.push(v.slice().ok_or_else(|| Bug::new("an input is not row-major"))?);
-        }
+        let given = slices_of(program, &inputs)?;
         let (found, times) = match now {
             None => (executor.call(&syms, &given).map_err(|f| self.fault(&f))?, Vec::new()),
             Some(now) => executor.call_timed(&syms, &given, now).map_err(|f| self.fault(&f))?,
         };
         let mut outputs = Vec::new();
-        for (port, (name, t)) in program.outputs().iter().zip(found) {
-            let shape: Option<Vec<usize>> =
-                port.dims.iter().map(|d| d.bind(&syms).and_then(|n| usize::try_from(n).ok())).collect();
-            outputs.push((name, value(shape.ok_or_else(|| Bug::new("a result without a shape"))?, t)?));
+        for (shape, (name, t)) in shapes_of(program, &syms)?.into_iter().zip(found) {
+            outputs.push((name, value(shape, t)?));
         }
         Ok((outputs, times.into_iter().map(|(node, time)| StepTime { node, time }).collect()))
     }
@@ -257,6 +300,28 @@ impl Engine {
             None => format!("the axis {}", d.axis),
         })
     }
+}
+
+/// The inputs of a program, in its order.
+fn slices_of<'a>(program: &Program, inputs: &'a Given<'_>) -> Res<Vec<Slice<'a>>> {
+    let mut given = Vec::new();
+    for port in program.inputs() {
+        let v = inputs.get(&port.name).ok_or_else(|| Bug::new(format!("no input {}", port.name)))?;
+        if v.dtype() != port.dtype {
+            let (name, want, got) = (port.name.clone(), port.dtype.name(), v.dtype().name());
+            return Err(RunError::InputType { name, want, got }.into());
+        }
+        given.push(v.slice().ok_or_else(|| Bug::new("an input is not row-major"))?);
+    }
+    Ok(given)
+}
+
+/// Shapes of a program's results, in its order.
+fn shapes_of(program: &Program, syms: &[u64]) -> Result<Vec<Vec<usize>>, Bug> {
+    let size = |d: &Extent| d.bind(syms).and_then(|n| usize::try_from(n).ok());
+    let shape = |p: &Port| p.dims.iter().map(size).collect::<Option<Vec<usize>>>();
+    let all = program.outputs().iter().map(|p| shape(p).ok_or_else(|| Bug::new("a result without a shape")));
+    all.collect()
 }
 
 fn viewed(inputs: &Inputs) -> Given<'_> {

@@ -12,7 +12,7 @@ use serde_json::json;
 use spc_base::{Bug, Diagnostic, codes};
 use spc_ir::method::{Does, InMetric, Metric, Term, Via};
 use spc_ir::structure::{REORDER, Recipe, Restructure, SPLIT, joined_name};
-use spc_ir::{Candidate, Op, Plan, Why};
+use spc_ir::{Beside, Candidate, Epilogue, Op, Plan, Why};
 use spc_report::{Align, Table, bytes, percent, picoseconds};
 use spc_sema::{Module, Quantize, QuantizeTensor, StoredAs};
 use std::path::{Path, PathBuf};
@@ -248,18 +248,34 @@ fn function(f: &Planned, wanted: &dyn Fn(&Plan, &Why) -> bool) -> String {
     }
     out += &structure(&p.structure);
     // Layers with much the same reasons are shown once.
-    let mut groups: Vec<(&Why, Vec<&str>)> = Vec::new();
+    let mut groups: Vec<(&Why, String, Vec<&str>)> = Vec::new();
     for w in p.why.iter().filter(|w| wanted(p, w)) {
-        match groups.iter_mut().find(|(first, _)| alike(first, w)) {
-            Some((_, names)) => names.push(&w.weight),
-            None => groups.push((w, vec![&w.weight])),
+        let end = fused(f, w);
+        match groups.iter_mut().find(|(first, e, _)| *e == end && alike(first, w)) {
+            Some((.., names)) => names.push(&w.weight),
+            None => groups.push((w, end, vec![&w.weight])),
         }
     }
-    for (why, names) in groups {
+    for (why, end, names) in groups {
         out += "\n";
         out += &layer(p, why, &names);
+        out += &end;
     }
     out
+}
+
+/// What the kernel of a layer does to its sums, as a line; nothing where it stores them.
+fn fused(f: &Planned, w: &Why) -> String {
+    let map = f.plan.linears.iter().find(|l| l.node == w.node).and_then(|l| l.epilogue);
+    let found = map.and_then(|m| Epilogue::fused(&f.graph, w.node, m).ok().flatten());
+    let Some(found) = found else { return String::new() };
+    let what = |kind: &Beside| match kind {
+        Beside::Residual => "a value of its shape",
+        Beside::Channel => "a number for each output",
+        Beside::Scalar => "a number",
+    };
+    let read = found.beside.iter().enumerate().map(|(i, (_, kind))| format!(", a{} is {}", i + 1, what(kind)));
+    format!("  fused: {}, where a0 is the sum{}\n", found.expr, read.collect::<String>())
 }
 
 /// What a step does to its weights.

@@ -21,7 +21,7 @@
 //! # Ok::<(), spc::Error>(())
 //! ```
 //!
-//! [`Compiler`], [`DeviceChoice`], [`Activations`], [`Checked`], [`Program`], [`Results`], [`Input`], [`Updater`], [`UpdatePlan`], [`UpdateState`], [`Optimiser`], [`Observed`] and [`Error`] are the stable API. [`driver`] holds the
+//! [`Compiler`], [`DeviceChoice`], [`Activations`], [`Checked`], [`Program`], [`Results`], [`Input`], [`Output`], [`Updater`], [`UpdatePlan`], [`UpdateState`], [`Optimiser`], [`Observed`] and [`Error`] are the stable API. [`driver`] holds the
 //! steps behind the commands and may change in any version.
 
 // A failure is made once and then printed: boxing it would help nobody.
@@ -92,7 +92,7 @@ pub use spc_cpu::Isa;
 pub use spc_cuda::Activations;
 pub use spc_interp::method::{Observed, Optimiser, Updater};
 pub use train::{GpuArgument, GpuArray, GpuLaunch, GpuUpdates, LeftOut, RunLog, UpdatePlan, UpdateState};
-pub use value::{Input, Results};
+pub use value::{Input, Output, Results};
 
 /// The steps behind the commands, and the [`World`](driver::World) through which they reach files and the clock. For the
 /// `spc` command and tests; no promise of stability.
@@ -111,6 +111,7 @@ pub mod driver {
     pub use crate::inspect::inspect_file;
     pub use crate::library::{own_sources, show_library};
     pub use crate::lock::diff_files;
+    pub use crate::packed::{LAYOUTS, StoredLayout, entries as packed_entries, load as load_packed};
     pub use crate::permute::{Permute, permute_file};
     pub use crate::plot::plot_file;
     pub use crate::rotate::{Rotate, rotate_file};

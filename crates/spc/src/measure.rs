@@ -13,7 +13,7 @@ use spc_base::{Bug, Diagnostic, codes};
 use spc_bench::stats::{Verdict, compare};
 use spc_bench::{Alone, Budget, Contestant, Layer, random, repeats, rounds};
 use spc_formats::{Layout, pack, validate};
-use spc_ir::{Act, Graph, Measured, NodeId, Op, Plan};
+use spc_ir::{Act, Epilogue, Graph, Measured, NodeId, Op, Plan};
 use spc_layout::{Options, Ranked, WeightFacts, choose, ranked};
 use spc_sema::{Target, TargetKind};
 use std::collections::BTreeMap;
@@ -149,9 +149,10 @@ fn layer(
 ) -> Result<Option<(Layer, u64)>, Bug> {
     let graph = case.graph;
     let Op::Linear { bias, act } = &graph.node(node)?.op else { return Err(Bug::new("not a linear")) };
-    let act = match epilogue.map(|m| graph.node(m)).transpose()?.map(|n| &n.op) {
-        Some(Op::Map { expr, .. }) => Some(expr.clone()),
-        _ => act.clone(),
+    // What reads other values is left out: it takes as long behind any kernel.
+    let act = match epilogue.map(|m| Epilogue::fused(graph, node, m)).transpose()?.flatten() {
+        Some(found) => Some(found.expr).filter(|_| found.beside.is_empty()),
+        None => act.clone(),
     };
     let syms: Option<Vec<u64>> = graph.syms.iter().map(|y| sizes.get(&y.name).copied()).collect();
     let shape = syms.and_then(|s| graph.ty(node).ok()?.shape(&s));

@@ -1,9 +1,11 @@
 //! Arrays that go into calls and come out of them.
 use crate::engine::Outputs;
-use ndarray::{ArrayBase, ArrayD, ArrayViewD, CowArray, Data, Dimension, IxDyn};
+use crate::failure::Res;
+use ndarray::{ArrayBase, ArrayD, ArrayViewD, ArrayViewMutD, CowArray, Data, DataMut, Dimension, IxDyn};
+use spc_base::{Bug, Diagnostic, codes};
 use spc_interp::Value;
 use spc_ir::DType;
-use spc_kernel::Slice;
+use spc_kernel::{Slice, SliceMut};
 use std::collections::BTreeMap;
 
 /// Values of one call by parameter, borrowed.
@@ -68,9 +70,81 @@ impl<'a> View<'a> {
     }
 }
 
+/// Memory of the caller's for results, by their names.
+pub(crate) type Places<'a> = BTreeMap<String, Place<'a>>;
+
+/// An array that a result is written to: where it lies if it is row-major, copied into it otherwise.
+#[derive(Debug)]
+pub enum Place<'a> {
+    F(ArrayViewMutD<'a, f32>),
+    I(ArrayViewMutD<'a, i32>),
+}
+
+impl<'a> Place<'a> {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Place::F(a) => a.shape(),
+            Place::I(a) => a.shape(),
+        }
+    }
+
+    fn dtype(&self) -> DType {
+        match self {
+            Place::F(_) => DType::F32,
+            Place::I(_) => DType::I32,
+        }
+    }
+
+    /// # Errors
+    /// SP0504 for a result of another shape or type.
+    pub(crate) fn fits(&self, name: &str, shape: &[usize], dtype: DType) -> Res<()> {
+        if self.shape() == shape && self.dtype() == dtype {
+            return Ok(());
+        }
+        let (own, has) = (self.dtype().name(), dtype.name());
+        let text = format!("`{name}` is {has}{shape:?}, the array given for it {own}{:?}", self.shape());
+        Err(Diagnostic::error(codes::INPUT, text).into())
+    }
+
+    /// Copies the value into it.
+    ///
+    /// # Errors
+    /// Those of [`Place::fits`].
+    pub(crate) fn assign(&mut self, name: &str, value: &Value<f32>) -> Res<()> {
+        let dtype = match value {
+            Value::F(_) => DType::F32,
+            Value::I(_) => DType::I32,
+            Value::B(_) => DType::Bool,
+        };
+        self.fits(name, value.shape(), dtype)?;
+        match (self, value) {
+            (Place::F(to), Value::F(from)) => to.assign(from),
+            (Place::I(to), Value::I(from)) => to.assign(from),
+            _ => return Err(Bug::new(format!("{name} changed its type")).into()),
+        }
+        Ok(())
+    }
+
+    /// Itself as memory for kernels to write to, or as one to copy into.
+    pub(crate) fn split(self) -> (Option<Place<'a>>, Option<Place<'a>>) {
+        let rows = match &self {
+            Place::F(a) => a.is_standard_layout(),
+            Place::I(a) => a.is_standard_layout(),
+        };
+        if rows { (Some(self), None) } else { (None, Some(self)) }
+    }
+
+    pub(crate) fn slice(&mut self) -> Option<SliceMut<'_>> {
+        match self {
+            Place::F(a) => a.as_slice_mut().map(SliceMut::F32),
+            Place::I(a) => a.as_slice_mut().map(SliceMut::I32),
+        }
+    }
+}
+
 mod sealed {
-    use super::View;
-    use ndarray::{ArrayViewD, CowArray, IxDyn};
+    use super::{Place, View};
+    use ndarray::{ArrayViewD, ArrayViewMutD, CowArray, IxDyn};
 
     /// An element type that programs compute with.
     pub trait Element: Clone {
@@ -97,6 +171,30 @@ mod sealed {
         }
     }
 
+    /// An element type of results that calls write into arrays of the caller's.
+    pub trait Written {
+        fn place(array: ArrayViewMutD<'_, Self>) -> Place<'_>
+        where
+            Self: Sized;
+    }
+
+    impl Written for f32 {
+        fn place(array: ArrayViewMutD<'_, f32>) -> Place<'_> {
+            Place::F(array)
+        }
+    }
+
+    impl Written for i32 {
+        fn place(array: ArrayViewMutD<'_, i32>) -> Place<'_> {
+            Place::I(array)
+        }
+    }
+
+    /// Keeps [`super::Output`] to the arrays below.
+    pub trait SealedMut {
+        fn taken(&mut self) -> Place<'_>;
+    }
+
     /// Row-major elements, copied where they lie in another order.
     pub fn rows<T: Clone>(a: ArrayViewD<'_, T>) -> CowArray<'_, T, IxDyn> {
         if a.is_standard_layout() { CowArray::from(a) } else { CowArray::from(a.as_standard_layout().into_owned()) }
@@ -108,7 +206,7 @@ mod sealed {
     }
 }
 
-use sealed::{Element, Sealed};
+use sealed::{Element, Sealed, SealedMut, Written};
 
 /// An array that a function can be called on: any `ndarray` array or view of `f32`, `i32` or `bool`, in any order of
 /// memory. Row-major ones are not copied.
@@ -121,6 +219,18 @@ impl<A: Element, S: Data<Elem = A>, D: Dimension> Sealed for ArrayBase<S, D> {
 }
 
 impl<A: Element, S: Data<Elem = A>, D: Dimension> Input for ArrayBase<S, D> {}
+
+/// An array that a call writes a result to: any `ndarray` array or mutable view of `f32` or `i32`, in any order of memory. Row-major ones
+/// are written where they lie.
+pub trait Output: SealedMut {}
+
+impl<A: Written, S: DataMut<Elem = A>, D: Dimension> SealedMut for ArrayBase<S, D> {
+    fn taken(&mut self) -> Place<'_> {
+        A::place(self.view_mut().into_dyn())
+    }
+}
+
+impl<A: Written, S: DataMut<Elem = A>, D: Dimension> Output for ArrayBase<S, D> {}
 
 /// Results of a call, by name and in declared order.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Plans: the one that the chooser makes, and plans that force a layout.
 use super::Weights;
 use spc_formats::Layout;
-use spc_ir::{Act, Convert, DType, Graph, NodeId, Op, Plan};
+use spc_ir::{Act, Beside, Convert, Epilogue, Graph, NodeId, Op, Plan};
 use spc_layout::{CostTable, Options, WeightFacts, choose};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -48,7 +48,9 @@ pub fn forced(g: &Graph, weights: &Weights, layout: Layout, fuse: bool) -> Plan 
             (l.x, l.y) = (act, act);
         }
         if fuse {
-            plan.linears[i].epilogue = epilogue(g, node);
+            let taken = |m: &NodeId| plan.linears.iter().any(|l| l.epilogue == Some(*m));
+            let found = epilogue(g, node).filter(|m| !taken(m));
+            plan.linears[i].epilogue = found;
         }
         let written = plan.linears[i].epilogue.unwrap_or(node);
         if plan.linears[i].y == Act::Fm {
@@ -57,6 +59,9 @@ pub fn forced(g: &Graph, weights: &Weights, layout: Layout, fuse: bool) -> Plan 
     }
     for l in &plan.linears {
         wanted.insert((g.inputs(l.node)[0], l.x), ());
+        for (r, kind) in l.epilogue.map_or(Vec::new(), |m| Epilogue::fused(g, l.node, m).unwrap().unwrap().beside) {
+            wanted.insert((r, if kind == Beside::Residual { l.y } else { Act::Rm }), ());
+        }
     }
     let skipped: Vec<NodeId> = plan.linears.iter().filter_map(|l| l.epilogue).collect();
     for n in g.ids() {
@@ -81,9 +86,7 @@ pub fn forced(g: &Graph, weights: &Weights, layout: Layout, fuse: bool) -> Plan 
 
 fn epilogue(g: &Graph, linear: NodeId) -> Option<NodeId> {
     let [m] = g.readers(linear)[..] else { return None };
-    let Op::Map { at, .. } = &g.node(m).unwrap().op else { return None };
-    let in_place = at.len() == 1 && at[0].iter().copied().eq(0..at[0].len() as u32);
-    (in_place && !g.is_output(linear) && g.ty(m).unwrap().dtype == DType::F32).then_some(m)
+    Epilogue::fused(g, linear, m).unwrap().map(|_| m)
 }
 
 /// A plan as lines: what was chosen, and for each weight the candidates from best to worst.

@@ -46,6 +46,10 @@ impl Translator<'_, '_> {
                 let (p, n) = (self.get(p)?, self.get(n)?);
                 self.b.ins().iadd(p, n)
             }
+            Op::PtrDiff(a, c) => {
+                let (a, c) = (self.get(a)?, self.get(c)?);
+                self.b.ins().isub(a, c)
+            }
             Op::PtrOff(p, n) => {
                 let p = self.get(p)?;
                 self.b.ins().iadd_imm_s(p, i64::from(n))

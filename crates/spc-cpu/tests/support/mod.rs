@@ -6,9 +6,9 @@ pub mod guard;
 use spc_formats::{Layout, Validated, pack, validate};
 use spc_interp::Value;
 use spc_interp::testing::Rng;
-use spc_ir::{Act, Convert, Graph, NodeId, Op, Plan};
+use spc_ir::{Act, Beside, Convert, Epilogue, Graph, NodeId, Plan};
 use spc_kernel::{PackedPort, Program, Slice, Sources, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Weights<'a> {
     pub raw: &'a BTreeMap<String, Vec<f32>>,
@@ -52,23 +52,18 @@ pub const LAYOUTS: [&str; 13] = [
 /// Every linear in a random layout that holds its weight, feature-major where it can or must be.
 pub fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rng) -> Plan {
     let mut plan = Plan::all_dense(g, "cpu", "dense(16)").unwrap();
-    let mut linears = plan.linears.clone();
+    let (mut linears, mut ends) = (plan.linears.clone(), BTreeSet::new());
     for l in &mut linears {
         let (rows, cols) = g.ty(g.inputs(l.node)[1]).unwrap().matrix().unwrap();
         let fits = |t: &&str| pack(&t.parse::<Layout>().unwrap(), rows, cols, &weights[&l.weight]).is_ok();
         let held: Vec<&str> = LAYOUTS.iter().copied().filter(|t| fits(t)).collect();
         l.layout = rng.pick(&held).unwrap().to_string();
         if let [m] = g.readers(l.node)[..]
-            && let Op::Map { expr, at } = &g.node(m).unwrap().op
-            && g.inputs(m).len() == 1
-            && g.ty(m).unwrap().dtype == spc_ir::DType::F32
-            && at[0].iter().copied().eq(0..at[0].len() as u32)
-            && matches!(g.node(l.node).unwrap().op, Op::Linear { act: None, .. })
-            && !g.is_output(l.node)
-            && expr.arity() == 1
-            && !expr.has_integers()
+            && !ends.contains(&m)
+            && Epilogue::fused(g, l.node, m).unwrap().is_some()
         {
             l.epilogue = Some(m);
+            ends.insert(m);
         }
         let layout: Layout = l.layout.parse().unwrap();
         if layout.feature_major() && (!layout.row_major() || rng.chance(1, 2)) {
@@ -100,6 +95,11 @@ pub fn random_plan(g: &Graph, weights: &BTreeMap<String, Vec<f32>>, rng: &mut Rn
         convert(x, l.x, plan.values.get(&x).copied().unwrap_or(Act::Rm));
         let y = l.epilogue.unwrap_or(l.node);
         convert(y, Act::Rm, l.y);
+        for (r, kind) in l.epilogue.map_or(Vec::new(), |m| Epilogue::fused(g, l.node, m).unwrap().unwrap().beside) {
+            if kind == Beside::Residual {
+                convert(r, l.y, plan.values.get(&r).copied().unwrap_or(Act::Rm));
+            }
+        }
     }
     plan.linears = linears;
     plan.converts = converts;

@@ -519,7 +519,17 @@ impl Builder {
                 let one = ScalarExpr::Const(1.0);
                 ScalarExpr::bin(BinFn::Mul, half, ScalarExpr::bin(BinFn::Add, one, ScalarExpr::un(UnFn::Erf, scaled)))
             };
-            self.add(Op::Map { expr, at: vec![whole] }, &[y])?;
+            let Some(v) = self.add(Op::Map { expr, at: vec![whole.clone()] }, &[y])? else { return Ok(()) };
+            y = v;
+        }
+        if self.rng.chance(1, 3) {
+            // A sum with another value of its shape, scaled by a number for each of the last axis.
+            let ty = self.ty(y)?.clone();
+            let Some(last) = ty.dims.last().cloned().filter(|d| d.size.fixed().is_some()) else { return Ok(()) };
+            let (Some(r), Some(c)) = (self.input_of(ty, 4)?, self.weight_of(vec![last])?) else { return Ok(()) };
+            let at = vec![whole.clone(), whole.clone(), vec![whole.len() as u32 - 1]];
+            let scaled = ScalarExpr::bin(BinFn::Mul, ScalarExpr::Arg(0), ScalarExpr::Arg(2));
+            self.add(Op::Map { expr: ScalarExpr::bin(BinFn::Add, ScalarExpr::Arg(1), scaled), at }, &[y, r, c])?;
         }
         Ok(())
     }

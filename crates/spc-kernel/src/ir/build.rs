@@ -172,6 +172,11 @@ impl Builder {
         self.op(Op::PtrAdd(p, bytes))
     }
 
+    /// The bytes from `b` to `a`, which point into one buffer.
+    pub fn ptr_diff(&mut self, a: Val, b: Val) -> Val {
+        self.op(Op::PtrDiff(a, b))
+    }
+
     pub fn ptr_off(&mut self, p: Val, bytes: i32) -> Val {
         self.op(Op::PtrOff(p, bytes))
     }

@@ -475,6 +475,11 @@ impl Interp<'_> {
             Op::Wrap32(a) => Value::I(i64::from(self.int(a)? as i32)),
             Op::PtrAdd(p, n) => self.offset(p, self.int(n)?)?,
             Op::PtrOff(p, n) => self.offset(p, i64::from(n))?,
+            Op::PtrDiff(a, b) => match (self.get(a)?, self.get(b)?) {
+                (Value::P(one, x), Value::P(other, y)) if one == other => Value::I(x.wrapping_sub(y)),
+                (Value::P(..), Value::P(..)) => return Err("a distance between two buffers".into()),
+                _ => return wrong(a),
+            },
             Op::Load(kind, ref a) => self.load(kind, a)?,
             Op::LoadTail(ref a, n) => Value::VF(self.floats(a, self.tail(n)?)?),
             Op::FBin(f, a, b) => self.map2(a, b, |x, y| float(f, x, y))?,

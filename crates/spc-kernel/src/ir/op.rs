@@ -220,6 +220,8 @@ pub enum Op {
     /// The low 32 bits, sign-extended.
     Wrap32(Val),
     PtrAdd(Val, Val),
+    /// `PtrDiff(a, b)`: the bytes from `b` to `a`, which point into one buffer.
+    PtrDiff(Val, Val),
     /// Pointer plus a number of bytes.
     PtrOff(Val, i32),
     Load(LoadKind, Addr),
@@ -297,6 +299,7 @@ impl Op {
             | Op::FToI(a) => vec![*a],
             Op::IBin(_, a, b)
             | Op::PtrAdd(a, b)
+            | Op::PtrDiff(a, b)
             | Op::FBin(_, a, b)
             | Op::ICmp(_, a, b)
             | Op::FCmp(_, a, b)
@@ -316,7 +319,7 @@ impl Op {
     /// Type of the result, from the types of the operands; `None` where an operand is missing.
     pub fn result(&self, ty: &dyn Fn(Val) -> Option<Ty>) -> Option<Ty> {
         Some(match self {
-            Op::Int(_) | Op::Wrap32(_) | Op::Ones(_) | Op::FToI(_) => Ty::I64,
+            Op::Int(_) | Op::Wrap32(_) | Op::Ones(_) | Op::FToI(_) | Op::PtrDiff(..) => Ty::I64,
             Op::Float(_) => Ty::F32,
             Op::VFloat(_) | Op::LoadTail(..) | Op::Gather(..) => Ty::VF32,
             Op::ToBits(a) => match ty(*a)? {

@@ -362,6 +362,7 @@ fn unary(word: &str, a: Val) -> Option<Op> {
 fn binary(word: &str, a: Val, b: Val) -> Option<Op> {
     match word {
         "ptr_add" => return Some(Op::PtrAdd(a, b)),
+        "ptr_diff" => return Some(Op::PtrDiff(a, b)),
         "expand" => return Some(Op::Expand(a, b)),
         "permute" => return Some(Op::Permute(a, b)),
         "bytes" => return Some(Op::Bytes(a, b)),

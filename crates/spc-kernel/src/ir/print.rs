@@ -44,6 +44,7 @@ impl fmt::Display for Op {
             Op::Shl(a, n) => write!(f, "ishl {a}, {n}"),
             Op::Wrap32(a) => write!(f, "wrap32 {a}"),
             Op::PtrAdd(a, b) => write!(f, "ptr_add {a}, {b}"),
+            Op::PtrDiff(a, b) => write!(f, "ptr_diff {a}, {b}"),
             Op::PtrOff(a, n) => write!(f, "ptr_off {a}, {n}"),
             Op::Load(k, addr) => write!(f, "load.{} {addr}", k.name()),
             Op::LoadTail(addr, n) => write!(f, "load_tail {addr}, {n}"),

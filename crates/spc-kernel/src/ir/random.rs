@@ -114,6 +114,11 @@ impl Gen<'_> {
             _ => {
                 let i = self.small(values, 1020);
                 let moved = self.b.ptr_add(base, i);
+                if self.rng.below(4) == 0 {
+                    // The same place by its distance from the first byte.
+                    let far = self.b.ptr_diff(moved, base);
+                    return Addr::indexed(base, far, 1).plus(disp);
+                }
                 Addr::at(moved, disp)
             }
         }

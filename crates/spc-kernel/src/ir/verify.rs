@@ -242,6 +242,10 @@ impl Verifier<'_> {
             Op::PtrOff(p, _) => {
                 self.want(*p, &[Ty::Ptr, Ty::CPtr])?;
             }
+            Op::PtrDiff(a, b) => {
+                self.want(*a, &[Ty::Ptr, Ty::CPtr])?;
+                self.want(*b, &[Ty::Ptr, Ty::CPtr])?;
+            }
             Op::Load(_, addr) => self.addr(addr, false)?,
             Op::LoadTail(addr, n) => {
                 self.addr(addr, false)?;

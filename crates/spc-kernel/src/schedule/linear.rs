@@ -4,11 +4,12 @@ use super::value::{Integers, Value};
 use crate::extent::Extent;
 use crate::program::{Amount, PackedPort, Role, StepArg};
 use crate::templates::{
-    LinearSpec, ORDER, Tuning, blocks8, few, groups, panel, pick8, rowblock_tuned, rowlist, tiles_pay, tiles8,
+    LinearSpec, ORDER, Tuning, beside_name, blocks8, few, groups, panel, pick8, rowblock_tuned, rowlist, tiles_pay,
+    tiles8,
 };
 use spc_base::Bug;
 use spc_formats::Layout;
-use spc_ir::{Act, DType, NodeId, Op, ScalarExpr};
+use spc_ir::{Act, Beside, DType, Epilogue, NodeId, ScalarExpr};
 
 impl Scheduler<'_> {
     /// A linear with its epilogue: what the kernel writes is the value of the epilogue's node, where there is one.
@@ -16,12 +17,14 @@ impl Scheduler<'_> {
         let fail = |e: String| Bug::new(format!("{node}: {e}"));
         let plan = *self.linears.get(&node).ok_or_else(|| fail("a linear without a plan".into()))?;
         let layout: Layout = plan.layout.parse().map_err(|e: spc_formats::Refusal| fail(e.0))?;
-        let fused = plan.epilogue.map(|m| self.epilogue(m)).transpose()?;
-        let act = act.or(fused.as_ref());
+        let fused = plan.epilogue.map(|m| self.epilogue(node, m)).transpose()?;
+        let act = act.or(fused.as_ref().map(|e| &e.expr));
+        let read = fused.as_ref().map_or(&[][..], |e| &e.beside);
+        let beside: Vec<Beside> = read.iter().map(|(_, kind)| *kind).collect();
         let (x, w) = (self.operand(node, 0)?, self.operand(node, 1)?);
         let (rows, cols) = self.graph.ty(w)?.matrix().ok_or_else(|| fail("the weight is no matrix".into()))?;
         let (tokens, _) = self.matrix(x)?;
-        let spec = LinearSpec { layout, rows, cols, bias, act, lanes: self.lanes };
+        let spec = LinearSpec { layout, rows, cols, bias, act, beside: &beside, lanes: self.lanes };
 
         let port = PackedPort { weight: plan.weight.clone(), layout, rows, cols };
         let tuning = Tuning::of(&spec, self.tuned(&tokens));
@@ -31,6 +34,14 @@ impl Scheduler<'_> {
         if bias {
             let b = self.operand(node, 2)?;
             bound.push(("bias", StepArg::Buffer(self.contiguous(b)?.buffer)));
+        }
+        for (i, (value, kind)) in read.iter().enumerate() {
+            let buffer = match kind {
+                Beside::Residual if plan.y == Act::Fm => self.feature_major(*value)?,
+                _ => self.contiguous(*value)?.buffer,
+            };
+            let name = beside_name(i).ok_or_else(|| fail("an epilogue reads too much".into()))?;
+            bound.push((name, StepArg::Buffer(buffer)));
         }
         let written = plan.epilogue.unwrap_or(node);
         let (kernel, value) = match (plan.x, plan.y) {
@@ -93,14 +104,9 @@ impl Scheduler<'_> {
         n.bind(&sizes).unwrap_or(u64::MAX)
     }
 
-    /// The expression of a map that runs in an epilogue.
-    fn epilogue(&self, map: NodeId) -> Result<ScalarExpr, Bug> {
-        let n = self.graph.node(map)?;
-        match &n.op {
-            Op::Map { expr, at } if n.ty.dtype == DType::F32 && at[0].iter().copied().eq(0..n.ty.rank() as u32) => {
-                Ok(expr.clone())
-            }
-            _ => Err(Bug::new(format!("{map} cannot be an epilogue"))),
-        }
+    /// What a map that runs in the kernel of a linear does.
+    pub(super) fn epilogue(&self, linear: NodeId, map: NodeId) -> Result<Epilogue, Bug> {
+        let found = Epilogue::fused(self.graph, linear, map)?;
+        found.ok_or_else(|| Bug::new(format!("{map} cannot be the epilogue of {linear}")))
     }
 }

@@ -22,7 +22,7 @@ use spc_base::Bug;
 use spc_formats::Blocking;
 use spc_ir::structure::part_of;
 use spc_ir::{Act, DType, Graph, LinearPlan, NodeId, Op, Plan};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use value::{Value, View};
 
 /// What kernels may be made of.
@@ -54,7 +54,8 @@ pub fn schedule(graph: &Graph, plan: &Plan, target: impl Into<Target>) -> Result
         lanes,
         tiles,
         linears: plan.linears.iter().map(|l| (l.node, l)).collect(),
-        fused: plan.linears.iter().filter_map(|l| l.epilogue).collect(),
+        fused: plan.linears.iter().filter_map(|l| Some((l.epilogue?, l.node))).collect(),
+        late: BTreeSet::new(),
         program: Program {
             name: graph.name.clone(),
             lanes,
@@ -71,6 +72,11 @@ pub fn schedule(graph: &Graph, plan: &Plan, target: impl Into<Target>) -> Result
         buffer_index: BTreeMap::new(),
         values: BTreeMap::new(),
     };
+    for (map, linear) in &s.fused {
+        if !s.epilogue(*linear, *map)?.beside.is_empty() {
+            s.late.insert(*linear);
+        }
+    }
     s.inputs()?;
     for node in graph.order()? {
         s.node(node)?;
@@ -88,8 +94,10 @@ struct Scheduler<'a> {
     lanes: usize,
     tiles: bool,
     linears: BTreeMap<NodeId, &'a LinearPlan>,
-    /// Maps that run in the epilogue of a linear.
-    fused: Vec<NodeId>,
+    /// Maps that run in the epilogue of a linear, and that linear.
+    fused: BTreeMap<NodeId, NodeId>,
+    /// Linears whose epilogues read other values: they run where the epilogue stands, after those.
+    late: BTreeSet<NodeId>,
     program: Program,
     kernel_index: HashMap<Kernel, usize>,
     /// Buffers that are shared by all readers: weights.
@@ -181,10 +189,16 @@ impl Scheduler<'_> {
     }
 
     fn node(&mut self, node: NodeId) -> Result<(), Bug> {
-        if self.values.contains_key(&node) || self.fused.contains(&node) {
+        if self.values.contains_key(&node) || self.late.contains(&node) {
             return Ok(());
         }
         let graph = self.graph;
+        if let Some(linear) = self.fused.get(&node).copied() {
+            let Op::Linear { bias, act } = &graph.node(linear)?.op else {
+                return Err(Bug::new(format!("{linear} is no linear")));
+            };
+            return if self.late.contains(&linear) { self.linear(linear, *bias, act.as_ref()) } else { Ok(()) };
+        }
         let n = graph.node(node)?;
         let value = match &n.op {
             Op::Input { .. } => return Err(Bug::new(format!("the input {node} has no buffer"))),
@@ -220,10 +234,11 @@ impl Scheduler<'_> {
 
     /// Makes the second layout of a value where the plan asks for one.
     fn conversions(&mut self, node: NodeId) -> Result<(), Bug> {
-        let written = self.linears.get(&node).and_then(|l| l.epilogue).unwrap_or(node);
-        if self.fused.contains(&node) {
+        let late = self.fused.get(&node).is_some_and(|l| self.late.contains(l));
+        if self.late.contains(&node) || (self.fused.contains_key(&node) && !late) {
             return Ok(());
         }
+        let written = self.linears.get(&node).and_then(|l| l.epilogue).unwrap_or(node);
         for c in self.plan.converts.iter().filter(|c| c.node == written) {
             match c.to {
                 Act::Fm => self.add_feature_major(written)?,

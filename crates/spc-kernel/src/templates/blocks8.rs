@@ -3,7 +3,8 @@
 //! Rounded activations lie as unsigned bytes, integer plus 128, in tiles of [`TOKENS`] tokens, four inputs of a token side by
 //! side: `[tile][ceil(K/4)][width][4]`. The last tile is as narrow as its tokens allow: see [`width`].
 use super::LinearSpec;
-use super::tile::{Epilogue, WIDE};
+use super::epilogue::{Columns, Epilogue, Lanes, Stored, put};
+use super::tile::WIDE;
 use crate::ir::{Addr, Builder, Cmp, FBin, IBin, Kernel, LoadKind, RedFn, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::Layout;
@@ -232,48 +233,76 @@ pub fn blocks8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     }
     let [ptr, idx, codes, start, scale] = ["ptr", "idx", "codes", "start", "scale"].map(|n| b.param(n, Ty::CPtr));
     let (q, s, y) = (b.param("q", Ty::CPtr), b.param("s", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    let p = Blocks { spec, height, ptr, idx, codes, start, scale, y, bias, n };
-    let (full, left) = (spec.rows / height, spec.rows % height);
-    let full_end = b.int(full as i64);
-    let whole = b.ibin(IBin::Min, hi, full_end);
-    let count = b.isub(whole, lo);
+    let p = Blocks { spec, height, ptr, idx, codes, start, scale, y, columns, epilogue, n };
     // Tiles of 9 to 11 tokens are whole.
-    let (spare, tokens) = (b.int((TOKENS - 1 - WIDTHS[3]) as i64), b.int(TOKENS as i64));
+    let (spare, tokens, one) = (b.int((TOKENS - 1 - WIDTHS[3]) as i64), b.int(TOKENS as i64), b.int(1));
     let rounded = b.iadd(n, spare);
     let tiles = b.ibin(IBin::Div, rounded, tokens);
-    let (more, at_once, one) = (b.int(TILES - 1), b.int(TILES), b.int(1));
-    let groups = b.iadd(tiles, more);
-    let groups = b.ibin(IBin::Div, groups, at_once);
-    let groups = b.ibin(IBin::Max, groups, one);
-    let partial = b.isub(hi, full_end);
-    let zero = b.int(0);
-    let mut result = Ok(());
-    b.repeat(groups, &[q, s, zero, tiles], |b, _, state| {
-        let group = Group { q: state[0], s: state[1], first: state[2], tiles: b.ibin(IBin::Min, state[3], at_once) };
-        b.repeat(count, &[], |b, i, _| {
-            let at = b.iadd(lo, i);
-            result = result.clone().and(p.rows(b, at, height, group));
-            Vec::new()
-        });
-        if left > 0 {
-            b.repeat(partial, &[], |b, _, _| {
-                result = result.clone().and(p.rows(b, full_end, left, group));
+    let at_least_one = b.ibin(IBin::Max, tiles, one);
+    let walk = Walk { spec, height, lo, hi, tokens: TOKENS, at_once: TILES };
+    walk.groups(&mut b, (q, s), (tiles, at_least_one), |b, at, rows, group| p.rows(b, at, rows, group))?;
+    b.finish()
+}
+
+/// The row blocks `lo..hi`, all of them for some tiles of tokens before the next tiles.
+pub(super) struct Walk<'a> {
+    pub spec: &'a LinearSpec<'a>,
+    /// Outputs of a row block.
+    pub height: usize,
+    pub lo: Val,
+    pub hi: Val,
+    /// Tokens of a tile.
+    pub tokens: usize,
+    /// Tiles at a time.
+    pub at_once: i64,
+}
+
+impl Walk<'_> {
+    /// Calls `rows` with the number of a row block, the outputs that it has, and the tiles. `tiles` are the tiles of tokens, and
+    /// the same number but for those that are to be gone through where there is no whole one.
+    pub(super) fn groups(
+        &self,
+        b: &mut Builder,
+        (q, s): (Val, Val),
+        (tiles, passes): (Val, Val),
+        mut rows: impl FnMut(&mut Builder, Val, usize, Group) -> Result<(), Bug>,
+    ) -> Result<(), Bug> {
+        let Walk { spec, height, tokens, at_once, .. } = *self;
+        let (full, left) = (spec.rows / height, spec.rows % height);
+        let full_end = b.int(full as i64);
+        let whole = b.ibin(IBin::Min, self.hi, full_end);
+        let count = b.isub(whole, self.lo);
+        let partial = b.isub(self.hi, full_end);
+        let (more, most, zero) = (b.int(at_once - 1), b.int(at_once), b.int(0));
+        let groups = b.iadd(passes, more);
+        let groups = b.ibin(IBin::Div, groups, most);
+        let tile_bytes = (4 * tokens * spec.cols.div_ceil(4)) as i64;
+        let mut result = Ok(());
+        b.repeat(groups, &[q, s, zero, tiles], |b, _, state| {
+            let group = Group { q: state[0], s: state[1], first: state[2], tiles: b.ibin(IBin::Min, state[3], most) };
+            b.repeat(count, &[], |b, i, _| {
+                let at = b.iadd(self.lo, i);
+                result = result.clone().and_then(|()| rows(b, at, height, group));
                 Vec::new()
             });
-        }
-        let bytes = b.int(TILES * (4 * TOKENS * spec.cols.div_ceil(4)) as i64);
-        let done = b.int(TILES * TOKENS as i64);
-        vec![
-            b.ptr_add(state[0], bytes),
-            b.ptr_off(state[1], (4 * TOKENS) as i32 * TILES as i32),
-            b.iadd(state[2], done),
-            b.isub(state[3], at_once),
-        ]
-    });
-    result?;
-    b.finish()
+            if left > 0 {
+                b.repeat(partial, &[], |b, _, _| {
+                    result = result.clone().and_then(|()| rows(b, full_end, left, group));
+                    Vec::new()
+                });
+            }
+            let (bytes, done) = (b.int(at_once * tile_bytes), b.int(at_once * tokens as i64));
+            vec![
+                b.ptr_add(state[0], bytes),
+                b.ptr_off(state[1], (4 * tokens) as i32 * at_once as i32),
+                b.iadd(state[2], done),
+                b.isub(state[3], most),
+            ]
+        });
+        result
+    }
 }
 
 /// A linear of 8-bit blocks: its arrays and its activations.
@@ -286,17 +315,18 @@ pub(super) struct Blocks<'a> {
     pub start: Val,
     pub scale: Val,
     pub y: Val,
-    pub bias: Option<Val>,
+    pub columns: Columns,
+    pub epilogue: Epilogue<'a>,
     pub n: Val,
 }
 
 /// Tiles of tokens that run together: integers, scales, the first token, the number of whole tiles.
 #[derive(Clone, Copy)]
-struct Group {
-    q: Val,
-    s: Val,
-    first: Val,
-    tiles: Val,
+pub(super) struct Group {
+    pub q: Val,
+    pub s: Val,
+    pub first: Val,
+    pub tiles: Val,
 }
 
 /// One row block: its stored blocks, and pointers to what belongs to its first row.
@@ -308,7 +338,7 @@ pub(super) struct Block {
     pub start: Val,
     pub scale: Val,
     pub y: Val,
-    pub bias: Option<Val>,
+    pub columns: Columns,
     /// Outputs that exist.
     pub rows: usize,
 }
@@ -341,7 +371,7 @@ impl Blocks<'_> {
             start: b.ptr_add(self.start, skip),
             scale: b.ptr_add(self.scale, skip),
             y: b.ptr_add(self.y, skip),
-            bias: self.bias.map(|p| b.ptr_add(p, skip)),
+            columns: self.columns.skip(b, skip),
             rows,
         }
     }
@@ -461,7 +491,7 @@ impl Blocks<'_> {
         sums: &[Val],
     ) -> Result<(), Bug> {
         let lanes = b.lanes();
-        let epilogue = Epilogue { act: self.spec.act };
+        let epilogue = &self.epilogue;
         let (one, y_row) = (b.int(1), (4 * self.spec.rows) as i64);
         let last = b.isub(self.n, one);
         let tail = |j: usize| Some(block.rows - row - j * lanes).filter(|left| *left < lanes);
@@ -469,15 +499,8 @@ impl Blocks<'_> {
         let mut columns = Vec::with_capacity(vectors);
         for j in 0..vectors {
             let scale = b.load(LoadKind::VF32, Addr::at(block.scale, bytes(j)));
-            let bias = match (block.bias, tail(j)) {
-                (Some(p), Some(n)) => {
-                    let n = b.int(n as i64);
-                    Some(b.load_tail(Addr::at(p, bytes(j)), n))
-                }
-                (Some(p), None) => Some(b.load(LoadKind::VF32, Addr::at(p, bytes(j)))),
-                (None, _) => None,
-            };
-            columns.push((scale, bias));
+            let n = tail(j).map(|n| b.int(n as i64));
+            columns.push((scale, epilogue.early(block.columns).load(b, bytes(j), n)));
         }
         for t in (0..tokens).rev() {
             let number = b.int((token + t) as i64);
@@ -486,19 +509,14 @@ impl Blocks<'_> {
             let skip = b.scale(number, y_row);
             let y = b.ptr_add(block.y, skip);
             let s = b.load(LoadKind::Splat, Addr::at(tile.s, 4 * (token + t) as i32));
-            for (j, (scale, bias)) in columns.iter().enumerate() {
+            let there = epilogue.there(b, y);
+            for (j, (scale, columns)) in columns.iter().enumerate() {
                 let both = b.fbin(FBin::Mul, *scale, s);
                 let sum = b.op(crate::ir::Op::IToF(sums[t * vectors + j]));
                 let v = b.fbin(FBin::Mul, sum, both);
-                let v = epilogue.value(b, v, *bias)?;
-                let to = Addr::at(y, bytes(j));
-                match tail(j) {
-                    Some(n) => {
-                        let n = b.int(n as i64);
-                        b.store_tail(to, v, n);
-                    }
-                    None => b.store(StoreKind::VF32, to, v),
-                }
+                let n = tail(j).map(|n| b.int(n as i64));
+                let v = epilogue.value(b, v, *columns, Addr::at(there, bytes(j)), n)?;
+                put(b, Addr::at(y, bytes(j)), v, n);
             }
             if epilogue.deferred() {
                 // An activation that calls functions runs over what lies in memory, one token at a time, so that each is
@@ -508,9 +526,11 @@ impl Blocks<'_> {
                 let there = b.icmp(Cmp::Le, own, last);
                 let stride = b.int(0);
                 let first = b.ptr_off(y, bytes(0));
+                let stored = Stored { base: first, stride, rows: 1, vectors, tail: tail(vectors - 1) };
                 let mut result = Ok(());
                 b.when(there, |b| {
-                    result = epilogue.pass(b, first, stride, 1, vectors, tail(vectors - 1));
+                    let columns = block.columns.off(b, bytes(0));
+                    result = epilogue.pass(b, stored, columns, Lanes::Outputs);
                 });
                 result?;
             }

@@ -7,6 +7,7 @@
 //! Parameters: the arrays of the layout, `x` `[n][K]`, `y` `[n][O]`, `bias` `[O]` if there is one, `n`, `lo`, `hi`. `levels` is a
 //! parameter of 16 lanes only, where a permutation of the levels times a scale gives the weights.
 use super::LinearSpec;
+use super::epilogue::Epilogue;
 use super::rowlist::activate;
 use super::tile::WIDE;
 use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, RedFn, StoreKind, Ty, Val};
@@ -30,7 +31,7 @@ pub fn groups(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let (codes, scales) = (b.param("codes", Ty::CPtr), b.param("scale", Ty::CPtr));
     let levels = (bits == 4 && spec.lanes == PART).then(|| b.param("levels", Ty::CPtr));
     let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let levels = levels.map(|p| b.load(LoadKind::VF32, Addr::new(p)));
     let g = Groups { spec, units, half: scale == 16, kept, levels };
@@ -59,13 +60,13 @@ pub fn groups(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
         };
         let by = b.scale(at, 4);
         let to = b.ptr_add(y, by);
-        let c = bias.map(|p| b.load(LoadKind::F32, Addr::indexed(p, at, 4)));
+        let c = columns.bias().map(|p| b.load(LoadKind::F32, Addr::indexed(p, at, 4)));
         result = result.clone().and(g.tokens(b, row, x, to, c, n));
         Vec::new()
     });
     result?;
     let y_row = b.int(4 * spec.rows as i64);
-    activate(&mut b, spec, y, n, (lo, rows), y_row)?;
+    activate(&mut b, &epilogue, columns, y, n, (lo, rows), y_row)?;
     b.finish()
 }
 

@@ -8,6 +8,7 @@ pub mod cases;
 mod channels;
 mod choose;
 mod convert;
+mod epilogue;
 pub mod expr;
 mod feature_major;
 mod few;
@@ -35,6 +36,7 @@ pub use blocks8::{SCRATCH, blocks8, place, round_in_place, round_tokens};
 pub use channels::channels_first;
 pub use choose::{EMPTY, ScoreSpec, UNORDERED, argmax, countable, rank, top};
 pub use convert::{feature_blocks, part_to_feature_major, to_feature_major, to_row_major};
+pub use epilogue::beside_name;
 pub use feature_major::{TILE, TOKEN_PAD, padded_tokens, position};
 pub use few::few;
 pub use gather::{GatherSpec, gather};
@@ -55,7 +57,7 @@ pub use window::{Term, WindowSpec, window};
 use crate::ir::LoadKind;
 use spc_base::Bug;
 use spc_formats::{Form, Layout};
-use spc_ir::ScalarExpr;
+use spc_ir::{Beside, ScalarExpr};
 
 /// A linear kernel: the shape and layout of its weight, what follows the sum, and the lanes.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +68,10 @@ pub struct LinearSpec<'a> {
     /// Inputs, K.
     pub cols: usize,
     pub bias: bool,
-    /// Of one f32 argument, giving f32.
+    /// Of the sum with its bias and of what is in `beside`, in that order; all f32, giving f32.
     pub act: Option<&'a ScalarExpr>,
+    /// What the kernel reads beside its activations: parameters named by [`beside_name`].
+    pub beside: &'a [Beside],
     pub lanes: usize,
 }
 
@@ -130,6 +134,15 @@ impl LinearSpec<'_> {
             self.layout.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let bias = if self.bias { "_b" } else { "" };
         let act = if self.act.is_some() { "_a" } else { "" };
-        format!("{family}_{}_{}x{}{bias}{act}", layout.trim_end_matches('_'), self.rows, self.cols)
+        let beside: String = self
+            .beside
+            .iter()
+            .map(|k| match k {
+                Beside::Residual => 'r',
+                Beside::Channel => 'c',
+                Beside::Scalar => 's',
+            })
+            .collect();
+        format!("{family}_{}_{}x{}{bias}{act}{beside}", layout.trim_end_matches('_'), self.rows, self.cols)
     }
 }

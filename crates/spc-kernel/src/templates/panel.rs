@@ -6,8 +6,9 @@
 //! Parameters: `values` `[ceil(O/P)][K][P]`, `x` `[n][K]`, `y` `[n][O]`, `bias` `[O]` if there is one, `n`, `lo`, `hi`.
 //! Lanes past the last output of a short panel are computed (their weights are zeros) and not stored.
 use super::LinearSpec;
-use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
-use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use super::epilogue::{Columns, Epilogue, Lanes, Stored, put};
+use super::tile::{Count, Tile, WIDE, accumulators, unrolled};
+use crate::ir::{Addr, Builder, FBin, IBin, Kernel, Op, Ty, Val};
 use spc_base::Bug;
 use spc_formats::Layout;
 
@@ -38,9 +39,9 @@ pub fn panel(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let mut b = Builder::new(spec.name("panel"), spec.lanes);
     let values = b.param("values", Ty::CPtr);
     let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    let p = Panel { spec, height: panel, values, x, y, bias, n };
+    let p = Panel { spec, height: panel, values, x, y, columns, epilogue, n };
 
     let (full, left) = (spec.rows / panel, spec.rows % panel);
     let full_end = b.int(full as i64);
@@ -70,16 +71,17 @@ struct Panel<'a> {
     values: Val,
     x: Val,
     y: Val,
-    bias: Option<Val>,
+    columns: Columns,
+    epilogue: Epilogue<'a>,
     n: Val,
 }
 
-/// A strip of a panel: where its first weight, output and bias lie, and how wide it is.
+/// A strip of a panel: where its first weight, output and columns lie, and how wide it is.
 #[derive(Clone, Copy)]
 struct Strip {
     values: Val,
     y: Val,
-    bias: Option<Val>,
+    columns: Columns,
     vectors: usize,
     /// Outputs of the last vector, where it is not full.
     tail: Option<usize>,
@@ -94,7 +96,7 @@ impl Panel<'_> {
         let values = b.ptr_add(self.values, skip);
         let skip = b.scale(at, 4 * self.height as i64);
         let y = b.ptr_add(self.y, skip);
-        let bias = self.bias.map(|p| b.ptr_add(p, skip));
+        let columns = self.columns.skip(b, skip);
         let mut done = 0;
         while done < rows {
             let outputs = (rows - done).min(4 * lanes);
@@ -102,7 +104,7 @@ impl Panel<'_> {
             let strip = Strip {
                 values: b.ptr_off(values, (size * done) as i32),
                 y: b.ptr_off(y, bytes),
-                bias: bias.map(|p| b.ptr_off(p, bytes)),
+                columns: columns.off(b, bytes),
                 vectors: outputs.div_ceil(lanes),
                 tail: Some(outputs % lanes).filter(|n| *n > 0),
             };
@@ -168,25 +170,21 @@ impl Panel<'_> {
                 state[i] = b.fbin(FBin::Add, state[i], state[i + set * size]);
             }
         }
-        let epilogue = Epilogue { act: self.spec.act };
+        let epilogue = &self.epilogue;
         let tail = strip.tail.map(|n| b.int(n as i64));
+        let there = epilogue.there(b, y);
         for j in 0..tile.vectors {
             let at = lane_bytes * j as i32;
             let short = tail.filter(|_| j + 1 == tile.vectors);
-            let c = strip.bias.map(|p| match short {
-                Some(n) => b.load_tail(Addr::at(p, at), n),
-                None => b.load(LoadKind::VF32, Addr::at(p, at)),
-            });
+            let c = epilogue.early(strip.columns).load(b, at, short);
             for t in 0..tokens {
-                let v = epilogue.value(b, state[2 + tile.at(t, j)], c)?;
-                let addr = Addr::at(y, y_row * t as i32 + at);
-                match short {
-                    Some(n) => b.store_tail(addr, v, n),
-                    None => b.store(StoreKind::VF32, addr, v),
-                }
+                let place = y_row * t as i32 + at;
+                let v = epilogue.value(b, state[2 + tile.at(t, j)], c, Addr::at(there, place), short)?;
+                put(b, Addr::at(y, place), v, short);
             }
         }
         let stride = b.int(i64::from(y_row));
-        epilogue.pass(b, y, stride, tokens, tile.vectors, strip.tail)
+        let stored = Stored { base: y, stride, rows: tokens, vectors: tile.vectors, tail: strip.tail };
+        epilogue.pass(b, stored, strip.columns, Lanes::Outputs)
     }
 }

@@ -12,10 +12,11 @@
 //! blocks of inputs. With several blocks of inputs the bias comes first in the sum, and `ptr`, `idx` and `values` are in
 //! the order of [`Tuning::blocking`]; where that has a unit, `lo` and `hi` count units of row blocks ([`Tuning::range`]).
 use super::LinearSpec;
+use super::epilogue::{Columns, Epilogue, Lanes, Stored};
 use super::feature_major::{TILE, TOKEN_PAD};
 use super::list::{Ahead, Calls, From, Rounds, list};
 use super::span::{At, Feature, Ptrs, Span, few_rows, spans};
-use super::tile::{Count, Epilogue, Tile, WIDE, accumulators, unrolled};
+use super::tile::{Count, Tile, WIDE, accumulators, unrolled};
 use super::tuning::Tuning;
 use crate::ir::{Addr, Builder, Cmp, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use spc_base::Bug;
@@ -43,7 +44,7 @@ pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, B
     }
     if let Some(k) = tuning.blocks(spec).filter(|k| k.unit > 0) {
         let whole = k.rows.is_multiple_of(k.unit) || k.rows as usize >= spec.blocks();
-        if !few_rows(spec) || spec.lanes < WIDE || !k.unit.is_power_of_two() || !whole || k.cols > Blocking::MOST_COLS {
+        if !few_rows(spec) || spec.lanes != 16 || !k.unit.is_power_of_two() || !whole || k.cols > Blocking::MOST_COLS {
             return Err(Bug::new(format!("{} is not stored in units of {k:?}", spec.layout)));
         }
     }
@@ -53,7 +54,7 @@ pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, B
         matches!(spec.layout, Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Csr).then(|| b.param("ptr", Ty::CPtr));
     let idx = (!matches!(spec.layout, Layout::Dense { .. })).then(|| b.param("idx", Ty::CPtr));
     let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (np, lo, hi) = (b.param("np", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let none = values;
     let height = spec.block_rows();
@@ -66,7 +67,8 @@ pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, B
         hi = b.scale(hi, unit as i64);
         hi = b.ibin(IBin::Min, hi, all);
     }
-    let r = Rows { spec, tuning, values, ptr: ptr.unwrap_or(none), idx: idx.unwrap_or(none), bias, height, sorted };
+    let (ptr, idx) = (ptr.unwrap_or(none), idx.unwrap_or(none));
+    let r = Rows { spec, tuning, values, ptr, idx, columns, epilogue, height, sorted };
     if spec.lanes < WIDE {
         r.narrow(&mut b, x, y, np, lo, hi)?
     } else {
@@ -112,7 +114,8 @@ struct Rows<'a> {
     values: Val,
     ptr: Val,
     idx: Val,
-    bias: Option<Val>,
+    columns: Columns,
+    epilogue: Epilogue<'a>,
     /// Rows of a block.
     height: usize,
     /// Whether lists come in units, in the order of their lengths.
@@ -248,7 +251,7 @@ impl Rows<'_> {
         b.repeat(count, &[x, y, np], |b, _, s| {
             let mut left = b.ibin(IBin::Min, s[2], group);
             let mut all = Vec::new();
-            for span in spans(b.lanes(), self.spec).into_iter().filter(|s| s.tokens() <= most) {
+            for span in spans(b.lanes(), self.spec, self.sorted).into_iter().filter(|s| s.tokens() <= most) {
                 let tokens = span.tokens() as i64;
                 let per = b.int(tokens);
                 let n = b.ibin(IBin::Div, left, per);
@@ -357,15 +360,11 @@ impl Rows<'_> {
 
     /// The activations of a block of inputs, where indices count from its first.
     fn local(&self, b: &mut Builder, mut at: At, slab: Option<Slab>) -> At {
-        if let (true, Some(s)) = (self.sorted, slab) {
-            let cols = b.int(i64::from(s.blocking.cols));
-            let first = b.imul(s.index, cols);
+        if let (true, Some(slab)) = (self.sorted, slab) {
+            let cols = b.int(i64::from(slab.blocking.cols));
+            let first = b.imul(slab.index, cols);
             let skip = at.features(b, first);
             at.x.main = b.ptr_add(at.x.main, skip);
-            at.x.tail = at.x.tail.map(|tail| {
-                let skip = b.scale(first, 4 * at.tail_width() as i64);
-                b.ptr_add(tail, skip)
-            });
         }
         at
     }
@@ -467,34 +466,32 @@ impl Rows<'_> {
             let skip = b.scale(first, 4 * at.tail_width() as i64);
             y.tail = Some(b.ptr_add(tail, skip));
         }
-        let mut bias = self.bias.map(|p| {
-            let skip = b.scale(first, 4);
-            b.ptr_add(p, skip)
-        });
+        let skip = b.scale(first, 4);
+        let mut columns = self.columns.skip(b, skip);
         let most = pass_rows(self.height, at.vectors, b.lanes());
         let mut row = 0;
         while row < rows {
             let tile = Tile { splats: (rows - row).min(most), vectors: at.vectors };
             let acc = match slab {
-                Some(slab) => self.kept(b, tile, y, bias, at, slab),
+                Some(slab) => self.kept(b, tile, y, columns, at, slab),
                 None => tile.zeros(b),
             };
             let acc = self.sum(b, entries, Pass { row, tile, at }, acc);
             match slab {
-                Some(slab) => self.keep(b, tile, &acc, y, at, slab)?,
-                None => self.finish(b, tile, &acc, y, bias, at)?,
+                Some(slab) => self.keep(b, tile, &acc, y, columns, at, slab)?,
+                None => self.finish(b, tile, &acc, y, columns, at)?,
             }
             row += tile.splats;
             if row < rows {
                 y = at.skip_both(b, y, tile.splats);
-                bias = bias.map(|p| b.ptr_off(p, 4 * tile.splats as i32));
+                columns = columns.off(b, 4 * tile.splats as i32);
             }
         }
         Ok(())
     }
 
     /// What a tile's sums begin with: the bias, or what the blocks of inputs before have left in `y`.
-    fn kept(&self, b: &mut Builder, tile: Tile, y: Ptrs, bias: Option<Val>, at: At, slab: Slab) -> Vec<Val> {
+    fn kept(&self, b: &mut Builder, tile: Tile, y: Ptrs, columns: Columns, at: At, slab: Slab) -> Vec<Val> {
         let (lanes, rows) = (b.lanes(), self.spec.rows);
         let mut acc = tile.zeros(b);
         let afar = slab.blocking.rows as usize >= self.spec.blocks() || self.tuning.by_span;
@@ -506,8 +503,10 @@ impl Rows<'_> {
             }
         }
         for i in 0..tile.splats {
-            let begin =
-                bias.filter(|_| slab.last.is_none()).map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
+            let begin = columns
+                .bias()
+                .filter(|_| slab.last.is_none())
+                .map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
             for j in 0..tile.vectors {
                 let place = &mut acc[tile.at(i, j)];
                 match (slab.last, begin) {
@@ -521,17 +520,27 @@ impl Rows<'_> {
     }
 
     /// Leaves the sums in `y`; after the last block of inputs they get their activation.
-    fn keep(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Ptrs, at: At, slab: Slab) -> Result<(), Bug> {
+    #[expect(clippy::too_many_arguments, reason = "a tile, where it lies, and what belongs to its rows")]
+    fn keep(
+        &self,
+        b: &mut Builder,
+        tile: Tile,
+        acc: &[Val],
+        y: Ptrs,
+        columns: Columns,
+        at: At,
+        slab: Slab,
+    ) -> Result<(), Bug> {
         for (i, j) in tile.all() {
             let place = at.result(y, i, j, b.lanes(), self.spec.rows);
             b.store(StoreKind::VF32, place, acc[tile.at(i, j)]);
         }
-        let epilogue = Epilogue { act: self.spec.act };
-        let (Some(last), Some(_)) = (slab.last, epilogue.act) else { return Ok(()) };
+        let Some(last) = slab.last.filter(|_| self.epilogue.is_some()) else { return Ok(()) };
         let mut result = Ok(());
         b.when(last, |b| {
             result = self.each_tile(b, y, at, &|b, base, stride, vectors| {
-                epilogue.apply(b, base, stride, tile.splats, vectors, None)
+                let stored = Stored { base, stride, rows: tile.splats, vectors, tail: None };
+                self.epilogue.apply(b, stored, columns, Lanes::Tokens)
             })
         });
         result
@@ -734,7 +743,8 @@ impl Rows<'_> {
                 let rounds = Rounds {
                     by: if few || sets > 1 { sets.max(4) } else { by },
                     sets,
-                    look: if few || sets > 1 { 0 } else { self.tuning.rows_ahead },
+                    // The first pass has asked for all activations.
+                    look: if few || sets > 1 || p.row > 0 { 0 } else { self.tuning.rows_ahead },
                     second: if self.sorted { 2 } else { 4 },
                     listed: true,
                     ..columns
@@ -795,32 +805,37 @@ impl Rows<'_> {
     /// The same where 16 bits hold 64 times the column, counted from the start of its block.
     fn near_row(&self, b: &mut Builder, at: At, idx: Addr) -> Feature {
         let lines = b.load(LoadKind::U16, idx);
-        let bytes = match at.known_stride() {
-            Some(s) => b.scale(lines, s / Blocking::STEP as i64),
-            None => lines,
-        };
-        Feature { at: b.ptr_add(at.x.main, bytes), lines: at.x.tail.map(|_| lines) }
+        let stride = at.known_stride().unwrap_or(0) as usize;
+        let bytes = b.scale(lines, (stride / Blocking::STEP) as i64);
+        Feature { at: b.ptr_add(at.x.main, bytes), lines: None }
     }
 
     /// Bias, activation, stores.
-    fn finish(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Ptrs, bias: Option<Val>, at: At) -> Result<(), Bug> {
-        let epilogue = Epilogue { act: self.spec.act };
-        let lanes = b.lanes();
+    fn finish(&self, b: &mut Builder, tile: Tile, acc: &[Val], y: Ptrs, columns: Columns, at: At) -> Result<(), Bug> {
+        let (epilogue, lanes) = (&self.epilogue, b.lanes());
         let mut row = y.main;
+        let beside = Ptrs { main: epilogue.there(b, y.main), tail: y.tail.map(|p| epilogue.there(b, p)) };
         for i in 0..tile.splats {
-            let c = bias.map(|p| b.load(LoadKind::Splat, Addr::at(p, 4 * i as i32)));
+            let c = epilogue.early(columns).splat(b, 4 * i as i32);
+            let mut there = beside.main;
+            if at.span.is_none() && i > 0 {
+                there = epilogue.there(b, row);
+            }
             for j in 0..tile.vectors {
-                let v = epilogue.value(b, acc[tile.at(i, j)], c)?;
-                let place = match at.span {
+                let place = |main: Val, y: Ptrs| match at.span {
                     Some(_) => at.result(y, i, j, lanes, self.spec.rows),
-                    None => Addr::at(row, at.offset(j, lanes, self.spec.rows)),
+                    None => Addr::at(main, at.offset(j, lanes, self.spec.rows)),
                 };
-                b.store(StoreKind::VF32, place, v);
+                let v = epilogue.value(b, acc[tile.at(i, j)], c, place(there, beside), None)?;
+                b.store(StoreKind::VF32, place(row, y), v);
             }
             if at.span.is_none() && i + 1 < tile.splats {
                 row = at.skip(b, row, 1);
             }
         }
-        self.each_tile(b, y, at, &|b, base, stride, vectors| epilogue.pass(b, base, stride, tile.splats, vectors, None))
+        self.each_tile(b, y, at, &|b, base, stride, vectors| {
+            let stored = Stored { base, stride, rows: tile.splats, vectors, tail: None };
+            epilogue.pass(b, stored, columns, Lanes::Tokens)
+        })
     }
 }

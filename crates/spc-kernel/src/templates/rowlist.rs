@@ -4,7 +4,8 @@
 //!
 //! Parameters: `values`, `ptr`, `idx`, `x` `[n][K]`, `y` `[n][O]`, `bias` `[O]` if there is one, `n`, `lo`, `hi`.
 use super::LinearSpec;
-use super::tile::{Count, Epilogue, unrolled};
+use super::epilogue::{Columns, Epilogue};
+use super::tile::{Count, unrolled};
 use crate::ir::{Addr, Builder, FBin, Kernel, LoadKind, Op, RedFn, StoreKind, Ty, Val};
 use spc_base::Bug;
 use spc_formats::Layout;
@@ -21,7 +22,7 @@ pub fn rowlist(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let (values, ptr) = (b.param("values", Ty::CPtr), b.param("ptr", Ty::CPtr));
     let idx = b.param("idx", Ty::CPtr);
     let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let rows = b.isub(hi, lo);
     let (x_row, y_row) = (b.int(4 * spec.cols as i64), b.int(4 * spec.rows as i64));
@@ -37,7 +38,7 @@ pub fn rowlist(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
         let to = b.ptr_add(y, to);
         b.repeat(n, &[x, to], |b, _, s| {
             let sum = dot(b, v, k, s[0], count);
-            let sum = match bias {
+            let sum = match columns.bias() {
                 Some(p) => {
                     let c = b.load(LoadKind::F32, Addr::indexed(p, row, 4));
                     b.fbin(FBin::Add, sum, c)
@@ -49,7 +50,7 @@ pub fn rowlist(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
         });
         Vec::new()
     });
-    activate(&mut b, spec, y, n, (lo, rows), y_row)?;
+    activate(&mut b, &epilogue, columns, y, n, (lo, rows), y_row)?;
     b.finish()
 }
 
@@ -79,14 +80,14 @@ fn dot(b: &mut Builder, values: Val, idx: Val, x: Val, count: Val) -> Val {
 /// The activation of what was stored.
 pub(super) fn activate(
     b: &mut Builder,
-    spec: &LinearSpec<'_>,
+    epilogue: &Epilogue<'_>,
+    columns: Columns,
     y: Val,
     n: Val,
     (lo, rows): (Val, Val),
     y_row: Val,
 ) -> Result<(), Bug> {
-    let epilogue = Epilogue { act: spec.act };
-    if spec.act.is_none() {
+    if !epilogue.is_some() {
         return Ok(());
     }
     let lanes = b.lanes();
@@ -95,19 +96,26 @@ pub(super) fn activate(
     let left = b.isub(rows, done);
     let bytes = b.scale(lo, 4);
     let first = b.ptr_add(y, bytes);
+    let columns = epilogue.late(columns).skip(b, bytes);
     let mut result = Ok(());
     b.repeat(n, &[first], |b, _, s| {
-        let r = b.repeat(full, &[s[0]], |b, _, p| {
-            let v = b.load(LoadKind::VF32, Addr::new(p[0]));
-            match epilogue.activated(b, v) {
-                Ok(v) => b.store(StoreKind::VF32, Addr::new(p[0]), v),
+        let there = epilogue.there(b, s[0]);
+        b.repeat(full, &[], |b, j, _| {
+            let at = b.scale(j, 4 * lanes as i64);
+            let to = Addr::indexed(s[0], at, 1);
+            let v = b.load(LoadKind::VF32, to);
+            let c = columns.map(|p| b.load(LoadKind::VF32, Addr::indexed(p, at, 1)));
+            match epilogue.activated(b, v, c, Addr::indexed(there, at, 1), None) {
+                Ok(v) => b.store(StoreKind::VF32, to, v),
                 Err(e) => result = Err(e),
             }
-            vec![b.ptr_off(p[0], 4 * lanes as i32)]
+            Vec::new()
         });
-        let v = b.load_tail(Addr::new(r[0]), left);
-        match epilogue.activated(b, v) {
-            Ok(v) => b.store_tail(Addr::new(r[0]), v, left),
+        let to = Addr::indexed(s[0], done, 4);
+        let v = b.load_tail(to, left);
+        let c = columns.map(|p| b.load_tail(Addr::indexed(p, done, 4), left));
+        match epilogue.activated(b, v, c, Addr::indexed(there, done, 4), Some(left)) {
+            Ok(v) => b.store_tail(to, v, left),
             Err(e) => result = Err(e),
         }
         vec![b.ptr_add(s[0], y_row)]

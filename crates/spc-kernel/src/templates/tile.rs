@@ -1,8 +1,5 @@
-//! Pieces that the linear kernels share: unrolled loops, the multiply-add step, bias and activation.
-use super::expr::{Emitter, calls};
-use crate::ir::{Addr, Builder, FBin, LoadKind, Op, StoreKind, Val};
-use spc_base::Bug;
-use spc_ir::{DType, ScalarExpr};
+//! Pieces that the linear kernels share: unrolled loops and the multiply-add step.
+use crate::ir::{Addr, Builder, LoadKind, Op, Val};
 
 /// A number of rounds: known when the kernel is built, or at run time.
 #[derive(Clone, Copy, Debug)]
@@ -155,97 +152,4 @@ impl Tile {
         }
         acc
     }
-}
-
-/// What happens to a sum before it is stored: `act(sum + bias)`.
-#[derive(Clone, Copy)]
-pub(super) struct Epilogue<'a> {
-    pub act: Option<&'a ScalarExpr>,
-}
-
-impl Epilogue<'_> {
-    /// True if the activation is applied by [`Epilogue::pass`] to what is stored already.
-    pub fn deferred(&self) -> bool {
-        self.act.is_some_and(calls)
-    }
-
-    /// The value to store for a sum. `bias` is already loaded.
-    pub fn value(&self, b: &mut Builder, sum: Val, bias: Option<Val>) -> Result<Val, Bug> {
-        let v = match bias {
-            Some(c) => b.fbin(FBin::Add, sum, c),
-            None => sum,
-        };
-        match self.act {
-            Some(e) if !self.deferred() => activate(b, e, v),
-            _ => Ok(v),
-        }
-    }
-
-    /// The activation of a vector, whatever it is.
-    pub fn activated(&self, b: &mut Builder, v: Val) -> Result<Val, Bug> {
-        match self.act {
-            Some(e) => activate(b, e, v),
-            None => Ok(v),
-        }
-    }
-
-    /// Applies an activation that calls functions to `rows` rows of `vectors` vectors at `base`, `stride` bytes apart.
-    /// `tail` is the number of floats of the last vector, where it is not full.
-    pub fn pass(
-        &self,
-        b: &mut Builder,
-        base: Val,
-        stride: Val,
-        rows: usize,
-        vectors: usize,
-        tail: Option<usize>,
-    ) -> Result<(), Bug> {
-        if self.deferred() { self.apply(b, base, stride, rows, vectors, tail) } else { Ok(()) }
-    }
-
-    /// As [`Epilogue::pass`], whatever the activation is.
-    pub fn apply(
-        &self,
-        b: &mut Builder,
-        base: Val,
-        stride: Val,
-        rows: usize,
-        vectors: usize,
-        tail: Option<usize>,
-    ) -> Result<(), Bug> {
-        let Some(e) = self.act else { return Ok(()) };
-        let bytes = 4 * b.lanes() as i64;
-        let (rows, full) = (b.int(rows as i64), b.int((vectors - usize::from(tail.is_some())) as i64));
-        let mut failed = None;
-        b.repeat(rows, &[base], |b, _, s| {
-            let row = s[0];
-            b.repeat(full, &[], |b, j, _| {
-                let at = b.scale(j, bytes);
-                let addr = Addr::indexed(row, at, 1);
-                let v = b.load(LoadKind::VF32, addr);
-                match activate(b, e, v) {
-                    Ok(v) => b.store(StoreKind::VF32, addr, v),
-                    Err(e) => failed = Some(e),
-                }
-                Vec::new()
-            });
-            if let Some(n) = tail {
-                let n = b.int(n as i64);
-                let at = b.scale(full, bytes);
-                let addr = Addr::indexed(row, at, 1);
-                let v = b.load_tail(addr, n);
-                match activate(b, e, v) {
-                    Ok(v) => b.store_tail(addr, v, n),
-                    Err(e) => failed = Some(e),
-                }
-            }
-            vec![b.ptr_add(row, stride)]
-        });
-        failed.map_or(Ok(()), Err)
-    }
-}
-
-/// `e` of one vector argument.
-fn activate(b: &mut Builder, e: &ScalarExpr, v: Val) -> Result<Val, Bug> {
-    Emitter { args: &[v], types: &[DType::F32], vector: true }.emit(b, e, DType::F32)
 }

@@ -5,7 +5,8 @@
 //! inputs of 16 tokens are copied together into memory of the kernel's own, 16 blocks by 16 tokens, and are the other factor.
 //! A sum is 16 outputs by 16 tokens, so it is transposed before it is scaled and stored. Copies run one run ahead of products.
 use super::LinearSpec;
-use super::blocks8::{Block, Blocks, Tokens, token_scale};
+use super::blocks8::{Block, Blocks, Tokens, Walk, token_scale};
+use super::epilogue::Epilogue;
 use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, StoreKind, TILE_BYTES, TileOp, Ty, Val};
 use spc_base::Bug;
 use spc_formats::tiles8::RUN;
@@ -171,57 +172,26 @@ pub fn tiles8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let mut b = Builder::new(spec.name("tiles8"), spec.lanes);
     let [ptr, idx, codes, start, scale] = ["ptr", "idx", "codes", "start", "scale"].map(|n| b.param(n, Ty::CPtr));
     let (q, s, y) = (b.param("q", Ty::CPtr), b.param("s", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let copies = b.op(Op::Local(2 * COPIES as u32));
     let sums = b.op(Op::Local(COPIES as u32));
     let p = Tiles {
-        blocks: Blocks { spec, height, ptr, idx, codes, start, scale, y, bias, n },
+        blocks: Blocks { spec, height, ptr, idx, codes, start, scale, y, columns, epilogue, n },
         vectors: height / ROWS,
         tile_bytes: tile_bytes as i32,
         copies,
         sums,
     };
-    let together = together(height / ROWS);
-    let (full, left) = (spec.rows / height, spec.rows % height);
-    let full_end = b.int(full as i64);
-    let whole = b.ibin(IBin::Min, hi, full_end);
-    let count = b.isub(whole, lo);
-    let (spare, tokens, at_once, more) =
-        (b.int(TOKENS as i64 - 1), b.int(TOKENS as i64), b.int(together), b.int(together - 1));
+    let (spare, tokens) = (b.int(TOKENS as i64 - 1), b.int(TOKENS as i64));
     let tiles = b.iadd(n, spare);
     let tiles = b.ibin(IBin::Div, tiles, tokens);
-    let groups = b.iadd(tiles, more);
-    let groups = b.ibin(IBin::Div, groups, at_once);
-    let partial = b.isub(hi, full_end);
-    let zero = b.int(0);
-    let mut result = Ok(());
-    b.repeat(groups, &[q, s, zero, tiles], |b, _, state| {
-        let tokens = Tokens { q: state[0], s: state[1], first: state[2], width: TOKENS };
-        let tiles = b.ibin(IBin::Min, state[3], at_once);
-        b.repeat(count, &[], |b, i, _| {
-            let at = b.iadd(lo, i);
-            let block = p.blocks.block(b, at, height, RUN);
-            result = result.clone().and(p.row_block(b, block, tokens, tiles));
-            Vec::new()
-        });
-        if left > 0 {
-            b.repeat(partial, &[], |b, _, _| {
-                let block = p.blocks.block(b, full_end, left, RUN);
-                result = result.clone().and(p.row_block(b, block, tokens, tiles));
-                Vec::new()
-            });
-        }
-        let bytes = b.int(together * tile_bytes as i64);
-        let done = b.int(together * TOKENS as i64);
-        vec![
-            b.ptr_add(state[0], bytes),
-            b.ptr_off(state[1], (4 * TOKENS) as i32 * together as i32),
-            b.iadd(state[2], done),
-            b.isub(state[3], at_once),
-        ]
-    });
-    result?;
+    let walk = Walk { spec, height, lo, hi, tokens: TOKENS, at_once: together(height / ROWS) };
+    walk.groups(&mut b, (q, s), (tiles, tiles), |b, at, rows, group| {
+        let tokens = Tokens { q: group.q, s: group.s, first: group.first, width: TOKENS };
+        let block = p.blocks.block(b, at, rows, RUN);
+        p.row_block(b, block, tokens, group.tiles)
+    })?;
     b.finish()
 }
 

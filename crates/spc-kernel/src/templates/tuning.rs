@@ -28,13 +28,14 @@ const L2_BYTES: usize = 1 << 20;
 /// Bytes of activations of one block of inputs that stay in the first-level cache.
 const L1_BYTES: usize = 36 << 10;
 
-/// The same where one or two rows share a list of columns.
-const FEW_BYTES: usize = 40 << 10;
+/// The same where one or two rows share a list of columns: a few more bytes than the cache has, because segments of few
+/// entries cost more than lines that come back.
+const FEW_BYTES: usize = 48 << 10;
 
-/// Row blocks of a group there: their sums stay in the second-level cache.
-const FEW_ROWS: u32 = 2048;
+/// The same where each row has its list and all tokens are in one tile, so that lists are long.
+const TILE_BYTES: usize = 40 << 10;
 
-/// Row blocks there whose lists come in the order of their lengths.
+/// Rows whose lists come in the order of their lengths there.
 const UNIT: u32 = 64;
 
 /// From this many tokens on, blocks of inputs that are made for three tiles pay.
@@ -68,9 +69,13 @@ impl Tuning {
             _ if few_rows(spec) && spec.lanes == 16 => {
                 let together =
                     padded_tokens(tokens).unwrap_or(u64::MAX).clamp(TOKEN_PAD as u64, 3 * TILE as u64) as usize;
-                let cols = (FEW_BYTES / (4 * together) / 8 * 8) as u32;
-                let blocking = Blocking { cols, rows: FEW_ROWS, unit: UNIT };
-                Tuning { blocking: Some(blocking), rows_ahead: 0, by_span: true, ..three }
+                let cols = |bytes: usize| bytes / (4 * together) / 8 * 8;
+                let one_tile = together <= TILE && spec.block_rows() == 1;
+                let blocking = match one_tile {
+                    true => Some(Blocking { cols: cols(TILE_BYTES) as u32, rows: 32 * UNIT, unit: UNIT }),
+                    false => blocks(cols(FEW_BYTES), 512),
+                };
+                Tuning { blocking, rows_ahead: 0, by_span: true, ..three }
             }
             // Half as many registers of half the width read each activation twice as often: from the first-level cache then.
             Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Csr if spec.lanes == WIDE => {

@@ -68,6 +68,10 @@ class Program:
         """Inputs of a function with their types: ``{"x": "f32[B=?B, I=64]"}``."""
         return dict(self._inner.inputs(function))
 
+    def results(self, function):
+        """Results of a function with their types, in declared order."""
+        return dict(self._inner.results(function))
+
     def __getitem__(self, function):
         found = self._made.get(function)
         if found is None:
@@ -96,11 +100,18 @@ class Function:
 
     def __init__(self, inner, name):
         self._inner, self._name = inner, name
-        self._inputs = inner.inputs(name)
+        self._inputs, self._results = inner.inputs(name), [n for n, _ in inner.results(name)]
         self._names = [n for n, _ in self._inputs]
         self._types = {n: (t, np.dtype(_TYPES[t.split("[")[0]])) for n, t in self._inputs}
+        self._takes_out = "out" not in self._types
 
     def __call__(self, *args, **kwargs):
+        """Calls the function on arrays in declared order or by name.
+
+        ``out`` (where no input is called so): an array for the result, or a dict of arrays by the names of results. They are
+        written where they lie, so that calls ask for no memory, and are among what is returned.
+        """
+        out = kwargs.pop("out", None) if self._takes_out else None
         if len(args) > len(self._names):
             raise TypeError(f"{self} takes {len(self._names)} arrays, not {len(args)}")
         given = dict(zip(self._names, args))
@@ -114,8 +125,18 @@ class Function:
                 given[name] = binding.as_array(name, value)
             elif type(value) is not np.ndarray or value.dtype != declared[1]:
                 given[name] = _input(name, value, *declared)
-        results = self._inner.call(self._name, given)
-        return results[0][1] if len(results) == 1 else dict(results)
+        if out is None:
+            results = self._inner.call(self._name, given, {})
+            return results[0][1] if len(results) == 1 else dict(results)
+        places = out if isinstance(out, dict) else self._place(out)
+        results = dict(self._inner.call(self._name, given, places))
+        all_of = {n: places.get(n, results.get(n)) for n in self._results}
+        return next(iter(all_of.values())) if len(all_of) == 1 else all_of
+
+    def _place(self, out):
+        if len(self._results) != 1:
+            raise TypeError(f"{self._name} has several results: `out` is a dict of arrays by their names, {', '.join(self._results)}")
+        return {self._results[0]: out}
 
     def __repr__(self):
         return f"{self._name}({', '.join(f'{n}: {t}' for n, t in self._inputs)})"

@@ -23,7 +23,7 @@ use spc_bench::{
     Alone, Budget, Cell, Contestant, Entrants, Machine, Peer, Roofline, Side, Work, measure, repeats, rounds,
 };
 use spc_formats::{Layout, Validated, pack, validate};
-use spc_ir::{Act, Graph, LinearPlan, Op, ScalarExpr};
+use spc_ir::{Act, Epilogue, Graph, LinearPlan, Op, ScalarExpr};
 use spc_sema::{Target, TargetKind};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -238,9 +238,10 @@ impl Group {
         let mut nonzeros = 0u64;
         p.for_each(|_, _, _| nonzeros += 1);
         let Op::Linear { bias, act } = &graph.node(l.node)?.op else { return Err(Bug::new("not a linear").into()) };
-        let act = match l.epilogue.map(|m| graph.node(m)).transpose()?.map(|n| &n.op) {
-            Some(Op::Map { expr, .. }) => Some(expr.clone()),
-            _ => act.clone(),
+        // What reads other values is left out, on all sides.
+        let act = match l.epilogue.map(|m| Epilogue::fused(graph, l.node, m)).transpose()?.flatten() {
+            Some(found) => Some(found.expr).filter(|_| found.beside.is_empty()),
+            None => act.clone(),
         };
         let tokens = graph.ty(l.node)?.shape(syms).and_then(|d| {
             let (_, leading) = d.split_last()?;

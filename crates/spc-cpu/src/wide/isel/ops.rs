@@ -35,6 +35,7 @@ impl Selector<'_> {
             Op::Wrap32(a) => return self.simple(MOp::Wrap32, d, &[a]),
             Op::PtrAdd(p, n) => return self.lea(d, Addr::indexed(p, n, 1)),
             Op::PtrOff(p, n) => return self.lea(d, Addr::at(p, n)),
+            Op::PtrDiff(a, b) => return self.tied(MOp::IntOp(IntOp::Sub), d, &[a, b]),
             Op::Load(kind, ref a) => return self.load(d, kind, a),
             Op::LoadTail(ref a, n) => return self.load_tail(d, a, n),
             Op::FBin(f, a, b) => return self.fbin(d, f, a, b),

@@ -1,4 +1,5 @@
 //! Random linears of 8-bit weights and activations, and the rounding of activations.
+use super::ending::Ending;
 use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
 use crate::templates::{
@@ -7,7 +8,6 @@ use crate::templates::{
 };
 use spc_base::Bug;
 use spc_formats::{Layout, pack, validate};
-use spc_ir::ScalarExpr;
 
 const TOKENS: [usize; 14] = [1, 2, 3, 4, 5, 8, 9, 11, 12, 13, 23, 24, 30, 50];
 
@@ -15,17 +15,22 @@ const KEPT: [(usize, usize); 10] = [(1, 2), (1, 4), (2, 4), (3, 4), (2, 5), (4, 
 
 /// A random linear of `i8(R)`, `i8nm(N,M)`, `i8csr(C)` or `i4nm(N,M,G,S)`. `None` if nothing is stored.
 pub fn rounded_linear(rng: &mut Rng, lanes: usize) -> Result<Option<Case>, Bug> {
-    rounded(rng, lanes, None)
+    rounded(rng, lanes, None, None)
+}
+
+/// A small one of so many tokens, on tile registers where that is said.
+pub fn long_rounded_linear(rng: &mut Rng, lanes: usize, tokens: usize, tiles: bool) -> Result<Option<Case>, Bug> {
+    rounded(rng, lanes, tiles.then_some(true), Some(tokens))
 }
 
 /// A random linear of `i8(R)` of 16 lanes, on tile registers or not: the same one for the same numbers. `None` if nothing is
 /// stored.
 pub fn tiled_linear(rng: &mut Rng, tiles: bool) -> Result<Option<Case>, Bug> {
-    rounded(rng, 16, Some(tiles))
+    rounded(rng, 16, Some(tiles), None)
 }
 
 /// With `blocks`, of `i8(R)`, on tiles or not.
-fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<Case>, Bug> {
+fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>, many: Option<usize>) -> Result<Option<Case>, Bug> {
     let kept = KEPT[rng.below(KEPT.len())];
     let (group, scale_bits) = ([16, 32, 64][rng.below(3)], [16, 32][rng.below(2)]);
     let four = Layout::I4Nm { n: kept.0 as u32, m: kept.1 as u32, group, scale: scale_bits };
@@ -36,18 +41,18 @@ fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<C
         1 => Layout::I8Nm { n: kept.0 as u32, m: kept.1 as u32 },
         _ => Layout::I8Csr { c: [4, 8][rng.below(2)] },
     };
-    let (rows, widest) = (1 + rng.below(70), [40, 150][rng.below(2)]);
-    let cols = 1 + rng.below(widest);
-    let tokens = match blocks {
-        Some(_) => 1 + rng.below(150),
-        None => TOKENS[rng.below(TOKENS.len())],
+    let (tall, widest) = if many.is_some() { (36, 12) } else { (70, [40, 150][rng.below(2)]) };
+    let (rows, cols) = (1 + rng.below(tall), 1 + rng.below(widest));
+    let tokens = match (many, blocks) {
+        (Some(n), _) => n,
+        (None, Some(_)) => 1 + rng.below(150),
+        (None, None) => TOKENS[rng.below(TOKENS.len())],
     };
     let tiles = blocks == Some(true);
     let density = [5, 30, 100][rng.below(3)];
-    let acts = ["(max a0 0)", "(div 1 (add 1 (exp (neg a0))))"];
-    let which = rng.below(4);
-    let act = acts.get(which).map(|t| ScalarExpr::parse(t)).transpose().map_err(Bug::new)?;
-    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: act.as_ref(), lanes };
+    let ending = Ending::random(rng, tokens, rows)?;
+    let (act, beside) = ending.as_ref().map_or((None, &[][..]), |e| (Some(&e.expr), e.beside));
+    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act, beside, lanes };
     let regular = matches!(layout, Layout::I8Nm { .. } | Layout::I4Nm { .. });
     let (top, group) = if let Layout::I4Nm { group, .. } = layout { (7, group as usize) } else { (127, cols) };
     let mut w = vec![0.0f32; rows * cols];
@@ -96,6 +101,9 @@ fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<C
     b.buffer("bias", f32_bytes(&bias));
     let y = b.buffer("y", f32_bytes(&vec![-77.0; tokens * rows]));
     b.int("n", tokens);
+    if let Some(e) = &ending {
+        e.bind(&mut b, tokens * rows, &|t, o| t * rows + o)?;
+    }
     let mut want = Vec::with_capacity(tokens * rows);
     for t in 0..tokens {
         for o in 0..rows {
@@ -106,11 +114,7 @@ fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>) -> Result<Option<C
             let sum = terms.sum::<f64>() + c;
             // The sum of products is exact; what follows rounds a few times, and a stored weight is a rounded product.
             let error = (6.0 + cols.div_ceil(group) as f64) * U * (size + c.abs());
-            want.push(Some(match which {
-                0 => (sum.max(0.0), error),
-                1 => (1.0 / (1.0 + (-sum).exp()), 0.25 * error + 8.0 * U),
-                _ => (sum, error),
-            }));
+            want.push(Some(ending.as_ref().map_or((sum, error), |e| e.of(sum, error, t, o))));
         }
     }
     let kernel = match () {

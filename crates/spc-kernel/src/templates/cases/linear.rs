@@ -1,14 +1,13 @@
 //! Random linear kernels.
+use super::ending::Ending;
 use super::{Binder, Case, U, f32_bytes};
 use crate::ir::random::Rng;
-use crate::math::erf;
 use crate::templates::{
     LinearSpec, TILE, Tuning, feature_blocks, few, groups, padded_tokens, panel, position, rowblock_tuned, rowlist,
     to_feature_major, to_row_major,
 };
 use spc_base::Bug;
 use spc_formats::{Array, Blocking, Form, Layout, Wide, pack, validate};
-use spc_ir::ScalarExpr;
 
 pub(super) fn array_bytes(a: &Array) -> Vec<u8> {
     match a {
@@ -16,21 +15,6 @@ pub(super) fn array_bytes(a: &Array) -> Vec<u8> {
         Array::U32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Array::U8(v) => v.clone(),
     }
-}
-
-/// An activation: its text, its function, and its greatest slope.
-type Activation = (&'static str, fn(f64) -> f64, f64);
-
-/// An activation, or none.
-fn activation(rng: &mut Rng) -> Option<Activation> {
-    let gelu = "(mul (mul 0.5 a0) (add 1 (erf (mul a0 0.7071067811865476))))";
-    let all: [Activation; 4] = [
-        ("(max a0 0)", |x| x.max(0.0), 1.0),
-        (gelu, |x| 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)), 1.2),
-        ("(div 1 (add 1 (exp (neg a0))))", |x| 1.0 / (1.0 + (-x).exp()), 0.25),
-        ("(select (lt a0 0) (mul a0 0.25) a0)", |x| if x < 0.0 { 0.25 * x } else { x }, 1.0),
-    ];
-    all.get(rng.below(8)).copied()
 }
 
 /// Weights of which some fit the layout: `[rows, cols]`, row-major.
@@ -146,7 +130,7 @@ fn tuning(rng: &mut Rng, lanes: usize, few: bool) -> Tuning {
         return Tuning::PLAIN;
     }
     let (cols, rows) = ([1, 4, 11, 64][rng.below(4)], [1, 3, u32::MAX][rng.below(3)]);
-    let unit = if few { [0, 1, 4, 8][rng.below(4)] } else { 0 };
+    let unit = if few && lanes == 16 { [0, 1, 4, 8][rng.below(4)] } else { 0 };
     let blocking = Blocking { cols, rows: if unit > 0 { rows.saturating_mul(unit) } else { rows }, unit };
     Tuning {
         blocking: (rng.below(3) > 0).then_some(blocking),
@@ -157,21 +141,39 @@ fn tuning(rng: &mut Rng, lanes: usize, few: bool) -> Tuning {
     }
 }
 
-/// A linear kernel with random shape, layout, weights, bias and activation. `None` if the layout refuses the weights.
-/// With `finite`, all activations are finite; without, there is no activation function.
+/// A linear kernel with random shape, layout, weights, bias and epilogue. `None` if the layout refuses the weights.
+/// With `finite`, all activations are finite; without, there is no epilogue.
 pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
+    sized(rng, lanes, finite, None)
+}
+
+/// A small linear kernel of so many tokens.
+pub fn long_linear(rng: &mut Rng, lanes: usize, tokens: usize) -> Result<Option<Case>, Bug> {
+    sized(rng, lanes, true, Some(tokens))
+}
+
+fn sized(rng: &mut Rng, lanes: usize, finite: bool, many: Option<usize>) -> Result<Option<Case>, Bug> {
     let layout = layout(rng, lanes);
     let grouped = matches!(layout, Layout::Groups { .. });
-    let (tall, wide) = if grouped { (6, 600) } else { (40, 40) };
+    let (tall, wide) = match (grouped, many) {
+        (true, None) => (6, 600),
+        (true, Some(_)) => (2, 100),
+        (false, None) => (40, 40),
+        (false, Some(_)) => (18, 12),
+    };
     let (rows, cols) = (1 + rng.below(tall), 1 + rng.below(wide));
     let row_major = layout.row_major() && (!layout.feature_major() || rng.below(2) == 0);
-    let act = activation(rng).filter(|_| finite);
-    let expr = act.map(|a| ScalarExpr::parse(a.0)).transpose().map_err(Bug::new)?;
-    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act: expr.as_ref(), lanes };
+    let some = [1, 2, 7, 15, 16, 17, 33, 48, 50, 100, 145, 200];
+    let tokens: usize = match many {
+        Some(n) => n,
+        None if grouped || row_major && rng.below(2) == 0 => 1 + rng.below(9),
+        None => some[rng.below(12)],
+    };
+    let ending = Ending::random(rng, tokens, rows)?.filter(|_| finite);
+    let (act, beside) = ending.as_ref().map_or((None, &[][..]), |e| (Some(&e.expr), e.beside));
+    let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act, beside, lanes };
     let w = weights(rng, layout, rows, cols);
     let row_major = row_major && spec.panel_lanes() == lanes;
-    let many = [1, 2, 7, 15, 16, 17, 33, 48, 50, 100, 145, 200];
-    let tokens: usize = if grouped || row_major && rng.below(2) == 0 { 1 + rng.below(9) } else { many[rng.below(12)] };
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
     let tuning = tuning(rng, lanes, matches!(layout, Layout::Csr | Layout::Vx1 { v: 1 | 2 }));
     let kernel = match spec.base() {
@@ -205,6 +207,9 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
         }
     }
     b.buffer("x", f32_bytes(&stored));
+    if let Some(e) = &ending {
+        e.bind(&mut b, y_len, &|t, o| at(t, o, rows))?;
+    }
     let y = b.buffer("y", f32_bytes(&vec![-77.0; y_len]));
     b.int("np", np);
     b.int("n", tokens);
@@ -220,14 +225,11 @@ pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>,
             let size: f64 = terms.iter().map(|t| t.abs()).sum();
             let c = if spec.bias { f64::from(bias[o]) } else { 0.0 };
             let sum: f64 = terms.iter().sum::<f64>() + c;
-            // gamma(n+1) for the sum; then the slope of the activation, and a few roundings of its own.
+            // gamma(n+1) for the sum; then what follows it.
             let n = (cols + 2) as f64;
             // A result below the normal range is off by at most half of the least number.
             let error = n * U / (1.0 - n * U) * (size + c.abs()) + n * f64::from(f32::from_bits(1));
-            let (value, error) = match act {
-                Some((_, f, slope)) => (f(sum), slope * error + 8.0 * U * (sum.abs() + 1.0)),
-                None => (sum, error),
-            };
+            let (value, error) = ending.as_ref().map_or((sum, error), |e| e.of(sum, error, t, o));
             want[at(t, o, rows)] = Some((value, error));
         }
     }

@@ -1,6 +1,7 @@
 //! Random cases of templates with their expected results, for tests of executors.
 
 mod blocks8;
+mod ending;
 mod every;
 mod linear;
 mod nest;
@@ -10,9 +11,9 @@ use crate::ir::Kernel;
 use crate::ir::interp::Arg;
 use spc_base::Bug;
 
-pub use blocks8::{rounded_linear, rounding, tiled_linear};
+pub use blocks8::{long_rounded_linear, rounded_linear, rounding, tiled_linear};
 pub use every::{LAYOUTS, every, token_major};
-pub use linear::{converted, linear, weights};
+pub use linear::{converted, linear, long_linear, weights};
 pub use nest::{contract, gathered, mapped};
 pub use unfold::{channels, unfolded};
 

@@ -14,8 +14,9 @@ mod groups;
 mod shared;
 
 use super::LinearSpec;
-use super::tile::{Epilogue, WIDE, accumulators};
-use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
+use super::epilogue::{Columns, Epilogue, Lanes, Stored, put};
+use super::tile::{WIDE, accumulators};
+use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, Ty, Val};
 use spc_base::Bug;
 use spc_formats::{Fields, Layout};
 
@@ -49,9 +50,9 @@ pub fn few(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     };
     let idx = b.param(if spec.base() == Layout::Bitmap { "mask" } else { "idx" }, Ty::CPtr);
     let (x, y) = (b.param("x", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    let f = Few { spec, height, values, ptr: ptr.unwrap_or(values), idx, x, y, bias, n };
+    let f = Few { spec, height, values, ptr: ptr.unwrap_or(values), idx, x, y, columns, epilogue, n };
 
     let count = b.isub(hi, lo);
     let mut result = Ok(());
@@ -72,7 +73,8 @@ struct Few<'a> {
     idx: Val,
     x: Val,
     y: Val,
-    bias: Option<Val>,
+    columns: Columns,
+    epilogue: Epilogue<'a>,
     n: Val,
 }
 
@@ -85,7 +87,7 @@ struct Strip {
     /// Entries, where the layout lists them; for `vnm16` the positions that the rows pick.
     count: Val,
     y: Val,
-    bias: Option<Val>,
+    columns: Columns,
     vectors: usize,
     /// Outputs from the strip's first on, which may be more than it has; nothing where all strips are whole.
     left: Option<Val>,
@@ -139,7 +141,7 @@ impl Few<'_> {
         let width = vectors * lanes;
         let skip = b.scale(block, 4 * self.height as i64);
         let y = b.ptr_add(self.y, skip);
-        let bias = self.bias.map(|p| b.ptr_add(p, skip));
+        let columns = self.columns.skip(b, skip);
         let mut strips = b.int((self.height / width) as i64);
         let mut left = None;
         if !spec.rows.is_multiple_of(self.height) {
@@ -169,7 +171,7 @@ impl Few<'_> {
                 idx,
                 count,
                 y: b.ptr_add(y, bytes),
-                bias: bias.map(|p| b.ptr_add(p, bytes)),
+                columns: columns.skip(b, bytes),
                 vectors,
                 left: left.map(|n| b.isub(n, done)),
             };
@@ -296,7 +298,8 @@ impl Few<'_> {
             Layout::Bsr { c, .. } => self.listed(b, strip, sums, x, x_row, c as usize),
             _ => self.listed(b, strip, sums, x, x_row, 1),
         };
-        let epilogue = Epilogue { act: self.spec.act };
+        let epilogue = &self.epilogue;
+        let there = epilogue.there(b, y);
         let lane_bytes = 4 * b.lanes() as i32;
         for j in 0..strip.vectors {
             let at = lane_bytes * j as i32;
@@ -304,46 +307,47 @@ impl Few<'_> {
                 let before = b.int((b.lanes() * j) as i64);
                 if j > 0 { b.isub(n, before) } else { n }
             });
-            let c = strip.bias.map(|p| match short {
-                Some(n) => b.load_tail(Addr::at(p, at), n),
-                None => b.load(LoadKind::VF32, Addr::at(p, at)),
-            });
+            let c = epilogue.early(strip.columns).load(b, at, short);
             for t in 0..tokens {
-                let v = epilogue.value(b, acc[sums.at(0, t, j)], c)?;
-                let addr = Addr::at(y, y_row * t as i32 + at);
-                match short {
-                    Some(n) => b.store_tail(addr, v, n),
-                    None => b.store(StoreKind::VF32, addr, v),
-                }
+                let place = y_row * t as i32 + at;
+                let v = epilogue.value(b, acc[sums.at(0, t, j)], c, Addr::at(there, place), short)?;
+                put(b, Addr::at(y, place), v, short);
             }
         }
         let stride = b.int(i64::from(y_row));
         match strip.left {
-            Some(n) if epilogue.deferred() => self.deferred(b, y, stride, tokens, (strip.vectors, n)),
+            Some(n) if epilogue.deferred() => self.deferred(b, y, stride, tokens, strip, n),
             Some(_) => Ok(()),
-            None => epilogue.pass(b, y, stride, tokens, strip.vectors, None),
+            None => {
+                let stored = Stored { base: y, stride, rows: tokens, vectors: strip.vectors, tail: None };
+                epilogue.pass(b, stored, strip.columns, Lanes::Outputs)
+            }
         }
     }
 
-    /// An activation that calls functions, of what is stored: of each token `left` outputs, at most `vectors` vectors.
+    /// An activation that calls functions, of what is stored: of each token `left` outputs, at most those of the strip.
     fn deferred(
         &self,
         b: &mut Builder,
         y: Val,
         stride: Val,
         tokens: usize,
-        (vectors, left): (usize, Val),
+        strip: Strip,
+        left: Val,
     ) -> Result<(), Bug> {
-        let epilogue = Epilogue { act: self.spec.act };
-        let (tokens, vectors, lanes) = (b.int(tokens as i64), b.int(vectors as i64), b.lanes() as i64);
+        let (epilogue, columns) = (&self.epilogue, self.epilogue.late(strip.columns));
+        let (tokens, vectors, lanes) = (b.int(tokens as i64), b.int(strip.vectors as i64), b.lanes() as i64);
         let mut result = Ok(());
         b.repeat(tokens, &[y], |b, _, s| {
+            let there = epilogue.there(b, s[0]);
             b.repeat(vectors, &[], |b, j, _| {
                 let done = b.scale(j, lanes);
                 let n = b.isub(left, done);
                 let at = Addr::indexed(s[0], done, 4);
                 let v = b.load_tail(at, n);
-                result = epilogue.activated(b, v).map(|v| b.store_tail(at, v, n));
+                let c = columns.map(|p| b.load_tail(Addr::indexed(p, done, 4), n));
+                let there = Addr::indexed(there, done, 4);
+                result = epilogue.activated(b, v, c, there, Some(n)).map(|v| b.store_tail(at, v, n));
                 Vec::new()
             });
             vec![b.ptr_add(s[0], stride)]

@@ -6,7 +6,8 @@ mod scaled;
 
 use super::LinearSpec;
 use super::blocks8::token_scale;
-use super::tile::{Epilogue, WIDE};
+use super::epilogue::{Columns, Epilogue, put};
+use super::tile::WIDE;
 use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, StoreKind, Ty, Val};
 use scaled::Scales;
 use spc_base::Bug;
@@ -100,7 +101,7 @@ pub fn pick8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let (codes, start) = (array("codes", true), array("start", scales.is_none()));
     let scale = b.param("scale", Ty::CPtr);
     let (q, s, y) = (b.param("q", Ty::CPtr), b.param("s", Ty::CPtr), b.param("y", Ty::Ptr));
-    let bias = spec.bias.then(|| b.param("bias", Ty::CPtr));
+    let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     // What a layout lacks is not read.
     let [ptr, idx, places, codes, start] = [ptr, idx, places, codes, start].map(|p| p.unwrap_or(scale));
@@ -108,7 +109,7 @@ pub fn pick8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let row = i32::try_from(16 * row_bytes(spec.cols)).map_err(far)? / 16;
     i32::try_from(64 * spec.rows).map_err(far)?;
     let per = if let Layout::I8Csr { c } = spec.layout { c as usize / CODES } else { 1 };
-    let p = Picked { spec, steps, scales, per, row, ptr, idx, places, codes, start, scale, y, bias };
+    let p = Picked { spec, steps, scales, per, row, ptr, idx, places, codes, start, scale, y, columns, epilogue };
 
     let (more, at_once) = (b.int(BLOCKS - 1), b.int(BLOCKS));
     let count = b.isub(hi, lo);
@@ -173,7 +174,8 @@ struct Picked<'a> {
     start: Val,
     scale: Val,
     y: Val,
-    bias: Option<Val>,
+    columns: Columns,
+    epilogue: Epilogue<'a>,
 }
 
 /// Tokens that are computed together: their integers, their scales, the number of the first.
@@ -437,7 +439,7 @@ impl Picked<'_> {
         sums: &[Val],
     ) -> Result<(), Bug> {
         let rows = self.spec.rows;
-        let epilogue = Epilogue { act: self.spec.act };
+        let epilogue = &self.epilogue;
         let scale = self.scales.is_none().then(|| {
             let scale = b.ptr_add(self.scale, ends);
             let scale = strip.of(b, scale, 4);
@@ -450,16 +452,12 @@ impl Picked<'_> {
             let left = b.iadd(done, left);
             strip.before.map_or(left, |before| b.isub(left, before))
         });
-        let bias = self.bias.map(|p| {
-            let p = b.ptr_add(p, ends);
-            let p = strip.of(b, p, 4);
-            match tail {
-                Some(n) => b.load_tail(Addr::new(p), n),
-                None => b.load(LoadKind::VF32, Addr::new(p)),
-            }
-        });
+        let columns = self.columns.skip(b, ends);
+        let columns = columns.map(|p| strip.of(b, p, 4));
+        let c = epilogue.early(columns).load(b, 0, tail);
         let y = b.ptr_add(y, ends);
         let y = strip.of(b, y, 4);
+        let there = epilogue.there(b, y);
         for (t, sum) in sums.iter().enumerate() {
             let s = b.load(LoadKind::Splat, Addr::at(tile.s, 4 * t as i32));
             let v = match scale {
@@ -470,31 +468,27 @@ impl Picked<'_> {
                 }
                 None => b.fbin(FBin::Mul, *sum, s),
             };
-            let v = epilogue.value(b, v, bias)?;
-            put(b, Addr::at(y, (4 * rows * t) as i32), v, tail);
+            let at = (4 * rows * t) as i32;
+            let v = epilogue.value(b, v, c, Addr::at(there, at), tail)?;
+            put(b, Addr::at(y, at), v, tail);
         }
         let mut result = Ok(());
         if epilogue.deferred() {
             // An activation that calls functions runs over what is stored, so that its code is there once.
             let tokens = b.int(sums.len() as i64);
+            let c = epilogue.late(columns).load(b, 0, tail);
             b.repeat(tokens, &[y], |b, _, s| {
+                let there = epilogue.there(b, s[0]);
                 let at = Addr::new(s[0]);
                 let v = match tail {
                     Some(n) => b.load_tail(at, n),
                     None => b.load(LoadKind::VF32, at),
                 };
-                result = epilogue.activated(b, v).map(|v| put(b, at, v, tail));
+                result = epilogue.activated(b, v, c, Addr::new(there), tail).map(|v| put(b, at, v, tail));
                 vec![b.ptr_off(s[0], 4 * rows as i32)]
             });
         }
         result
-    }
-}
-
-fn put(b: &mut Builder, to: Addr, v: Val, tail: Option<Val>) {
-    match tail {
-        Some(n) => b.store_tail(to, v, n),
-        None => b.store(StoreKind::VF32, to, v),
     }
 }
 

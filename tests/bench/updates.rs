@@ -4,12 +4,11 @@
 //! that the ratio holds on a machine that others use, too: share = time of the copy / time of the operator, median and best
 //! decile of the pairs. One thread. `-- avx2` or `-- clif` chooses the instruction set; `-- linear` times wgsef from 10^5 to 10^8.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
-use spc::{Compiler, Optimiser};
+use spc::{Compiler, Optimiser, UpdatePlan};
 use spc_cpu::{Call, Isa, Pool, Slot, Sweeps, between};
 use spc_ir::{BinFn, DType, ScalarExpr as S, UnFn};
 use spc_kernel::update::{
-    Chain, Column, Fold, FoldKind, Grid, Kind, Lines, Node, Work, bracket, group_pass, nm_in_place, nm_pass,
-    pivot_between,
+    Chain, Column, Fold, FoldKind, Grid, Kind, Lines, Node, Work, bracket, group_pass, last_of, nm_in_place, nm_pass,
 };
 use std::time::{Duration, Instant};
 
@@ -80,25 +79,18 @@ fn lasso() -> (Chain, usize) {
     (c, y)
 }
 
-/// The mask of a threshold, and the weights under it; or these in place.
-fn masked(apart: bool) -> Chain {
+/// The mask of a threshold, and the weights under it.
+fn masked() -> Chain {
     let mut c = Chain::default();
-    let w = c.array(Kind::F32);
-    let apart = apart.then(|| (c.array(Kind::Bytes), c.array(Kind::F32)));
-    let place = w;
+    let (w, m, v) = (c.array(Kind::F32), c.array(Kind::Bytes), c.array(Kind::F32));
     let (w, least, early) = (c.node(Node::Array(w)), c.node(Node::Number(0)), c.node(Node::Before(1)));
     let size = S::un(UnFn::Abs, S::Arg(0));
     let equal = S::bin(BinFn::And, S::bin(BinFn::Eq, size.clone(), S::Arg(1)), S::Arg(2));
     let mask = S::bin(BinFn::Or, S::bin(BinFn::Gt, size, S::Arg(1)), equal);
     let mask = c.map(mask, vec![w, least, early], DType::Bool);
     let x = c.map(S::select(S::Arg(0), S::Arg(1), S::Const(0.0)), vec![mask, w], DType::F32);
-    match apart {
-        Some((m, v)) => {
-            c.store(m, mask);
-            c.store(v, x);
-        }
-        None => c.store(place, x),
-    }
+    c.store(m, mask);
+    c.store(v, x);
     c
 }
 
@@ -149,11 +141,12 @@ fn main() {
             sweeps.run(n, &mut [Slot::F32(&mut view[..n])], &[1e-6], &call, &pool).unwrap();
         });
     }
-    let sweeps = Sweeps::new(vec![masked(true).pass("masked", lanes).unwrap()], isa).unwrap();
+    let sweeps = Sweeps::new(vec![masked().pass("masked", lanes).unwrap()], isa).unwrap();
     let threshold = |w: &[f32]| {
         let b = between(&[w], &[None], bracket(&[w], &[None], most / 10).unwrap(), &pool);
-        let p = pivot_between(&b.found, b.above, most / 10).unwrap();
-        [f32::from_bits(p.key), f32::from_bits(p.last.1 as u32 + 1)]
+        let l = last_of(&b.keys, b.above, most / 10).unwrap();
+        let (_, index) = b.place(l.at, &[w], &[None]).unwrap();
+        [f32::from_bits(l.key), f32::from_bits(index as u32 + 1)]
     };
     row("greatest 10 % of 22 Mi weights, mask and apply", &mut c, most, &mut || {
         let numbers = threshold(&w);
@@ -163,11 +156,10 @@ fn main() {
     row("its threshold alone", &mut c, most, &mut || {
         std::hint::black_box(threshold(&w));
     });
-    let sweeps = Sweeps::new(vec![masked(false).pass("cut", lanes).unwrap()], isa).unwrap();
+    let plan = one("require c: keep 10% of elements per tensor", (4096, most / 4096), SGD, isa);
     let name = "greatest 10 % of 22 Mi weights, in place";
     changed(name, &mut c, most, &mut view, &mut |v| v.copy_from_slice(&w), &mut |v| {
-        let numbers = threshold(v);
-        sweeps.run(most, &mut [Slot::F32(v)], &numbers, &[Call { pass: 0, slots: vec![0] }], &pool).unwrap();
+        plan.project(&mut [("net.w", v)]).unwrap();
     });
     coupled(isa, &mut c);
     envelope(isa, &mut c);
@@ -332,19 +324,23 @@ fn linear(isa: Isa) {
 
 const SGD: Optimiser = Optimiser::Sgd { momentum: 0.9, weight_decay: 0.0 };
 
-fn step(name: &str, rules: &str, optimiser: Optimiser, isa: Isa, c: &mut Copy) {
+/// A plan for one matrix.
+fn one(rules: &str, (rows, cols): (usize, usize), optimiser: Optimiser, isa: Isa) -> UpdatePlan {
     let text = format!(
         "
 use std.updates.sr_ste
 use std.penalties.l1
 axis B = 1..8
-model net {{ axes {{ I = 4096, O = 4096 }} w: f32[O, I] }}
+model net {{ axes {{ I = {cols}, O = {rows} }} w: f32[O, I] }}
 fn f(x: f32[B, I]) -> y: f32[B, O] {{ y[b, o] = net.w[o, i] * x[b, i] }}
 {rules}
 "
     );
-    let checked = Compiler::new().isa(isa).compile_str(&text).unwrap();
-    let plan = checked.update_plan(optimiser, 1_000_000).unwrap();
+    Compiler::new().isa(isa).compile_str(&text).unwrap().update_plan(optimiser, 1_000_000).unwrap()
+}
+
+fn step(name: &str, rules: &str, optimiser: Optimiser, isa: Isa, c: &mut Copy) {
+    let plan = one(rules, (SIDE, SIDE), optimiser, isa);
     let n = SIDE * SIDE;
     let (mut w, g) = (c.from[..n].to_vec(), c.from[5..n + 5].to_vec());
     let mut state = plan.start(&mut [("net.w", &mut w)]).unwrap();

@@ -3,7 +3,8 @@
     PYTHONPATH=crates/spc-py/python python3 tests/bench/updates_torch.py [--threads N] [--pairs N] [--only WORDS]
 
 Needs torch and numpy, and the package built with --release. All runs are one process; each pair times the two in turns, and a
-row has the median ratio of the pairs and the best decile, so that it holds beside other programs. What is timed on spc's
+row has the median ratio of the pairs and the best decile, so that it holds beside other programs; a copy of as many floats by torch is
+timed in the same turns, and the share is the copy's time divided by spc's. What is timed on spc's
 side is a call from Python that does more than torch's side does, never less:
 
 * masks in place: `plan.project`, which leaves the greatest weights where they are and makes others 0. What it changed is
@@ -43,22 +44,29 @@ def clock(f):
     return time.perf_counter() - begin
 
 
-def pairs(name, ours, theirs, count, before=lambda: None):
-    """Both are called in turns; `before` restores what ours changes and is not timed."""
+def pairs(name, ours, theirs, count, before=lambda: None, size=None):
+    """All three are called in turns: ours, theirs, and torch's copy of `size` floats. `before` restores what ours changes and is not
+    timed."""
+    source = torch.zeros(size or 1 << 20)
+    target = torch.zeros_like(source)
     before()
     ours()
     theirs()
-    ratios, mine, other = [], [], []
+    ratios, shares, mine, other, copies = [], [], [], [], []
     for _ in range(count):
         before()
         a = clock(ours)
         b = clock(theirs)
+        c = clock(lambda: target.copy_(source))
         ratios.append(b / a)
+        shares.append(c / a)
         mine.append(a)
         other.append(b)
+        copies.append(c)
     r = sorted(ratios)
+    copied = f"{np.median(copies) * 1e3:.2f} | {np.median(shares) * 100:.0f} %" if size else "| "
     print(
-        f"| {name} | {np.median(mine) * 1e3:.2f} | {np.median(other) * 1e3:.2f} | {np.median(r):.1f} | {r[len(r) * 9 // 10]:.1f} |",
+        f"| {name} | {np.median(mine) * 1e3:.2f} | {np.median(other) * 1e3:.2f} | {np.median(r):.1f} | {r[len(r) * 9 // 10]:.1f} | {copied} |",
         flush=True,
     )
 
@@ -158,7 +166,7 @@ def main():
     torch.set_num_threads(o.threads)
     torch.manual_seed(1)
     print(f"{o.threads} threads, torch {torch.__version__}\n")
-    print("| operator | spc ms | torch ms | median ratio | best decile |\n| --- | --- | --- | --- | --- |")
+    print("| operator | spc ms | torch ms | median ratio | best decile | copy ms | share of copy |\n| --- | --- | --- | --- | --- | --- | --- |")
     wanted = lambda name: o.only in name
     compiled = (lambda f: None) if o.no_compile else torch.compile
     with torch.no_grad():
@@ -166,17 +174,17 @@ def main():
             w = torch.randn(4096, 4096)
             rule = "require r: keep 2 of 4 of elements per tile(in: 4) via sr_ste(lambda: 0)\n"
             p = InPlace(matrix(4096, 4096) + rule, w, o.threads)
-            pairs("2:4 mask and apply, 4096 x 4096, in place, topk", p.project, lambda: two_of_four(w), o.pairs, p.before)
+            pairs("2:4 mask and apply, 4096 x 4096, in place, topk", p.project, lambda: two_of_four(w), o.pairs, p.before, w.numel())
             assert torch.equal(p.params["net.w"], two_of_four(w))
             h = Half(matrix(4096, 4096) + rule, {"net.w": w.clone()}, o.threads)
-            pairs("2:4 mask and apply, 4096 x 4096, in a step, topk", h.after, lambda: two_of_four(w), o.pairs, h.before)
+            pairs("2:4 mask and apply, 4096 x 4096, in a step, topk", h.after, lambda: two_of_four(w), o.pairs, h.before, w.numel())
         if wanted("top"):
             w = torch.randn(4096, 5632)
             rule = "require r: keep 10% of elements per tensor via sr_ste(lambda: 0)\n"
             p = InPlace(matrix(4096, 5632) + rule, w, o.threads)
-            pairs("greatest 10 % of 22 Mi, in place, kthvalue", p.project, lambda: global_top(w), o.pairs, p.before)
+            pairs("greatest 10 % of 22 Mi, in place, kthvalue", p.project, lambda: global_top(w), o.pairs, p.before, w.numel())
             h = Half(matrix(4096, 5632) + rule, {"net.w": w.clone()}, o.threads)
-            pairs("greatest 10 % of 22 Mi, in a step, kthvalue", h.after, lambda: global_top(w), o.pairs, h.before)
+            pairs("greatest 10 % of 22 Mi, in a step, kthvalue", h.after, lambda: global_top(w), o.pairs, h.before, w.numel())
         for name, group, theirs in [
             ("group lasso, 16 x 16 tiles", "tile(out: 16, in: 16)", lasso_blocks),
             ("group lasso, rows", "tile(out: 1, in: all)", lasso_rows),
@@ -185,12 +193,12 @@ def main():
                 continue
             w = torch.randn(4096, 4096)
             h = Half(matrix(4096, 4096) + f"group g = {group}\npenalize p: 1 * group_l2() of g\n", {"net.w": w.clone()}, o.threads)
-            pairs(f"{name}, eager", h.after, lambda: theirs(w, 1e-6), o.pairs, h.before)
+            pairs(f"{name}, eager", h.after, lambda: theirs(w, 1e-6), o.pairs, h.before, w.numel())
             fast = compiled(theirs)
             if fast is not None:
                 h.before()
                 h.after()
-                pairs(f"{name}, torch.compile", h.after, lambda: fast(w, 1e-6), o.pairs, h.before)
+                pairs(f"{name}, torch.compile", h.after, lambda: fast(w, 1e-6), o.pairs, h.before, w.numel())
         if wanted("neurons"):
             text = f"""{HEAD}
 use std.nn
@@ -207,10 +215,10 @@ penalize p: 1 * group_l2() of neuron
             p = {f"net.{n}": torch.randn(2048, 2048) for n in ("up", "gate", "down")}
             q = [v.clone() for v in p.values()]
             h = Half(text, p, o.threads)
-            pairs("group lasso, neurons of three 2048 x 2048, eager", h.after, lambda: lasso_neurons(*q, 1e-6), o.pairs, h.before)
+            pairs("group lasso, neurons of three 2048 x 2048, eager", h.after, lambda: lasso_neurons(*q, 1e-6), o.pairs, h.before, 3 * q[0].numel())
             fast = compiled(lasso_neurons)
             if fast is not None:
-                pairs("group lasso, neurons, torch.compile", h.after, lambda: fast(*q, 1e-6), o.pairs, h.before)
+                pairs("group lasso, neurons, torch.compile", h.after, lambda: fast(*q, 1e-6), o.pairs, h.before, 3 * q[0].numel())
         if wanted("MiniLM"):
             text, params, grads = minilm(o.threads)
             plan = spc.compile(text=text, threads=o.threads)

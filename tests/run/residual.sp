@@ -2,7 +2,7 @@
 use std.nn
 axis B = 1..70
 model net {
-  axes { D = 24, E = 37, F = 40 }
+  axes { D = 24, E = 38, F = 40 }
   a: f32[E, D]  b: f32[D, E]  bias: f32[D]  gain: f32[D]
   gate: f32[F, D]  up: f32[F, D]  down: f32[D, F]
 }

@@ -114,3 +114,29 @@ fn the_tour_is_true() {
     let faults = faults("tour.md");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+#[test]
+fn the_page_on_training_is_true() {
+    let faults = faults("training.md");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// An update, penalty or pattern that no example of the page uses is hard to find.
+#[test]
+fn every_method_of_the_library_has_an_example() {
+    let page: String = blocks(&document("training.md")).into_iter().map(|b| b.text).collect();
+    let mut seen = 0;
+    for folder in ["updates", "penalties", "patterns"] {
+        for e in std::fs::read_dir(root().join("../stdlib").join(folder)).unwrap() {
+            let text = std::fs::read_to_string(e.unwrap().path()).unwrap();
+            for line in text.lines() {
+                let words: Vec<&str> = line.split([' ', '(']).collect();
+                if let ["update" | "penalty" | "pattern", name, ..] = words.as_slice() {
+                    seen += 1;
+                    assert!(page.contains(&format!(" {name}(")), "`{name}` has no example in docs/training.md");
+                }
+            }
+        }
+    }
+    assert!(seen > 35, "{seen}");
+}

@@ -187,11 +187,11 @@ fn run(path: &str, text: &str) {
     }
 }
 
-/// In every layout that holds the weights: what kernels end with gives the bits of kernels of their own.
+/// In some layouts that hold the weights (the tests of templates have all): what kernels end with gives the bits of kernels of their own.
 fn fused_and_apart(path: &str, g: &Graph, weights: &support::Weights) {
     let layouts = spc_kernel::templates::cases::LAYOUTS.iter().map(|l| l.parse::<Layout>().unwrap());
     let mut ran = 0;
-    for (seed, layout) in (7..).zip(layouts.filter(|l| !l.needs_integers())) {
+    for (seed, layout) in (7..).zip(layouts.filter(|l| !l.needs_integers()).step_by(3)) {
         let fused = plans::forced(g, weights, layout, true);
         if !fused.linears.iter().any(|l| l.layout == layout.to_string()) {
             continue;
@@ -209,7 +209,7 @@ fn fused_and_apart(path: &str, g: &Graph, weights: &support::Weights) {
         assert!(exec::same_bits(&code, &apart), "{what}: fused and apart differ");
         ran += 1;
     }
-    assert!(ran > 8, "{path}: {ran} layouts");
+    assert!(ran > 4, "{path}: {ran} layouts");
 }
 
 /// The coupled sets of every function and why some cannot be removed. Those that can be are removed: with random weights

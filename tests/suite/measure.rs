@@ -80,6 +80,12 @@ fn the_times_enter_the_plan_and_the_same_times_give_the_same_plan() {
     let json: Value = serde_json::from_str(&ran).unwrap();
     let candidates = json[0]["layers"][0]["candidates"].as_array().unwrap();
     assert!(candidates.iter().any(|c| c["measured_ps"].is_u64()), "{candidates:?}");
+    // The page has the times, too, and compares measured ones with each other.
+    ok(spc(d, [&["explain", "net.sp", "--report", "report.html"], &MEASURE[..]].concat()));
+    let page = std::fs::read_to_string(d.join("report.html")).unwrap();
+    let shown = spc_report::picoseconds(candidates.iter().find_map(|c| c["measured_ps"].as_u64()).unwrap());
+    assert!(page.contains(&format!("<td class=\"n\">{shown}</td>")) && page.contains("its time is the measured one"));
+    assert!(page.contains("<th class=\"n\">measured</th>") && page.contains("not measured: others"));
     // Without the option there is no word of it.
     let plain = ok(spc(d, ["compile", "net.sp", "--target", "t", "--emit=plan"]));
     assert!(!plain.contains("measured"), "{plain}");

@@ -170,11 +170,14 @@ fn one_family(
         for (i, name) in kind.layouts.iter().enumerate() {
             let layout: Layout = name.parse().map_err(|r| Bug::new(format!("{name}: {r}")))?;
             let tokens = if kind.act == Act::Rm { &TOKENS_RM[..] } else { &TOKENS_FM };
-            for (j, n) in tokens.iter().enumerate() {
+            // A family of one layout has as many samples of each number of tokens as others have layouts, or its rates of many
+            // tokens would be those of the few densities that were drawn for them.
+            let rounds = if kind.layouts.len() == 1 { 3 } else { 1 };
+            for (j, n) in tokens.iter().enumerate().flat_map(|(j, n)| (0..rounds).map(move |k| (j + k, *n))) {
                 let permille = kind.permille[(i + j + o / 256) % kind.permille.len()];
                 let mut w = Zeros::fitting(layout, permille).matrix(o, k, (o * k + j) as u64);
                 on_grid(layout, k, &mut w);
-                list.extend(samples((o, k, *n), &w, &[Case { layout, act: kind.act }], isa, now)?);
+                list.extend(samples((o, k, n), &w, &[Case { layout, act: kind.act }], isa, now)?);
             }
         }
     }

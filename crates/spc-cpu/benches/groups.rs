@@ -22,7 +22,9 @@ fn quantile(v: &[f64], q: f64) -> f64 {
 /// A compiled kernel with what it reads and writes, its weights in several places.
 struct Ready {
     module: JitModule,
-    places: Vec<Vec<AlignedBuf>>,
+    _memory: AlignedBuf,
+    /// Bytes of the weight.
+    bytes: usize,
     _x: AlignedBuf,
     _y: AlignedBuf,
     words: Vec<Vec<u64>>,
@@ -38,24 +40,35 @@ impl Ready {
             Array::U32(a) => AlignedBuf::from_bytes(&a.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<_>>()),
             Array::U8(a) => AlignedBuf::from_bytes(a),
         };
-        let arrays = &packed.packed().arrays;
-        let copies = (total / packed.packed().bytes() as usize + 1).max(1);
-        let places: Vec<Vec<AlignedBuf>> =
-            (0..copies).map(|_| arrays.iter().map(|(_, a)| buffer(a)).collect()).collect();
+        let arrays: Vec<(&str, AlignedBuf)> = packed.packed().arrays.iter().map(|(n, a)| (&**n, buffer(a))).collect();
+        // One piece of memory, as that of the loop that reads: it lies in large pages but for its ends.
+        let one: usize = arrays.iter().map(|(_, a)| a.len().next_multiple_of(64)).sum();
+        let copies = (total / one + 1).max(1);
+        let mut memory = AlignedBuf::zeroed(one * copies);
+        let mut places = vec![Vec::new(); copies];
+        let mut at = 0;
+        for place in &mut places {
+            for (_, a) in &arrays {
+                memory.bytes_mut()[at..at + a.len()].copy_from_slice(a.bytes());
+                place.push(at);
+                at += a.len().next_multiple_of(64);
+            }
+        }
+        let base = memory.bytes().as_ptr() as u64;
         let x = AlignedBuf::from_f32(&(0..tokens * k).map(|i| (i % 17) as f32 - 8.0).collect::<Vec<_>>());
         let mut y = AlignedBuf::zeroed(4 * tokens * o);
         let to = y.bytes_mut().as_mut_ptr() as u64;
-        let word = |place: &[AlignedBuf], name: &str| match name {
+        let word = |place: &[usize], name: &str| match name {
             "x" => x.bytes().as_ptr() as u64,
             "y" => to,
             "n" => tokens as u64,
             "lo" => 0,
             "hi" => spec.blocks() as u64,
-            _ => place[arrays.iter().position(|(n, _)| *n == name).unwrap()].bytes().as_ptr() as u64,
+            _ => base + place[arrays.iter().position(|(n, _)| *n == name).unwrap()] as u64,
         };
         let words = places.iter().map(|p| kernel.params.iter().map(|k| word(p, &k.name)).collect()).collect();
         let module = compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
-        Ready { module, places, _x: x, _y: y, words }
+        Ready { module, _memory: memory, bytes: arrays.iter().map(|(_, a)| a.len()).sum(), _x: x, _y: y, words }
     }
 
     /// Seconds of call number `i`.
@@ -72,7 +85,7 @@ impl Ready {
     }
 
     fn bytes(&self) -> usize {
-        self.places[0].iter().map(|b| b.len()).sum()
+        self.bytes
     }
 }
 

@@ -54,18 +54,55 @@ impl Drop for Room<'_> {
     }
 }
 
+/// What is read next. While lines are written past the cache the processor has nothing to compute, so it fetches these.
+#[derive(Default)]
+pub(crate) struct Ahead {
+    /// Addresses of the next line and behind the last, last array first.
+    arrays: Vec<(usize, usize)>,
+    /// So many lines are fetched for each one that is written.
+    each: usize,
+}
+
+impl Ahead {
+    /// `written` bytes are written meanwhile.
+    pub fn begin(&mut self, arrays: impl Iterator<Item = (usize, usize)>, written: usize) {
+        self.arrays.clear();
+        self.arrays.extend(arrays);
+        let bytes: usize = self.arrays.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
+        self.each = bytes.div_ceil(written.max(1));
+    }
+
+    #[inline(always)]
+    fn fetch(&mut self) {
+        for _ in 0..self.each {
+            let Some((at, end)) = self.arrays.last_mut() else { return };
+            if *at >= *end {
+                self.arrays.pop();
+                continue;
+            }
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a hint, which reads nothing, whatever the address is.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T1>(*at as *const i8);
+            }
+            *at += LINE;
+        }
+    }
+}
+
 /// Copies `n` bytes past the cache. They are visible to other threads after [`done`].
 ///
 /// # Safety
 /// `from` may be read and `to` written for `n` bytes, and they do not overlap.
-pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, n: usize) {
+pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, n: usize, ahead: &mut Ahead) {
     let head = to.align_offset(LINE).min(n);
     let lines = (n - head) / LINE;
     let tail = n - head - lines * LINE;
     // SAFETY: three parts of the same `n` bytes; the middle begins at a multiple of a line.
     unsafe {
         std::ptr::copy_nonoverlapping(from, to, head);
-        whole_lines(from.add(head), to.add(head), lines);
+        whole_lines(from.add(head), to.add(head), lines, ahead);
         std::ptr::copy_nonoverlapping(from.add(n - tail), to.add(n - tail), tail);
     }
 }
@@ -73,10 +110,13 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, n: usize) {
 /// # Safety
 /// As [`copy`] for `lines` lines; `to` is a multiple of a line.
 #[cfg(target_arch = "x86_64")]
-unsafe fn whole_lines(from: *const u8, to: *mut u8, lines: usize) {
-    if std::arch::is_x86_feature_detected!("avx") {
+unsafe fn whole_lines(from: *const u8, to: *mut u8, lines: usize, ahead: &mut Ahead) {
+    if std::arch::is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor has the instructions; the rest as promised here.
-        unsafe { wide_lines(from, to, lines) }
+        unsafe { lines_512(from, to, lines, ahead) }
+    } else if std::arch::is_x86_feature_detected!("avx") {
+        // SAFETY: the processor has the instructions; the rest as promised here.
+        unsafe { lines_256(from, to, lines, ahead) }
     } else {
         // SAFETY: as promised here.
         unsafe { std::ptr::copy_nonoverlapping(from, to, lines * LINE) }
@@ -84,12 +124,26 @@ unsafe fn whole_lines(from: *const u8, to: *mut u8, lines: usize) {
 }
 
 /// # Safety
+/// As [`whole_lines`], on a processor with AVX-512 F.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn lines_512(from: *const u8, to: *mut u8, lines: usize, ahead: &mut Ahead) {
+    use std::arch::x86_64::{_mm512_loadu_si512, _mm512_stream_si512};
+    for i in 0..lines {
+        ahead.fetch();
+        // SAFETY: line `i` lies inside both, and `to` is aligned for it.
+        unsafe { _mm512_stream_si512(to.add(i * LINE).cast(), _mm512_loadu_si512(from.add(i * LINE).cast())) };
+    }
+}
+
+/// # Safety
 /// As [`whole_lines`], on a processor with AVX.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
-unsafe fn wide_lines(from: *const u8, to: *mut u8, lines: usize) {
+unsafe fn lines_256(from: *const u8, to: *mut u8, lines: usize, ahead: &mut Ahead) {
     use std::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_stream_si256};
     for i in 0..lines {
+        ahead.fetch();
         // SAFETY: line `i` lies inside both, and `to` is aligned for it.
         unsafe {
             let (from, to) = (from.add(i * LINE).cast::<__m256i>(), to.add(i * LINE).cast::<__m256i>());
@@ -103,7 +157,7 @@ unsafe fn wide_lines(from: *const u8, to: *mut u8, lines: usize) {
 /// # Safety
 /// As [`copy`] for `lines` lines.
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn whole_lines(from: *const u8, to: *mut u8, lines: usize) {
+unsafe fn whole_lines(from: *const u8, to: *mut u8, lines: usize, _: &mut Ahead) {
     // SAFETY: as promised here.
     unsafe { std::ptr::copy_nonoverlapping(from, to, lines * LINE) }
 }
@@ -124,11 +178,14 @@ mod tests {
     #[test]
     fn bytes_arrive_at_any_address_and_no_others_change() {
         let from: Vec<u8> = (0..1000u32).map(|i| (i * 7 % 251) as u8).collect();
+        let mut ahead = Ahead::default();
         for begin in [0usize, 1, 4, 16, 63, 64, 65] {
+            // What is fetched may lie anywhere, and may end before or after what is written.
+            ahead.begin([(1 << 40, (1 << 40) + 100), (0, begin)].into_iter(), 64);
             for n in [0usize, 1, 5, 63, 64, 65, 128, 500, 900] {
                 let mut to = vec![255u8; 1000];
                 // SAFETY: `begin + n` is at most 1000.
-                unsafe { copy(from.as_ptr().add(3), to.as_mut_ptr().add(begin), n) };
+                unsafe { copy(from.as_ptr().add(3), to.as_mut_ptr().add(begin), n, &mut ahead) };
                 done();
                 assert!(to[..begin].iter().chain(&to[begin + n..]).all(|x| *x == 255), "{begin} {n}");
                 assert_eq!(to[begin..begin + n], from[3..3 + n], "{begin} {n}");

@@ -3,7 +3,7 @@
 use crate::host::Isa;
 use crate::jit::{JitModule, compile_wide};
 use crate::share::Threads;
-use crate::stream::{self, MOST, Rooms, SMALL, STREAM};
+use crate::stream::{self, Ahead, MOST, Rooms, SMALL, STREAM};
 use spc_base::Bug;
 use spc_kernel::update::{IOTA, Kind, Pass};
 use std::sync::{Mutex, PoisonError};
@@ -135,6 +135,7 @@ impl Sweeps {
             })
             .collect();
         let rooms = Rooms::new(bytes);
+        let read = self.read(slots, calls, &staged);
         let blocks = n.div_ceil(block);
         let addresses: Vec<u64> = slots.iter_mut().map(Slot::address).collect();
         let mut words: Vec<f32> = (0..IOTA).map(|i| i as f32).collect();
@@ -148,7 +149,7 @@ impl Sweeps {
         threads.run(blocks.div_ceil(several), &|task| {
             let mut room = rooms.take();
             let first = room.address();
-            let (mut addresses, mut args) = (addresses.clone(), Vec::new());
+            let (mut addresses, mut args, mut ahead) = (addresses.clone(), Vec::new(), Ahead::default());
             for b in task * several..blocks.min((task + 1) * several) {
                 let (from, to) = (b * block, n.min((b + 1) * block));
                 for s in &staged {
@@ -162,11 +163,19 @@ impl Sweeps {
                         *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
                     }
                 }
+                if !staged.is_empty() {
+                    let end = n.min((b + 2) * block);
+                    let next = |(at, width): &(u64, usize)| (*at as usize + width * to, *at as usize + width * end);
+                    let written: usize = staged.iter().filter(|s| s.to.is_some()).map(|s| s.width * (to - from)).sum();
+                    ahead.begin(read.iter().map(next), written);
+                }
                 for (s, array) in staged.iter().filter_map(|s| Some((s, s.to?))) {
                     let (from_room, at) = (first as usize + s.offset, array as usize + s.width * from);
                     // SAFETY: the room has `block` entries, written just now; the array has `n`, borrowed mutably, and
                     // blocks are disjoint.
-                    unsafe { stream::copy(from_room as *const u8, at as *mut u8, s.width * (to - from)) };
+                    unsafe {
+                        stream::copy(from_room as *const u8, at as *mut u8, s.width * (to - from), &mut ahead);
+                    };
                 }
             }
             stream::done();
@@ -183,6 +192,16 @@ impl Sweeps {
             *f = written.collect();
         }
         Ok(folds)
+    }
+
+    /// Addresses of the arrays of an entry for each weight that are not staged, and the bytes of an entry.
+    fn read(&self, slots: &mut [Slot<'_>], calls: &[Call], staged: &[Staged]) -> Vec<(u64, usize)> {
+        let each = |slot: usize| {
+            let mut uses = calls.iter().flat_map(|c| c.slots.iter().zip(&self.passes[c.pass].arrays));
+            uses.any(|(s, a)| *s == slot && !matches!(a.kind, Kind::Side(_)))
+        };
+        let list = (0..slots.len()).filter(|s| each(*s) && staged.iter().all(|x| x.slot != *s));
+        list.map(|s| (slots[s].address(), if slots[s].is_bytes() { 1 } else { 4 })).collect()
     }
 
     /// Slots that are written before anything reads them: those of rooms, and of arrays where these are `large`.

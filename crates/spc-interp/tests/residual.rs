@@ -7,11 +7,11 @@ use spc_interp::testing::Rng;
 use spc_interp::{Value, run};
 use spc_ir::couple::Coupling;
 use spc_ir::structure::{
-    Fit, Move, Order, REORDER, Recipe, Restructure, Split, moved_name, moves, moves_of, reordered, split, split_name,
-    splittable,
+    Fit, Move, Order, REORDER, Recipe, Restructure, Split, moved_name, moves, moves_of, order_choices, order_fold,
+    reordered, split, split_name, splittable, take, with_folds,
 };
 use spc_ir::{Graph, NodeId, Op};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 type W = BTreeMap<String, Vec<f32>>;
 
@@ -128,7 +128,8 @@ proptest! {
         let c = Coupling::of(&[&g]).unwrap();
         let free: Vec<usize> = (0..c.sets.len()).filter(|s| c.ordered(&[&g], *s).unwrap().is_empty()).collect();
         prop_assert_eq!(free.len(), 1, "the hidden axis alone");
-        let list = moves(&c, &BTreeMap::from([(free[0], Order::new(order).unwrap())]));
+        let order = Order::new(order).unwrap();
+        let list = moves(&c, &BTreeMap::from([(free[0], order.clone())]));
         prop_assert_eq!(list.keys().map(String::as_str).collect::<Vec<_>>(), ["m.b", "m.down", "m.up"]);
         let want = results(&g, &w, tokens);
         for (name, node) in g.weights() {
@@ -138,6 +139,26 @@ proptest! {
         }
         let r = reordered(&g, &list).unwrap();
         prop_assert!(near(&results(&r, &w, tokens), &want));
+        // On offer beside what is there: nothing changes until it is taken, and then it is that graph, or one of its weights is split.
+        prop_assert_eq!(order_choices(&c, &free), vec![vec![0]]);
+        let chosen = BTreeMap::from([(free[0], order.clone())]);
+        let fold = order_fold(&g, &c, &chosen).unwrap().unwrap();
+        let mut folded = with_folds(&g, std::slice::from_ref(&fold)).unwrap();
+        let ends: BTreeSet<NodeId> = fold.replaced.iter().map(|r| r.0).collect();
+        prop_assert_eq!(&take(&folded, &[fold], &BTreeSet::new()).unwrap(), &g.compact().unwrap());
+        let taken = take(&folded, &[], &ends).unwrap();
+        prop_assert!(near(&results(&taken, &w, tokens), &want));
+        prop_assert_eq!(folded.reads(&ends), r.weights().into_iter().map(|(n, _)| n).collect());
+        let world = folded.with(&|_| true);
+        let up = moved_name("m.up", &list["m.up"]);
+        let fit = Fit::Tiles { rows: 2, cols: 2, least: 2 };
+        let split = Split { linear: linear_of(&world, &up), weight: up.clone(), fit };
+        let inner = split.fold(&world).unwrap();
+        folded.add(Some(0), std::slice::from_ref(&inner)).unwrap();
+        parts(&mut w, &up, 10, fit);
+        let both = ends.into_iter().chain(inner.replaced.iter().map(|r| r.0)).collect();
+        prop_assert!(near(&results(&take(&folded, &[], &both).unwrap(), &w, tokens), &want));
+        prop_assert!(!folded.reads(&both).contains(&up) && folded.with(&|i| i == 1).weights().len() == r.weights().len() + 1);
         let steps: Vec<Restructure> = list.iter().map(|(name, moves)| step(name, moves)).collect();
         let all: Vec<&Restructure> = steps.iter().collect();
         prop_assert_eq!(moves_of(&g, &all).unwrap(), Ok(list));

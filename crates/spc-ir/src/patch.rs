@@ -48,6 +48,11 @@ impl Patch {
         Ok(())
     }
 
+    /// What it replaces, in order.
+    pub fn replaces(&self) -> Vec<NodeId> {
+        self.replaced.iter().map(|(old, _)| *old).collect()
+    }
+
     /// Applies the patch to a graph.
     pub fn apply(&self, g: &mut Graph) -> Result<(), Bug> {
         for (old, new) in self.offer(g)? {

@@ -25,6 +25,13 @@ const TILE: u128 = 48;
 /// Cheap operations on single elements that take as long as what a run of a copy takes beside its elements.
 const RUN: u128 = 512;
 
+/// A layout must be predicted to save this share (of 100) of the dense kernel's time; else it is priced like that.
+const DOUBT: u64 = 5;
+
+/// The same where it would not save [`DOUBT`] with weights in the nearest memory that holds them: then the gain rests on how fast
+/// memory is, the least certain of what a prediction is made of.
+const FAR_DOUBT: u64 = 25;
+
 fn clamp(x: u128) -> u64 {
     u64::try_from(x).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }
@@ -87,12 +94,21 @@ impl Prices<'_> {
         };
         let mut kernel = self.machine.kernel_ps(layout, facts, act, shape);
         let (all, bytes) = (shape.inputs.saturating_mul(shape.outputs), facts.stored_bytes);
-        if facts.multiplies >= all && bytes >= all.saturating_mul(4) && !matches!(layout, Layout::Dense { .. }) {
+        if !matches!(layout, Layout::Dense { .. })
+            && let Some(f) = self.dense(linear).map(|f| CostFacts { multiplies: all, ..*f })
+        {
+            let dense = self.machine.kernel_ps(Layout::DENSE, &f, act, shape);
             // What leaves nothing out is never cheaper than dense, whatever noise is in a table: it does the same, and reads an
-            // index.
-            let dense = self.dense(linear).map(|f| CostFacts { multiplies: all, ..*f });
-            let dense = dense.map(|f| self.machine.kernel_ps(Layout::DENSE, &f, act, shape));
-            kernel = kernel.max(dense.map_or(0, |ps| ps.saturating_add(1)));
+            // index. What saves less than a prediction is sure of is no reason to leave dense.
+            let nothing = facts.multiplies >= all && bytes >= all.saturating_mul(4);
+            let saves = |own: u64, dense: u64, share: u64| own.saturating_mul(100) <= dense.saturating_mul(100 - share);
+            let near = |layout, facts: &CostFacts| {
+                self.machine.kernel_ps(layout, facts, act, Shape { resident: facts.stored_bytes, ..shape })
+            };
+            let anywhere = self.machine.is_gpu() || saves(near(layout, facts), near(Layout::DENSE, &f), DOUBT);
+            if nothing || !saves(kernel, dense, if anywhere { DOUBT } else { FAR_DOUBT }) {
+                kernel = kernel.max(dense.saturating_add(1));
+            }
         }
         let elements = self.padded(tokens, act).saturating_mul(outputs);
         let mut finish = 0u128;
@@ -295,6 +311,24 @@ mod tests {
             assert_eq!(p.map(n[2], Act::Fm).unwrap(), bytes_ps(32) + 7 + 32 * F * 11);
             assert_eq!(p.convert(n[1]).unwrap(), (20 + 32) * F * 4 * 1000 + 7);
             assert_eq!(p.opaque(n[0]).unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn what_saves_next_to_nothing_costs_as_much_as_dense() {
+        let table = simple();
+        with(16, &table, |p, n| {
+            let price = |layout: &str, multiplies: u64| {
+                let facts = CostFacts { stored_bytes: 0, ..dense(multiplies) };
+                p.linear(n[1], layout.parse().unwrap(), &facts, Act::Fm, None).unwrap()
+            };
+            let full = price("dense(16)", F * F);
+            for share in [100, 99, 96, 90, 50] {
+                let own = full - 16 * (F * F - F * F * share / 100);
+                let little = own * 100 > full * 95;
+                assert_eq!(price("csr", F * F * share / 100), if little { full + 1 } else { own }, "{share} %");
+            }
+            assert_eq!(price("csr", 2 * F * F), 2 * (full - 7 - 16 * 2 * F * 4 * 1000) + 7 + 16 * 2 * F * 4 * 1000);
         });
     }
 

@@ -85,7 +85,7 @@ fn cheapest_structured(net: &Net, table: &CostTable, b: u64, limit: usize) -> Op
     best
 }
 
-fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: bool) -> Option<u64> {
+pub(crate) fn cheapest_of(model: &Model<'_>, table: &CostTable, limit: usize, dense_only: bool) -> Option<u64> {
     let prices = Prices { model, machine: table.into(), syms: &model.syms, measured: &[] };
     let on_offer: BTreeSet<usize> = model.values.iter().flat_map(|v| v.merged.iter().copied()).collect();
     // Nothing else reads a linear that may be fused, so there is one reader at most.

@@ -73,11 +73,11 @@ fn token_fs(r: &Rates, rows: u64, tokens: u64, act: Act, pass: u64) -> u128 {
                 None => each(tokens, TOKENS_RM.len() - 1),
             }
         }
-        Act::Fm if tokens >= MANY => each(tokens, 3),
         Act::Fm => {
             let (full, rest) = (tokens / pass, tokens % pass);
             let at = TOKENS_FM.iter().position(|n| rest <= *n).unwrap_or(2);
-            each(full.saturating_mul(pass), 2).saturating_add(each(rest, at))
+            let passes = if tokens >= MANY { 3 } else { 2 };
+            each(full.saturating_mul(pass), passes).saturating_add(each(rest, at))
         }
     }
 }
@@ -110,11 +110,10 @@ impl CostTable {
     pub fn padded(&self, tokens: u64, act: Act) -> u64 {
         match act {
             Act::Rm => tokens,
-            // As `spc-kernel` pads: whole tiles, from 8 on an odd number of them.
+            // As `spc-kernel` pads: whole tiles.
             Act::Fm => {
                 let tile = self.token_tile.max(1);
-                let tiles = tokens.div_ceil(tile);
-                tile.saturating_mul(if tiles >= 8 { tiles | 1 } else { tiles })
+                tile.saturating_mul(tokens.div_ceil(tile))
             }
         }
     }
@@ -186,8 +185,8 @@ mod tests {
         assert_eq!((fm(1, 16, 1), fm(32, 32, 1), fm(48, 48, 1)), (4800, 6400, 7200));
         // 50 tokens are padded to 64: a pass of 48 and a narrow one of 16.
         assert_eq!(fm(50, 64, 2), 7200 + 4800);
-        // Passes of many tokens are taken together.
-        assert_eq!(fm(96, 96, 2), 96 * 120);
+        // Passes of many tokens are taken together; what is left of them is narrow.
+        assert_eq!((fm(96, 96, 2), fm(128, 128, 3)), (96 * 120, 96 * 120 + 6400));
     }
 
     #[test]

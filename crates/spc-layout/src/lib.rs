@@ -6,6 +6,8 @@
 //! iterations and states, never time, so a plan is a function of graph, weights and cost table alone.
 
 mod alone;
+#[cfg(test)]
+mod arranged;
 mod audit;
 mod choose;
 mod constants;

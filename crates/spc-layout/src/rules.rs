@@ -206,6 +206,22 @@ pub(crate) const RULES: &[Rule] = &[
         ways: |k, look| folded(k, look, "fold-constant"),
     },
     Rule {
+        name: "reorder-axis",
+        stage: Stage::Structure,
+        class: Exactness::Reassociates,
+        lhs: "(ref ?n)",
+        rhs: "(same ?n (ref ?s))",
+        ways: |k, look| folded(k, look, "reorder-axis"),
+    },
+    Rule {
+        name: "split-residual",
+        stage: Stage::Structure,
+        class: Exactness::Reassociates,
+        lhs: "(ref ?n)",
+        rhs: "(same ?n (ref ?s))",
+        ways: |k, look| folded(k, look, "split-residual"),
+    },
+    Rule {
         name: "fuse-folded",
         stage: Stage::Fuse,
         class: Exactness::Bitwise,

@@ -33,7 +33,7 @@ pub const HEIGHTS: [u64; 5] = [1, 2, 4, 8, 16];
 /// Tokens of a token-major call at which [`Rates::slower_permille`] is given; between them, in proportion.
 pub const TOKENS_RM: [u64; 6] = [1, 2, 4, 8, 16, 32];
 
-/// Tokens of a pass of a feature-major kernel at which it is given: a narrow pass, a full one, and the passes of
+/// Tokens of a pass of a feature-major kernel at which it is given: narrow passes, a full one, and the full passes of
 /// [`MANY`] tokens and more. What is left of six is not used.
 pub const TOKENS_FM: [u64; 4] = [16, 32, 48, 144];
 
@@ -263,9 +263,10 @@ mod tests {
         let [clif, neon, avx2, avx512, vnni, amx] = shipped();
         assert!(at(&clif) > at(&avx2) && at(&avx2) > at(&avx512) && at(&neon) < at(&clif));
         assert!(vnni.i8.mul_fs * 3 < avx512.i8.mul_fs);
-        // Blocks on tiles from eight tokens on.
+        // Blocks on tiles from eight tokens on: below, the code is the same, and a tile is made for sixteen.
         let i8 = |t: &CostTable, at| t.i8.mul_at(16, at);
-        assert!(i8(&amx, 2) == i8(&vnni, 2) && i8(&amx, 3) < i8(&vnni, 3) && 2 * i8(&amx, 5) < i8(&vnni, 5));
+        assert!((0..3).all(|at| i8(&amx, at).abs_diff(i8(&vnni, at)) * 4 < i8(&vnni, at)));
+        assert!(i8(&amx, 4) < i8(&vnni, 4) && i8(&amx, 5) * 3 < i8(&vnni, 5) * 2);
     }
 
     #[test]

@@ -210,6 +210,16 @@ pub(crate) fn union(net: &Net) -> All {
     let folded = with_folds(&net.g, &list).unwrap();
     let groups = groups_with(&net.g, &folded).unwrap();
     let facts = with_products(&net.facts, &list);
+    union_of(folded, list, groups, facts)
+}
+
+/// The same of what is on offer.
+pub(crate) fn union_of(
+    folded: Folded,
+    list: Vec<Fold>,
+    groups: Vec<Siblings>,
+    facts: BTreeMap<String, WeightFacts>,
+) -> All {
     let (g, facts, offers) = with_offers(&folded.union, &facts, &groups).unwrap();
     let offers = offers.into_iter().filter(|o| !o.replaced.is_empty()).collect();
     let folds = as_model(&folded, &list);

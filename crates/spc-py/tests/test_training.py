@@ -92,6 +92,53 @@ class Projections(unittest.TestCase):
         self.assertEqual(e.exception.codes, ["SP0006"])
 
 
+TIED = """
+use std.updates.sr_ste
+axis B = 1..8
+model net { axes { D = 16, H = 16 }  e: f32[H, D]  out: f32[H, D] }
+fn f(x: f32[B, D]) -> y: f32[B, H] {
+  s[b, h] = net.e[h, d] * x[b, d]
+  t[b, h] = net.out[h, d] * x[b, d]
+  y = s + t
+}
+require half: keep 2 of 4 of elements per tile(in: 4) on net.out via sr_ste()
+"""
+
+
+class Ties(unittest.TestCase):
+    def test_one_array_of_two_names_is_one_parameter(self):
+        rng = np.random.default_rng(4)
+        w = rng.standard_normal((16, 16)).astype(np.float32)
+        g = rng.standard_normal((16, 16)).astype(np.float32)
+        apart = {"net.e": w.copy(), "net.out": w.copy()}
+        other = spc.compile(text=TIED).optimizer(apart, "sgd", lr=0.1, steps=2)
+        plan = spc.compile(text=TIED)
+        opt = plan.optimizer({"net.e": w, "net.out": w}, "sgd", lr=0.1, steps=2)
+        for _ in range(2):
+            opt.step({"net.e": g})
+            other.step({"net.e": g, "net.out": g})
+        # The rule of the second name acts on the array, once.
+        np.testing.assert_array_equal(w, apart["net.out"])
+        self.assertTrue(((w.reshape(-1, 4) != 0).sum(axis=1) <= 2).all())
+        self.assertTrue((apart["net.e"] != 0).all())
+        with self.assertRaisesRegex(KeyError, "same array as `net.e`"):
+            plan.optimizer({"net.e": w, "net.out": w}, "sgd", lr=0.1, steps=2).step({"net.out": g})
+        with tempfile.TemporaryDirectory() as d:
+            plan = spc.compile(text=TIED)
+            opt = plan.optimizer({"net.e": w, "net.out": w}, "sgd", lr=0.1, steps=1)
+            opt.step({"net.e": g})
+            plan.export(os.path.join(d, "w.safetensors"))
+            size = os.path.getsize(os.path.join(d, "w.safetensors"))
+            self.assertGreater(size, 2 * w.nbytes, "both names are written")
+
+    def test_a_rule_that_counts_one_array_twice_is_refused(self):
+        w = np.ones((16, 16), np.float32)
+        text = TIED[: TIED.index("require")] + "require r: keep 30% of elements per model on net.{e, out}\n"
+        with self.assertRaises(spc.Error) as e:
+            spc.compile(text=text).optimizer({"net.e": w, "net.out": w}, "sgd", lr=0.1, steps=2)
+        self.assertEqual(e.exception.codes, ["SP0006"])
+
+
 class Runs(unittest.TestCase):
     def test_sr_ste_is_the_published_rule(self):
         w, b, x, y = start()

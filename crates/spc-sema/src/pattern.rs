@@ -4,7 +4,7 @@ use crate::scope::Names;
 use spc_base::{Diagnostic, Span, codes};
 use spc_syntax::ast::{
     Always, Amount, AmountKind, Arg, By, Clause, Clauses, Every, Expr, ExprKind, Floor, GroupRef, Ident, If, IfArm,
-    Num, PatternItem, Per, Require, Scope, ScopeKind, Sentence, ShareOf,
+    ItemKind, Num, PatternItem, Per, Require, Scope, ScopeKind, Sentence, ShareOf,
 };
 use std::collections::BTreeMap;
 
@@ -18,9 +18,9 @@ pub fn expand(cx: &mut Cx, names: &Names<'_>, what: &Require) -> Res<Sentence> {
         ExprKind::Call { callee, args } => (callee, args),
         _ => (pattern, &[]),
     };
-    let item = match &callee.kind {
+    let (origin, item) = match &callee.kind {
         ExprKind::Name(n) => match names.pattern(&n.name) {
-            Some(p) => p,
+            Some(found) => found,
             None => {
                 let known: Vec<&str> = names.known();
                 let mut d = Diagnostic::error(codes::UNKNOWN_NAME, format!("there is no pattern `{}`", n.name))
@@ -36,7 +36,7 @@ pub fn expand(cx: &mut Cx, names: &Names<'_>, what: &Require) -> Res<Sentence> {
         ExprKind::Member { base, name } => {
             let module = base.as_name().map(|n| n.name.clone()).unwrap_or_default();
             match names.module_pattern(&module, &name.name) {
-                Some(p) => p,
+                Some(found) => found,
                 None => return cx.unknown(name.span, "pattern", &name.name, names.lib.names(&module)),
             }
         }
@@ -44,8 +44,27 @@ pub fn expand(cx: &mut Cx, names: &Names<'_>, what: &Require) -> Res<Sentence> {
     };
     let values = bind(cx, item, args, pattern.span)?;
     let mut s = sentence(&item.sentence, &values, pattern.span);
+    if let (Some(module), Some(e)) = (origin, s.clauses.by.as_mut().and_then(|b| b.score.as_mut())) {
+        of_module(names, &module, &values, e);
+    }
     replace(&mut s.clauses, clauses);
     Ok(s)
+}
+
+/// Names a score of the library with its module, so that a program need not import it beside the pattern that ranks by it.
+fn of_module(names: &Names<'_>, module: &str, values: &Values, e: &mut Expr) {
+    let name = match &mut e.kind {
+        ExprKind::Name(n) => n,
+        ExprKind::Call { callee, .. } => match &mut callee.kind {
+            ExprKind::Name(n) => n,
+            _ => return,
+        },
+        _ => return,
+    };
+    let given = values.values().any(|v| v.as_name().is_some_and(|n| n.name == name.name));
+    if let (false, Some((Some(home), ItemKind::Score(_)))) = (given, names.find(&Some(module.into()), &name.name)) {
+        name.name = format!("{home}.{}", name.name);
+    }
 }
 
 fn bind(cx: &mut Cx, item: &PatternItem, args: &[Arg], span: Span) -> Res<BTreeMap<String, Expr>> {

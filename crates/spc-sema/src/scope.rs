@@ -65,7 +65,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// An item of any kind by name, seen from a file: its own items first, then what it imports.
+    /// An item of any kind by name, seen from a file: its own items first, then what it imports. `MODULE.NAME`, which no file can
+    /// write as one name, is an item of the library.
     pub fn item(&self, from: &Origin, name: &str) -> Option<(Origin, &'a Item)> {
         let own = match from {
             None => self.items.get(name).copied(),
@@ -73,6 +74,9 @@ impl<'a> Names<'a> {
         };
         if let Some(i) = own {
             return Some((from.clone(), i));
+        }
+        if let Some((module, name)) = name.split_once('.') {
+            return self.lib.full_item(module, name).map(|i| (Some(module.into()), i));
         }
         match self.imports_of(from)?.get(name)? {
             Import::Item { module, name } => self.lib.full_item(module, name).map(|i| (Some(module.clone()), i)),
@@ -96,9 +100,9 @@ impl<'a> Names<'a> {
         }
     }
 
-    pub fn pattern(&self, name: &str) -> Option<&'a PatternItem> {
-        match &self.item(&None, name)?.1.kind {
-            ItemKind::Pattern(p) => Some(p),
+    pub fn pattern(&self, name: &str) -> Option<(Origin, &'a PatternItem)> {
+        match self.find(&None, name)? {
+            (from, ItemKind::Pattern(p)) => Some((from, p)),
             _ => None,
         }
     }
@@ -113,9 +117,9 @@ impl<'a> Names<'a> {
         self.module_item(&None, module, name).map(|(o, i)| (o, &i.kind))
     }
 
-    pub fn module_pattern(&self, module: &str, name: &str) -> Option<&'a PatternItem> {
-        match &self.module_item(&None, module, name)?.1.kind {
-            ItemKind::Pattern(p) => Some(p),
+    pub fn module_pattern(&self, module: &str, name: &str) -> Option<(Origin, &'a PatternItem)> {
+        match self.find_member(module, name)? {
+            (from, ItemKind::Pattern(p)) => Some((from, p)),
             _ => None,
         }
     }

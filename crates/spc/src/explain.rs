@@ -295,6 +295,11 @@ pub fn is_second_part(step: &Restructure) -> bool {
 
 /// Weights that were changed and those that were not, each with the reason; what has the same reason is told once.
 fn structure(steps: &[Restructure]) -> String {
+    structure_lines(steps).iter().map(|l| format!("{l}\n")).collect()
+}
+
+/// The same, line by line.
+pub fn structure_lines(steps: &[Restructure]) -> Vec<String> {
     let mut told: Vec<(String, String, usize)> = Vec::new();
     // A split is told of once, not for each of its parts.
     for s in steps.iter().filter(|s| !is_second_part(s)) {
@@ -311,12 +316,8 @@ fn structure(steps: &[Restructure]) -> String {
             None => told.push((text, s.because.clone(), 0)),
         }
     }
-    let mut out = String::new();
-    for (text, because, more) in told {
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        out += &format!("{text}{more}: {because}\n");
-    }
-    out
+    let more = |n: usize| if n > 0 { format!(" and {n} more") } else { String::new() };
+    told.into_iter().map(|(text, because, n)| format!("{text}{}: {because}", more(n))).collect()
 }
 
 /// Whether two layers are told of as one: the same shape and winner, about as many zeros, and predictions within 2 % for

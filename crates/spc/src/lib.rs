@@ -28,6 +28,7 @@
 #![allow(clippy::result_large_err)]
 
 mod api;
+mod arrange;
 mod artefact;
 mod average;
 mod bench;

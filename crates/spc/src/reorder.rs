@@ -9,7 +9,9 @@ use crate::structure::Case;
 use crate::weights::Weight;
 use spc_base::Bug;
 use spc_ir::couple::{CoupledSet, Coupling};
-use spc_ir::structure::{Move, Order, REORDER, Recipe, Restructure, against, moved, moved_name, moves};
+use spc_ir::structure::{
+    Fold, Move, Order, REORDER, Recipe, Restructure, against, moved, moved_name, moves, order_choices, order_fold,
+};
 use spc_ir::{Graph, NodeId, Op};
 use spc_layout::{Alone, WeightFacts};
 use spc_report::picoseconds;
@@ -28,12 +30,15 @@ const MOST_WORK: usize = 1 << 30;
 /// Another order must save this share (of 100) of the time of what it touches.
 const WORTH: u64 = 2;
 
-/// Weights in another order, and their facts.
-pub struct Reordered {
+/// Orders of some axes, on offer.
+pub struct Offer {
     pub moves: BTreeMap<String, Vec<Move>>,
-    /// Of the weights that are made, by their names.
+    pub fold: Fold,
+    /// Of the weights of linears that are made, by their names.
     pub facts: BTreeMap<String, WeightFacts>,
     pub steps: Vec<Restructure>,
+    /// Whether it is of one axis.
+    pub single: bool,
 }
 
 /// Which elements of each line (row or column) are present, 64 to a word.
@@ -250,7 +255,7 @@ fn held(g: &Graph, c: &Coupling, weight: &str, dim: usize, size: u64) -> Result<
 }
 
 /// The linear that reads a weight.
-fn reader(g: &Graph, weight: &str) -> Result<Option<NodeId>, Bug> {
+pub fn reader(g: &Graph, weight: &str) -> Result<Option<NodeId>, Bug> {
     for (_, w) in g.weights().into_iter().filter(|(n, _)| n == weight) {
         for r in g.readers(w) {
             if matches!(g.node(r)?.op, Op::Linear { .. }) && g.inputs(r).get(1) == Some(&w) {
@@ -261,103 +266,114 @@ fn reader(g: &Graph, weight: &str) -> Result<Option<NodeId>, Bug> {
     Ok(None)
 }
 
-/// What another order of some axes is predicted to save, linear by linear; nothing where it saves too little. What would gain
-/// and cannot is told of. `before` are the steps that made the graph.
+/// Facts of the weights of linears that these moves make, by their new names, and for each old name the linear that reads it and
+/// both facts; nothing where a weight is not at hand.
+type Moved<'a> = (BTreeMap<String, WeightFacts>, Vec<(&'a str, NodeId, &'a WeightFacts, WeightFacts)>);
+
+fn facts_of<'a>(
+    g: &Graph,
+    facts: &'a BTreeMap<String, WeightFacts>,
+    moves: &'a BTreeMap<String, Vec<Move>>,
+    case: &Case<'_>,
+    before: &[Restructure],
+) -> Result<Option<Moved<'a>>, Bug> {
+    let (mut made, mut pairs) = (BTreeMap::new(), Vec::new());
+    for (name, list) in moves {
+        let Some(old) = facts.get(name) else { continue };
+        let Some(node) = reader(g, name)? else { continue };
+        let Some(w) = case.value(name, before) else { return Ok(None) };
+        let values = moved(w.shape(), w.values(), list).map_err(Bug::new)?;
+        let (Ok(rows), Ok(cols)) = (usize::try_from(old.rows), usize::try_from(old.cols)) else { return Ok(None) };
+        let layouts: Vec<_> = old.candidates.iter().map(|(l, _)| *l).collect();
+        let mut new = WeightFacts::of(rows, cols, &values, &layouts).map_err(|r| Bug::new(r.0))?;
+        if case.machine.is_gpu() {
+            on_gpu(&mut new);
+        }
+        made.insert(moved_name(name, list), new.clone());
+        pairs.push((name.as_str(), node, old, new));
+    }
+    Ok(Some((made, pairs)))
+}
+
+/// The weights that carry a set.
+fn members(c: &Coupling, set: usize) -> BTreeSet<&str> {
+    c.sets.get(set).into_iter().flat_map(|s| &s.members).map(|m| m.weight.as_str()).collect()
+}
+
+/// Orders of axes that are predicted to save time by themselves, alone and where they touch one weight together; what would gain
+/// and cannot, or saves too little, is told of. `before` are the steps that made the graph.
 ///
 /// # Errors
 /// Only our own mistakes.
-pub fn search(
+pub fn offers(
     g: &Graph,
     facts: &BTreeMap<String, WeightFacts>,
     case: &Case<'_>,
     before: &[Restructure],
-) -> Result<(Option<Reordered>, Vec<Restructure>), Bug> {
+) -> Result<(Vec<Offer>, Vec<Restructure>), Bug> {
     let value = |name: &str| case.value(name, before);
     let (coupling, wants, mut told) = wants(g, facts, &value)?;
-    let Some(c) = coupling.filter(|_| !wants.is_empty()) else { return Ok((None, told)) };
+    let Some(c) = coupling.filter(|_| !wants.is_empty()) else { return Ok((Vec::new(), told)) };
     let alone = Alone::new(g, facts, case.machine, case.tuned)?;
-    let mut chosen: BTreeMap<usize, Order> = BTreeMap::new();
-    let mut now: BTreeMap<String, WeightFacts> = facts.clone();
-    let mut because: BTreeMap<String, String> = BTreeMap::new();
+    let mut paying: Vec<(Want, String)> = Vec::new();
     for want in wants {
-        if chosen.contains_key(&want.set) {
-            continue;
-        }
-        let mut with = chosen.clone();
-        with.insert(want.set, want.order.clone());
-        let all = moves(&c, &with);
-        let (mut before, mut after) = (0u64, 0u64);
-        let (mut next, mut own) = (BTreeMap::new(), None);
-        let members: Vec<&str> =
-            c.sets.get(want.set).into_iter().flat_map(|s| &s.members).map(|m| m.weight.as_str()).collect();
-        let mut fits = true;
-        for name in &members {
-            let Some(old) = now.get(*name) else { continue };
-            let Some(node) = reader(g, name)? else { continue };
-            let (Some(w), Some(moves)) = (value(name), all.get(*name)) else {
-                fits = false;
-                continue;
-            };
-            let values = moved(w.shape(), w.values(), moves).map_err(Bug::new)?;
-            let (Ok(rows), Ok(cols)) = (usize::try_from(old.rows), usize::try_from(old.cols)) else { continue };
-            let layouts: Vec<_> = old.candidates.iter().map(|(l, _)| *l).collect();
-            let mut new = WeightFacts::of(rows, cols, &values, &layouts).map_err(|r| Bug::new(r.0))?;
-            if case.machine.is_gpu() {
-                on_gpu(&mut new);
-            }
-            if let (Some((a, la)), Some((b, lb))) = (alone.least(node, old)?, alone.least(node, &new)?) {
-                (before, after) = (before.saturating_add(a), after.saturating_add(b));
+        let all = moves(&c, &BTreeMap::from([(want.set, want.order.clone())]));
+        let (mut old, mut new, mut own) = (0u64, 0u64, None);
+        let found = facts_of(g, facts, &all, case, before)?;
+        for (name, node, a, b) in found.iter().flat_map(|f| &f.1) {
+            if let (Some((a, la)), Some((b, lb))) = (alone.least(*node, a)?, alone.least(*node, b)?) {
+                (old, new) = (old.saturating_add(a), new.saturating_add(b));
                 if *name == want.weight {
                     own = Some((a, la, b, lb));
                 }
             }
-            next.insert((*name).to_string(), new);
         }
         let lines = LINES[want.dim];
-        let saves = after.saturating_mul(100) <= before.saturating_mul(100 - WORTH);
-        let Some((a, la, b, lb)) = own.filter(|_| fits && saves) else {
+        let saves = new.saturating_mul(100) <= old.saturating_mul(100 - WORTH);
+        let Some((a, la, b, lb)) = own.filter(|_| saves) else {
             let why = format!("{}, but that would save too little", want.brings.apart(lines));
             told.push(stays(&want.weight, why));
             continue;
         };
         let times = (picoseconds(b), picoseconds(a));
         let text = format!("{}: {lb} takes {}, before {la} took {}", want.brings.now(lines), times.0, times.1);
-        because.insert(want.weight.clone(), text);
-        for name in members.iter().filter(|n| **n != want.weight) {
-            let text = format!("carries the axis of the {lines} of `{}`", want.weight);
-            because.entry((*name).to_string()).or_insert(text);
-        }
-        now.extend(next);
-        chosen = with;
+        paying.push((want, text));
     }
-    if chosen.is_empty() {
-        return Ok((None, told));
-    }
-    let moves = moves(&c, &chosen);
-    let (mut steps, mut made) = (Vec::new(), BTreeMap::new());
-    for (name, list) in &moves {
-        let new = moved_name(name, list);
-        if let Some(f) = now.get(name) {
-            made.insert(new.clone(), f.clone());
-        }
-        let rows = value(name).and_then(|w| w.shape().first().copied()).unwrap_or(1) as u64;
-        steps.push(Restructure {
+    let mut out = Vec::new();
+    let sets: Vec<usize> = paying.iter().map(|(w, _)| w.set).collect();
+    for list in order_choices(&c, &sets) {
+        let list: Vec<&(Want, String)> = list.iter().filter_map(|i| paying.get(*i)).collect();
+        let chosen = list.iter().map(|(w, _)| (w.set, w.order.clone())).collect();
+        let (Some(fold), moves) = (order_fold(g, &c, &chosen)?, moves(&c, &chosen)) else { continue };
+        let Some((made, _)) = facts_of(g, facts, &moves, case, before)? else { continue };
+        let because = |name: &str| {
+            let own = list.iter().find(|(w, _)| w.weight == name).map(|(_, text)| text.clone());
+            let of = |w: &Want| members(&c, w.set).contains(name);
+            let other = || list.iter().find(|(w, _)| of(w));
+            own.or_else(|| other().map(|(w, _)| format!("carries the axis of the {} of `{}`", LINES[w.dim], w.weight)))
+        };
+        let rows = |name: &str| value(name).and_then(|w| w.shape().first().copied()).unwrap_or(1) as u64;
+        let step = |(name, list): (&String, &Vec<Move>)| Restructure {
             rule: REORDER.into(),
             from: vec![name.clone()],
-            rows: vec![rows],
-            made: Some(new),
+            rows: vec![rows(name)],
+            made: Some(moved_name(name, list)),
             how: Some(Recipe::Reorder { moves: list.clone() }),
-            because: because.get(name).cloned().unwrap_or_default(),
-        });
+            because: because(name).unwrap_or_default(),
+        };
+        let steps = moves.iter().map(step).collect();
+        out.push(Offer { fold, facts: made, steps, single: list.len() == 1, moves });
     }
-    Ok((Some(Reordered { moves, facts: made, steps }), told))
+    Ok((out, told))
 }
 
-/// The steps as ones that were not taken.
-pub fn not_taken(steps: Vec<Restructure>, more: u64) -> Vec<Restructure> {
-    let first = |s: &Restructure| !s.because.starts_with("carries");
-    let why = format!("in another order of its rows or columns the whole would take {} more", picoseconds(more));
-    steps.into_iter().filter(first).filter_map(|s| Some(stays(s.from.first()?, why.clone()))).collect()
+impl Offer {
+    /// What is told where the whole plan is better without it.
+    pub fn not_taken(&self, more: u64) -> Vec<Restructure> {
+        let first = self.steps.iter().filter(|s| !s.because.starts_with("carries"));
+        let why = format!("in another order of its rows or columns the whole would take {} more", picoseconds(more));
+        first.filter_map(|s| Some(stays(s.from.first()?, why.clone()))).collect()
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Linears whose weight fills a structure well but for a few elements: whether two products, one over what fills it and one over
 //! the rest, take less than the best single one.
 use crate::plan::on_gpu;
-use crate::structure::{Case, Found};
+use crate::structure::Case;
 use spc_base::Bug;
 use spc_formats::{CostFacts, Layout, Refusal};
-use spc_ir::NodeId;
-use spc_ir::structure::{Fit, Restructure, SPLIT, Split, split, split_name, splittable};
-use spc_layout::{Alone, WeightFacts, choose};
+use spc_ir::structure::{Fit, Fold, Restructure, SPLIT, Split, split_name, splittable};
+use spc_ir::{Graph, NodeId, Op};
+use spc_layout::{Alone, WeightFacts};
 use spc_report::picoseconds;
 use std::collections::BTreeMap;
 
@@ -100,11 +100,33 @@ fn facts_of(whole: &WeightFacts, part: &[f32], fit: Fit, structured: bool, gpu: 
 }
 
 /// A split that is predicted to pay by itself.
-struct Wanted {
-    split: Split,
+#[derive(Clone)]
+pub struct Offer {
+    pub split: Split,
+    pub fold: Fold,
     rows: u64,
     facts: [WeightFacts; 2],
     because: String,
+}
+
+impl Offer {
+    /// Names of the two parts, with what is known of them.
+    pub fn parts(&self) -> impl Iterator<Item = (String, WeightFacts)> {
+        let name = |structured| split_name(&self.split.weight, &self.split.fit, structured);
+        [name(true), name(false)].into_iter().zip(self.facts.clone())
+    }
+
+    /// The steps that it is.
+    pub fn steps(&self) -> Vec<Restructure> {
+        let rest = format!("what is beyond {}", self.split.fit);
+        self.split.steps(self.rows, [self.because.clone(), rest])
+    }
+
+    /// What is told where the whole plan is better without it.
+    pub fn not_taken(&self, more: u64) -> Restructure {
+        let more = picoseconds(more);
+        whole(&self.split.weight, format!("in {} and the rest the whole would take {more} more", self.split.fit))
+    }
 }
 
 /// What a row of `csr` takes for each tile of 48 tokens beside its elements. The rates of the cost model come from matrices whose
@@ -142,17 +164,23 @@ enum Verdict {
     Plain,
     /// Its weight has such a structure, and it stays whole.
     Refused(String),
-    Wanted(Box<Wanted>),
+    Wanted(Box<Offer>),
 }
 
-fn verdict(found: &Found, case: &Case<'_>, alone: &Alone<'_>, node: NodeId, name: &str) -> Result<Verdict, Bug> {
-    let (graph, facts, plan) = found;
-    let Some(f) = facts.get(name) else { return Ok(Verdict::Plain) };
+/// A graph, the facts about its weights, and the steps that made it.
+struct Place<'a> {
+    graph: &'a Graph,
+    facts: &'a BTreeMap<String, WeightFacts>,
+    steps: &'a [Restructure],
+}
+
+fn verdict(at: &Place<'_>, case: &Case<'_>, alone: &Alone<'_>, node: NodeId, name: &str) -> Result<Verdict, Bug> {
+    let Some(f) = at.facts.get(name) else { return Ok(Verdict::Plain) };
     let all = f.rows.saturating_mul(f.cols);
     if f.present() == 0 || f.present().saturating_mul(10) > all.saturating_mul(7) || fills(f) {
         return Ok(Verdict::Plain);
     }
-    let Some(w) = case.value(name, &plan.structure) else { return Ok(Verdict::Plain) };
+    let Some(w) = case.value(name, at.steps) else { return Ok(Verdict::Plain) };
     let (Ok(rows), Ok(cols)) = (usize::try_from(f.rows), usize::try_from(f.cols)) else { return Ok(Verdict::Plain) };
     let list = fits(rows, cols, w.values());
     if list.is_empty() {
@@ -162,12 +190,12 @@ fn verdict(found: &Found, case: &Case<'_>, alone: &Alone<'_>, node: NodeId, name
     if f.candidates.iter().any(|(l, r)| r.is_ok() && codes(l)) {
         return Ok(Verdict::Refused("its values are codes, which one matrix stores with their scales".into()));
     }
-    if let Err(why) = splittable(graph, node)? {
+    if let Err(why) = splittable(at.graph, node)? {
         return Ok(Verdict::Refused(why));
     }
     let Some((own, layout)) = alone.least(node, f)? else { return Ok(Verdict::Plain) };
     let (sum, tokens) = (alone.sum(node)?, alone.tokens(node)?);
-    let mut best: Option<(u64, Wanted)> = None;
+    let mut best: Option<(u64, Offer)> = None;
     for fit in list {
         let gpu = case.machine.is_gpu();
         let of = |structured| facts_of(f, &fit.part(cols, w.values(), structured), fit, structured, gpu);
@@ -190,7 +218,8 @@ fn verdict(found: &Found, case: &Case<'_>, alone: &Alone<'_>, node: NodeId, name
                 picoseconds(own)
             );
             let split = Split { linear: node, weight: name.into(), fit };
-            best = Some((ps, Wanted { split, rows: f.rows, facts: parts, because }));
+            let fold = split.fold(at.graph)?;
+            best = Some((ps, Offer { split, fold, rows: f.rows, facts: parts, because }));
         }
     }
     Ok(match best {
@@ -213,70 +242,38 @@ fn whole(weight: &str, because: String) -> Restructure {
     Restructure { rule: SPLIT.into(), from: vec![weight.into()], rows: vec![], made: None, how: None, because }
 }
 
-/// The plan with weights split where that is cheaper, all of those that pay by themselves or none; and what was looked at.
+/// Splits that pay by themselves, one of a weight, and what is told of weights that stay whole. Only weights that `only` names
+/// are looked at; `steps` made the graph.
 ///
 /// # Errors
-/// As [`choose`].
-pub fn search(found: Found, case: &Case<'_>) -> Result<Found, Bug> {
-    let mut wanted: Vec<Wanted> = Vec::new();
-    let mut told: Vec<Restructure> = Vec::new();
-    {
-        let (graph, facts, plan) = &found;
-        let alone = Alone::new(graph, facts, case.machine, case.tuned)?;
-        let mut seen: Vec<&str> = Vec::new();
-        for l in &plan.linears {
-            if seen.contains(&l.weight.as_str()) {
-                continue;
-            }
-            seen.push(&l.weight);
-            match verdict(&found, case, &alone, l.node, &l.weight)? {
-                Verdict::Plain => {}
-                Verdict::Refused(why) => told.push(whole(&l.weight, why)),
-                Verdict::Wanted(w) => wanted.push(*w),
-            }
+/// Only our own mistakes.
+pub fn offers(
+    graph: &Graph,
+    facts: &BTreeMap<String, WeightFacts>,
+    case: &Case<'_>,
+    steps: &[Restructure],
+    only: &dyn Fn(&str) -> bool,
+) -> Result<(Vec<Offer>, Vec<Restructure>), Bug> {
+    let (mut out, mut told) = (Vec::new(), Vec::new());
+    let at = Place { graph, facts, steps };
+    let alone = Alone::new(graph, facts, case.machine, case.tuned)?;
+    let mut seen: Vec<&str> = Vec::new();
+    for node in graph.order()? {
+        let (Op::Linear { .. }, Some(w)) = (&graph.node(node)?.op, graph.inputs(node).get(1).copied()) else {
+            continue;
+        };
+        let Op::Weight { name, .. } = &graph.node(w)?.op else { continue };
+        if !only(name) || seen.contains(&name.as_str()) {
+            continue;
+        }
+        seen.push(name);
+        match verdict(&at, case, &alone, node, name)? {
+            Verdict::Plain => {}
+            Verdict::Refused(why) => told.push(whole(name, why)),
+            Verdict::Wanted(w) => out.push(*w),
         }
     }
-    let (graph, mut facts, mut plan) = found;
-    if wanted.is_empty() {
-        plan.structure.extend(told);
-        return Ok((graph, facts, plan));
-    }
-    let list: Vec<Split> = wanted.iter().map(|w| w.split.clone()).collect();
-    let made = split(&graph, &list)?;
-    let mut added: BTreeMap<String, WeightFacts> = facts.clone();
-    let mut parts: Vec<String> = Vec::new();
-    for w in &mut wanted {
-        let [a, b] = std::mem::replace(&mut w.facts, [true, false].map(|_| empty()));
-        for (structured, f) in [(true, a), (false, b)] {
-            let name = split_name(&w.split.weight, &w.split.fit, structured);
-            parts.push(name.clone());
-            added.insert(name, f);
-        }
-    }
-    let mut next = choose(&made, &added, case.machine, case.tuned, case.options)?;
-    let dense = next.linears.iter().any(|l| parts.contains(&l.weight) && l.layout.starts_with("dense"));
-    if next.total_ps < plan.total_ps && !dense {
-        next.structure = std::mem::take(&mut plan.structure);
-        for w in wanted {
-            let rest = format!("what is beyond {}", w.split.fit);
-            next.structure.extend(w.split.steps(w.rows, [w.because, rest]));
-        }
-        next.structure.extend(told);
-        next.dense_ps = plan.dense_ps;
-        return Ok((made, added, next));
-    }
-    facts.retain(|n, _| !parts.contains(n));
-    for w in wanted {
-        let more = picoseconds(next.total_ps.saturating_sub(plan.total_ps));
-        let why = format!("in {} and the rest the whole would take {more} more", w.split.fit);
-        told.push(whole(&w.split.weight, why));
-    }
-    plan.structure.extend(told);
-    Ok((graph, facts, plan))
-}
-
-fn empty() -> WeightFacts {
-    WeightFacts { rows: 0, cols: 0, candidates: Vec::new() }
+    Ok((out, told))
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! Changes of structure before layouts are chosen: what folds into weights, axes in another order, linears that read one value
-//! as one, and weights as sums of two; each where that is cheaper, in this order.
+//! as one, and weights as sums of two; each where that is cheaper. Everything is offered to the e-graph of `spc-layout`, which
+//! decides: folds with merged linears in rounds, then orders with merged linears and splits at once.
 use crate::failure::Res;
 use crate::weights::{Weight, WeightSet};
-use crate::{fold, reorder, split};
+use crate::{arrange, fold, split};
 use spc_base::Bug;
 use spc_formats::Layout;
 use spc_ir::structure::{
-    MERGE, Move, REORDER, Recipe, Restructure, SPLIT, Siblings, Split, merge, moves_of, reordered, siblings,
+    Fold, MERGE, Move, REORDER, Recipe, Restructure, SPLIT, Siblings, Split, merge, moves_of, reordered, siblings,
     splittable, with_folds,
 };
 use spc_ir::{Graph, NodeId, Op, Plan, Require};
-use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, groups_with, offered, offered_with};
+use spc_layout::{Machine, Offered, Options, Verdict, WeightFacts, choose, groups_with, offered_with};
 use spc_report::picoseconds;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,7 +88,7 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
             graph.requires.clear();
         }
         let bound = found.as_ref().is_some_and(|f| !f.exact);
-        let (graph, facts, mut plan) = ordered(graph, facts, case, groups, &steps)?;
+        let (graph, facts, mut plan) = arrange::ordered(graph, facts, case, groups, &steps)?;
         if bound {
             plan.bounds.push("structure: a bound stopped the search, so nothing was folded".into());
             plan.exact = false;
@@ -103,8 +104,6 @@ pub fn plan(graph: Graph, mut facts: BTreeMap<String, WeightFacts>, case: &Case<
         steps.extend(told);
         steps.append(&mut plan.structure);
         plan.structure = steps;
-        let found = (graph, facts, plan);
-        let (graph, facts, mut plan) = if case.dense { found } else { split::search(found, case)? };
         with_rules(&mut plan);
         return Ok((graph, facts, plan));
     }
@@ -122,44 +121,13 @@ fn with_rules(plan: &mut Plan) {
     plan.rules.splice(0..0, rules);
 }
 
-/// The plan of a graph in which axes are in another order and siblings merged where that is cheaper. `steps` made the graph.
-fn ordered(
+/// The plan of a graph in which siblings are merged and weights split where that is cheaper.
+pub fn merged(
     graph: Graph,
     facts: BTreeMap<String, WeightFacts>,
     case: &Case<'_>,
     groups: Vec<Siblings>,
-    steps: &[Restructure],
-) -> Result<Found, Bug> {
-    let (found, told) = if case.dense { (None, Vec::new()) } else { reorder::search(&graph, &facts, case, steps)? };
-    let Some(r) = found else {
-        let (g, f, mut p) = merged(graph, facts, case, groups)?;
-        p.structure.extend(told);
-        return Ok((g, f, p));
-    };
-    let mut other = facts.clone();
-    other.extend(r.facts);
-    let moved = reordered(&graph, &r.moves)?;
-    let mut apart = merged(graph, facts, case, groups)?;
-    let siblings = siblings(&moved)?.0;
-    let (g, f, mut p) = merged(moved, other, case, siblings)?;
-    if p.total_ps < apart.2.total_ps {
-        p.structure.splice(0..0, r.steps);
-        p.structure.extend(told);
-        p.dense_ps = apart.2.dense_ps;
-        return Ok((g, f, p));
-    }
-    let more = p.total_ps.saturating_sub(apart.2.total_ps);
-    apart.2.structure.extend(reorder::not_taken(r.steps, more));
-    apart.2.structure.extend(told);
-    Ok(apart)
-}
-
-/// The plan of a graph in which siblings are merged where that is cheaper.
-fn merged(
-    graph: Graph,
-    mut facts: BTreeMap<String, WeightFacts>,
-    case: &Case<'_>,
-    groups: Vec<Siblings>,
+    splits: Vec<split::Offer>,
 ) -> Result<Found, Bug> {
     let old: BTreeSet<NodeId> = graph.ids().into_iter().collect();
     // Without folds, which are taken or refused by now.
@@ -172,12 +140,23 @@ fn merged(
         let from = vec![weight];
         steps.push(Restructure { rule: MERGE.into(), from, rows: vec![], made: None, because, how: None });
     }
-    if groups.is_empty() {
+    if groups.is_empty() && splits.is_empty() {
         let mut plan = layouts(&graph, &facts)?;
         plan.structure = steps;
         return Ok((graph, facts, plan));
     }
-    let found = offered(&graph, &groups, &facts, case.machine, case.tuned, case.options)?;
+    let folds: Vec<Fold> = splits.iter().map(|s| s.fold.clone()).collect();
+    let mut all = facts.clone();
+    splits.iter().for_each(|s| all.extend(s.parts()));
+    let folded = with_folds(&graph, &folds)?;
+    let found = offered_with(&folded, &folds, &groups, &all, case.machine, case.tuned, case.options)?;
+    let parted: Vec<&split::Offer> =
+        splits.iter().zip(&found.folds).filter(|(_, v)| found.exact && !v.taken.is_empty()).map(|(s, _)| s).collect();
+    let stay = |taken: &[&split::Offer]| {
+        let left = splits.iter().zip(&found.folds).filter(|(s, _)| !taken.iter().any(|t| t.split == s.split));
+        let more = |ps: Option<u64>| ps.unwrap_or(found.total_ps).saturating_sub(found.total_ps);
+        left.map(|(s, v)| s.not_taken(more(v.with_ps))).collect::<Vec<_>>()
+    };
     let whole = |(g, v): &(&Siblings, &Verdict)| found.exact && v.replaced.len() == g.linears.len();
     let taken: Vec<(&Siblings, &Verdict)> = groups.iter().zip(&found.groups).filter(whole).collect();
     let apart = |because: String, g: &Siblings| Restructure {
@@ -188,19 +167,33 @@ fn merged(
         because,
         how: None,
     };
-    if !taken.is_empty() {
+    if !taken.is_empty() || !parted.is_empty() {
+        let mut all = facts.clone();
         for (g, _) in &taken {
             let parts: Option<Vec<_>> = g.weights.iter().map(|w| Some((w.as_str(), facts.get(w)?))).collect();
             let stacked = WeightFacts::stacked(&parts.ok_or_else(|| Bug::new("a sibling without facts"))?);
-            facts.insert(g.made(), stacked);
+            all.insert(g.made(), stacked);
         }
+        parted.iter().for_each(|s| all.extend(s.parts()));
         let list: Vec<(&Siblings, &[NodeId])> = taken.iter().map(|(g, v)| (*g, v.replaced.as_slice())).collect();
-        let merged = merge(&graph, &list)?;
-        let mut plan = layouts(&merged, &facts)?;
-        let all = found.groups.iter().filter(|v| !v.replaced.is_empty()).count() == taken.len();
-        if all && plan.exact && plan.total_ps != found.total_ps {
+        let stacked = if list.is_empty() { graph.clone() } else { merge(&graph, &list)? };
+        let made_of = if parted.is_empty() {
+            stacked
+        } else {
+            spc_ir::structure::split(&stacked, &arrange::again(&stacked, &parted)?)?
+        };
+        let mut plan = layouts(&made_of, &all)?;
+        let every = found.groups.iter().filter(|v| !v.replaced.is_empty()).count() == taken.len();
+        if every && plan.exact && plan.total_ps != found.total_ps {
             let text = format!("the merged plan costs {} ps, the search said {} ps", plan.total_ps, found.total_ps);
             return Err(Bug::new(text));
+        }
+        let part = |w: &str| parted.iter().any(|s| s.parts().any(|(n, _)| n == w));
+        if plan.linears.iter().any(|l| part(&l.weight) && l.layout.starts_with("dense")) {
+            // A dense part would store zeros where the other one has values.
+            let (g, f, mut p) = merged(graph, facts, case, groups.clone(), Vec::new())?;
+            p.structure.extend(stay(&[]));
+            return Ok((g, f, p));
         }
         if plan.total_ps < found.apart_ps {
             for (g, v) in &taken {
@@ -209,21 +202,27 @@ fn merged(
             let used: BTreeSet<NodeId> = taken.iter().flat_map(|(g, _)| g.linears.clone()).collect();
             let rest = widest(&groups, &found).into_iter().filter(|(g, _)| !g.linears.iter().any(|n| used.contains(n)));
             steps.extend(rest.map(|(g, v)| apart(why_apart(v, &found), g)));
+            parted.iter().for_each(|s| steps.extend(s.steps()));
+            let merged_now = |s: &Restructure| !taken.iter().any(|(g, _)| s.from.iter().any(|n| g.weights.contains(n)));
+            steps.extend(stay(&parted).into_iter().filter(merged_now));
             plan.structure = steps;
-            plan.rules.insert(0, MERGE.into());
+            if !taken.is_empty() {
+                plan.rules.insert(0, MERGE.into());
+            }
             // What the program takes at best when dense.
             plan.dense_ps = found.dense_ps;
-            return Ok((merged, facts, plan));
+            return Ok((made_of, all, plan));
         }
     }
     let mut plan = layouts(&graph, &facts)?;
     if found.exact {
         plan.dense_ps = plan.dense_ps.min(found.dense_ps);
     } else {
-        plan.bounds.push("structure: a bound stopped the search, so nothing was merged".into());
+        plan.bounds.push("structure: a bound stopped the search, so nothing was merged or split".into());
         plan.exact = false;
     }
     steps.extend(widest(&groups, &found).into_iter().map(|(g, v)| apart(why_apart(v, &found), g)));
+    steps.extend(stay(&[]));
     plan.structure = steps;
     Ok((graph, facts, plan))
 }

@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
-use common::{Folder, build, explained, made, numbers, session};
-use ndarray::{Array2, ArrayD};
+use common::{Folder, build, explained, goes_round, made, numbers, result, session};
 use spc::driver::{Compile, Explain, Options, Verify, compile_file, explain_file, verify_path};
 use spc::{Compiler, Program};
 
@@ -61,11 +60,6 @@ fn folder(requires: &str) -> Folder {
     folder_with(&(TEXT.to_string() + requires), positive(6, D))
 }
 
-fn result(p: &Program, tokens: usize) -> ArrayD<f32> {
-    let x = Array2::from_shape_vec((tokens, D), numbers(9, tokens * D)).unwrap();
-    p.call("f", &[("x", &x)]).unwrap().f32("y").unwrap().to_owned()
-}
-
 #[test]
 fn a_norm_and_a_batch_norm_fold_and_what_reads_them_is_merged() {
     for requires in ["", "require r: nm(2, 4) on m.{gate, up}\n"] {
@@ -85,7 +79,7 @@ fn a_norm_and_a_batch_norm_fold_and_what_reads_them_is_merged() {
         }
         let plain = build(&f, Compiler::new().interpret(true));
         for tokens in [1, 3, 17, 64] {
-            let (a, b) = (result(&p, tokens), result(&plain, tokens));
+            let (a, b) = (result(&p, D, tokens), result(&plain, D, tokens));
             let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
             assert!(most < 1e-4, "{tokens} tokens: {most}");
         }
@@ -140,9 +134,9 @@ fn a_folder_and_a_plan_file_know_what_was_folded() {
     let done = session(Options::default(), |s| verify_path(s, &f.path("out"), &Verify::default())).0.unwrap();
     assert!(done.findings.is_empty() && done.text.contains("holds for 3 tensors"), "{}", done.text);
     let (loaded, built) = (Compiler::new().load(f.path("out")).unwrap(), build(&f, Compiler::new()));
-    assert_eq!(result(&loaded, 5), result(&built, 5));
+    assert_eq!(result(&loaded, D, 5), result(&built, D, 5));
     let again = build(&f, Compiler::new().plan_file(f.path("out/plan.json")));
-    assert_eq!((again.plan(), result(&again, 5)), (built.plan(), result(&built, 5)));
+    assert_eq!((again.plan(), result(&again, D, 5)), (built.plan(), result(&built, D, 5)));
     // A plan of another structure is not taken: the norm is now read by something else.
     let text = std::fs::read_to_string(f.path("net.sp")).unwrap();
     f.text("net.sp", &text.replace("y[b, d] = (z[b, d]", "y[b, d] = (h[b, d] + z[b, d]"));
@@ -157,28 +151,14 @@ fn dead_neurons_are_left_out_before_anything_is_folded() {
     let f = folder("require r: keep 50% of slices(F) per model on m\n");
     let p = build(&f, Compiler::new());
     let plain = build(&f, Compiler::new().interpret(true));
-    let (a, b) = (result(&p, 5), result(&plain, 5));
+    let (a, b) = (result(&p, D, 5), result(&plain, D, 5));
     let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(most < 1e-4, "{most}");
     // The biases of the neurons are what the constraint is about: the norm stays, and the channels of the result fold.
     let names = made(&p);
     assert!(p.plan().contains("\"cut-dead F\"") && names.contains(&"m.down*var".to_string()), "{names:?}");
     assert!(!names.contains(&"m.bu+shift".to_string()), "{names:?}");
-    goes_round(&f, &p);
-}
-
-/// A compiled folder and its plan file give the same results, and both verify.
-fn goes_round(f: &Folder, p: &Program) {
-    let what = Compile { out: Some(f.path("out")), ..Compile::default() };
-    session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &what)).0.unwrap();
-    for path in ["out", "net.sp"] {
-        let done = session(Options::default(), |s| verify_path(s, &f.path(path), &Verify::default())).0.unwrap();
-        assert!(done.findings.is_empty(), "{}", done.text);
-    }
-    let loaded = Compiler::new().load(f.path("out")).unwrap();
-    assert_eq!(result(&loaded, 5), result(p, 5));
-    let again = build(f, Compiler::new().plan_file(f.path("out/plan.json")));
-    assert_eq!((again.plan(), result(&again, 5)), (p.plan(), result(p, 5)));
+    goes_round(&f, &p, D);
 }
 
 #[test]
@@ -212,7 +192,7 @@ fn what_is_left_of_dead_neurons_is_folded() {
         assert!(names.contains(&name.to_string()), "{name}: {names:?}\n{}", explained(&f));
     }
     agrees(&f, &p);
-    goes_round(&f, &p);
+    goes_round(&f, &p, D);
 }
 
 /// A product with half of a matrix, and one with rows that have gains; the matrices are read by nothing else.
@@ -248,7 +228,7 @@ fn halves(text: &str) -> Folder {
 fn agrees(f: &Folder, p: &Program) {
     let plain = build(f, Compiler::new().interpret(true));
     for tokens in [1, 3, 17, 64] {
-        let (a, b) = (result(p, tokens), result(&plain, tokens));
+        let (a, b) = (result(p, D, tokens), result(&plain, D, tokens));
         let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(most < 1e-4, "{tokens} tokens: {most}");
     }
@@ -273,7 +253,7 @@ fn a_matrix_with_factors_becomes_the_weight_of_a_linear() {
         // It has the zeros of what it was made of, and the layouts that hold them.
         assert_eq!(layout(&p, "m.down*constant").starts_with("nm"), !requires.is_empty(), "{text}");
         agrees(&f, &p);
-        goes_round(&f, &p);
+        goes_round(&f, &p, D);
         let done = session(Options::default(), |s| verify_path(s, &f.path("out"), &Verify::default())).0.unwrap();
         assert!(done.text.contains("2 linears within the bound"), "{}", done.text);
     }
@@ -325,6 +305,6 @@ fn the_dense_program_is_the_best_one_and_its_price_is_told() {
     assert_eq!(of(&p, "dense_ps"), of(&dense, "total_ps"));
     assert!(of(&p, "total_ps") <= of(&p, "dense_ps"));
     let plain = build(&f, Compiler::new().dense().interpret(true));
-    let most = result(&dense, 5).iter().zip(&result(&plain, 5)).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+    let most = result(&dense, D, 5).iter().zip(&result(&plain, D, 5)).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(most < 1e-4, "{most}");
 }

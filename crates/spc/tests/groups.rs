@@ -1,56 +1,17 @@
-//! `top` and `count` over groups in compiled steps, and projections without a run, beside the reference.
+//! `top` and `count` over groups in compiled steps, beside the reference.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
+use common::train::{Named, Rng, SHAPE, named, sizes, slices, views};
 use spc::{Compiler, Isa, Optimiser};
-use std::collections::BTreeMap;
-
-type Named = BTreeMap<String, Vec<f32>>;
-
-struct Rng(u64);
-
-impl Rng {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        self.0 >> 33
-    }
-
-    /// -2, .., 2: groups have few norms, and the same numbers in other orders.
-    fn coarse(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| (self.draw() % 5) as f32 - 2.0).collect()
-    }
-
-    fn fine(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| self.draw() as f32 / (1u64 << 30) as f32 - 1.0).collect()
-    }
-}
-
-const SIZES: [(&str, usize); 3] = [("net.w", 24 * 32), ("net.v", 240), ("net.b", 24)];
 
 fn program(rules: &str) -> String {
-    format!(
-        "
-use std.updates.{{sr_ste, dropgrow, recommend}}
-axis B = 1..8
-model net {{ axes {{ I = 32, O = 24, N = 10 }}  w: f32[O, I]  v: f32[N, O]  b: f32[O] }}
-fn f(x: f32[B, I]) -> z: f32[B, N] {{
-  y[b, o] = net.w[o, i] * x[b, i] + net.b[o]
-  z[b, n] = net.v[n, o] * y[b, o]
-}}
-{rules}
-"
-    )
-}
-
-fn views(m: &mut Named) -> Vec<(&str, &mut [f32])> {
-    m.iter_mut().map(|(n, v)| (n.as_str(), &mut v[..])).collect()
-}
-
-fn slices(m: &Named) -> Vec<(&str, &[f32])> {
-    m.iter().map(|(n, v)| (n.as_str(), &v[..])).collect()
+    common::train::program(SHAPE, rules)
 }
 
 fn draw(f: &mut dyn FnMut(usize) -> Vec<f32>) -> Named {
-    SIZES.iter().map(|(n, k)| (n.to_string(), f(*k))).collect()
+    named(&sizes(SHAPE), f)
 }
 
 /// Every step of a program has the bits of the reference, on every instruction set and with any number of threads.
@@ -206,56 +167,4 @@ fn scores_of_any_size_are_ranked() {
         u.step(&grads, 0.0).unwrap();
         assert!(params == u.forward().unwrap(), "{step}");
     }
-}
-
-/// Weights after a projection are those of a run of one step that moves nothing; and again they stay.
-#[test]
-fn projections_are_the_end_of_a_run_that_moves_nothing() {
-    for rules in [
-        "require r: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste()",
-        "require r: keep 7 of 32 of elements per tile(in: 32) on net.w",
-        "require r: keep 30% of elements per tensor",
-        "require r: keep cubic(100% -> 20%, 10%..80% of steps) of elements per model via sr_ste()",
-        "require r: keep 50% of tile(out: 4, in: 4) per tensor on net.w",
-        "require r: keep 30% of elements per tile(out: 1, in: all)",
-        "require r: keep 50% of elements per tensor on net.w\nrequire s: keep 25% of slices(O) of net per model",
-    ] {
-        for coarse in [true, false] {
-            let checked = Compiler::new().threads(2).compile_str(&program(rules)).unwrap();
-            let plan = checked.update_plan(Optimiser::SGD, 1).unwrap();
-            let mut r = Rng(8);
-            let mut params = draw(&mut |n| if coarse { r.coarse(n) } else { r.fine(n) });
-            params.get_mut("net.w").unwrap()[3] = -0.0;
-            let mut u = checked.updater(params.clone(), Optimiser::SGD, 1).unwrap();
-            let still = draw(&mut |n| vec![0.0; n]);
-            u.step(&still, 0.0).unwrap();
-            plan.project(&mut views(&mut params)).unwrap();
-            let want = u.finish().unwrap();
-            let bits = |m: &Named| -> Vec<u32> { m.values().flatten().map(|x| x.to_bits()).collect() };
-            assert!(bits(&params) == bits(&want), "{rules}");
-            plan.project(&mut views(&mut params)).unwrap();
-            assert!(bits(&params) == bits(&want), "{rules}: again");
-        }
-    }
-}
-
-#[test]
-fn projections_of_what_cannot_be_are_refused() {
-    let plan =
-        |rules: &str| Compiler::new().compile_str(&program(rules)).unwrap().update_plan(Optimiser::SGD, 1).unwrap();
-    let mut params = draw(&mut |n| vec![1.0; n]);
-    let p = plan("require r: keep 30% of elements per tensor by abs(w * g) on net.w");
-    assert_eq!(p.project(&mut views(&mut params)).unwrap_err().codes(), ["SP0006"]);
-    for rules in
-        ["require r: keep 2 of 4 of elements per tile(in: 4) on net.w", "require r: keep 30% of elements per model"]
-    {
-        let mut bad = params.clone();
-        bad.get_mut("net.w").unwrap()[77] = f32::NAN;
-        let e = plan(rules).project(&mut views(&mut bad)).unwrap_err();
-        assert_eq!(e.codes(), ["SP0406"]);
-        assert!(e.to_string().contains("`net.w` is not finite at index 77"), "{e}");
-    }
-    params.get_mut("net.v").unwrap().pop();
-    let p = plan("require r: keep 30% of elements per tensor");
-    assert_eq!(p.project(&mut views(&mut params)).unwrap_err().codes(), ["SP0404"]);
 }

@@ -1,42 +1,20 @@
 //! Steps in two halves around an optimiser of the caller's: the same bits as whole steps with that optimiser.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::train::{Named, Rng, named, sizes, slices, views};
 use spc::{Compiler, Optimiser};
 use std::collections::BTreeMap;
 
-type Named = BTreeMap<String, Vec<f32>>;
-
-const SIZES: [(&str, usize); 3] = [("net.w", 12 * 16), ("net.v", 60), ("net.b", 12)];
+const SHAPE: [usize; 3] = [16, 12, 5];
 
 fn program(rules: &str) -> String {
-    format!(
-        "
-use std.updates.{{sr_ste, dropgrow, adams}}
-use std.penalties.{{l1, group_l2, tree_l2, masked_l1}}
-axis B = 1..8
-model net {{ axes {{ I = 16, O = 12, N = 5 }}  w: f32[O, I]  v: f32[N, O]  b: f32[O] }}
-fn f(x: f32[B, I]) -> z: f32[B, N] {{
-  y[b, o] = net.w[o, i] * x[b, i] + net.b[o]
-  z[b, n] = net.v[n, o] * y[b, o]
-}}
-{rules}
-"
-    )
+    common::train::program(SHAPE, rules)
 }
 
-fn random(seed: &mut u64) -> Named {
-    let mut draw = || {
-        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((*seed >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * 2.0
-    };
-    SIZES.iter().map(|(n, k)| (n.to_string(), (0..*k).map(|_| draw()).collect())).collect()
-}
-
-fn views(m: &mut Named) -> Vec<(&str, &mut [f32])> {
-    m.iter_mut().map(|(n, v)| (n.as_str(), &mut v[..])).collect()
-}
-
-fn slices(m: &Named) -> Vec<(&str, &[f32])> {
-    m.iter().map(|(n, v)| (n.as_str(), &v[..])).collect()
+fn random(r: &mut Rng) -> Named {
+    named(&sizes(SHAPE), |n| r.floats(n))
 }
 
 /// The optimiser as a caller would write it, in f32.
@@ -61,9 +39,12 @@ fn moved(o: Optimiser, step: u64, rate: f32, w: &mut [f32], g: &[f32], moments: 
     }
 }
 
-const RULES: [&str; 9] = [
+const RULES: [&str; 11] = [
     "require r: keep 2 of 4 of elements per tile(in: 4) on net.w via sr_ste()",
     "require r: keep 50% of elements per tensor on net.{w, v}",
+    "require r: keep 30% of elements per tensor on net.{w, v} via sr_ste(lambda: 0.05)",
+    "require r: keep 20% of elements per model on net.{w, v} via sr_ste()\n\
+     penalize p: 0.05 * l1 of elements on net.w",
     "require r: keep 25% of elements per tensor on net.w via dropgrow()",
     "penalize p: 0.05 * l1 of elements on net.{w, v}",
     "penalize p: 0.05 * group_l2 of tile(in: 16) of net.w",
@@ -88,17 +69,17 @@ fn two_halves_are_a_whole_step() {
             let whole = checked.update_plan(o, steps).unwrap();
             let halves =
                 checked.update_plan(Optimiser::Outside { moments: o.cleared(), square: o.square() }, steps).unwrap();
-            let mut seed = 11;
-            let mut a = random(&mut seed);
+            let mut r = Rng(11);
+            let mut a = random(&mut r);
             let mut b = a.clone();
             let (mut sa, mut sb) =
                 (whole.start(&mut views(&mut a)).unwrap(), halves.start(&mut views(&mut b)).unwrap());
             let mut moments: BTreeMap<&str, Vec<Vec<f32>>> =
-                SIZES.iter().map(|(n, k)| (*n, vec![vec![0.0; *k]; o.cleared()])).collect();
+                sizes(SHAPE).iter().map(|(n, k)| (*n, vec![vec![0.0; *k]; o.cleared()])).collect();
             let mut mapped_any = false;
             for step in 0..steps {
                 assert_eq!(a, b, "{rules}: before step {step}");
-                let (g, rate) = (random(&mut seed), 0.05);
+                let (g, rate) = (random(&mut r), 0.05);
                 whole.update(step, &mut views(&mut a), &slices(&g), rate, &mut sa).unwrap();
                 let mut mapped: Named = g.clone();
                 mapped.retain(|n, _| halves.maps_gradient(n));
@@ -124,17 +105,17 @@ fn halves_come_in_turn() {
     let text = program(RULES[0]);
     let checked = Compiler::new().compile_str(&text).unwrap();
     let plan = checked.update_plan(Optimiser::Outside { moments: 1, square: None }, 2).unwrap();
-    let mut seed = 5;
-    let (mut p, g) = (random(&mut seed), random(&mut seed));
+    let mut r = Rng(5);
+    let (mut p, g) = (random(&mut r), random(&mut r));
     let mut state = plan.start(&mut views(&mut p)).unwrap();
     let mut mapped: Named = BTreeMap::from([("net.w".to_string(), vec![0.0; 192])]);
-    let mut moments: Vec<Vec<f32>> = SIZES.iter().map(|(_, k)| vec![0.0; *k]).collect();
+    let mut moments: Vec<Vec<f32>> = sizes(SHAPE).iter().map(|(_, k)| vec![0.0; *k]).collect();
     let before = p.clone();
     let code = |r: Result<(), spc::Error>| r.err().map_or(String::new(), |e| e.codes().join(","));
     macro_rules! after {
         ($step:expr, $n:expr) => {{
             let mut m: Vec<(&str, Vec<&mut [f32]>)> =
-                SIZES.iter().zip(&mut moments).map(|((n, _), v)| (*n, vec![&mut v[..]])).take($n).collect();
+                sizes(SHAPE).iter().zip(&mut moments).map(|((n, _), v)| (*n, vec![&mut v[..]])).take($n).collect();
             code(plan.after($step, &mut views(&mut p), &slices(&g), &mut m, 0.1, &mut state).map(|_| ()))
         }};
     }

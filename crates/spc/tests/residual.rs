@@ -3,9 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
-use common::{Folder, build, explained, made, session};
-use ndarray::{Array2, ArrayD};
-use spc::driver::{Compile, Explain, Options, Stage, Verify, compile_file, diff_files, explain_file, verify_path};
+use common::{Folder, build, explained, goes_round, made, result, session};
+use spc::driver::{Compile, Explain, Options, Stage, compile_file, diff_files, explain_file};
 use spc::{Compiler, Program};
 
 const D: usize = 256;
@@ -99,11 +98,6 @@ fn shuffled() -> (Folder, Vec<usize>) {
     (folder((D, F), &rows, &columns), order)
 }
 
-fn result(p: &Program, d: usize, tokens: usize) -> ArrayD<f32> {
-    let x = Array2::from_shape_vec((tokens, d), Random(9).values(tokens * d)).unwrap();
-    p.call("f", &[("x", &x)]).unwrap().f32("y").unwrap().to_owned()
-}
-
 fn plan(p: &Program) -> serde_json::Value {
     serde_json::from_str(p.plan()).unwrap()
 }
@@ -123,20 +117,6 @@ fn agrees(f: &Folder, p: &Program, d: usize) {
         let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(most <= 2e-5 * scale, "{tokens} tokens: {most} of {scale}");
     }
-}
-
-/// A compiled folder, its plan file and verification know the structure.
-fn goes_round(f: &Folder, p: &Program, d: usize) {
-    let what = Compile { out: Some(f.path("out")), ..Compile::default() };
-    session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &what)).0.unwrap();
-    for path in ["out", "net.sp"] {
-        let done = session(Options::default(), |s| verify_path(s, &f.path(path), &Verify::default())).0.unwrap();
-        assert!(done.findings.is_empty(), "{}", done.text);
-    }
-    let loaded = Compiler::new().load(f.path("out")).unwrap();
-    assert_eq!(result(&loaded, d, 5), result(p, d, 5));
-    let again = build(f, Compiler::new().plan_file(f.path("out/plan.json")));
-    assert_eq!((again.plan(), result(&again, d, 5)), (p.plan(), result(p, d, 5)));
 }
 
 #[test]
@@ -168,6 +148,35 @@ fn shuffled_neurons_get_their_blocks_back() {
     assert!(text.contains("reorder-axis R"), "{text}");
     agrees(&f, &p, D);
     goes_round(&f, &p, D);
+}
+
+/// Both at once: the order brings blocks together, and what lies beyond them is a product of its own.
+#[test]
+fn shuffled_blocks_with_outliers_are_put_in_order_and_split() {
+    let mut r = Random(6);
+    let n = 256;
+    let (up, down) = (r.blocks(n, LONG, 20, 10), r.values(LONG * n));
+    let order = r.shuffled(n);
+    let rows: Vec<f32> = order.iter().flat_map(|i| up[i * LONG..(i + 1) * LONG].to_vec()).collect();
+    let f = folder((LONG, n), &rows, &down);
+    let p = build(&f, Compiler::new());
+    let text = explained(&f);
+    let up: Vec<String> = made(&p).into_iter().filter(|n| n.starts_with("m.up{order ")).collect();
+    assert!(
+        up.len() == 3 && up[1].ends_with("{tiles 16x1 from 8}") && up[2].contains("{beyond "),
+        "{:?}\n{text}",
+        made(&p)
+    );
+    assert_eq!(layout(&p, &up[1]), "vx1(16)", "{text}");
+    agrees(&f, &p, LONG);
+    let again = build(
+        &f,
+        Compiler::new().plan_file({
+            f.text("plan.json", p.plan());
+            f.path("plan.json")
+        }),
+    );
+    assert_eq!((again.plan(), result(&again, LONG, 5)), (p.plan(), result(&p, LONG, 5)));
 }
 
 #[test]

@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
-use common::{Folder, build, explained, made, numbers, session};
-use ndarray::{Array2, ArrayD};
+use common::{Folder, build, explained, made, numbers, result, session};
+use spc::Compiler;
 use spc::driver::{Compile, Explain, Options, Verify, compile_file, explain_file, verify_path};
-use spc::{Compiler, Program};
 
 const D: usize = 32;
 const F: usize = 64;
@@ -46,11 +45,6 @@ fn folder(requires: &str) -> Folder {
     f
 }
 
-fn result(p: &Program, tokens: usize) -> ArrayD<f32> {
-    let x = Array2::from_shape_vec((tokens, D), numbers(9, tokens * D)).unwrap();
-    p.call("f", &[("x", &x)]).unwrap().f32("y").unwrap().to_owned()
-}
-
 #[test]
 fn gate_and_up_become_one_weight_and_one_kernel() {
     for requires in ["", "require r: nm(2, 4) on m.{gate, up}\n"] {
@@ -59,7 +53,7 @@ fn gate_and_up_become_one_weight_and_one_kernel() {
         assert_eq!(made(&p), ["m.{up,gate}", "m.{bu,bg}"], "{requires}");
         let plain = build(&f, Compiler::new().interpret(true));
         for tokens in [1, 3, 17, 64] {
-            let (a, b) = (result(&p, tokens), result(&plain, tokens));
+            let (a, b) = (result(&p, D, tokens), result(&plain, D, tokens));
             let most = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
             assert!(most < 1e-4, "{tokens} tokens: {most}");
         }
@@ -96,9 +90,9 @@ fn a_folder_and_a_plan_file_know_what_was_merged() {
     let done = session(Options::default(), |s| verify_path(s, &f.path("out"), &Verify::default())).0.unwrap();
     assert!(done.findings.is_empty() && done.text.contains("holds for 3 tensors"), "{}", done.text);
     let (loaded, built) = (Compiler::new().load(f.path("out")).unwrap(), build(&f, Compiler::new()));
-    assert_eq!(result(&loaded, 5), result(&built, 5));
+    assert_eq!(result(&loaded, D, 5), result(&built, D, 5));
     let again = build(&f, Compiler::new().plan_file(f.path("out/plan.json")));
-    assert_eq!((again.plan(), result(&again, 5)), (built.plan(), result(&built, 5)));
+    assert_eq!((again.plan(), result(&again, D, 5)), (built.plan(), result(&built, D, 5)));
     // A plan of another structure is not taken: one product is now a result, which a part cannot be.
     let text = std::fs::read_to_string(f.path("net.sp")).unwrap();
     f.text("net.sp", &text.replace("-> y: f32[B, D] {", "-> (y: f32[B, D], u: f32[B, F]) {"));

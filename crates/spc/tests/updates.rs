@@ -1,65 +1,17 @@
 //! Compiled updates against the reference interpreter, step by step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
+use common::train::{Named, Rng, SHAPE, named, sizes, slices, views};
 use spc::{Compiler, Isa, Optimiser};
-use std::collections::BTreeMap;
-
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn float(&mut self) -> f32 {
-        (self.draw() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-
-    /// Some values twice, some zero.
-    pub fn floats(&mut self, n: usize) -> Vec<f32> {
-        let one = |r: &mut Rng| match r.draw() % 10 {
-            0 => 0.0,
-            1..=3 => (r.float() * 4.0).round() / 4.0,
-            _ => r.float(),
-        };
-        (0..n).map(|_| one(self)).collect()
-    }
-}
-
-type Named = BTreeMap<String, Vec<f32>>;
 
 fn program(rules: &str) -> String {
-    format!(
-        "
-use std.updates.{{sr_ste, dropgrow, mdgf, adams, frozen}}
-use std.penalties.{{l1, l0, lq, lhalf, log_sum, capped_l1, mcp, scad, cel0, group_l2, tree_l2, sparse_group, masked_l1, wgsef}}
-axis B = 1..8
-model net {{ axes {{ I = 32, O = 24, N = 10 }}  w: f32[O, I]  v: f32[N, O]  b: f32[O] }}
-fn f(x: f32[B, I]) -> z: f32[B, N] {{
-  y[b, o] = net.w[o, i] * x[b, i] + net.b[o]
-  z[b, n] = net.v[n, o] * y[b, o]
-}}
-{rules}
-"
-    )
+    common::train::program(SHAPE, rules)
 }
-
-fn views(m: &mut Named) -> Vec<(&str, &mut [f32])> {
-    m.iter_mut().map(|(n, v)| (n.as_str(), &mut v[..])).collect()
-}
-
-fn slices(m: &Named) -> Vec<(&str, &[f32])> {
-    m.iter().map(|(n, v)| (n.as_str(), &v[..])).collect()
-}
-
-const SIZES: [(&str, usize); 3] = [("net.w", 24 * 32), ("net.v", 240), ("net.b", 24)];
 
 fn random(r: &mut Rng) -> Named {
-    SIZES.iter().map(|(n, k)| (n.to_string(), r.floats(*k))).collect()
+    named(&sizes(SHAPE), |n| r.floats(n))
 }
 
 fn far(a: &Named, b: &Named) -> f32 {
@@ -78,12 +30,12 @@ fn far(a: &Named, b: &Named) -> f32 {
 
 /// Runs a program compiled and by reference; the greatest difference of what the program reads, over all steps and at the end.
 fn compare(rules: &str, o: Optimiser, steps: u64, isa: Isa, threads: usize) -> f32 {
-    compare_in(&program(rules), &SIZES, o, steps, isa, threads)
+    compare_in(&program(rules), &sizes(SHAPE), o, steps, isa, threads)
 }
 
 fn compare_in(text: &str, sizes: &[(&str, usize)], o: Optimiser, steps: u64, isa: Isa, threads: usize) -> f32 {
     let rules = text;
-    let random = |r: &mut Rng| -> Named { sizes.iter().map(|(n, k)| (n.to_string(), r.floats(*k))).collect() };
+    let random = |r: &mut Rng| named(sizes, |n| r.floats(n));
     let checked = Compiler::new().isa(isa).threads(threads).compile_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let plan = checked.update_plan(o, steps).unwrap();
     assert_eq!(plan.interpreted(), None, "{rules}");
@@ -403,7 +355,7 @@ fn dropping_and_growing_goes_over_the_weights_three_times() {
     for rules in ["per tensor on net.w via dropgrow(interval: 2)", "per model on net.{w, v} via recommend(interval: 3)"]
     {
         let rules = format!("require r: keep 25% of elements {rules}");
-        let text = program(&rules).replace("dropgrow, mdgf", "dropgrow, recommend, mdgf");
+        let text = program(&rules);
         let plan = Compiler::new().compile_str(&text).unwrap().update_plan(SGD, 3).unwrap();
         let passes = plan.refresh_passes().unwrap();
         let sweeps = passes.iter().filter(|p| p.0 == "net.w").count();

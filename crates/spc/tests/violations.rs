@@ -2,36 +2,13 @@
 //! thousand steps; a million: `cargo test --release -p spc --test violations -- --ignored --nocapture`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
+use common::train::Rng;
 use spc::{Compiler, Optimiser};
 
-struct Rng(u64);
-
-impl Rng {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.draw() % n
-    }
-
-    fn pick<T: Clone>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len() as u64) as usize].clone()
-    }
-
-    /// Many ties and zeros.
-    fn floats(&mut self, n: usize) -> Vec<f32> {
-        let one = |r: &mut Rng| match r.below(8) {
-            0 => 0.0,
-            1 | 2 => (r.below(9) as f32 - 4.0) / 4.0,
-            _ => (r.draw() >> 40) as f32 / (1u64 << 23) as f32 - 1.0,
-        };
-        (0..n).map(|_| one(self)).collect()
-    }
+fn pick<T: Clone>(r: &mut Rng, list: &[T]) -> T {
+    list[r.below(list.len() as u64) as usize].clone()
 }
 
 /// A matrix of `rows` x `cols` and what may be in it.
@@ -90,13 +67,13 @@ fn program(r: &mut Rng) -> (String, Vec<(Weight, bool)>) {
     for (k, (name, rows, cols)) in [("w", 16, 32), ("v", 8, 16)].into_iter().enumerate() {
         let rule = match r.below(6) {
             0 => {
-                let m = r.pick(&[2usize, 4, 8, 16]);
+                let m = pick(r, &[2usize, 4, 8, 16]);
                 Rule::Nm(1 + r.below(m as u64 - 1) as usize, m)
             }
             1 => Rule::Rows(5 + r.below(90) as usize),
             2 | 3 => Rule::Whole(5 + r.below(90) as usize),
             4 => {
-                let (a, b) = r.pick(&[(1, 4), (4, 4), (2, 8), (8, 1)]);
+                let (a, b) = pick(r, &[(1, 4), (4, 4), (2, 8), (8, 1)]);
                 Rule::Tiles(a, b, 10 + r.below(80) as usize)
             }
             _ => Rule::Free,
@@ -124,7 +101,7 @@ fn program(r: &mut Rng) -> (String, Vec<(Weight, bool)>) {
         }
         if r.below(2) == 0 {
             let group = if elements { "elements" } else { "tile(out: 1, in: all)" };
-            let p = r.pick(&["l1()", "mcp(0.5)", "l0()", "capped_l1()"]);
+            let p = pick(r, &["l1()", "mcp(0.5)", "l0()", "capped_l1()"]);
             rules += &format!("penalize p{k}: 1e-3 * {p} of {group} on net.{name}\n");
         }
         list.push((Weight { name: if k == 0 { "net.w" } else { "net.v" }, rows, cols, rule }, holds));
@@ -152,7 +129,7 @@ fn count(programs: u64, steps: u64) -> (u64, u64, u64, usize) {
         let mut r = Rng(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
         let (text, list) = program(&mut r);
         let checked = Compiler::new().compile_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let o = r.pick(&[Optimiser::SGD, Optimiser::Sgd { momentum: 0.9, weight_decay: 0.01 }, Optimiser::ADAM]);
+        let o = pick(&mut r, &[Optimiser::SGD, Optimiser::Sgd { momentum: 0.9, weight_decay: 0.01 }, Optimiser::ADAM]);
         let plan = checked.update_plan(o, steps).unwrap();
         compiled += u64::from(plan.interpreted().is_none());
         let mut params: Vec<(&str, Vec<f32>)> = list.iter().map(|(w, _)| (w.name, r.floats(w.rows * w.cols))).collect();

@@ -16,7 +16,7 @@ pub use bodies::{check, format, internal_word, parse};
 pub use core::{assert_core, same_module};
 pub use corpus::{corpus, programs, root};
 pub use mutate::Mutator;
-pub use packed::{PackedMutator, packed, packed_seeds};
+pub use packed::{PackedMutator, packed, packed_seeds, packed_weights};
 
 /// What is done with one text.
 pub type Body = fn(&[u8]);

@@ -2,7 +2,7 @@
 use spc::driver::{LAYOUTS, StoredLayout, load_packed, packed_entries};
 use spc_formats::{Array, Layout, Validated, pack};
 use spc_io::{Safetensors, Stored, Values, WeightFile};
-use spc_ir::{Act, Convert, Graph, Plan};
+use spc_ir::{Act, Convert, DType, Dim, Graph, Op, Plan, Sym, SymId, Type};
 use spc_kernel::ir::random::Rng;
 use spc_kernel::templates::cases::{LAYOUTS as KINDS, weights};
 use spc_kernel::{PackedPort, Slice, Sources, interpret, schedule};
@@ -26,6 +26,11 @@ impl Sources for One {
 
 /// Opens the bytes as a file of packed weights, reads every weight that it lists, and runs those that are whole.
 pub fn packed(bytes: &[u8]) {
+    packed_weights(bytes);
+}
+
+/// As [`packed`], and how many weights were run.
+pub fn packed_weights(bytes: &[u8]) -> usize {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("spc-fuzz-{}-{}.safetensors", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let path = std::env::temp_dir().join(name);
@@ -33,27 +38,23 @@ pub fn packed(bytes: &[u8]) {
     let file = WeightFile::open(&path);
     // The map outlives its name.
     std::fs::remove_file(&path).unwrap();
-    let Ok(file) = file else { return };
+    let (Ok(file), mut ran) = (file, 0) else { return 0 };
     for entry in packed_entries(file.header()).into_iter().flatten() {
         if let Ok(whole) = load_packed(&file, &entry) {
-            run(&whole);
+            ran += usize::from(run(&whole));
         }
     }
+    ran
 }
 
-/// A linear of this weight for three tokens; the interpreter checks every access.
-fn run(whole: &Validated) {
+/// A linear of this weight for three tokens, where a processor has a kernel of it; the interpreter checks every access.
+fn run(whole: &Validated) -> bool {
     let (layout, rows, cols) = (whole.layout(), whole.rows(), whole.cols());
     let on_a_processor = layout.feature_major() || layout.row_major();
     if !on_a_processor || !(1..=LARGEST).contains(&rows) || !(1..=LARGEST).contains(&cols) {
-        return;
+        return false;
     }
-    let round = if layout.needs_integers() { "round 1 (%0)" } else { "map a0 [0 1] (%0)" };
-    let text = format!(
-        "graph \"f\" {{\n  sym B = 1..64\n  %0 = input \"x\" : f32[B=?B, K={cols}]\n  %1 = {round} : f32[B=?B, K={cols}]\n  \
-         %2 = weight \"w\" : f32[O={rows}, K={cols}]\n  %3 = linear (%1, %2) : f32[B=?B, O={rows}]\n  output \"y\" = %3\n}}\n"
-    );
-    let g = Graph::parse(&text).unwrap();
+    let g = graph(rows as u64, cols as u64, layout.needs_integers());
     for act in [Act::Rm, Act::Fm] {
         if !(if act == Act::Fm { layout.feature_major() } else { layout.row_major() }) {
             continue;
@@ -71,6 +72,24 @@ fn run(whole: &Validated) {
         let x: Vec<f32> = (0..3 * cols).map(|i| 1.0 + i as f32).collect();
         interpret(&program, &One(whole.clone()), &[3], &[Slice::F32(&x)]).unwrap();
     }
+    true
+}
+
+/// `y = w x`, of rounded inputs where the kernel reads integers.
+fn graph(rows: u64, cols: u64, round: bool) -> Graph {
+    let mut g = Graph::new("f");
+    g.syms.push(Sym { name: "B".into(), lo: 1, hi: 64 });
+    let f32s = |dims| Type::new(DType::F32, dims);
+    let input = f32s(vec![Dim::free("B", SymId(0)), Dim::fixed("K", cols)]);
+    let weight = f32s(vec![Dim::fixed("O", rows), Dim::fixed("K", cols)]);
+    let mut x = g.add(Op::Input { name: "x".into(), ty: input }, &[]).unwrap();
+    if round {
+        x = g.add(Op::Round { last: 1 }, &[x]).unwrap();
+    }
+    let w = g.add(Op::Weight { name: "w".into(), ty: weight }, &[]).unwrap();
+    let y = g.add(Op::Linear { bias: false, act: None }, &[x, w]).unwrap();
+    g.outputs.push(("y".into(), y));
+    g
 }
 
 /// A file with one weight of each layout, of some size: what mutations start from.
@@ -82,10 +101,19 @@ pub fn packed_seeds() -> Vec<Vec<u8>> {
 fn seed(kind: &str, number: u64) -> Vec<u8> {
     let layout: Layout = kind.parse().unwrap();
     let mut rng = Rng::new(number + 1);
-    let (rows, cols) = (1 + rng.below(40), 1 + rng.below(64));
-    // What does not fit is tried again, at last without a weight.
+    let (rows, cols) = (1 + rng.below(40), 17 + rng.below(48));
+    // Codes are small whole numbers, the greatest one in each group of them; what does not fit is tried again, at last with
+    // weights in the first column.
+    let top = if kind.starts_with("i4") { 7.0 } else { 127.0 };
+    let code = |i: usize| if (i % cols).is_multiple_of(16) { top } else { (i % 7) as f32 };
     let found = (0..50).find_map(|i| {
-        let w = if i < 49 { weights(&mut rng, layout, rows, cols) } else { vec![0.0; rows * cols] };
+        let w = match i {
+            49 => (0..rows * cols).map(|i| if i % cols == 0 { top } else { 0.0 }).collect(),
+            _ if layout.needs_integers() => {
+                (0..rows * cols).map(|i| if (i % cols).is_multiple_of(4) { code(i) } else { 0.0 }).collect()
+            }
+            _ => weights(&mut rng, layout, rows, cols),
+        };
         pack(&layout, rows, cols, &w).ok()
     });
     let packed = found.unwrap_or_else(|| panic!("{kind} holds nothing"));

@@ -1,6 +1,7 @@
 //! Plans that change the structure: an export has the weights of the model all the same, and numpy puts together again what a
 //! compiled folder stores of them.
 use super::*;
+use support::weights::{Named, blocks, of};
 
 const TWO: &str = "\
 use std.nn
@@ -30,34 +31,6 @@ fn f(x: f32[B, D]) -> y: f32[B, D] {
 require q: nm(1, 4) on m.{gate, up, down}
 target t = cpu(threads: 1) { B = 1 }
 ";
-
-type Named = (&'static str, Vec<usize>, Vec<f32>);
-
-fn of(text: &str, weights: &[Named]) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let stored: Vec<Vec<u8>> = weights.iter().map(|(_, _, v)| bytes(v)).collect();
-    let views =
-        weights.iter().zip(&stored).map(|((n, s, _), b)| (*n, TensorView::new(Dtype::F32, s.clone(), b).unwrap()));
-    std::fs::write(dir.path().join("m.safetensors"), serialize(views, None).unwrap()).unwrap();
-    std::fs::write(dir.path().join("net.sp"), text).unwrap();
-    dir
-}
-
-/// Blocks of 16 x 1, of which `share` in 100 stay, and of all other elements `outliers` in 1000.
-fn blocks(rng: &mut Rng, (rows, cols): (usize, usize), share: u64, outliers: u64) -> Vec<f32> {
-    let mut w: Vec<f32> = (0..rows * cols).map(|_| rng.float() + 2.0).collect();
-    for top in (0..rows).step_by(16) {
-        for j in 0..cols {
-            let keep = rng.below(100) < share;
-            for i in top..(top + 16).min(rows) {
-                if !keep && rng.below(1000) >= outliers {
-                    w[i * cols + j] = 0.0;
-                }
-            }
-        }
-    }
-    w
-}
 
 /// Exports, reads, binds and compiles, and compares all weights with the plain export. `rules` are those of the plan; how many
 /// weights of the export are packed.

@@ -1,5 +1,6 @@
 //! Plans whose structure is not that of the program: told apart in words, and refused where it does not belong.
 use super::*;
+use support::weights::{blocks, of};
 
 /// Code whose prices are the same on many machines.
 const ISA: [&str; 2] = ["--isa", "clif"];
@@ -23,18 +24,6 @@ fn f(x: f32[B, D]) -> (y: f32[B, D]) {
 target t = cpu(threads: 1) { B = 1 }
 ";
 
-/// A folder with a program and weights.
-fn of(text: &str, weights: &[(&str, Vec<usize>, Vec<f32>)]) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let bytes: Vec<Vec<u8>> =
-        weights.iter().map(|(_, _, v)| v.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
-    let views =
-        weights.iter().zip(&bytes).map(|((n, s, _), b)| (*n, TensorView::new(Dtype::F32, s.clone(), b).unwrap()));
-    std::fs::write(dir.path().join("m.safetensors"), serialize(views, None).unwrap()).unwrap();
-    std::fs::write(dir.path().join("net.sp"), text).unwrap();
-    dir
-}
-
 fn gated() -> TempDir {
     let mut rng = Rng(7);
     let shapes = [("norm", vec![32]), ("gate", vec![64, 32]), ("up", vec![64, 32]), ("down", vec![32, 64])];
@@ -50,6 +39,9 @@ fn differences_of_structure_are_told_in_words() {
     let dir = gated();
     let d = dir.path();
     plan(d, &ISA, "one.json");
+    ok(spc(d, ["explain", "net.sp", "--report", "page.html"]));
+    let page = read(d, "page.html");
+    assert!(page.contains("<li>folded: m.up*norm: ") && page.contains("<li>merged: "), "{page}");
     let results = GATED.replace("(y: f32[B, D])", "(y: f32[B, D], u: f32[B, F], h: f32[B, D])");
     std::fs::write(d.join("net.sp"), results).unwrap();
     plan(d, &ISA, "apart.json");
@@ -87,22 +79,6 @@ model m from safetensors \"m.safetensors\" {
 fn f(x: f32[B, D]) -> y: f32[B, D] { y = nn.linear(nn.gelu(nn.linear(x, m.up)), m.down) }
 target t = cpu(threads: 1) { B = 1 }
 ";
-
-/// Blocks of 16 x 1, of which `share` in 100 stay, and of all other elements `outliers` in 1000.
-fn blocks(rng: &mut Rng, (rows, cols): (usize, usize), share: u64, outliers: u64) -> Vec<f32> {
-    let mut w: Vec<f32> = (0..rows * cols).map(|_| rng.float() + 2.0).collect();
-    for top in (0..rows).step_by(16) {
-        for j in 0..cols {
-            let keep = rng.below(100) < share;
-            for i in top..(top + 16).min(rows) {
-                if !keep && rng.below(1000) >= outliers {
-                    w[i * cols + j] = 0.0;
-                }
-            }
-        }
-    }
-    w
-}
 
 /// Both weights are split into blocks and what lies beyond them.
 fn split() -> TempDir {

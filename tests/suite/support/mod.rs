@@ -6,6 +6,7 @@ pub mod pages;
 pub mod plans;
 pub mod schema;
 pub mod spc;
+pub mod weights;
 
 use spc_base::{Diagnostic, FileId, Limits};
 use spc_ir::{Graph, Op};

@@ -1,6 +1,6 @@
 //! Vectors of integers and narrow elements: loads that widen, stores that narrow, the dot product of bytes.
 use super::Translator;
-use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Type, Value};
 use spc_base::Bug;
@@ -270,6 +270,19 @@ impl Translator<'_, '_> {
         let whole = self.b.ins().nearest(a);
         let ty = self.integers();
         Ok(self.b.ins().fcvt_to_sint_sat(ty, whole))
+    }
+
+    pub(super) fn nearest_or_least(&mut self, a: Val) -> Result<Value, Bug> {
+        let (near, x) = (self.nearest(a)?, self.get(a)?);
+        let (ty, end) = (self.b.func.dfg.value_type(x), self.float(2_147_483_648.0));
+        let end = self.splat(ty, end);
+        let fits = self.b.ins().fcmp(FloatCC::LessThan, x, end);
+        let (ty, least) = (self.integers(), self.b.ins().iconst(I32, i64::from(i32::MIN)));
+        let least = self.splat(ty, least);
+        if self.is_vector() {
+            return Ok(self.b.ins().bitselect(fits, near, least));
+        }
+        Ok(self.b.ins().select(fits, near, least))
     }
 
     /// Lanes 0 and 1 meet lanes 2 and 3, then the two that are left meet.

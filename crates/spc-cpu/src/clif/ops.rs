@@ -37,6 +37,7 @@ impl Translator<'_, '_> {
             }
             Op::Dot4(acc, u, s) => self.dot4(acc, u, s)?,
             Op::Nearest(a) => self.nearest(a)?,
+            Op::NearestOrLeast(a) => self.nearest_or_least(a)?,
             Op::Wrap32(a) => {
                 let a = self.get(a)?;
                 let low = self.b.ins().ireduce(I32, a);

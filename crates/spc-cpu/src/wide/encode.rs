@@ -241,9 +241,12 @@ impl Emitter<'_> {
                     self.put(Instruction::with3(VEX_Vcvtsi2ss_xmm_xmm_rm64, d, d, gp(r[1])));
                 }
             }
-            MOp::Swap(_) | MOp::ShiftLanes(..) | MOp::Nearest | MOp::SplatInt | MOp::LowestInt => {
-                self.narrow(op, r, None)
-            }
+            MOp::Swap(_)
+            | MOp::ShiftLanes(..)
+            | MOp::Nearest
+            | MOp::NearestOrLeast
+            | MOp::SplatInt
+            | MOp::LowestInt => self.narrow(op, r, None),
             MOp::FToInt => self.float_to_int(r[0], r[1], r[2]),
             MOp::FloatOfInt => {
                 let code = if self.is_512() { EVEX_Vmovd_xmm_rm32 } else { VEX_Vmovd_xmm_rm32 };

@@ -1,6 +1,6 @@
 //! The wide executor: loop IR to x86-64 machine code with 8 lanes (AVX2 and FMA) or 16 (AVX-512).
 //!
-//! [`isel`] selects instructions, [`regs`] gives them registers (regalloc2), [`emit`] and [`encode`] write bytes
+//! [`isel`] selects instructions, [`regs`] gives them registers ([`scan`], or regalloc2), [`emit`] and [`encode`] write bytes
 //! (iced-x86). The code is a System V function of one argument, like all kernels. Results are the interpreter's, bit for
 //! bit (any NaN for any NaN).
 
@@ -11,6 +11,7 @@ mod isel;
 mod lanes;
 mod narrow;
 mod regs;
+mod scan;
 mod vcode;
 
 use crate::host::Isa;

@@ -113,6 +113,10 @@ impl Emitter<'_> {
             (MOp::Swap(k), None) => self.swap(k, r[0], r[1]),
             (MOp::ShiftLanes(left, n), None) => self.shift(left, n, r[0], r[1]),
             (MOp::Nearest, None) => self.nearest(r),
+            (MOp::NearestOrLeast, None) => {
+                let code = if z { EVEX_Vcvtps2dq_zmm_k1z_zmmm512b32_er } else { VEX_Vcvtps2dq_ymm_ymmm256 };
+                self.put(Instruction::with2(code, self.vector(r[0]), self.vector(r[1])));
+            }
             (MOp::SplatInt, None) if z => {
                 self.put(Instruction::with2(EVEX_Vpbroadcastd_zmm_k1z_r32, self.vector(r[0]), gp32(r[1])));
             }

@@ -141,6 +141,7 @@ pub(super) enum MOp {
     LanesToF,
     /// early; with AVX2 a temporary vector.
     Nearest,
+    NearestOrLeast,
     /// The low 32 bits of an integer in all lanes.
     SplatInt,
     /// The lowest lane as an integer.

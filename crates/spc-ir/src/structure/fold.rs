@@ -1,4 +1,5 @@
-//! What folds into the weights of neighbouring linears: found here, offered beside the graph, and decided by a search.
+//! What may take the place of values of a graph: offered beside them, and decided by a search. What folds into the weights of
+//! neighbouring linears is found here.
 use super::recipe::Recipe;
 use super::{Restructure, batch_norm, factors, norm};
 use crate::{Graph, NodeId, Op, Patch, ScalarExpr, Type};
@@ -38,10 +39,21 @@ pub struct Folded {
     pub union: Graph,
     /// For each fold, in order.
     pub pairs: Vec<Pairs>,
+    /// For each fold the one, before it, in whose values it stands: it is nothing without that one.
+    pub within: Vec<Option<usize>>,
 }
 
 impl Fold {
     pub(super) fn new(rule: &'static str, what: Vec<String>, replaced: Vec<(NodeId, Vec<Made>)>, patch: Patch) -> Fold {
+        Fold { rule, what, replaced, patch }
+    }
+
+    /// One whose weights are all made for the first thing that `patch` replaces, because they are made together.
+    pub(super) fn of(rule: &'static str, what: Vec<String>, made: Vec<Made>, patch: Patch) -> Fold {
+        let mut replaced: Vec<(NodeId, Vec<Made>)> = patch.replaces().into_iter().map(|n| (n, Vec::new())).collect();
+        if let Some((_, list)) = replaced.first_mut() {
+            *list = made;
+        }
         Fold { rule, what, replaced, patch }
     }
 
@@ -104,20 +116,48 @@ pub fn folds(g: &Graph) -> Result<(Vec<Fold>, Vec<Restructure>), Bug> {
 
 /// The graph with these folds beside what they may replace.
 pub fn with_folds(g: &Graph, folds: &[Fold]) -> Result<Folded, Bug> {
-    let mut union = g.clone();
-    let pairs = folds.iter().map(|f| f.patch.offer(&mut union)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Folded { union, pairs })
+    let mut out = Folded { union: g.clone(), pairs: Vec::new(), within: Vec::new() };
+    out.add(None, folds)?;
+    Ok(out)
 }
 
 impl Folded {
-    /// The same nodes with these folds taken, by their place in the list, without those that are then read by nothing.
+    /// More folds, of the graph that is left where the fold `within` is taken, if one is named.
+    pub fn add(&mut self, within: Option<usize>, folds: &[Fold]) -> Result<(), Bug> {
+        for f in folds {
+            self.pairs.push(f.patch.offer(&mut self.union)?);
+            self.within.push(within);
+        }
+        Ok(())
+    }
+
+    /// The same nodes with these folds taken, by their place in the list, and those that they stand in, without what is then
+    /// read by nothing.
     pub fn with(&self, taken: &dyn Fn(usize) -> bool) -> Graph {
+        let mut all: Vec<bool> = (0..self.pairs.len()).map(taken).collect();
+        for (i, within) in self.within.iter().enumerate().rev() {
+            if let (Some(true), Some(k)) = (all.get(i), within)
+                && let Some(outer) = all.get_mut(*k)
+            {
+                *outer = true;
+            }
+        }
         let mut out = self.union.clone();
-        for (old, new) in self.pairs.iter().enumerate().filter(|(i, _)| taken(*i)).flat_map(|(_, p)| p) {
+        for (old, new) in self.pairs.iter().zip(all).filter(|(_, t)| *t).flat_map(|(p, _)| p) {
             out.redirect(*old, *new);
         }
         out.drop_unread();
         out
+    }
+
+    /// Names of the weights that are read where these values are replaced. A name may stand for several nodes then.
+    pub fn reads(&self, taken: &BTreeSet<NodeId>) -> BTreeSet<String> {
+        let mut out = self.union.clone();
+        for (old, new) in self.pairs.iter().flatten().filter(|(old, _)| taken.contains(old)) {
+            out.redirect(*old, *new);
+        }
+        out.drop_unread();
+        out.weights().into_iter().map(|(n, _)| n).collect()
     }
 }
 

@@ -14,7 +14,9 @@ mod siblings;
 pub use factors::scaled_weights;
 pub use fold::{FOLD_BATCH_NORM, FOLD_CONSTANT, FOLD_NORM, Fold, Folded, Made, Pairs, folds, take, with_folds};
 pub use recipe::{Recipe, Tensor};
-pub use reorder::{Move, Order, REORDER, against, moved, moved_name, moves, moves_of, reordered};
+pub use reorder::{
+    Move, Order, REORDER, against, moved, moved_name, moves, moves_of, order_choices, order_fold, reordered,
+};
 pub use residual::{Fit, SPLIT, Share, Split, is_rest, split, split_name, splittable};
 pub use rotate::{Rotation, Turned, rotation};
 pub use siblings::{MERGE, Siblings, merge, part_of, range_in_place, read_in_place, siblings};

@@ -1,11 +1,11 @@
 //! Axes inside a graph whose positions are put in another order in every weight that carries them: nothing is moved when the
 //! graph runs, and results change by the order of sums alone (class R).
-use super::{Recipe, Restructure};
+use super::{Fold, Made, Recipe, Restructure};
 use crate::couple::{Coupling, Place, Why};
-use crate::{Graph, Op, Patch};
+use crate::{Graph, NodeId, Op, Patch, PatchRef};
 use serde::{Deserialize, Serialize};
 use spc_base::Bug;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The rule's name in plans, with its exactness class.
 pub const REORDER: &str = "reorder-axis R";
@@ -158,6 +158,82 @@ pub fn reordered(g: &Graph, moves: &BTreeMap<String, Vec<Move>>) -> Result<Graph
     let out = out.compact()?;
     out.verify().map_err(|b| Bug::new(format!("after reorder-axis: {}", b.0)))?;
     Ok(out)
+}
+
+/// The values that carry these axes (indices of sets) once more, in these orders, up to those that carry none of them any
+/// longer: what may be read in the place of the old ones. The old values stay. Nothing where no value would be replaced.
+///
+/// Nothing may stand against another order of the axes ([`Coupling::ordered`]).
+pub fn order_fold(g: &Graph, c: &Coupling, chosen: &BTreeMap<usize, Order>) -> Result<Option<Fold>, Bug> {
+    let moves = moves(c, chosen);
+    let sets = || chosen.keys().filter_map(|s| c.sets.get(*s));
+    let carry: BTreeSet<NodeId> = sets().flat_map(|s| &s.activations).map(|at| at.node).collect();
+    let mut p = Patch::new("reorder-axis");
+    let mut moved: BTreeMap<NodeId, PatchRef> = BTreeMap::new();
+    for n in g.order()? {
+        let (inputs, op) = (g.inputs(n), &g.node(n)?.op);
+        if let Op::Weight { name, ty } = op {
+            if let Some(list) = moves.get(name) {
+                moved.insert(n, p.add(g, Op::Weight { name: moved_name(name, list), ty: ty.clone() }, &[])?);
+            }
+        } else if inputs.iter().any(|i| moved.contains_key(i)) {
+            let refs: Vec<PatchRef> =
+                inputs.iter().map(|i| moved.get(i).copied().unwrap_or(PatchRef::Old(*i))).collect();
+            let new = p.add(g, op.clone(), &refs)?;
+            if carry.contains(&n) {
+                moved.insert(n, new);
+            } else {
+                p.replace(g, n, new)?;
+            }
+        }
+    }
+    let made = moves.iter().map(|(name, list)| Made {
+        name: moved_name(name, list),
+        from: vec![name.clone()],
+        how: Recipe::Reorder { moves: list.clone() },
+    });
+    let fold = Fold::of(REORDER, moves.keys().cloned().collect(), made.collect(), p);
+    Ok((!fold.replaced.is_empty()).then_some(fold))
+}
+
+/// Up to so many orders that touch one weight are looked at in every choice of them; of more, each alone and all.
+const TOGETHER: usize = 3;
+
+/// Which orders, each of the set that `sets` names at its place, have to be looked at together: those that touch no common
+/// weight are decided each by itself. No axis has two orders in one choice.
+pub fn order_choices(c: &Coupling, sets: &[usize]) -> Vec<Vec<usize>> {
+    let members = |i: usize| -> BTreeSet<&str> {
+        let set = sets.get(i).and_then(|s| c.sets.get(*s));
+        set.into_iter().flat_map(|s| &s.members).map(|m| m.weight.as_str()).collect()
+    };
+    let apart = |list: &[usize]| list.iter().map(|i| sets.get(*i)).collect::<BTreeSet<_>>().len() == list.len();
+    let (mut out, mut left): (Vec<Vec<usize>>, Vec<usize>) = (Vec::new(), (0..sets.len()).collect());
+    while let Some(first) = left.first().copied() {
+        let mut group = vec![first];
+        let mut at = 0;
+        while let Some(i) = group.get(at).copied() {
+            let near = |j: &usize| !group.contains(j) && !members(i).is_disjoint(&members(*j));
+            let more: Vec<usize> = left.iter().copied().filter(near).collect();
+            group.extend(more);
+            at += 1;
+        }
+        left.retain(|i| !group.contains(i));
+        group.sort_unstable();
+        if group.len() <= TOGETHER {
+            let of = |mask: usize| group.iter().enumerate().filter(move |(k, _)| mask >> k & 1 == 1).map(|(_, i)| *i);
+            out.extend((1..1usize << group.len()).map(|mask| of(mask).collect::<Vec<_>>()).filter(|l| apart(l)));
+            continue;
+        }
+        out.extend(group.iter().map(|i| vec![*i]));
+        let mut all: Vec<usize> = Vec::new();
+        for i in group {
+            if !all.iter().any(|j| sets.get(*j) == sets.get(i)) {
+                all.push(i);
+            }
+        }
+        out.push(all);
+    }
+    out
 }
 
 /// What stands against another order of an axis, in words.

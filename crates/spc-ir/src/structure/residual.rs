@@ -1,6 +1,6 @@
 //! A weight as the sum of two with disjoint supports: what fills a structure well, and what is left over. Each product is a
 //! linear of its own and their sum goes where the product went, so only the order of sums changes (class R).
-use super::{Recipe, Restructure};
+use super::{Fold, Made, Recipe, Restructure};
 use crate::{BinFn, Dim, Graph, NodeId, Op, Patch, PatchRef, ScalarExpr};
 use serde::{Deserialize, Serialize};
 use spc_base::Bug;
@@ -170,6 +170,16 @@ impl Split {
             because,
         };
         [true, false].into_iter().zip(because).map(one).collect()
+    }
+
+    /// The two beside the one.
+    pub fn fold(&self, g: &Graph) -> Result<Fold, Bug> {
+        let made = [true, false].map(|structured| Made {
+            name: split_name(&self.weight, &self.fit, structured),
+            from: vec![self.weight.clone()],
+            how: Recipe::Split { fit: self.fit, structured },
+        });
+        Ok(Fold::of(SPLIT, vec![self.weight.clone()], made.into(), self.patch(g)?))
     }
 
     /// Two linears and their sum, in what alone reads the product where that is pointwise, else in a node of its own.

@@ -472,6 +472,10 @@ impl Interp<'_> {
                 Value::VI(std::array::from_fn(|i| dot4(acc[i], u[i], s[i])))
             }
             Op::Nearest(a) => Value::VI(self.vector(a)?.map(|x| x.round_ties_even() as i32)),
+            Op::NearestOrLeast(a) => {
+                let one = |x: f32| if x < 2_147_483_648.0 { x.round_ties_even() as i32 } else { i32::MIN };
+                Value::VI(self.vector(a)?.map(one))
+            }
             Op::Wrap32(a) => Value::I(i64::from(self.int(a)? as i32)),
             Op::PtrAdd(p, n) => self.offset(p, self.int(n)?)?,
             Op::PtrOff(p, n) => self.offset(p, i64::from(n))?,

@@ -250,6 +250,8 @@ pub enum Op {
     IToF(Val),
     /// Each lane to the nearest 32-bit integer, ties to even; saturates at the ends, NaN gives 0.
     Nearest(Val),
+    /// As `Nearest`, but what 32 bits cannot hold, and NaN, gives the least integer.
+    NearestOrLeast(Val),
     /// Truncation; saturates at the ends of i64, NaN gives 0.
     FToI(Val),
     /// The bits of a float, sign-extended; lane by lane of a vector. Those of a NaN are any NaN's.
@@ -294,6 +296,7 @@ impl Op {
             | Op::Not(a)
             | Op::IToF(a)
             | Op::Nearest(a)
+            | Op::NearestOrLeast(a)
             | Op::ToBits(a)
             | Op::FromBits(a)
             | Op::FToI(a) => vec![*a],
@@ -330,7 +333,12 @@ impl Op {
                 Ty::VI32 => Ty::VF32,
                 _ => Ty::F32,
             },
-            Op::VInt(_) | Op::Dot4(..) | Op::Nearest(_) | Op::Bytes(..) | Op::PermuteBytes(..) => Ty::VI32,
+            Op::VInt(_)
+            | Op::Dot4(..)
+            | Op::Nearest(_)
+            | Op::NearestOrLeast(_)
+            | Op::Bytes(..)
+            | Op::PermuteBytes(..) => Ty::VI32,
             Op::IToF(a) => match ty(*a)? {
                 Ty::VI32 => Ty::VF32,
                 _ => Ty::F32,

@@ -350,6 +350,7 @@ fn unary(word: &str, a: Val) -> Option<Op> {
         "not" => Op::Not(a),
         "itof" => Op::IToF(a),
         "nearest" => Op::Nearest(a),
+        "nearest_or_least" => Op::NearestOrLeast(a),
         "ftoi" => Op::FToI(a),
         "to_bits" => Op::ToBits(a),
         "from_bits" => Op::FromBits(a),

@@ -62,6 +62,7 @@ impl fmt::Display for Op {
             Op::Not(a) => write!(f, "not {a}"),
             Op::Select(..) => write!(f, "select {}", list(&self.uses())),
             Op::IToF(a) => write!(f, "itof {a}"),
+            Op::NearestOrLeast(a) => write!(f, "nearest_or_least {a}"),
             Op::Nearest(a) => write!(f, "nearest {a}"),
             Op::FToI(a) => write!(f, "ftoi {a}"),
             Op::ToBits(a) => write!(f, "to_bits {a}"),

@@ -279,6 +279,7 @@ impl Gen<'_> {
                 if self.b.lanes() == 16 && self.rng.below(2) == 0 { Op::PermuteBytes(a, i) } else { Op::Bytes(a, i) }
             }
             26 => match self.rng.below(5) {
+                0 if self.rng.below(2) == 0 => Op::NearestOrLeast(self.any(values, Ty::VF32)),
                 0 => Op::Nearest(self.any(values, Ty::VF32)),
                 1 => Op::IToF(self.any(values, Ty::VI32)),
                 2 => Op::VInt(self.rng.pick(&[0, 1, -1, 127, -128, i32::MIN, i32::MAX, 0x0f0f_0f0f])),

@@ -195,7 +195,7 @@ impl Verifier<'_> {
             Op::IToF(a) => {
                 self.want(*a, INTS)?;
             }
-            Op::Nearest(a) => {
+            Op::Nearest(a) | Op::NearestOrLeast(a) => {
                 self.want(*a, &[Ty::VF32])?;
             }
             Op::Dot4(acc, u, s) => {

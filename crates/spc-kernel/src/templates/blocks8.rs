@@ -13,7 +13,7 @@ use spc_formats::Layout;
 pub const TOKENS: usize = 12;
 
 /// Widths that the last tile may have, ascending.
-const WIDTHS: [usize; 5] = [1, 2, 4, 8, TOKENS];
+pub(super) const WIDTHS: [usize; 5] = [1, 2, 4, 8, TOKENS];
 
 /// Bytes of weights that are asked for ahead of their use.
 const AHEAD: i32 = 2048;
@@ -36,6 +36,9 @@ pub fn place(t: usize, k: usize, n: usize, cols: usize) -> usize {
     (first * cols.div_ceil(4) + k / 4 * width + (t - first)) * 4 + k % 4
 }
 
+/// Lanes from which on the tiles of whole row blocks are written out.
+const LONGEST: usize = 16;
+
 /// Tiles that run over all row blocks before the next ones do: their activations stay in the second level of cache.
 const TILES: i64 = 4;
 
@@ -51,6 +54,9 @@ const TOP: f32 = 127.0;
 ///
 /// Parameters: `x` `[n][K]`, `q` as above, `scales` `[n]`, `scratch` `[n][16]`, `n`, `lo`, `hi`.
 pub fn round_tokens(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
+    if lanes == 16 {
+        return super::round8::round_tiles(format!("round_tokens_{cols}"), cols, super::round8::Tiles::Narrow);
+    }
     let mut b = Builder::new(format!("round_tokens_{cols}"), lanes);
     let (x, q) = (b.param("x", Ty::CPtr), b.param("q", Ty::Ptr));
     let (scales, scratch) = (b.param("scales", Ty::Ptr), b.param("scratch", Ty::Ptr));
@@ -197,7 +203,7 @@ fn round_vector(b: &mut Builder, v: Val, inverse: Val, own: Val, to: Val, step: 
 }
 
 /// [`width`] of a number that is known at run time only.
-fn tile_width(b: &mut Builder, left: Val) -> Val {
+pub(super) fn tile_width(b: &mut Builder, left: Val) -> Val {
     let mut w = b.int(TOKENS as i64);
     for narrow in WIDTHS.into_iter().rev().skip(1) {
         let n = b.int(narrow as i64);
@@ -205,16 +211,6 @@ fn tile_width(b: &mut Builder, left: Val) -> Val {
         w = b.select(fits, n, w);
     }
     w
-}
-
-/// Vectors and tokens of a register tile: as many accumulators as leave room for weights, an activation, and what the dot
-/// product needs where it is no instruction.
-fn tile(lanes: usize, rows: usize, width: usize) -> (usize, usize) {
-    if lanes >= 16 {
-        return ((rows / lanes).min(2), width);
-    }
-    let most = if lanes >= WIDE { 6 } else { 4 };
-    (1, (1..=most).rev().find(|n| width.is_multiple_of(*n)).unwrap_or(1))
 }
 
 /// `y[t][o] = act(scale[o] * s[t] * sum of products + bias[o])` for the row blocks `lo..hi` and all `n` tokens.
@@ -241,8 +237,11 @@ pub fn blocks8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let rounded = b.iadd(n, spare);
     let tiles = b.ibin(IBin::Div, rounded, tokens);
     let at_least_one = b.ibin(IBin::Max, tiles, one);
-    let walk = Walk { spec, height, lo, hi, tokens: TOKENS, at_once: TILES };
-    walk.groups(&mut b, (q, s), (tiles, at_least_one), |b, at, rows, group| p.rows(b, at, rows, group))?;
+    let apart = spec.lanes >= LONGEST;
+    let walk = Walk { spec, height, lo, hi, tokens: TOKENS, at_once: TILES, apart };
+    walk.groups(&mut b, (q, s), (tiles, at_least_one), |b, at, rows, group| {
+        if apart && rows == height { p.rows(b, at, group) } else { p.strips(b, at, group) }
+    })?;
     b.finish()
 }
 
@@ -257,6 +256,8 @@ pub(super) struct Walk<'a> {
     pub tokens: usize,
     /// Tiles at a time.
     pub at_once: i64,
+    /// A last row block that lacks outputs has code of its own.
+    pub apart: bool,
 }
 
 impl Walk<'_> {
@@ -269,8 +270,8 @@ impl Walk<'_> {
         (tiles, passes): (Val, Val),
         mut rows: impl FnMut(&mut Builder, Val, usize, Group) -> Result<(), Bug>,
     ) -> Result<(), Bug> {
-        let Walk { spec, height, tokens, at_once, .. } = *self;
-        let (full, left) = (spec.rows / height, spec.rows % height);
+        let Walk { spec, height, tokens, at_once, apart, .. } = *self;
+        let (full, left) = if apart { (spec.rows / height, spec.rows % height) } else { (spec.blocks(), 0) };
         let full_end = b.int(full as i64);
         let whole = b.ibin(IBin::Min, self.hi, full_end);
         let count = b.isub(whole, self.lo);
@@ -349,7 +350,15 @@ pub(super) struct Tokens {
     pub q: Val,
     pub s: Val,
     pub first: Val,
-    pub width: usize,
+}
+
+/// A register tile of a block and a tile of tokens.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub row: usize,
+    pub vectors: usize,
+    pub token: usize,
+    pub tokens: usize,
 }
 
 impl Blocks<'_> {
@@ -376,13 +385,14 @@ impl Blocks<'_> {
         }
     }
 
-    fn rows(&self, b: &mut Builder, at: Val, rows: usize, group: Group) -> Result<(), Bug> {
-        let block = self.block(b, at, rows, 1);
+    /// A whole row block.
+    fn rows(&self, b: &mut Builder, at: Val, group: Group) -> Result<(), Bug> {
+        let block = self.block(b, at, self.height, 1);
         let tile_bytes = b.int((4 * TOKENS * self.spec.cols.div_ceil(4)) as i64);
         let mut result = Ok(());
         let s = b.repeat(group.tiles, &[group.q, group.s, group.first], |b, _, s| {
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width: TOKENS };
-            result = result.clone().and(self.tokens(b, block, tokens));
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
+            result = result.clone().and(self.tokens(b, block, tokens, TOKENS));
             let twelve = b.int(TOKENS as i64);
             vec![b.ptr_add(s[0], tile_bytes), b.ptr_off(s[1], 4 * TOKENS as i32), b.iadd(s[2], twelve)]
         });
@@ -393,47 +403,36 @@ impl Blocks<'_> {
             let (least, most) = (b.int(below as i64), b.int(width as i64));
             let (more, fits) = (b.icmp(Cmp::Gt, left, least), b.icmp(Cmp::Le, left, most));
             let here = b.logic(crate::ir::LBin::And, more, fits);
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width };
-            b.when(here, |b| result = result.clone().and(self.tokens(b, block, tokens)));
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
+            b.when(here, |b| result = result.clone().and(self.tokens(b, block, tokens, width)));
             below = width;
         }
         result
     }
 
-    /// A tile of tokens, part by part as registers allow.
-    fn tokens(&self, b: &mut Builder, block: Block, tile_: Tokens) -> Result<(), Bug> {
+    /// A tile of tokens, two vectors of outputs at a time.
+    fn tokens(&self, b: &mut Builder, block: Block, tile: Tokens, width: usize) -> Result<(), Bug> {
         let lanes = b.lanes();
-        let (vectors, tokens) = tile(lanes, self.height, tile_.width);
+        let group = b.int(4 * width as i64);
         let mut done = 0;
         while done < block.rows {
-            let vectors = vectors.min((block.rows - done).div_ceil(lanes));
-            // Backwards, as the tokens of a part: what is past the last token comes before it.
-            for part in (0..tile_.width / tokens).rev() {
-                self.part(b, block, tile_, done, vectors, part * tokens, tokens)?;
-            }
+            let vectors = ((block.rows - done) / lanes).min(2);
+            let part = Part { row: done, vectors, token: 0, tokens: width };
+            self.part(b, block, tile, group, part)?;
             done += vectors * lanes;
         }
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a part of a tile in two directions")]
-    fn part(
-        &self,
-        b: &mut Builder,
-        block: Block,
-        tile: Tokens,
-        row: usize,
-        vectors: usize,
-        token: usize,
-        tokens: usize,
-    ) -> Result<(), Bug> {
+    /// Sums of a register tile, and all that follows them. `group`: bytes from four inputs of the tile to the next four.
+    pub(super) fn part(&self, b: &mut Builder, block: Block, tile: Tokens, group: Val, part: Part) -> Result<(), Bug> {
+        let Part { row, vectors, token, tokens } = part;
         let lanes = b.lanes();
         let bytes = 4 * lanes as i32;
         let at = |j: usize| 4 * row as i32 + bytes * j as i32;
         let starts: Vec<Val> = (0..vectors).map(|j| b.load(LoadKind::VI32, Addr::at(block.start, at(j)))).collect();
         let acc: Vec<Val> = (0..tokens).flat_map(|_| starts.iter().copied()).collect();
         let state: Vec<Val> = [block.codes, block.idx].into_iter().chain(acc).collect();
-        let group = (4 * tile.width) as i64;
         let block_bytes = 4 * self.height as i32;
         // The index is read ahead only where there is one.
         let (early, late) = if b.lanes() >= WIDE {
@@ -447,13 +446,13 @@ impl Blocks<'_> {
             let mut acc = s[2..].to_vec();
             if fetch {
                 let next = b.load(LoadKind::U32, Addr::at(s[1], 4 * COLUMNS_AHEAD));
-                let next = b.scale(next, group);
+                let next = b.imul(next, group);
                 let from = Addr::indexed(tile.q, next, 1).plus(4 * token as i32);
                 b.prefetch(from);
                 b.prefetch(from.plus(4 * tokens as i32 - 4));
             }
             let column = b.load(LoadKind::U32, Addr::new(s[1]));
-            let column = b.scale(column, group);
+            let column = b.imul(column, group);
             if token == 0 {
                 for line in (0..bytes * vectors as i32).step_by(64) {
                     b.prefetch(Addr::at(s[0], AHEAD + at(0) + line));

@@ -18,7 +18,7 @@ use spc_formats::{Layout, Units};
 const PART: usize = 16;
 
 /// Bytes of codes that are asked for ahead of their use.
-const AHEAD: i32 = 4 << 10;
+const AHEAD: i32 = 2 << 10;
 
 pub fn groups(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let Layout::Groups { bits, group, scale, kept } = spec.layout else {
@@ -34,7 +34,8 @@ pub fn groups(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let (epilogue, columns) = Epilogue::declare(&mut b, spec, y);
     let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let levels = levels.map(|p| b.load(LoadKind::VF32, Addr::new(p)));
-    let g = Groups { spec, units, half: scale == 16, kept, levels };
+    let widened = (scale == 16 && spec.lanes >= WIDE).then(|| b.op(Op::Local(4 * spec.lanes as u32)));
+    let g = Groups { spec, units, half: scale == 16, kept, levels, widened };
     let rows = b.isub(hi, lo);
     let row_units = g.row_units();
     let mut result = Ok(());
@@ -77,6 +78,8 @@ struct Groups<'a> {
     kept: bool,
     /// The levels of 4-bit codes, where a permutation picks them.
     levels: Option<Val>,
+    /// Where the scales of a round lie as floats, where each is read for all lanes.
+    widened: Option<Val>,
 }
 
 /// The stored units of a row.
@@ -242,16 +245,24 @@ impl Groups<'_> {
     fn units_of(&self, b: &mut Builder, tile: Tile, at: At, acc: &mut [Val], count: usize, last: bool) -> At {
         let (u, lanes) = (self.units, b.lanes());
         if lanes >= WIDE && !last {
-            for line in 0..(count * u.bytes).div_ceil(64) {
-                b.prefetch(Addr::at(at.codes, AHEAD + 64 * line as i32));
-            }
+            let mut ahead = |p: Val, bytes: usize, distance: i32| {
+                for line in 0..bytes.div_ceil(64) {
+                    b.prefetch(Addr::at(p, distance + 64 * line as i32));
+                }
+            };
+            ahead(at.codes, count * u.bytes, AHEAD);
+            // What lies beside the codes is less by these factors.
             if count * self.scale_bytes() >= 32 {
-                b.prefetch(Addr::at(at.scales, AHEAD / 8));
+                ahead(at.scales, count * self.scale_bytes(), AHEAD / 8);
+                at.skips.into_iter().for_each(|p| ahead(p, count * u.groups, AHEAD / 16));
             }
         }
-        let many = self.half && count * u.groups == lanes && lanes >= WIDE;
-        let together = many.then(|| b.load(LoadKind::VF16, Addr::new(at.scales)));
-        // Inputs of groups that are not left out stand at distances that are known.
+        let together = self.widened.filter(|_| count * u.groups == lanes);
+        if let Some(to) = together {
+            let scales = b.load(LoadKind::VF16, Addr::new(at.scales));
+            b.store(StoreKind::VF32, Addr::new(to), scales);
+        }
+        // The inputs that are passed; those of the groups before in this round stand at distances that are known.
         let (mut input, mut ahead) = (at.input, 0);
         let mut turn = 0;
         for unit in 0..count {
@@ -262,17 +273,9 @@ impl Groups<'_> {
                     let skip = b.load(LoadKind::U8, Addr::at(skips, slot as i32));
                     let skip = b.scale(skip, u.group as i64);
                     input = b.iadd(input, skip);
-                    if ahead > 0 {
-                        let passed = b.int(ahead as i64);
-                        input = b.iadd(input, passed);
-                        ahead = 0;
-                    }
                 }
                 let scale = match together {
-                    Some(all) => {
-                        let lane = b.vint(slot as i32);
-                        b.permute(all, lane)
-                    }
+                    Some(all) => b.load(LoadKind::Splat, Addr::at(all, 4 * slot as i32)),
                     None if self.half => {
                         let s = b.load(LoadKind::F16, Addr::at(at.scales, 2 * slot as i32));
                         b.splat(s)

@@ -5,9 +5,10 @@
 //! inputs of 16 tokens are copied together into memory of the kernel's own, 16 blocks by 16 tokens, and are the other factor.
 //! A sum is 16 outputs by 16 tokens, so it is transposed before it is scaled and stored. Copies run one run ahead of products.
 use super::LinearSpec;
-use super::blocks8::{Block, Blocks, Tokens, Walk, token_scale};
+use super::blocks8::{Block, Blocks, Tokens, Walk};
 use super::epilogue::Epilogue;
-use crate::ir::{Addr, Builder, FBin, IBin, Kernel, LoadKind, Op, StoreKind, TILE_BYTES, TileOp, Ty, Val};
+use super::round8::{columns, round_tiles};
+use crate::ir::{Addr, Builder, IBin, Kernel, LoadKind, Op, StoreKind, TILE_BYTES, TileOp, Ty, Val};
 use spc_base::Bug;
 use spc_formats::tiles8::RUN;
 use spc_formats::{Blocking, Layout};
@@ -65,94 +66,7 @@ pub fn round_tokens16(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
     if lanes != TOKENS {
         return Err(Bug::new(format!("{lanes} lanes do not fit tiles")));
     }
-    let mut b = Builder::new(format!("round_tokens16_{cols}"), lanes);
-    let (x, q, scales) = (b.param("x", Ty::CPtr), b.param("q", Ty::Ptr), b.param("scales", Ty::Ptr));
-    let (n, lo, hi) = (b.param("n", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    let (inverses, codes) = (b.op(Op::Local(4 * TOKENS as u32)), b.op(Op::Local(TILE_BYTES as u32)));
-    let (one, tokens, spare) = (b.int(1), b.int(TOKENS as i64), b.int(TOKENS as i64 - 1));
-    let last = b.isub(n, one);
-    let [from, to] = [lo, hi].map(|v| {
-        let v = b.iadd(v, spare);
-        b.ibin(IBin::Div, v, tokens)
-    });
-    let count = b.isub(to, from);
-    b.repeat(count, &[], |b, i, _| {
-        let tile = b.iadd(from, i);
-        let first = b.imul(tile, tokens);
-        b.repeat(tokens, &[], |b, t, _| {
-            let number = b.iadd(first, t);
-            let number = b.ibin(IBin::Min, number, last);
-            let skip = b.scale(number, 4 * cols as i64);
-            let row = b.ptr_add(x, skip);
-            let (inverse, scale) = token_scale(b, row, cols);
-            b.store(StoreKind::F32, Addr::indexed(scales, number, 4), scale);
-            b.store(StoreKind::F32, Addr::indexed(inverses, t, 4), inverse);
-            Vec::new()
-        });
-        let skip = b.scale(tile, (TOKENS * 4 * cols.div_ceil(4)) as i64);
-        let q = b.ptr_add(q, skip);
-        let run = Run { x, inverses, codes, first, last, cols };
-        let (whole, zero) = (b.int((cols / COLUMNS) as i64), b.int(0));
-        let s = b.repeat(whole, &[q, zero], |b, _, s| {
-            run.round(b, s[0], s[1], COLUMNS);
-            let columns = b.int(4 * COLUMNS as i64);
-            vec![b.ptr_off(s[0], TILE_BYTES as i32), b.iadd(s[1], columns)]
-        });
-        if !cols.is_multiple_of(COLUMNS) {
-            run.round(b, s[0], s[1], cols % COLUMNS);
-        }
-        Vec::new()
-    });
-    b.finish()
-}
-
-/// Inputs that are rounded together.
-const COLUMNS: usize = 4 * RUN;
-
-/// A tile of tokens that is being rounded.
-struct Run {
-    x: Val,
-    /// What tokens are multiplied by.
-    inverses: Val,
-    /// The integers of up to [`COLUMNS`] inputs, token by token.
-    codes: Val,
-    first: Val,
-    last: Val,
-    cols: usize,
-}
-
-impl Run {
-    /// Rounds `count` inputs of the tile's tokens, `skip` bytes from their first, and writes them to `to`, block column by block
-    /// column.
-    fn round(&self, b: &mut Builder, to: Val, skip: Val, count: usize) {
-        let tokens = b.int(TOKENS as i64);
-        b.repeat(tokens, &[self.codes], |b, t, s| {
-            let number = b.iadd(self.first, t);
-            let number = b.ibin(IBin::Min, number, self.last);
-            let row = b.scale(number, 4 * self.cols as i64);
-            let row = b.ptr_add(self.x, row);
-            let row = b.ptr_add(row, skip);
-            let inverse = b.load(LoadKind::Splat, Addr::indexed(self.inverses, t, 4));
-            for at in (0..count).step_by(TOKENS) {
-                let from = Addr::at(row, 4 * at as i32);
-                let v = if count - at < TOKENS {
-                    let n = b.int((count - at) as i64);
-                    b.load_tail(from, n)
-                } else {
-                    b.load(LoadKind::VF32, from)
-                };
-                let v = b.fbin(FBin::Mul, v, inverse);
-                let i = b.op(Op::Nearest(v));
-                let offset = b.vint(128);
-                let i = b.iadd(i, offset);
-                b.store(StoreKind::VU8, Addr::at(s[0], at as i32), i);
-            }
-            vec![b.ptr_off(s[0], COLUMNS as i32)]
-        });
-        for (g, v) in transposed(b, Addr::new(self.codes)).into_iter().enumerate().take(count.div_ceil(4)) {
-            b.store(StoreKind::VI32, Addr::at(to, (64 * g) as i32), v);
-        }
-    }
+    round_tiles(format!("round_tokens16_{cols}"), cols, super::round8::Tiles::Whole)
 }
 
 /// As `blocks8`, of the arrays in [`ORDER`] and of `q` from [`round_tokens16`].
@@ -186,9 +100,9 @@ pub fn tiles8(spec: &LinearSpec<'_>) -> Result<Kernel, Bug> {
     let (spare, tokens) = (b.int(TOKENS as i64 - 1), b.int(TOKENS as i64));
     let tiles = b.iadd(n, spare);
     let tiles = b.ibin(IBin::Div, tiles, tokens);
-    let walk = Walk { spec, height, lo, hi, tokens: TOKENS, at_once: together(height / ROWS) };
+    let walk = Walk { spec, height, lo, hi, tokens: TOKENS, at_once: together(height / ROWS), apart: true };
     walk.groups(&mut b, (q, s), (tiles, tiles), |b, at, rows, group| {
-        let tokens = Tokens { q: group.q, s: group.s, first: group.first, width: TOKENS };
+        let tokens = Tokens { q: group.q, s: group.s, first: group.first };
         let block = p.blocks.block(b, at, rows, RUN);
         p.row_block(b, block, tokens, group.tiles)
     })?;
@@ -217,13 +131,13 @@ impl Tiles<'_> {
         let bytes = b.int(most as i64 * i64::from(self.tile_bytes));
         let step = b.int((most * TOKENS) as i64);
         let s = b.repeat(passes, &[tokens.q, tokens.s, tokens.first], |b, _, s| {
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width: TOKENS };
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
             result = self.pass(b, block, tokens, most);
             vec![b.ptr_add(s[0], bytes), b.ptr_off(s[1], (4 * most * TOKENS) as i32), b.iadd(s[2], step)]
         });
         result?;
         for rest in 1..most {
-            let tokens = Tokens { q: s[0], s: s[1], first: s[2], width: TOKENS };
+            let tokens = Tokens { q: s[0], s: s[1], first: s[2] };
             let mut result = Ok(());
             let n = b.int(rest as i64);
             let here = b.icmp(crate::ir::Cmp::Eq, left, n);
@@ -289,7 +203,7 @@ impl Tiles<'_> {
         let mut result = Ok(());
         let tiles = b.int(count as i64);
         b.repeat(tiles, &[self.sums, tokens.s, tokens.first], |b, _, s| {
-            let tokens = Tokens { q: tokens.q, s: s[1], first: s[2], width: TOKENS };
+            let tokens = Tokens { q: tokens.q, s: s[1], first: s[2] };
             for v in (0..self.vectors).take_while(|v| v * ROWS < block.rows) {
                 let start = b.load(LoadKind::VI32, Addr::at(block.start, (4 * ROWS * v) as i32));
                 let from = Addr::at(s[0], (v * TILE_BYTES) as i32);
@@ -319,22 +233,7 @@ impl Tiles<'_> {
     }
 }
 
-/// The columns of a tile of 32-bit integers in memory. Four times the first half of the vectors in turn with the second half.
+/// The columns of a tile of 32-bit integers in memory.
 fn transposed(b: &mut Builder, from: Addr) -> Vec<Val> {
-    let mut x: Vec<Val> = (0..ROWS)
-        .map(|i| {
-            let row = b.load(LoadKind::VI32, from.plus(64 * i as i32));
-            b.op(Op::FromBits(row))
-        })
-        .collect();
-    for _ in 0..ROWS.ilog2() {
-        let (first, second) = x.split_at(ROWS / 2);
-        x = first
-            .iter()
-            .zip(second)
-            .flat_map(|(a, c)| [false, true].map(|high| (high, *a, *c)))
-            .map(|(high, a, c)| b.op(Op::Zip(high, a, c)))
-            .collect();
-    }
-    x.into_iter().map(|v| b.op(Op::ToBits(v))).collect()
+    columns(b, from, 64).into_iter().map(|v| b.op(Op::ToBits(v))).collect()
 }

@@ -1,6 +1,7 @@
 //! Entry by entry: any number of pointwise values in one pass.
+use super::frame::Frame;
 use super::{Array, IOTA, Kind, Pass};
-use crate::ir::{Addr, Builder, Cmp, FBin, IBin, LBin, LoadKind, Op, RedFn, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, Cmp, FBin, IBin, LBin, LoadKind, Op, RedFn, StoreKind, Val};
 use crate::templates::expr::Emitter;
 use spc_base::Bug;
 use spc_ir::{DType, ScalarExpr};
@@ -170,9 +171,7 @@ impl Chain {
     /// A bug where an expression has no form for vectors.
     pub fn pass(&self, name: &str, lanes: usize) -> Result<Pass, Bug> {
         let mut b = Builder::new(name, lanes);
-        let ptrs: Vec<Val> = (0..self.arrays.len()).map(|i| b.param(&format!("a{i}"), Ty::Ptr)).collect();
-        let (numbers, folds) = (b.param("numbers", Ty::CPtr), b.param("folds", Ty::Ptr));
-        let (lo, hi, end) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64), b.param("end", Ty::I64));
+        let Frame { arrays: ptrs, numbers, folds, lo, hi, end } = Frame::new(&mut b, self.arrays.len());
         let (uniform, live) = (self.uniform(), self.live());
         let mut values: Vec<Option<Val>> = vec![None; self.nodes.len()];
         for i in (0..self.nodes.len()).filter(|i| uniform[*i] && live[*i]) {

@@ -1,9 +1,10 @@
 //! Norms of tiles of a matrix, and scaling by tile. With [`Work::Prox`] a tile is read for its norm and scaled while it is
 //! still in the cache, so memory is read and written once.
+use super::frame::{Factor, beside};
 use super::runs::{is_run, run_pass};
 use super::tall::{is_tall, tall_pass};
 use super::tiles::{At, Tiles};
-use super::{Array, Chain, Kind, NodeId, Pass};
+use super::{Chain, NodeId, Pass};
 use crate::ir::{Builder, Cmp, FBin, LBin, Val};
 use spc_base::Bug;
 
@@ -82,11 +83,9 @@ pub fn group_pass(grid: Grid, work: Work<'_>, lanes: usize) -> Result<Pass, Bug>
     if is_run(grid, lanes) && !matches!(work, Work::Prox(..)) {
         return run_pass(grid, matches!(work, Work::Squares), lanes);
     }
-    let entries = grid.entries(lanes);
-    let array = |kind, written| Array { kind, written, read: true };
-    let mut arrays = vec![array(Kind::F32, !matches!(work, Work::Squares))];
-    if !matches!(work, Work::Prox(..)) {
-        arrays.push(array(Kind::Side(entries), matches!(work, Work::Squares)));
+    let mut arrays = beside(grid.entries(lanes), matches!(work, Work::Squares));
+    if matches!(work, Work::Prox(..)) {
+        arrays.truncate(1);
     }
     let numbers = if let Work::Prox(c, _) = work { c.numbers() } else { 0 };
     Tiles::pass(name, grid, lanes, arrays, numbers, &|b, t, at| match work {
@@ -128,11 +127,7 @@ impl Tiles {
 
     /// Multiplies the tile by a factor; 0 gives +0.
     fn rescale(&self, b: &mut Builder, at: At, f: Val) {
-        let zero = b.vfloat(0.0);
-        let gone = b.fcmp(Cmp::Eq, f, zero);
-        self.change(b, &self.arrays[..1], at, &|b, x| {
-            let y = b.fbin(FBin::Mul, x[0], f);
-            b.select(gone, zero, y)
-        });
+        let f = Factor::new(b, f);
+        self.change(b, &self.arrays[..1], at, &|b, x| f.times(b, x[0]));
     }
 }

@@ -7,6 +7,7 @@
 //! range, and what the passes hand on stays in the cache.
 
 mod chain;
+mod frame;
 mod groups;
 mod lines;
 mod metric;
@@ -23,7 +24,7 @@ pub use lines::{Column, Lines};
 pub use metric::{MetricWork, metric_pass};
 pub use nm::{nm_in_place, nm_pass};
 pub use root::{Line, root_of_lines};
-pub use top::{Keys, Pivot, bracket, pivot, pivot_between};
+pub use top::{Keys, Last, Pivot, bracket, last_of, pivot};
 
 use crate::ir::Kernel;
 

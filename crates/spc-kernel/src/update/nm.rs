@@ -1,8 +1,8 @@
 //! N of every M neighbouring weights, by rank: how many of its group come before each weight, greatest magnitude first and
 //! equal ones by their place. Ranks are counted by compares of the vector with itself, its lanes swapped; groups of a vector or more
 //! are sorted by a network.
-use super::{Array, IOTA, Kind, Pass, chain::number};
-use crate::ir::{Addr, Builder, Cmp, FBin, IBin, LoadKind, Op, RedFn, StoreKind, Ty, Val};
+use super::{Array, IOTA, Kind, Pass, chain::number, frame::Frame};
+use crate::ir::{Addr, Builder, Cmp, FBin, IBin, LoadKind, Op, RedFn, StoreKind, Val};
 use spc_base::Bug;
 
 /// Greatest M of [`nm_pass`].
@@ -255,16 +255,15 @@ struct Head {
 impl Head {
     fn new(m: usize, n: usize, to: Out, lanes: usize) -> (Builder, Head) {
         let mut b = Builder::new(format!("nm_{m}"), lanes);
-        let w = b.param("a0", Ty::Ptr);
-        let mask = (to != Out::InPlace).then(|| b.param("a1", Ty::Ptr));
-        let out = match to {
-            Out::Mask => None,
-            Out::View => Some(b.param("a2", Ty::Ptr)),
-            Out::InPlace => Some(w),
+        let arrays = match to {
+            Out::InPlace => 1,
+            Out::Mask => 2,
+            Out::View => 3,
         };
-        let (numbers, folds) = (b.param("numbers", Ty::CPtr), b.param("folds", Ty::Ptr));
-        let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-        b.param("end", Ty::I64);
+        let Frame { arrays, numbers, folds, lo, hi, .. } = Frame::new(&mut b, arrays);
+        let w = arrays[0];
+        let out = if to == Out::InPlace { Some(w) } else { arrays.get(2).copied() };
+        let mask = arrays.get(1).copied();
         let keep = number(&mut b, numbers, n);
         let keep = b.op(Op::Nearest(keep));
         (b, Head { w, to, mask, out, numbers, folds, lo, hi, keep, n })

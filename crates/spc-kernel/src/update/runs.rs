@@ -1,7 +1,8 @@
 //! Sums of squares and scaling of tiles that are short runs of whole vectors. As many runs as there are lanes are summed at once:
 //! a tree of interleaved halves adds across lanes and leaves one sum in each.
-use super::{Array, Grid, Kind, Pass};
-use crate::ir::{Addr, Builder, Cmp, FBin, LoadKind, Op, RedFn, StoreKind, Ty, Val};
+use super::frame::{Factor, Frame, beside};
+use super::{Grid, Pass};
+use crate::ir::{Addr, Builder, FBin, LoadKind, Op, RedFn, StoreKind, Val};
 use spc_base::Bug;
 
 /// Most vectors of a run.
@@ -26,19 +27,15 @@ struct Runs {
 /// As [`group_pass`](super::group_pass) for [`Work::Squares`](super::Work) (`squares`) and [`Work::Scale`](super::Work).
 pub(super) fn run_pass(grid: Grid, squares: bool, lanes: usize) -> Result<Pass, Bug> {
     let mut b = Builder::new(if squares { "run_squares" } else { "run_scale" }, lanes);
-    let (w, side) = (b.param("a0", Ty::Ptr), b.param("a1", Ty::Ptr));
-    b.param("numbers", Ty::CPtr);
-    let folds = b.param("folds", Ty::Ptr);
-    let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    b.param("end", Ty::I64);
-    let t = Runs { run: grid.unit(), lanes, w, side };
-    let count = b.isub(hi, lo);
+    let f = Frame::new(&mut b, 2);
+    let t = Runs { run: grid.unit(), lanes, w: f.arrays[0], side: f.arrays[1] };
+    let count = b.isub(f.hi, f.lo);
     let ways = if squares { lanes } else { WAYS };
     let times = b.op(Op::Shr(count, ways.trailing_zeros() as u8));
     let none = b.vfloat(0.0);
     let top = b.repeat(times, &[none], |b, i, top| {
         let at = b.scale(i, ways as i64);
-        let at = b.iadd(lo, at);
+        let at = b.iadd(f.lo, at);
         if squares {
             let sums = t.sums(b, at);
             b.store(StoreKind::VF32, Addr::indexed(t.side, at, 4), sums);
@@ -48,7 +45,7 @@ pub(super) fn run_pass(grid: Grid, squares: bool, lanes: usize) -> Result<Pass, 
         vec![top[0]]
     });
     let done = b.scale(times, ways as i64);
-    let (rest, begin) = (b.isub(count, done), b.iadd(lo, done));
+    let (rest, begin) = (b.isub(count, done), b.iadd(f.lo, done));
     let top = b.repeat(rest, &top, |b, i, top| {
         let at = b.iadd(begin, i);
         if squares {
@@ -61,11 +58,7 @@ pub(super) fn run_pass(grid: Grid, squares: bool, lanes: usize) -> Result<Pass, 
         t.scale(b, at, 0);
         vec![top[0]]
     });
-    let top = b.reduce(RedFn::Max, top[0]);
-    b.store(StoreKind::F32, Addr::new(folds), top);
-    let array = |kind, written: bool| Array { kind, written, read: true };
-    let arrays = vec![array(Kind::F32, !squares), array(Kind::Side(1), squares)];
-    Ok(Pass { kernel: b.finish()?, arrays, unit: grid.unit(), numbers: 0, folds: 1, cut: false })
+    f.pass(b, top[0], (beside(1, squares), grid.unit(), 0))
 }
 
 impl Runs {
@@ -112,13 +105,11 @@ impl Runs {
 
     fn scale(&self, b: &mut Builder, at: Val, k: usize) {
         let f = b.load(LoadKind::Splat, Addr::indexed(self.side, at, 4).plus(4 * k as i32));
-        let zero = b.vfloat(0.0);
-        let gone = b.fcmp(Cmp::Eq, f, zero);
+        let f = Factor::new(b, f);
         for v in 0..self.run / self.lanes {
             let place = self.place(b, at, k, v);
             let x = b.load(LoadKind::VF32, place);
-            let y = b.fbin(FBin::Mul, x, f);
-            let y = b.select(gone, zero, y);
+            let y = f.times(b, x);
             b.store(StoreKind::VF32, place, y);
         }
     }

@@ -1,7 +1,8 @@
 //! Sums of squares and scaling of narrow tiles that are many rows high, such as columns: row after row, so that memory is read in
 //! its order; the numbers of the tiles stay in the cache meanwhile.
-use super::{Array, Grid, Kind, Pass};
-use crate::ir::{Addr, Builder, Cmp, FBin, LoadKind, Op, RedFn, StoreKind, Ty, Val};
+use super::frame::{Factor, Frame, beside};
+use super::{Grid, Pass};
+use crate::ir::{Addr, Builder, FBin, LoadKind, Op, StoreKind, Val};
 use spc_base::Bug;
 
 /// From so many rows on.
@@ -26,15 +27,11 @@ struct Tall {
 /// As [`group_pass`](super::group_pass) for [`Work::Squares`](super::Work) (`squares`) and [`Work::Scale`](super::Work).
 pub(super) fn tall_pass(grid: Grid, squares: bool, lanes: usize) -> Result<Pass, Bug> {
     let mut b = Builder::new(if squares { "tall_squares" } else { "tall_scale" }, lanes);
-    let (w, side) = (b.param("a0", Ty::Ptr), b.param("a1", Ty::Ptr));
-    b.param("numbers", Ty::CPtr);
-    let folds = b.param("folds", Ty::Ptr);
-    let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-    b.param("end", Ty::I64);
-    let count = b.isub(hi, lo);
+    let f = Frame::new(&mut b, 2);
+    let (w, side, count) = (f.arrays[0], f.arrays[1], b.isub(f.hi, f.lo));
     let g = grid.flat();
     b.repeat(count, &[], |b, i, _| {
-        let strip = b.iadd(lo, i);
+        let strip = b.iadd(f.lo, i);
         let (first, entry) = (b.scale(strip, 4 * g.unit() as i64), b.scale(strip, 4 * grid.entries(lanes) as i64));
         let t = Tall { g, lanes, w: b.ptr_add(w, first), side: b.ptr_add(side, entry) };
         if squares {
@@ -45,11 +42,7 @@ pub(super) fn tall_pass(grid: Grid, squares: bool, lanes: usize) -> Result<Pass,
         Vec::new()
     });
     let none = b.vfloat(0.0);
-    let none = b.reduce(RedFn::Max, none);
-    b.store(StoreKind::F32, Addr::new(folds), none);
-    let array = |kind, written| Array { kind, written, read: true };
-    let arrays = vec![array(Kind::F32, !squares), array(Kind::Side(grid.entries(lanes)), squares)];
-    Ok(Pass { kernel: b.finish()?, arrays, unit: grid.unit(), numbers: 0, folds: 1, cut: false })
+    f.pass(b, none, (beside(grid.entries(lanes), squares), grid.unit(), 0))
 }
 
 /// What is done with a vector of a row: its byte offset, as a value and a number, and how many lanes there are where it is cut.
@@ -144,9 +137,7 @@ impl Tall {
             let first = b.ptr_add(self.w, first);
             self.along(b, &|b, at, plus, rest| {
                 let (f, x) = (Tall::load(b, self.side, at, plus, rest), Tall::load(b, first, at, plus, rest));
-                let zero = b.vfloat(0.0);
-                let (gone, y) = (b.fcmp(Cmp::Eq, f, zero), b.fbin(FBin::Mul, x, f));
-                let y = b.select(gone, zero, y);
+                let y = Factor::new(b, f).times(b, x);
                 Tall::store(b, first, (at, plus), y, rest);
             });
             Vec::new()

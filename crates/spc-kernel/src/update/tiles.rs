@@ -1,6 +1,7 @@
 //! Goes over the tiles of a matrix and the vectors of a tile.
+use super::frame::Frame;
 use super::{Array, Grid, Pass};
-use crate::ir::{Addr, Builder, Cmp, FBin, FUn, LBin, LoadKind, Op, RedFn, StoreKind, Ty, Val};
+use crate::ir::{Addr, Builder, Cmp, FBin, FUn, LBin, LoadKind, Op, RedFn, StoreKind, Val};
 use spc_base::Bug;
 
 /// Norms whose squares lie beyond are computed again, scaled by the largest magnitude.
@@ -48,19 +49,17 @@ impl Tiles {
             return Err(Bug::new(format!("no kernel for tiles of {grid:?}")));
         }
         let mut b = Builder::new(name, lanes);
-        let params = (0..arrays.len()).map(|i| b.param(&format!("a{i}"), Ty::Ptr)).collect();
-        let (words, folds) = (b.param("numbers", Ty::CPtr), b.param("folds", Ty::Ptr));
-        let (lo, hi) = (b.param("lo", Ty::I64), b.param("hi", Ty::I64));
-        b.param("end", Ty::I64);
+        let f = Frame::new(&mut b, arrays.len());
+        let (params, words) = (f.arrays.clone(), f.numbers);
         let t = Tiles { g: grid.flat(), lanes, narrow: grid.narrow(lanes), arrays: params, numbers: words };
-        let count = b.isub(hi, lo);
+        let count = b.isub(f.hi, f.lo);
         let top = b.vfloat(0.0);
         let mut failed = None;
         // A narrow tile is handled with its neighbours in one vector of columns.
         let step = if t.narrow { lanes } else { t.g.tile };
         let entries = grid.entries(lanes);
         let top = b.repeat(count, &[top], |b, i, top| {
-            let strip = b.iadd(lo, i);
+            let strip = b.iadd(f.lo, i);
             let first = b.scale(strip, t.g.unit() as i64);
             let entry = b.scale(strip, entries as i64);
             let all = b.int(t.g.cols.div_ceil(step) as i64);
@@ -83,9 +82,7 @@ impl Tiles {
         if let Some(e) = failed {
             return Err(e);
         }
-        let top = b.reduce(RedFn::Max, top[0]);
-        b.store(StoreKind::F32, Addr::new(folds), top);
-        Ok(Pass { kernel: b.finish()?, arrays, unit: grid.unit(), numbers, folds: 1, cut: false })
+        f.pass(b, top[0], (arrays, grid.unit(), numbers))
     }
 
     /// The number of a tile in all lanes; where tiles are narrow, those of the tiles that the lanes lie in.

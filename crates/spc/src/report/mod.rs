@@ -6,7 +6,7 @@ use crate::plan::Planned;
 use pictures::{bars, densities, roofline};
 use spc_base::Bug;
 use spc_formats::Layout;
-use spc_ir::{LinearPlan, Why};
+use spc_ir::{Candidate, LinearPlan, Why};
 use spc_kernel::{Target, schedule};
 use spc_layout::Machine;
 use spc_report::{bytes, percent, picoseconds, times};
@@ -74,10 +74,14 @@ pub fn page(title: &str, build: &Build, table: Machine<'_>, code: Option<Target>
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\">\n<title>{title}: plan</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <h1>{title}</h1>\n<p class=\"soft\">Times are predictions with the constants {} ({}). <code>spc bench</code> measures \
-         them.</p>\n",
+         <h1>{title}</h1>\n<p class=\"soft\">Times are predictions with the constants {} ({}). {}</p>\n",
         escape(table.name()),
-        escape(table.source())
+        escape(table.source()),
+        if build.functions.iter().any(|f| !f.plan.measured.is_empty()) {
+            "Where a kernel was measured on this machine, its time is the measured one."
+        } else {
+            "<code>spc bench</code> measures them."
+        }
     );
     if !build.axes.is_empty() {
         out += &format!(
@@ -106,7 +110,10 @@ fn rows(f: &Planned) -> Result<Vec<Row<'_>>, Bug> {
         let tokens = elements.unwrap_or(0) as f64 / why.rows.max(1) as f64;
         let own = why.candidates.iter().find(|c| c.layout == l.layout).and_then(|c| c.stored_bytes).unwrap_or(0);
         let dense = why.candidates.iter().filter(|c| matches!(c.layout.parse(), Ok(Layout::Dense { .. })));
-        let best = dense.filter_map(|c| Some((c.kernel_ps?, c.stored_bytes?))).min();
+        // Where some were measured, they are compared with each other.
+        let measured = why.candidates.iter().any(|c| c.measured_ps.is_some());
+        let time = |c: &Candidate| if measured { c.measured_ps } else { c.kernel_ps };
+        let best = dense.filter_map(|c| Some((time(c)?, c.stored_bytes?))).min();
         let best = best.map_or((own, l.predicted_ps), |(ps, bytes)| (bytes, ps));
         out.push(Row { why, plan: l, tokens, dense: best, own: (own, l.predicted_ps) });
     }
@@ -143,6 +150,11 @@ fn function(f: &Planned, table: Machine<'_>, code: Option<Target>) -> Result<Str
     if !p.rules.is_empty() || !p.bounds.is_empty() {
         let bounds = if p.bounds.is_empty() { "No bound was hit.".to_string() } else { p.bounds.join("; ") };
         out += &format!("<p class=\"soft\">Rules: {}. {}</p>\n", escape(&p.rules.join(", ")), escape(&bounds));
+    }
+    let changes = crate::explain::structure_lines(&p.structure);
+    if !changes.is_empty() {
+        let items: String = changes.iter().map(|l| format!("<li>{}</li>\n", escape(l))).collect();
+        out += &format!("<h3>Structure</h3>\n<ul>\n{items}</ul>\n");
     }
     out += &layers(&rows);
     out += "<h3>What was considered</h3>\n";
@@ -203,28 +215,36 @@ fn considered(p: &spc_ir::Plan, rows: &[Row<'_>]) -> String {
     let mut out = String::new();
     for (r, names) in groups {
         let refused = r.why.candidates.iter().filter(|c| c.refused.is_some()).count();
+        let measured = r.why.candidates.iter().any(|c| c.measured_ps.is_some());
         out += &format!(
             "<details><summary>{} <span class=\"soft\">{}; {} layouts, {refused} refused</span></summary>\n<div class=\"wide\"><table>\n\
-             <tr><th>layout</th><th class=\"n\">stored</th><th class=\"n\">this layer</th><th class=\"n\">whole plan</th>\
+             <tr><th>layout</th><th class=\"n\">stored</th><th class=\"n\">this layer</th>{}<th class=\"n\">whole plan</th>\
              <th>verdict</th></tr>\n",
             escape(&names.join(", ")),
             escape(&r.why.winner),
             r.why.candidates.len(),
+            if measured { "<th class=\"n\">measured</th>" } else { "" },
         );
         for c in &r.why.candidates {
             let verdict = match (&c.refused, c.plan_ps) {
                 _ if c.layout == r.why.winner => "<b>chosen</b>".to_string(),
                 (Some(why), _) => format!("refused: {}", escape(why)),
+                _ if measured && c.measured_ps.is_none() => "not measured: others are predicted to be faster".into(),
                 (None, Some(ps)) if ps >= p.total_ps => format!("loses by {}", picoseconds(ps - p.total_ps)),
                 (None, Some(_)) => "not chosen".into(),
                 (None, None) => "no plan within the bounds uses it".into(),
             };
             let show = |n: Option<u64>, f: fn(u64) -> String| n.map_or(String::new(), f);
             out += &format!(
-                "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{verdict}</td></tr>\n",
+                "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>{}<td class=\"n\">{}</td><td>{verdict}</td></tr>\n",
                 escape(&c.layout),
                 show(c.stored_bytes, bytes),
                 show(c.kernel_ps, picoseconds),
+                if measured {
+                    format!("<td class=\"n\">{}</td>", show(c.measured_ps, picoseconds))
+                } else {
+                    String::new()
+                },
                 show(c.plan_ps, picoseconds),
             );
         }

@@ -22,8 +22,7 @@ impl Builder<'_> {
         members: &[usize],
         into: &[Ref],
     ) -> Result<(), Missing> {
-        self.flush(members)?;
-        let weights = members.iter().map(|t| self.dense(*t)).collect();
+        let weights = self.in_memory(members)?;
         let slots: Vec<(usize, usize)> = members.iter().map(|_| (self.numbers.slot(), self.numbers.slot())).collect();
         self.phases.push(Phase::Threshold { by: By::Rule(i, next), weights, sets, slots: slots.clone() });
         for ((t, (least, place)), r) in members.iter().zip(slots).zip(into) {
@@ -38,6 +37,24 @@ impl Builder<'_> {
             w.set(r, mask);
         }
         Ok(())
+    }
+
+    /// Arrays that hold the weights as they are now. Passes in the making are ended only where there are none yet: what a caller's
+    /// optimiser has moved lies in the parameters, and is chosen by before the pass that keeps a copy.
+    fn in_memory(&mut self, members: &[usize]) -> Result<Vec<Ref>, Missing> {
+        let mut out = Vec::new();
+        for t in members {
+            let x = self.weight(*t);
+            let w = &self.works[*t];
+            match w.held(x).filter(|_| w.steps.is_empty()) {
+                Some(r) => out.push(r),
+                None => {
+                    self.flush(members)?;
+                    return Ok(members.iter().map(|t| self.dense(*t)).collect());
+                }
+            }
+        }
+        Ok(out)
     }
 
     pub(super) fn choose(

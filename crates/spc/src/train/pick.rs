@@ -6,7 +6,7 @@ use spc_base::Bug;
 use spc_cpu::{Pool, between};
 use spc_interp::method::MethodError;
 use spc_ir::Require;
-use spc_kernel::update::{Keys, Pivot, bracket, pivot, pivot_between};
+use spc_kernel::update::{Keys, Pivot, bracket, last_of, pivot};
 use std::cmp::Ordering;
 
 /// A choice of the greatest values.
@@ -222,7 +222,8 @@ pub(super) fn greatest(parts: &[&[f32]], masks: &[Option<&[u8]>], n: usize, pool
     if b.odd || b.many {
         return None;
     }
-    pivot_between(&b.found, b.above, n)
+    let last = last_of(&b.keys, b.above, n)?;
+    Some(Pivot { key: last.key, last: b.place(last.at, parts, masks)?, cuts: last.cuts })
 }
 
 /// The least value that is chosen in part `j`, of `len` values, and the place up to which equal ones are; `all` is below every

@@ -12,19 +12,19 @@ use spc_ir::{BinFn, DType, Keep, ScalarExpr as S, UnFn};
 use spc_kernel::update::{Chain, Keys, Kind, Node, Pass, nm_in_place, pivot};
 use std::sync::{Arc, PoisonError};
 
-/// Weights of at least a magnitude, number 0; those equal to it only before place number 1.
+/// Weights of at least a magnitude, number 0, which is above 0; others become +0.
 fn above(lanes: usize) -> Result<Pass, Bug> {
     let mut c = Chain::default();
     let w = c.array(Kind::F32);
-    let (w, least, early) = (c.node(Node::Array(w)), c.node(Node::Number(0)), c.node(Node::Before(1)));
-    let size = S::un(UnFn::Abs, S::Arg(0));
-    let equal = S::bin(BinFn::And, S::bin(BinFn::Eq, size.clone(), S::Arg(1)), S::Arg(2));
-    let there = S::bin(BinFn::Or, S::bin(BinFn::Gt, size, S::Arg(1)), equal);
-    let there = S::bin(BinFn::And, there, S::bin(BinFn::Ne, S::Arg(0), S::Const(0.0)));
-    let x = c.map(S::select(there, S::Arg(0), S::Const(0.0)), vec![w, least, early], DType::F32);
+    let (w, least) = (c.node(Node::Array(w)), c.node(Node::Number(0)));
+    let there = S::bin(BinFn::Ge, S::un(UnFn::Abs, S::Arg(0)), S::Arg(1));
+    let x = c.map(S::select(there, S::Arg(0), S::Const(0.0)), vec![w, least], DType::F32);
     c.store(0, x);
     c.pass("above", lanes)
 }
+
+/// The least magnitude that is not 0.
+const TINY: f32 = f32::from_bits(1);
 
 type Params<'a, 'b> = &'a mut [Option<&'b mut [f32]>];
 
@@ -92,9 +92,13 @@ impl Plan {
         for (j, t) in tensors.iter().enumerate() {
             let Some(w) = params.get_mut(*t).and_then(|p| p.as_deref_mut()) else { continue };
             let (least, place) = bounds(found.as_ref(), Keys::Magnitude, j, w.len(), -1.0);
-            let numbers = [least, f32::from_bits(i32::try_from(place).unwrap_or(i32::MAX) as u32)];
-            let call = [Call { pass: 0, slots: vec![0] }];
-            sweeps.run(self.core.tensors[*t].len, &mut [Slot::F32(w)], &numbers, &call, &self.pool)?;
+            // Up to a place those that are equal stay, too; zeros are +0 either way.
+            let least = least.max(TINY);
+            let (equal, greater) = w.split_at_mut(place.min(w.len()));
+            for (part, least) in [(equal, least), (greater, least.next_up())] {
+                let (n, call) = (part.len(), [Call { pass: 0, slots: vec![0] }]);
+                sweeps.run(n, &mut [Slot::F32(part)], &[least], &call, &self.pool)?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Weights of a program that are one array of the caller's: the rules of both names act on it.
 use spc_interp::method::MethodError;
-use spc_ir::method::{Does, Rules};
+use spc_ir::method::{Body, Does, Lift, Rules, Term, Via};
 use spc_ir::{Cover, Keep, Require, Scope};
 
 type Shapes = Vec<(String, Vec<usize>)>;
@@ -25,26 +25,32 @@ pub(super) fn tied(
             return Err(MethodError::NotYet { what });
         }
         for rule in &mut rules.list {
-            let lists = match &mut rule.does {
-                Does::Keep { require, .. } => std::slice::from_mut(require).iter_mut().collect::<Vec<_>>(),
-                Does::Penalize { over, guards, .. } => {
-                    over.iter_mut().chain(guards.iter_mut().map(|g| &mut g.1)).collect()
+            match &mut rule.does {
+                Does::Keep { require, .. } => rename(require, other, name, false)?,
+                Does::Penalize { penalty, over, guards, via, .. } => {
+                    let apart = matches!(via, Via::Prox(_)) && penalty.terms.iter().all(is_apart);
+                    over.iter_mut().try_for_each(|r| rename(r, other, name, apart))?;
+                    guards.iter_mut().try_for_each(|g| rename(&mut g.1, other, name, false))?;
                 }
-            };
-            lists.into_iter().try_for_each(|r| rename(r, other, name))?;
+            }
         }
         shapes.retain(|(n, _)| n != other);
     }
     Ok((rules, shapes))
 }
 
-fn rename(r: &mut Require, other: &str, name: &str) -> Result<(), MethodError> {
+/// Whether the prox of a term moves each group as if there were no other, so that it does not matter which are counted together.
+fn is_apart(t: &Term) -> bool {
+    matches!(t.lift, Lift::Elements | Lift::Groups) && t.prox.as_ref().is_some_and(Body::is_separate)
+}
+
+fn rename(r: &mut Require, other: &str, name: &str, apart: bool) -> Result<(), MethodError> {
     let rule = r.name.clone();
-    r.keeps.iter_mut().try_for_each(|k| within(k, &rule, other, name))
+    r.keeps.iter_mut().try_for_each(|k| within(k, &rule, (other, name), apart))
 }
 
 /// In one sentence: the other name stands for the first, or, where both are there and are treated alike, is left out.
-fn within(k: &mut Keep, rule: &str, other: &str, name: &str) -> Result<(), MethodError> {
+fn within(k: &mut Keep, rule: &str, (other, name): (&str, &str), apart: bool) -> Result<(), MethodError> {
     let there = |k: &Keep, n: &str| k.members.iter().any(|m| m.weight == n);
     if there(k, other) && there(k, name) {
         let of = |n: &str| k.members.iter().find(|m| m.weight == n);
@@ -53,7 +59,7 @@ fn within(k: &mut Keep, rule: &str, other: &str, name: &str) -> Result<(), Metho
                 && (&a.cover, &a.scope, &a.floor, &a.amount) == (&b.cover, &b.scope, &b.floor, &b.amount)
         };
         let own = |s: Scope| matches!(s, Scope::Tile | Scope::Tensor);
-        let apart = own(k.scope) && k.floor.is_none_or(|f| own(f.scope));
+        let apart = apart || (own(k.scope) && k.floor.is_none_or(|f| own(f.scope)));
         if !(apart && of(name).zip(of(other)).is_some_and(|(a, b)| alike(a, b))) {
             let what = format!("`{rule}` over `{name}` and `{other}` together, which are one array");
             return Err(MethodError::NotYet { what });

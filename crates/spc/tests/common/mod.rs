@@ -1,7 +1,12 @@
 //! Programs and files in a temporary folder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code, reason = "each test file uses a part")]
-use spc::driver::{DiskWorld, Explain, Failure, Options, Session, explain_file};
+pub mod train;
+
+use ndarray::{Array2, ArrayD};
+use spc::driver::{
+    Compile, DiskWorld, Explain, Failure, Options, Session, Verify, compile_file, explain_file, verify_path,
+};
 use spc::{Compiler, Program};
 use spc_io::{Safetensors, Stored, Values};
 use std::collections::BTreeMap;
@@ -59,6 +64,26 @@ pub fn made(p: &Program) -> Vec<String> {
 /// What `spc explain net.sp` says.
 pub fn explained(f: &Folder) -> String {
     session(Options::default(), |s| explain_file(s, &f.path("net.sp"), &Explain::default())).0.unwrap().text
+}
+
+/// `f` of random inputs `x` of so many features and tokens.
+pub fn result(p: &Program, features: usize, tokens: usize) -> ArrayD<f32> {
+    let x = Array2::from_shape_vec((tokens, features), numbers(9, tokens * features)).unwrap();
+    p.call("f", &[("x", &x)]).unwrap().f32("y").unwrap().to_owned()
+}
+
+/// A compiled folder and its plan file give the results of `p` for inputs of so many features, and both verify.
+pub fn goes_round(f: &Folder, p: &Program, features: usize) {
+    let what = Compile { out: Some(f.path("out")), ..Compile::default() };
+    session(Options::default(), |s| compile_file(s, &f.path("net.sp"), &what)).0.unwrap();
+    for path in ["out", "net.sp"] {
+        let done = session(Options::default(), |s| verify_path(s, &f.path(path), &Verify::default())).0.unwrap();
+        assert!(done.findings.is_empty(), "{}", done.text);
+    }
+    let loaded = Compiler::new().load(f.path("out")).unwrap();
+    assert_eq!(result(&loaded, features, 5), result(p, features, 5));
+    let again = build(f, Compiler::new().plan_file(f.path("out/plan.json")));
+    assert_eq!((again.plan(), result(&again, features, 5)), (p.plan(), result(p, features, 5)));
 }
 
 impl Folder {

@@ -74,9 +74,15 @@ impl Selector<'_> {
         }
         let before = self.code.end();
         let mut enter = before;
+        let mut skip = None;
         if known.is_none() {
+            // Before the loop, so that what it has for the end of the loop does not live through it.
+            let passed = self.code.jump_block();
+            self.code.blocks[passed].cold = true;
+            skip = Some(passed);
             enter = self.code.jump_block();
             self.code.edge(before, enter, Vec::new());
+            self.code.edge(before, passed, Vec::new());
         }
 
         let left = self.int_vreg();
@@ -112,23 +118,20 @@ impl Selector<'_> {
             self.code.blocks[back].inner = true;
         }
 
-        if known.is_some() {
+        let Some(skip) = skip else {
             for (c, y) in l.carried.iter().zip(&yields) {
                 self.set(c.result, Place::Reg(*y));
             }
             let exit = self.code.start(Vec::new());
             self.code.edge(latch, exit, Vec::new());
-        } else {
-            let out = self.code.jump_block();
-            self.code.edge(latch, out, Vec::new());
-            let skip = self.code.jump_block();
-            self.code.edge(before, skip, Vec::new());
-            self.code.blocks[skip].cold = true;
-            let results = l.carried.iter().map(|c| self.define(c.result)).collect();
-            let exit = self.code.start(results);
-            self.code.edge(out, exit, yields);
-            self.code.edge(skip, exit, inits);
-        }
+            return Ok(());
+        };
+        let out = self.code.jump_block();
+        self.code.edge(latch, out, Vec::new());
+        let results = l.carried.iter().map(|c| self.define(c.result)).collect();
+        let exit = self.code.start(results);
+        self.code.edge(out, exit, yields);
+        self.code.edge(skip, exit, inits);
         Ok(())
     }
 }

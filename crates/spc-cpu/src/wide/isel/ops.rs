@@ -25,6 +25,7 @@ impl Selector<'_> {
             Op::Shl(a, n) if self.ty(d) == Ty::VI32 => return self.simple(MOp::ShiftLanes(true, n), d, &[a]),
             Op::Shl(a, n) => return self.tied(MOp::ImmOp(ImmOp::Shl(n)), d, &[a]),
             Op::Dot4(acc, u, s) => return self.dot(d, acc, u, s),
+            Op::NearestOrLeast(a) => return self.simple(MOp::NearestOrLeast, d, &[a]),
             Op::Nearest(a) => {
                 let t = (self.isa == Isa::Avx2).then(|| self.vector_vreg());
                 return self.early(MOp::Nearest, d, &[a], t);

@@ -127,7 +127,10 @@ fn rounded(rng: &mut Rng, lanes: usize, blocks: Option<bool>, many: Option<usize
 
 /// The rounding of tokens: the scales are the result. Besides, the places and values of all integers in the buffer `q`.
 pub fn rounding(rng: &mut Rng, lanes: usize) -> Result<(Case, Vec<(usize, u8)>), Bug> {
-    let (tokens, cols) = (TOKENS[rng.below(TOKENS.len())], 1 + rng.below(70));
+    // Now and then more inputs than a tile of tokens is rounded with at once.
+    let wide = rng.below(12) == 0;
+    let cols = if wide { 2900 + rng.below(70) } else { 1 + rng.below(170) };
+    let tokens = if wide { 1 + rng.below(17) } else { TOKENS[rng.below(TOKENS.len())] };
     let mut x: Vec<f32> = (0..tokens * cols).map(|_| (rng.below(4001) as f32 - 2000.0) / 1000.0).collect();
     for row in x.chunks_mut(cols) {
         match rng.below(12) {

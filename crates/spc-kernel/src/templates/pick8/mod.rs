@@ -55,7 +55,8 @@ pub fn round_rows(cols: usize, lanes: usize) -> Result<Kernel, Bug> {
         let offset = b.vint(128);
         let write = |b: &mut Builder, v: Val, to: Val| {
             let v = b.fbin(FBin::Mul, v, inverse);
-            let v = b.op(Op::Nearest(v));
+            // No product leaves the range of a byte but NaN, whose low byte is that of 0.
+            let v = b.op(if lanes >= WIDE { Op::NearestOrLeast(v) } else { Op::Nearest(v) });
             let v = b.iadd(v, offset);
             b.store(StoreKind::VU8, Addr::new(to), v);
         };

@@ -6,7 +6,7 @@
 //!
 //! A word is an instruction set or a part of a cell's name. Options: `--n=` tokens, `--zeros=` per cent, `--o=` and `--cols=`
 //! sizes, `--reps=` calls per time, `--gib=` weights in so many copies, each used in its turn, that they fill it, and the order of loops: `--k=` inputs of a block (0 for none), `--rows=` row blocks of a
-//! group, `--tokens=` of a group, `--by-span=` 1 for row blocks inside spans of tokens, `--weights=` bytes and `--ahead=` entries
+//! group, `--unit=` row blocks whose lists come by length, `--tokens=` of a group, `--by-span=` 1 for row blocks inside spans of tokens, `--weights=` bytes and `--ahead=` entries
 //! asked for ahead.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 use spc_cpu::{AlignedBuf, Isa, JitModule, compile_wide};
@@ -143,7 +143,8 @@ fn main() {
                 let mut tuning = Tuning::of(&spec, n);
                 if let Some(cols) = option("--k=") {
                     let rows = option("--rows=").unwrap_or(i64::from(u32::MAX)) as u32;
-                    tuning.blocking = (cols > 0).then_some(Blocking { cols: cols as u32, rows });
+                    let unit = option("--unit=").unwrap_or(0) as u32;
+                    tuning.blocking = (cols > 0).then_some(Blocking { cols: cols as u32, rows, unit });
                 }
                 tuning.tokens = option("--tokens=").map_or(tuning.tokens, |n| n as usize);
                 tuning.weights_ahead = option("--weights=").map_or(tuning.weights_ahead, |n| n as i32);
@@ -163,6 +164,7 @@ fn main() {
                     println!("{}", spc_cpu::listing(&kernel, isa).unwrap());
                     return;
                 }
+                let range = tuning.range(&spec);
                 let module = compile_wide(std::slice::from_ref(&kernel), isa, false).unwrap();
                 let np = padded_tokens(n).unwrap() as usize;
                 let x: Vec<f32> = (0..np * k).map(|_| rng.f32()).collect();
@@ -192,7 +194,7 @@ fn main() {
                             ("np", np as u64),
                             ("n", n),
                             ("lo", 0),
-                            ("hi", spec.blocks() as u64),
+                            ("hi", if row_major { spec.blocks() } else { range } as u64),
                         ]);
                         Args(list).words(&kernel.params)
                     })

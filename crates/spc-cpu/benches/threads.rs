@@ -105,7 +105,7 @@ fn two_threads() {
         })
         .collect();
     let at = |name: &str| kernel.params.iter().position(|p| p.name == name).unwrap();
-    let split = Split { lo_param: at("lo"), hi_param: at("hi"), lo: 0, hi: spec.blocks() as i64 };
+    let split = Split { lo_param: at("lo"), hi_param: at("hi"), lo: 0, hi: tuning.range(&spec) as i64 };
     let (pools, limits) = ([Pool::new(1), Pool::new(2)], [1, 2].map(|t| Limits::new(isa, t, 1 << 12).unwrap()));
     let rate = |l: &Limits| {
         let mut done = l.multiply_adds(1_000).unwrap();

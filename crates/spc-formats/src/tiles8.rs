@@ -81,7 +81,7 @@ mod tests {
                 .map(|(o, k)| if there(o, k) { if k < 4 { 127.0 } else { code(o, k) as f32 - 127.0 } } else { 0.0 })
                 .collect();
             let p = validate(pack(&Layout::I8 { r: r as u32 }, rows, cols, &w).unwrap()).unwrap();
-            let get = |name: &str| p.arranged(name, Blocking { cols: 64, rows: 1 }).unwrap();
+            let get = |name: &str| p.arranged(name, Blocking::plain(64, 1)).unwrap();
             let (Array::U32(ptr), Array::U32(idx), Array::U8(codes)) = (get("ptr"), get("idx"), get("codes")) else {
                 panic!("the arrays have other types")
             };

@@ -183,7 +183,8 @@ impl fmt::Display for Role {
             Role::Weight(w) => write!(f, "weight {w}"),
             Role::Packed { weight, layout, array, blocking: None } => write!(f, "packed {weight} {layout} {array}"),
             Role::Packed { weight, layout, array, blocking: Some(k) } => {
-                write!(f, "packed {weight} {layout} {array} by {} columns and {} row blocks", k.cols, k.rows)
+                write!(f, "packed {weight} {layout} {array} by {} columns and {} row blocks", k.cols, k.rows)?;
+                if k.unit > 0 { write!(f, ", by length in each {}", k.unit) } else { Ok(()) }
             }
             Role::Status(n) => write!(f, "status {n}"),
             Role::Output(i) => write!(f, "output {i}"),

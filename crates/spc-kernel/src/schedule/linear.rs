@@ -91,7 +91,8 @@ impl Scheduler<'_> {
             (Act::Rm, Act::Rm) => return Err(fail(format!("{layout} has no row-major kernel"))),
             _ => return Err(fail("no kernel changes the layout of activations on the way".into())),
         };
-        self.step(node, kernel, Amount::exact(Extent::fixed(spec.blocks() as u64)), &bound)?;
+        let range = if plan.x == Act::Fm { tuning.range(&spec) } else { spec.blocks() };
+        self.step(node, kernel, Amount::exact(Extent::fixed(range as u64)), &bound)?;
         self.values.insert(written, value);
         Ok(())
     }

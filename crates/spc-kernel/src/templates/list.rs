@@ -159,7 +159,7 @@ pub(super) fn list(b: &mut Builder, r: Rounds, count: Count, from: From, calls: 
     let (rounds, rest) = cut(b, count, r.by, look);
     let state = times(b, rounds, state, |b, s| {
         let mut s = s.to_vec();
-        if r.ahead.far > 0 && r.listed {
+        if r.ahead.far > 0 && r.listed && r.second > 2 {
             b.prefetch(Addr::at(s[1], if r.width < FEW { r.ahead.far } else { INDICES }));
         }
         let next = r.ahead.weights(b, s[0], asks(&s), r.by, r.width);

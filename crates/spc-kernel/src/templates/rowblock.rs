@@ -10,7 +10,7 @@
 //! rows, stored entries (see [`Tuning`]); in narrow code groups of row blocks, then tiles of tokens. Every sum runs over
 //! its entries in storage order in one accumulator (where there are few, in several in turn), which lies in `y` between
 //! blocks of inputs. With several blocks of inputs the bias comes first in the sum, and `ptr`, `idx` and `values` are in
-//! the order of [`Tuning::blocking`].
+//! the order of [`Tuning::blocking`]; where that has a unit, `lo` and `hi` count units of row blocks ([`Tuning::range`]).
 use super::LinearSpec;
 use super::epilogue::{Columns, Epilogue, Lanes, Stored};
 use super::feature_major::{TILE, TOKEN_PAD};
@@ -42,6 +42,12 @@ pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, B
     if tuning.tokens == 0 || !tuning.tokens.is_multiple_of(TILE) {
         return Err(Bug::new(format!("{} tokens are no whole tiles", tuning.tokens)));
     }
+    if let Some(k) = tuning.blocks(spec).filter(|k| k.unit > 0) {
+        let whole = k.rows.is_multiple_of(k.unit) || k.rows as usize >= spec.blocks();
+        if !few_rows(spec) || spec.lanes != 16 || !k.unit.is_power_of_two() || !whole || k.cols > Blocking::MOST_COLS {
+            return Err(Bug::new(format!("{} is not stored in units of {k:?}", spec.layout)));
+        }
+    }
     let mut b = Builder::new(spec.name("rowblock"), spec.lanes);
     let values = b.param("values", Ty::CPtr);
     let ptr =
@@ -52,8 +58,17 @@ pub fn rowblock_tuned(spec: &LinearSpec<'_>, tuning: Tuning) -> Result<Kernel, B
     let (np, lo, hi) = (b.param("np", Ty::I64), b.param("lo", Ty::I64), b.param("hi", Ty::I64));
     let none = values;
     let height = spec.block_rows();
-    let r =
-        Rows { spec, tuning, values, ptr: ptr.unwrap_or(none), idx: idx.unwrap_or(none), columns, epilogue, height };
+    let unit = tuning.unit(spec);
+    let sorted = tuning.blocks(spec).is_some_and(|k| k.unit > 0);
+    let (mut lo, mut hi) = (lo, hi);
+    if unit > 1 {
+        let all = b.int(spec.blocks() as i64);
+        lo = b.scale(lo, unit as i64);
+        hi = b.scale(hi, unit as i64);
+        hi = b.ibin(IBin::Min, hi, all);
+    }
+    let (ptr, idx) = (ptr.unwrap_or(none), idx.unwrap_or(none));
+    let r = Rows { spec, tuning, values, ptr, idx, columns, epilogue, height, sorted };
     if spec.lanes < WIDE {
         r.narrow(&mut b, x, y, np, lo, hi)?
     } else {
@@ -103,6 +118,8 @@ struct Rows<'a> {
     epilogue: Epilogue<'a>,
     /// Rows of a block.
     height: usize,
+    /// Whether lists come in units, in the order of their lengths.
+    sorted: bool,
 }
 
 /// A few rows of a block and vectors of tokens that are computed together.
@@ -125,6 +142,8 @@ struct Entries {
     count: Count,
     /// First input of a dense block of inputs, if it is not the first of all.
     from: Option<Val>,
+    /// The row block whose list this is, where lists come in units.
+    row_block: Option<Val>,
 }
 
 /// A block of inputs: which entries of a row block belong to it.
@@ -232,7 +251,7 @@ impl Rows<'_> {
         b.repeat(count, &[x, y, np], |b, _, s| {
             let mut left = b.ibin(IBin::Min, s[2], group);
             let mut all = Vec::new();
-            for span in spans(b.lanes(), self.spec).into_iter().filter(|s| s.tokens() <= most) {
+            for span in spans(b.lanes(), self.spec, self.sorted).into_iter().filter(|s| s.tokens() <= most) {
                 let tokens = span.tokens() as i64;
                 let per = b.int(tokens);
                 let n = b.ibin(IBin::Div, left, per);
@@ -326,6 +345,7 @@ impl Rows<'_> {
     fn spans(&self, b: &mut Builder, tokens: &Tokens, from: Val, to: Val, slab: Option<Slab>) -> Result<(), Bug> {
         if self.tuning.by_span || few_rows(self.spec) {
             return self.each_span(b, tokens, &|b, at| {
+                let at = self.local(b, at, slab);
                 self.row_blocks(b, from, to, &mut |b, block, rows| {
                     let entries = self.entries(b, block, slab);
                     self.block(b, entries, block, rows, at, slab)
@@ -336,6 +356,17 @@ impl Rows<'_> {
             let entries = self.entries(b, block, slab);
             self.each_span(b, tokens, &|b, at| self.block(b, entries, block, rows, at, slab))
         })
+    }
+
+    /// The activations of a block of inputs, where indices count from its first.
+    fn local(&self, b: &mut Builder, mut at: At, slab: Option<Slab>) -> At {
+        if let (true, Some(slab)) = (self.sorted, slab) {
+            let cols = b.int(i64::from(slab.blocking.cols));
+            let first = b.imul(slab.index, cols);
+            let skip = at.features(b, first);
+            at.x.main = b.ptr_add(at.x.main, skip);
+        }
+        at
     }
 
     fn each_span(
@@ -428,7 +459,7 @@ impl Rows<'_> {
         at: At,
         slab: Option<Slab>,
     ) -> Result<(), Bug> {
-        let first = b.scale(block, self.height as i64);
+        let first = b.scale(entries.row_block.unwrap_or(block), self.height as i64);
         let skip = at.features(b, first);
         let mut y = Ptrs { main: b.ptr_add(at.y.main, skip), tail: None };
         if let Some(tail) = at.y.tail {
@@ -463,7 +494,8 @@ impl Rows<'_> {
     fn kept(&self, b: &mut Builder, tile: Tile, y: Ptrs, columns: Columns, at: At, slab: Slab) -> Vec<Val> {
         let (lanes, rows) = (b.lanes(), self.spec.rows);
         let mut acc = tile.zeros(b);
-        if slab.blocking.rows as usize >= self.spec.blocks() || self.tuning.by_span {
+        let afar = slab.blocking.rows as usize >= self.spec.blocks() || self.tuning.by_span;
+        if afar && !self.sorted {
             // The results of the next row block come from afar.
             let next = at.known_stride().unwrap_or(0) as i32 * self.height as i32;
             for (i, j) in tile.all() {
@@ -540,6 +572,7 @@ impl Rows<'_> {
                 idx: if indices > 0 { b.ptr_add(self.idx, i) } else { self.idx },
                 count: Count::Fixed(count),
                 from: None,
+                row_block: None,
             }
         };
         let listed = |b: &mut Builder, width: usize| {
@@ -547,8 +580,21 @@ impl Rows<'_> {
             let at = Addr::indexed(self.ptr, segment, 4);
             let (from, to) = (b.load(LoadKind::U32, at), b.load(LoadKind::U32, at.plus(4)));
             let count = Count::Runtime(b.isub(to, from));
-            let (v, i) = (b.scale(from, 4 * width as i64), b.scale(from, 4));
-            Entries { values: b.ptr_add(self.values, v), idx: b.ptr_add(self.idx, i), count, from: None }
+            let v = b.scale(from, 4 * width as i64);
+            let values = b.ptr_add(self.values, v);
+            if let (true, Some(s)) = (self.sorted, slab) {
+                // Before each list its row block in the unit.
+                let at = b.iadd(from, segment);
+                let at = b.scale(at, 2);
+                let head = b.ptr_add(self.idx, at);
+                let within = b.load(LoadKind::U16, Addr::new(head));
+                let mask = b.int(-i64::from(s.blocking.unit));
+                let unit = b.ibin(IBin::And, block, mask);
+                let row_block = Some(b.iadd(unit, within));
+                return Entries { values, idx: b.ptr_off(head, 2), count, from: None, row_block };
+            }
+            let i = b.scale(from, 4);
+            Entries { values, idx: b.ptr_add(self.idx, i), count, from: None, row_block: None }
         };
         match self.spec.layout {
             Layout::Dense { .. } => {
@@ -697,13 +743,17 @@ impl Rows<'_> {
                 let rounds = Rounds {
                     by: if few || sets > 1 { sets.max(4) } else { by },
                     sets,
-                    look: if few || sets > 1 { 0 } else { self.tuning.rows_ahead },
-                    second: 4,
+                    // The first pass has asked for all activations.
+                    look: if few || sets > 1 || p.row > 0 { 0 } else { self.tuning.rows_ahead },
+                    second: if self.sorted { 2 } else { 4 },
                     listed: true,
                     ..columns
                 };
                 let nth = |b: &mut Builder, [values, idx]: [Val; 2], acc: &[Val], n: usize| {
-                    let xr = self.row(b, at, Addr::at(idx, 4 * n as i32), LoadKind::U32);
+                    let xr = match self.sorted {
+                        true => self.near_row(b, at, Addr::at(idx, 2 * n as i32)),
+                        false => self.row(b, at, Addr::at(idx, 4 * n as i32), LoadKind::U32),
+                    };
                     self.step(b, p, acc, Addr::at(values, (width * n) as i32), xr)
                 };
                 let look = |b: &mut Builder, idx: Addr| {
@@ -750,6 +800,14 @@ impl Rows<'_> {
         let bytes = at.features(b, k);
         let lines = at.x.tail.map(|_| b.scale(k, 4 * TOKEN_PAD as i64));
         Feature { at: b.ptr_add(at.x.main, bytes), lines }
+    }
+
+    /// The same where 16 bits hold 64 times the column, counted from the start of its block.
+    fn near_row(&self, b: &mut Builder, at: At, idx: Addr) -> Feature {
+        let lines = b.load(LoadKind::U16, idx);
+        let stride = at.known_stride().unwrap_or(0) as usize;
+        let bytes = b.scale(lines, (stride / Blocking::STEP) as i64);
+        Feature { at: b.ptr_add(at.x.main, bytes), lines: None }
     }
 
     /// Bias, activation, stores.

@@ -21,12 +21,12 @@ impl Span {
 }
 
 /// Spans of wide code, largest first. A pattern that few rows share needs several tiles at once to have enough sums in
-/// flight. A narrower tile is the last of all, so what full groups of tokens leave never asks for one.
-pub fn spans(lanes: usize, spec: &LinearSpec<'_>) -> Vec<Span> {
+/// flight, but where lists are `long`. A narrower tile is the last of all, so what full groups of tokens leave never asks for one.
+pub fn spans(lanes: usize, spec: &LinearSpec<'_>, long: bool) -> Vec<Span> {
     let one = |width| Span { tiles: 1, width, tail: 0 };
     let far = 4 * TILE * spec.cols.max(spec.rows) * 2 >= i32::MAX as usize;
     let mut all = Vec::new();
-    if lanes == 16 && few_rows(spec) && !far {
+    if lanes == 16 && few_rows(spec) && !far && !long {
         all.push(Span { tiles: 3, width: TILE, tail: 0 });
         for tiles in [2, 1] {
             all.extend(remainders().map(|tail| Span { tiles, width: TILE, tail }));

@@ -20,7 +20,7 @@ pub const TOKENS: usize = 16;
 const ROWS: usize = 16;
 
 /// The order in which the weight is stored for these kernels.
-pub const ORDER: Blocking = Blocking { cols: 4 * RUN as u32, rows: 1 };
+pub const ORDER: Blocking = Blocking::plain(4 * RUN as u32, 1);
 
 /// Tiles that hold sums, weights and activations.
 const SUMS: usize = 4;

@@ -32,6 +32,12 @@ const L1_BYTES: usize = 36 << 10;
 /// entries cost more than lines that come back.
 const FEW_BYTES: usize = 48 << 10;
 
+/// The same where each row has its list and all tokens are in one tile, so that lists are long.
+const TILE_BYTES: usize = 40 << 10;
+
+/// Rows whose lists come in the order of their lengths there.
+const UNIT: u32 = 64;
+
 /// From this many tokens on, blocks of inputs that are made for three tiles pay.
 const MANY: u64 = 2 * TILE as u64;
 
@@ -46,7 +52,7 @@ impl Tuning {
         }
         let plain = Tuning { weights_ahead: 2 << 10, rows_ahead: 12, ..Tuning::PLAIN };
         let three = Tuning { tokens: 3 * TILE, ..plain };
-        let blocks = |cols: usize, rows: u32| Some(Blocking { cols: cols as u32, rows });
+        let blocks = |cols: usize, rows: u32| Some(Blocking::plain(cols as u32, rows));
         match spec.layout {
             Layout::Nm { .. }
             | Layout::I8 { .. }
@@ -63,8 +69,13 @@ impl Tuning {
             _ if few_rows(spec) && spec.lanes == 16 => {
                 let together =
                     padded_tokens(tokens).unwrap_or(u64::MAX).clamp(TOKEN_PAD as u64, 3 * TILE as u64) as usize;
-                let cols = FEW_BYTES / (4 * together) / 8 * 8;
-                Tuning { blocking: blocks(cols, 512), rows_ahead: 0, by_span: true, ..three }
+                let cols = |bytes: usize| bytes / (4 * together) / 8 * 8;
+                let one_tile = together <= TILE && spec.block_rows() == 1;
+                let blocking = match one_tile {
+                    true => Some(Blocking { cols: cols(TILE_BYTES) as u32, rows: 32 * UNIT, unit: UNIT }),
+                    false => blocks(cols(FEW_BYTES), 512),
+                };
+                Tuning { blocking, rows_ahead: 0, by_span: true, ..three }
             }
             // Half as many registers of half the width read each activation twice as often: from the first-level cache then.
             Layout::Vx1 { .. } | Layout::Bsr { .. } | Layout::Csr if spec.lanes == WIDE => {
@@ -83,5 +94,15 @@ impl Tuning {
     pub fn blocks(&self, spec: &LinearSpec<'_>) -> Option<Blocking> {
         let fits = spec.layout.feature_major() && !matches!(spec.layout, Layout::Nm { .. });
         self.blocking.filter(|k| fits && k.col_blocks(spec.cols) > 1)
+    }
+
+    /// The whole range of `lo..hi`: row blocks, or units of them.
+    pub fn range(&self, spec: &LinearSpec<'_>) -> usize {
+        spec.blocks().div_ceil(self.unit(spec))
+    }
+
+    /// Row blocks that one step of `lo..hi` counts.
+    pub(super) fn unit(&self, spec: &LinearSpec<'_>) -> usize {
+        self.blocks(spec).map_or(1, |k| k.unit.max(1) as usize)
     }
 }

@@ -125,11 +125,13 @@ fn grouped(rng: &mut Rng, (rows, cols): (usize, usize), (bits, group, scale): (u
 }
 
 /// An order of loops; narrow code has one only.
-fn tuning(rng: &mut Rng, lanes: usize) -> Tuning {
+fn tuning(rng: &mut Rng, lanes: usize, few: bool) -> Tuning {
     if lanes < 8 {
         return Tuning::PLAIN;
     }
-    let blocking = Blocking { cols: [1, 4, 11, 64][rng.below(4)], rows: [1, 3, u32::MAX][rng.below(3)] };
+    let (cols, rows) = ([1, 4, 11, 64][rng.below(4)], [1, 3, u32::MAX][rng.below(3)]);
+    let unit = if few && lanes == 16 { [0, 1, 4, 8][rng.below(4)] } else { 0 };
+    let blocking = Blocking { cols, rows: if unit > 0 { rows.saturating_mul(unit) } else { rows }, unit };
     Tuning {
         blocking: (rng.below(3) > 0).then_some(blocking),
         tokens: TILE * (1 + rng.below(4)),
@@ -173,7 +175,7 @@ fn sized(rng: &mut Rng, lanes: usize, finite: bool, many: Option<usize>) -> Resu
     let w = weights(rng, layout, rows, cols);
     let row_major = row_major && spec.panel_lanes() == lanes;
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
-    let tuning = tuning(rng, lanes);
+    let tuning = tuning(rng, lanes, matches!(layout, Layout::Csr | Layout::Vx1 { v: 1 | 2 }));
     let kernel = match spec.base() {
         Layout::Dense { .. } if row_major => panel(&spec)?,
         Layout::Csr16 => rowlist(&spec)?,
@@ -185,7 +187,7 @@ fn sized(rng: &mut Rng, lanes: usize, finite: bool, many: Option<usize>) -> Resu
     let mut b = Binder::new();
     let packed = validate(packed).map_err(Bug::new)?;
     for (name, a) in &packed.packed().arrays {
-        let arranged = tuning.blocking.filter(|_| !row_major).and_then(|k| packed.arranged(name, k));
+        let arranged = tuning.blocks(&spec).filter(|_| !row_major).and_then(|k| packed.arranged(name, k));
         b.buffer(name, array_bytes(arranged.as_ref().unwrap_or(a)));
     }
     let bias: Vec<f32> = (0..rows).map(|_| rng.float().clamp(-2.0, 2.0)).collect();
@@ -231,7 +233,8 @@ fn sized(rng: &mut Rng, lanes: usize, finite: bool, many: Option<usize>) -> Resu
             want[at(t, o, rows)] = Some((value, error));
         }
     }
-    Ok(Some(Case { or_nan, ..b.case(kernel, spec.blocks(), y, want)? }))
+    let range = if row_major { spec.blocks() } else { tuning.range(&spec) };
+    Ok(Some(Case { or_nan, ..b.case(kernel, range, y, want)? }))
 }
 
 /// A conversion between activation layouts. The result is exact, pads included.

@@ -115,7 +115,7 @@ fn programs_agree_with_the_reference() {
         }
     }
     assert!(linears > 100, "only {linears} linears");
-    assert!(beside > 30, "only {beside} epilogues that read other values");
+    assert!(beside > 4, "only {beside} epilogues that read other values");
     for op in ["concat", "window", "top", "rank", "size", "reduce"] {
         assert!(seen.get(op).is_some_and(|n| *n > 20), "few {op}: {seen:?}");
     }

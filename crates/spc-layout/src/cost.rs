@@ -99,14 +99,16 @@ impl Prices<'_> {
         {
             let dense = self.machine.kernel_ps(Layout::DENSE, &f, act, shape);
             // What leaves nothing out is never cheaper than dense, whatever noise is in a table: it does the same, and reads an
-            // index. What saves less than a prediction is sure of is no reason to leave dense.
-            let nothing = facts.multiplies >= all && bytes >= all.saturating_mul(4);
+            // index. What leaves something out and saves less than a prediction is sure of is no reason to leave dense; what
+            // stores everything in fewer bits is smaller in any case.
+            let whole = facts.multiplies >= all;
+            let nothing = whole && bytes >= all.saturating_mul(4);
             let saves = |own: u64, dense: u64, share: u64| own.saturating_mul(100) <= dense.saturating_mul(100 - share);
             let near = |layout, facts: &CostFacts| {
                 self.machine.kernel_ps(layout, facts, act, Shape { resident: facts.stored_bytes, ..shape })
             };
             let anywhere = self.machine.is_gpu() || saves(near(layout, facts), near(Layout::DENSE, &f), DOUBT);
-            if nothing || !saves(kernel, dense, if anywhere { DOUBT } else { FAR_DOUBT }) {
+            if nothing || (!whole && !saves(kernel, dense, if anywhere { DOUBT } else { FAR_DOUBT })) {
                 kernel = kernel.max(dense.saturating_add(1));
             }
         }

@@ -560,7 +560,7 @@ mod tests {
     use spc_ir::structure::Order;
     use spc_layout::CostTable;
 
-    /// Two linears of one input, and their difference.
+    /// Two linears of one input, and the difference of their sums, which no kernel of theirs can end with.
     fn pair() -> (Graph, BTreeMap<String, WeightFacts>) {
         let text = r#"graph "f" {
   sym B = 1..8
@@ -569,8 +569,10 @@ mod tests {
   %2 = weight "b" : f32[O=16, K=16]
   %3 = linear (%0, %1) : f32[B=?B, O=16]
   %4 = linear (%0, %2) : f32[B=?B, O=16]
-  %5 = map (sub a0 a1) at [0 1] [0 1] (%3, %4) : f32[B=?B, O=16]
-  output "y" = %5
+  %5 = reduce sum [1] (%3) : f32[B=?B]
+  %6 = reduce sum [1] (%4) : f32[B=?B]
+  %7 = map (sub a0 a1) at [0] [0] (%5, %6) : f32[B=?B]
+  output "y" = %7
 }
 "#;
         let facts = |_| WeightFacts::of(16, 16, &[1.0; 256], &[]).unwrap();

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
-use common::{Folder, build, explained, goes_round, made, result, session};
+use common::{Folder, build, explained, goes_round, made, numbers, result, session};
 use spc::driver::{Compile, Explain, Options, Stage, compile_file, diff_files, explain_file};
 use spc::{Compiler, Program};
 
@@ -461,7 +461,7 @@ fn objects_have_splits_and_orders() {
             .unwrap();
         assert!(cc.status.success(), "{}", String::from_utf8_lossy(&cc.stderr));
         let tokens = 3;
-        let x: Vec<u8> = Random(9).values(tokens * d).iter().flat_map(|v| v.to_le_bytes()).collect();
+        let x: Vec<u8> = numbers(9, tokens * d).iter().flat_map(|v| v.to_le_bytes()).collect();
         std::fs::write(f.path("x"), x).unwrap();
         let out = Command::new(f.path("main")).args([f.path("out/net.weights"), f.path("x")]).output().unwrap();
         assert!(out.status.success(), "{:?}", out.status);

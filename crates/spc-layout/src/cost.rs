@@ -25,8 +25,9 @@ const TILE: u128 = 48;
 /// Cheap operations on single elements that take as long as what a run of a copy takes beside its elements.
 const RUN: u128 = 512;
 
-/// A layout must be predicted to save this share (of 100) of the dense kernel's time; else it is priced like that.
-const DOUBT: u64 = 5;
+/// A layout must be predicted to save this share (of 100) of the dense kernel's time, about what predictions are wrong by; else it is
+/// priced as if it took that much more, so that what else it saves (conversions) has to outweigh that.
+const DOUBT: u64 = 10;
 
 /// The same where it would not save [`DOUBT`] with weights in the nearest memory that holds them: then the gain rests on how fast
 /// memory is, the least certain of what a prediction is made of.
@@ -109,7 +110,8 @@ impl Prices<'_> {
             };
             let anywhere = self.machine.is_gpu() || saves(near(layout, facts), near(Layout::DENSE, &f), DOUBT);
             if nothing || (!whole && !saves(kernel, dense, if anywhere { DOUBT } else { FAR_DOUBT })) {
-                kernel = kernel.max(dense.saturating_add(1));
+                kernel =
+                    kernel.max(dense.saturating_add(1)).max(clamp(u128::from(dense) * u128::from(100 + DOUBT) / 100));
             }
         }
         let elements = self.padded(tokens, act).saturating_mul(outputs);

@@ -2,7 +2,6 @@
 use super::corpus::{Dice, Text, blocks, mutant, pairs_of_items, programs};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::io::Write;
 use tree_sitter::{Node, Parser, Tree};
 
 /// One-token mutants that the two grammars are compared on.

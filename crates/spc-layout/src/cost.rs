@@ -320,7 +320,9 @@ mod tests {
 
     #[test]
     fn what_saves_less_than_is_certain_costs_more_than_dense() {
-        let table = simple();
+        // A picosecond for each byte of activations, so that multiplies are most of the time.
+        let table = CostTable { activation_bytes_per_us: 1_000_000, ..simple() };
+        let moved = 16 * 2 * F * 4;
         with(16, &table, |p, n| {
             let price = |layout: &str, multiplies: u64| {
                 let facts = CostFacts { stored_bytes: 0, ..dense(multiplies) };
@@ -335,7 +337,7 @@ mod tests {
                 assert_eq!(price("csr", F * F * share / 100), if little { full * 110 / 100 } else { own }, "{share} %");
             }
             assert!((1..4).contains(&littles), "{littles}");
-            assert_eq!(price("csr", 2 * F * F), 2 * (full - 7 - 16 * 2 * F * 4 * 1000) + 7 + 16 * 2 * F * 4 * 1000);
+            assert_eq!(price("csr", 2 * F * F), 2 * (full - 7 - moved) + 7 + moved);
         });
     }
 

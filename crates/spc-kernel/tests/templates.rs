@@ -4,8 +4,8 @@ use spc_kernel::ir::interp::{Arg, run};
 use spc_kernel::ir::parse;
 use spc_kernel::ir::random::Rng;
 use spc_kernel::templates::cases::{
-    Case, channels, contract, converted, gathered, linear, long_linear, long_rounded_linear, mapped, rounded_linear,
-    rounding, tiled_linear, unfolded,
+    Case, channels, contract, converted, gathered, linear, linear_in_units, long_linear, long_rounded_linear, mapped,
+    rounded_linear, rounding, tiled_linear, unfolded,
 };
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -56,6 +56,15 @@ fn linears_are_within_the_derived_bound() {
         }
     }
     assert!(ran > 200, "only {ran} cases");
+}
+
+/// Lists of one and two rows in units, by length, cut at whole units.
+#[test]
+fn linears_of_lists_in_units() {
+    let mut rng = Rng::new(7);
+    let ran =
+        (0..60).filter_map(|i| linear_in_units(&mut rng, i % 3 > 0).unwrap()).map(|c| check(&c, &mut Rng::new(8)));
+    assert!(ran.count() > 50);
 }
 
 /// Long batches of small shapes: whole and partial tiles, the last of many.

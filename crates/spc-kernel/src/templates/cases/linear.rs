@@ -144,16 +144,30 @@ fn tuning(rng: &mut Rng, lanes: usize, few: bool) -> Tuning {
 /// A linear kernel with random shape, layout, weights, bias and epilogue. `None` if the layout refuses the weights.
 /// With `finite`, all activations are finite; without, there is no epilogue.
 pub fn linear(rng: &mut Rng, lanes: usize, finite: bool) -> Result<Option<Case>, Bug> {
-    sized(rng, lanes, finite, None)
+    let layout = layout(rng, lanes);
+    sized(rng, lanes, finite, None, (layout, false))
+}
+
+/// A linear kernel of lists of one or two rows in several blocks of inputs, in units of row blocks.
+pub fn linear_in_units(rng: &mut Rng, finite: bool) -> Result<Option<Case>, Bug> {
+    let layout = [Layout::Csr, Layout::Vx1 { v: 1 }, Layout::Vx1 { v: 2 }][rng.below(3)];
+    sized(rng, 16, finite, None, (layout, true))
 }
 
 /// A small linear kernel of so many tokens.
 pub fn long_linear(rng: &mut Rng, lanes: usize, tokens: usize) -> Result<Option<Case>, Bug> {
-    sized(rng, lanes, true, Some(tokens))
+    let layout = layout(rng, lanes);
+    sized(rng, lanes, true, Some(tokens), (layout, false))
 }
 
-fn sized(rng: &mut Rng, lanes: usize, finite: bool, many: Option<usize>) -> Result<Option<Case>, Bug> {
-    let layout = layout(rng, lanes);
+/// With `units` the lists of the layout come in units and in several blocks of inputs.
+fn sized(
+    rng: &mut Rng,
+    lanes: usize,
+    finite: bool,
+    many: Option<usize>,
+    (layout, units): (Layout, bool),
+) -> Result<Option<Case>, Bug> {
     let grouped = matches!(layout, Layout::Groups { .. });
     let (tall, wide) = match (grouped, many) {
         (true, None) => (6, 600),
@@ -173,9 +187,13 @@ fn sized(rng: &mut Rng, lanes: usize, finite: bool, many: Option<usize>) -> Resu
     let (act, beside) = ending.as_ref().map_or((None, &[][..]), |e| (Some(&e.expr), e.beside));
     let spec = LinearSpec { layout, rows, cols, bias: rng.below(2) == 0, act, beside, lanes };
     let w = weights(rng, layout, rows, cols);
-    let row_major = row_major && spec.panel_lanes() == lanes;
+    let row_major = row_major && spec.panel_lanes() == lanes && !units;
     let Ok(packed) = pack(&layout, rows, cols, &w) else { return Ok(None) };
-    let tuning = tuning(rng, lanes, matches!(layout, Layout::Csr | Layout::Vx1 { v: 1 | 2 }));
+    let mut tuning = tuning(rng, lanes, matches!(layout, Layout::Csr | Layout::Vx1 { v: 1 | 2 }));
+    if units {
+        let (unit, rows) = ([1, 4, 8][rng.below(3)], [1, 2, 5][rng.below(3)]);
+        tuning.blocking = Some(Blocking { cols: [1, 4, 11][rng.below(3)], rows: unit * rows, unit });
+    }
     let kernel = match spec.base() {
         Layout::Dense { .. } if row_major => panel(&spec)?,
         Layout::Csr16 => rowlist(&spec)?,

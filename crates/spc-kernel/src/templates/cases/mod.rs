@@ -13,7 +13,7 @@ use spc_base::Bug;
 
 pub use blocks8::{long_rounded_linear, rounded_linear, rounding, tiled_linear};
 pub use every::{LAYOUTS, every, token_major};
-pub use linear::{converted, linear, long_linear, weights};
+pub use linear::{converted, linear, linear_in_units, long_linear, weights};
 pub use nest::{contract, gathered, mapped};
 pub use unfold::{channels, unfolded};
 
